@@ -10,7 +10,7 @@ import json
 import sqlite3
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Concatenate, ParamSpec, TypeVar
@@ -35,6 +35,8 @@ from storage.values import RENAMED_VALUES, current_value
 
 FIXED_PARAMS = "fixed_params"
 """Optuna's system attribute of an enqueued trial: the values that it has to take, by parameter name."""
+ENDED_BECAUSE = "reason"
+"""User attribute of a trial that ended without a result: why."""
 
 
 class _SharedEngineStorage(RDBStorage):
@@ -330,12 +332,19 @@ def set_fixed_params(study: optuna.Study, number: int, params: Mapping[str, Any]
 
 def end_waiting(study: optuna.Study, number: int, reason: str) -> bool:
     """End the waiting trial ``number`` of a study as failed, with the attribute ``reason``; False if it has begun."""
-    trial = begin_waiting(study, number)
-    if trial is None:
+    if begin_waiting(study, number) is None:
         return False
-    trial.set_user_attr("reason", reason)
-    study.tell(number, state=TrialState.FAIL, skip_if_finished=True)
+    end_running(study, number, {ENDED_BECAUSE: reason})
     return True
+
+
+def end_running(study: optuna.Study, number: int, attributes: Mapping[str, object]) -> None:
+    """End the running trial ``number`` of a study as failed, with user attributes; a trial that has ended stays."""
+    trial = running_trial(study, number)
+    with suppress(optuna.exceptions.UpdateFinishedTrialError):
+        for name, value in attributes.items():
+            trial.set_user_attr(name, value)
+        study.tell(number, state=TrialState.FAIL, skip_if_finished=True)
 
 
 def stored_trial(trial: optuna.Trial) -> FrozenTrial:

@@ -220,6 +220,11 @@ class TrialRecord:
         return number
 
     @property
+    def repeats_probe(self) -> bool:
+        """Whether a confirmation repeats a probe."""
+        return self.note.get(OF_PROBE_NOTE) is True
+
+    @property
     def counts(self) -> bool:
         """Whether it counts against the budget. Failures and probes do not: the sampler learns nothing from them."""
         return self.status is not TrialStatus.FAILED and not self.is_probe
@@ -307,3 +312,6 @@ RUNGS_NOTE = "rungs"
 
 TRIAL_NOTE = "trial"
 """Key in the note of a confirmation's work item: the number of the search trial whose recipe it repeats."""
+
+OF_PROBE_NOTE = "of_probe"
+"""Key in the note of a confirmation's work item: true if that trial is a probe."""

@@ -8,7 +8,7 @@ import numpy as np
 
 from search.export.files import Export
 from search.export.plan import ExportPlan
-from search.statistics.member_names import MemberName, members_named, trials_named
+from search.statistics.member_names import members_named, trials_named
 from search.study_state.confirmation import read_confirmation, why_skipped
 from search.study_state.study import Study
 from storage.records.datasets import StoredDataset
@@ -38,7 +38,7 @@ def _about_leader(stores: Stores, plan: ExportPlan, export: Export) -> Iterator[
         return
     blended = {member.name for member in plan.members}
     others = [row for row in plan.estimates.rows if row.tied and row.number != DEFAULT_TRIAL]
-    tied = [name for row in others if (name := MemberName(trial=row.number, study=row.study)) not in blended]
+    tied = [row.name for row in others if row.name not in blended]
     if tied:
         yield f"{members_named(tied)} may be just as good: within one standard error of the leader on fresh splits"
 
@@ -57,7 +57,7 @@ def _about_scores(stores: Stores, plan: ExportPlan, export: Export) -> Iterator[
     tested = {finalist.number for finalist in confirmation.finalists}
     missing = [number for number in confirmation.numbers if number not in tested]
     if missing:
-        yield f"among the best, but never tested on fresh splits: {trials_named(missing)}"
+        yield f"among the best, but never tested on fresh splits: {trials_named(missing, confirmation.probes)}"
 
 
 def _finished(stores: Stores, study: Study) -> list[TrialRecord]:

@@ -9,7 +9,6 @@ from statistics import fmean
 
 from search.export.final_model import MemberRefits, Refits
 from search.export.plan import ExportPlan
-from search.statistics.member_names import MemberName
 from search.statistics.ranking import Candidate
 from search.statistics.score_forecast import (
     NO_AVERAGING,
@@ -102,7 +101,7 @@ def forecast_export(stores: Stores, plan: ExportPlan, refits: Refits) -> Forecas
     elif refits.fitted is not None:
         single, error = single + refits.fitted.gain.mean, math.hypot(error, refits.fitted.gain.error)
     rows = plan.estimates.rows if plan.estimates is not None else ()
-    chances = {str(MemberName(trial=row.number, study=row.study)): row.chance_best for row in rows}
+    chances = {str(row.name): row.chance_best for row in rows}
     return forecast(
         single=single,
         single_error=error,

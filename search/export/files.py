@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -177,6 +178,7 @@ def _notes(plan: ExportPlan, refits: Refits) -> ExportNotes:
         offsets=blend.offsets,
         cuts=blend.cuts,
         study=_other_study(plan, plan.leader),
+        is_probe=plan.leader.trial.is_probe,
         members=tuple(
             _member_notes(plan, part, None if blend.coefficients else weight)
             for part, weight in zip(refits.all_members, blend.weights, strict=True)
@@ -197,6 +199,7 @@ def _member_notes(plan: ExportPlan, part: MemberRefits | Imported, weight: float
         trainings=_trainings(part),
         weight=weight,
         study=study,
+        is_probe=part.member.trial.is_probe,
     )
 
 
@@ -259,14 +262,17 @@ def _facts(
 
     leader = plan.leader
     kind = leader.trial.kind
-    statuses = [record.status for study in plan.studies for record in stores.trials.records(study.id, kind=kind)]
+    records = [record for study in plan.studies for record in stores.trials.records(study.id, kind=kind)]
+    statuses = Counter(record.status for record in records if not record.is_probe)
+    finished_probes = sum(record.is_probe and record.status is TrialStatus.FINISHED for record in records)
     return CardFacts(
         studies=[study.name for study in plan.studies],
         title=plan.study.spec.title,
         metric=plan.metric,
         members=_card_members(plan, refits),
-        trials_finished=statuses.count(TrialStatus.FINISHED),
-        trials_pruned=statuses.count(TrialStatus.PRUNED),
+        trials_finished=statuses[TrialStatus.FINISHED],
+        probes_finished=finished_probes,
+        trials_pruned=statuses[TrialStatus.PRUNED],
         search_score=leader.trial.value or 0.0,
         search_error=leader.trial.value_se or 0.0,
         estimate=None if plan.estimates is None else plan.estimates.of(leader.number, leader.name.study),

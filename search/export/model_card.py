@@ -43,6 +43,8 @@ class CardFacts:
     members: Sequence[CardMember]
     """The leader first."""
     trials_finished: int
+    probes_finished: int = 0
+    """Linear probes that finished; they do not count as trials."""
     trials_pruned: int
     search_score: float
     """The leader's score in the search."""
@@ -144,9 +146,11 @@ def _how_good(facts: CardFacts) -> str:
     if facts.expected:
         lines += [f"- {_plain(line)}" for line in (facts.expected, facts.chances) if line]
     lines.append(f"- In the search, {leader} scored {facts.search_score:.4f} ± {facts.search_error:.4f}.")
-    best = (
-        f"- It is the best of {facts.trials_finished} finished trials ({facts.trials_pruned} more were stopped early). "
-    )
+    counts = [f"{facts.trials_finished} finished trials"] * (facts.trials_finished > 0 or not facts.probes_finished)
+    counts += [f"{facts.probes_finished} linear probes"] * bool(facts.probes_finished)
+    stopped = f" ({facts.trials_pruned} more were stopped early)" * (len(counts) == 1 and not facts.probes_finished)
+    stopped = stopped or f" ({facts.trials_pruned} more trials were stopped early)" * bool(facts.trials_pruned)
+    best = f"- It is the best of {' and '.join(counts)}{stopped}. "
     if facts.estimate is None:
         luck = "The best of many is partly lucky: expect a somewhat lower score on new images."
         none = "Nested selection finds no selection bias in its score."
@@ -170,7 +174,7 @@ def _what(facts: CardFacts) -> str:
         f"| {m.networks or '-'} | {_input(m.recipe)} | {', '.join(m.views) or '-'} |"
         for m in facts.members
     ]
-    head = "| trial | backbone | weight | networks | input in pixels | test-time views |\n" + "| --- " * 6 + "|"
+    head = "| recipe | backbone | weight | networks | input in pixels | test-time views |\n" + "| --- " * 6 + "|"
     return "\n".join(
         [
             f"- {networks} network{'s' * (networks > 1)}, trained on {trained}. The probabilities of a recipe's "

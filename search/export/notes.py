@@ -29,6 +29,8 @@ class RecipeNotes:
     """In the blend; None if a regression stacks the members."""
     study: str | None = None
     """Name of the trial's study; None: the export's own."""
+    is_probe: bool = False
+    """Whether the trial is one of the linear probes with which its study begins."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,6 +66,8 @@ class ExportNotes:
     cuts: tuple[float, ...]
     """``(C - 1,)`` or empty."""
     study: str | None = None
+    is_probe: bool = False
+    """Whether the leader is a linear probe, as in `RecipeNotes`."""
     members: tuple[RecipeNotes | ImportNotes, ...] = ()
     """All members, the leader first; empty if the leader is the only one."""
     labels: NDArray[np.int64] | None = None
@@ -87,7 +91,7 @@ class ExportNotes:
         if self.labels is not None:
             smallest = np.min_scalar_type(int(self.labels.max(initial=0)))
             notes["labels"] = base64.b64encode(pack(self.labels.astype(smallest))).decode("ascii")
-        return {**notes, **_study(self.study)}
+        return {**notes, **_study(self.study), **_probe(self.is_probe)}
 
     @staticmethod
     def from_json(notes: Mapping[str, Any]) -> ExportNotes:
@@ -107,6 +111,7 @@ class ExportNotes:
                 offsets=tuple(map(float, notes["offsets"])),
                 cuts=tuple(map(float, notes["cuts"])),
                 study=notes.get("study"),
+                is_probe=notes.get("probe") is True,
                 members=tuple(_member_from_json(member) for member in notes.get("members", ())),
                 labels=_read_labels(notes["labels"]) if "labels" in notes else None,
             )
@@ -124,6 +129,7 @@ def _member_to_json(member: RecipeNotes | ImportNotes) -> dict[str, Any]:
         "backbone": member.backbone,
         "views": list(member.views),
         "trainings": _pairs(member.trainings),
+        **_probe(member.is_probe),
     }
 
 
@@ -139,7 +145,12 @@ def _member_from_json(member: Mapping[str, Any]) -> RecipeNotes | ImportNotes:
         trainings=_read_pairs(member["trainings"]),
         weight=weight,
         study=study,
+        is_probe=member.get("probe") is True,
     )
+
+
+def _probe(is_probe: bool) -> dict[str, bool]:
+    return {"probe": True} if is_probe else {}
 
 
 def _study(name: str | None) -> dict[str, str]:

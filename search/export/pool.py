@@ -168,7 +168,7 @@ def _member(confirmation: Confirmation, number: int, names: dict[int, str], as_t
     study, trial = confirmation.study, confirmation.trials[number]
     final = FinalSettings() if as_trained else confirmation.study.spec.final
     recipe = final_recipe(trial.recipe or {}, final)
-    name = MemberName(trial=number, study=names.get(study.id, ""))
+    name = MemberName(trial=number, study=names.get(study.id, ""), is_probe=trial.is_probe)
     return ExportMember(name=name, study=study, trial=trial, recipe=recipe)
 
 
@@ -200,10 +200,9 @@ def _compare_finalists(
     for row in estimates.rows:
         if row.tied:
             study, finalist = finalists[row.study, row.number]
-            name = MemberName(trial=row.number, study=row.study)
             tied.append(
                 ExportMember(
-                    name=name, study=study, trial=finalist.trial, recipe=finalist.recipe, rounds=finalist.rounds
+                    name=row.name, study=study, trial=finalist.trial, recipe=finalist.recipe, rounds=finalist.rounds
                 )
             )
     return estimates, tied

@@ -18,7 +18,7 @@ from search.runtime.errors import SearchError
 from search.runtime.home import Home
 from search.runtime.output_files import FileNotOurs, check_picture
 from search.statistics.estimates import Estimate, Estimates
-from search.statistics.member_names import trials_named
+from search.statistics.member_names import members_named
 from search.study_setup.image_weights import weights_lines
 from search.study_state.confirmation import Confirmation, judge, read_confirmation, why_skipped
 from search.study_state.snapshot import read_snapshot
@@ -177,7 +177,7 @@ def draw_comparison(path: Path, comparison: Comparison) -> None:
     """
     marks = [
         Mark(
-            label=f"trial {row.number}" + (" (default)" if row.number == DEFAULT_TRIAL else ""),
+            label=str(row.name) + (" (default)" if row.number == DEFAULT_TRIAL else ""),
             estimate=row.shrunk,
             error=row.error,
             averaged=row.averaged,
@@ -241,11 +241,11 @@ def _verdict(confirmation: Confirmation, estimates: Estimates) -> list[str]:
             f"About {estimates.reliability:.0%} of the variance between the means is real. The rest is noise, "
             f"± {estimates.noise:.4f} in each mean."
         )
-    tied = [row.number for row in rows if row.tied and row is not leader]
+    tied = [row.name for row in rows if row.tied and row is not leader]
     if tied:
-        lines.append(f"=: within one standard error of the leader, so possibly just as good: {trials_named(tied)}.")
+        lines.append(f"=: within one standard error of the leader, so possibly just as good: {members_named(tied)}.")
     elif len(rows) > 1:
-        lines.append(f"Trial {leader.number} leads by more than one standard error over every other finalist.")
+        lines.append(f"{leader.name.first} leads by more than one standard error over every other finalist.")
     default = _default(estimates)
     if default is not None and default is not leader and default.gap_to_leader > default.gap_error:
         lines.append(f"The leader beats the default recipe by {_gap(default)}.")
@@ -258,7 +258,7 @@ def _verdict(confirmation: Confirmation, estimates: Estimates) -> list[str]:
     if searched is not None and value is not None:
         optimistic = " (optimistic)" * (value > searched.mean)
         lines.append(
-            f"The best trial of the search, trial {searched.number}, scored {value:.4f} in the search{optimistic} and "
+            f"The best of the search, {searched.name}, scored {value:.4f} in the search{optimistic} and "
             f"{searched.mean:.4f} on fresh splits."
         )
     return lines

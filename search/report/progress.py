@@ -230,8 +230,8 @@ def status_line(snapshot: StudySnapshot, now: str, *, bar: bool = True) -> str:
     parts += [f"{pruned} pruned"] * bool(pruned) + [f"{failed} failed"] * bool(failed)
     if snapshot.ranking:
         best = snapshot.ranking[0]
-        what = "probe" if budget == 0 else "trial"
-        parts.append(f"best {snapshot.metric} {best.value:.4f} ± {best.standard_error:.4f} ({what} {best.number})")
+        name = snapshot.name_of(best.number)
+        parts.append(f"best {snapshot.metric} {best.value:.4f} ± {best.standard_error:.4f} ({name})")
     if now:
         parts.append(now)
     return SEPARATOR.join(parts)

@@ -20,6 +20,7 @@ from search.runtime.disk import GIB, DiskUse, disk_use
 from search.runtime.failures import ADVICE
 from search.runtime.heartbeat import SEEN_WITHIN
 from search.runtime.home import Home
+from search.statistics.member_names import MemberName
 from search.study_setup.deadline import clock
 from search.study_setup.image_weights import weights_lines
 from search.study_state.gpu_sharing import sharing_lines
@@ -31,7 +32,7 @@ from search.tuning.restore_optuna import optuna_study, restore_if_gone
 from search.tuning.warm_starts import origins_of
 from storage.records.workers import Role
 from storage.stores import Stores, open_stores
-from storage.values import TRIAL_NOTE, Failure, StudyState, TrialRecord, TrialStatus, WorkKind
+from storage.values import PROBE_NOTE, Failure, StudyState, TrialRecord, TrialStatus, WorkKind
 from trainer.inference.printable import excerpt
 
 SHOWN_TRIALS = 30
@@ -154,13 +155,14 @@ def optimism_lines(stores: Stores, snapshot: StudySnapshot) -> list[str]:
     optimism = read_optimism(stores, snapshot.study)
     assert optimism is not None, "a finished trial can be chosen"
     best, unbiased = optimism.best, optimism.unbiased
+    name = snapshot.name_of(best.number)
     if not optimism.has_bias:
         return [
-            f"best score: {unbiased.score:.4f} ± {unbiased.error:.4f} (trial {best.number} in the search; nested "
+            f"best score: {unbiased.score:.4f} ± {unbiased.error:.4f} ({name} in the search; nested "
             "selection finds no selection bias)"
         ]
     return [
-        f"best score without selection bias: {unbiased.score:.4f} ± {unbiased.error:.4f} (trial {best.number} measured "
+        f"best score without selection bias: {unbiased.score:.4f} ± {unbiased.error:.4f} ({name} measured "
         f"{best.value:.4f})"
     ]
 
@@ -208,10 +210,12 @@ def _counted(records: list[TrialRecord]) -> str:
 
 def _training_of(record: TrialRecord) -> str:
     if record.kind is WorkKind.CONFIRM:
-        return f"confirmation of trial {record.note.get(TRIAL_NOTE, '?')} on split {record.split}"
+        return f"confirmation of {confirmation_name(record)}"
     if record.kind is not WorkKind.SEARCH:
         return f"{record.kind}, seed {record.seed}"
-    return "a trial before it had a number" if record.number is None else f"trial {record.number}"
+    if record.number is None:
+        return "a trial before it had a number"
+    return str(MemberName(trial=record.number, is_probe=record.is_probe))
 
 
 def _print_workers(console: Console, stores: Stores, study: Study) -> None:
@@ -239,6 +243,8 @@ def _activities(stores: Stores, study: Study) -> dict[str, str]:
             activities[held.worker] = f"a {held.kind}"
         elif held.trial_number is None:
             activities[held.worker] = "asking for a trial"
+        elif held.note.get(PROBE_NOTE):
+            activities[held.worker] = f"probe {held.trial_number}"
         else:
             activities[held.worker] = f"trial {held.trial_number} {epochs.get(held.trial_number, '')}".rstrip()
     return activities

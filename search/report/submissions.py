@@ -186,11 +186,10 @@ def print_submissions(console: Console, stores: Stores, entries: Sequence[Entry]
 def describe_export(notes: ExportNotes) -> str:
     """Trials, seeds and test-time views of an export."""
     if notes.members:
-        parts = [_named(part) + ("" if part.weight is None else f" x {part.weight:.2g}") for part in notes.members]
-        recipes = sum(isinstance(part, RecipeNotes) for part in notes.members)
-        facts = [f"trial{'s' * (recipes != 1)} {', '.join(parts)}"]
+        facts = [*_of_kind("trial", notes.members, False), *_of_kind("probe", notes.members, True)]
+        facts += [_named(part) for part in notes.members if isinstance(part, ImportNotes)]
     else:
-        facts = [f"trial {_study_prefix(notes.study)}{notes.trial}"]
+        facts = [f"{'probe' if notes.is_probe else 'trial'} {_study_prefix(notes.study)}{notes.trial}"]
     facts.append(f"{notes.seeds} seed{'s' * (notes.seeds != 1)}")
     if notes.full_data:
         facts.append("trained on all images")
@@ -199,10 +198,17 @@ def describe_export(notes: ExportNotes) -> str:
     return ", ".join(facts)
 
 
+def _of_kind(kind: str, members: Sequence[RecipeNotes | ImportNotes], is_probe: bool) -> list[str]:
+    """The trials or the probes among the members of an export, as one text if there are any."""
+    names = [_named(part) for part in members if isinstance(part, RecipeNotes) and part.is_probe is is_probe]
+    return [f"{kind}{'s' * (len(names) != 1)} {', '.join(names)}"] * bool(names)
+
+
 def _named(member: RecipeNotes | ImportNotes) -> str:
-    """A member of an export, with the name of its study if it is not the export's."""
+    """A member of an export with its weight, and with the name of its study if it is not the export's."""
     prefix = _study_prefix(member.study)
-    return f"imported {prefix}{member.label}" if isinstance(member, ImportNotes) else f"{prefix}{member.trial}"
+    name = f"imported {prefix}{member.label}" if isinstance(member, ImportNotes) else f"{prefix}{member.trial}"
+    return name + ("" if member.weight is None else f" x {member.weight:.2g}")
 
 
 def _study_prefix(name: str | None) -> str:

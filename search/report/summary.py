@@ -96,10 +96,11 @@ def print_warm_starts(console: Console, origins: Mapping[int, str], *, probes_on
         return
     for number, origin in origins.items():
         if number and (number not in probes or len(probes) <= MAX_PROBES):
-            say(console, origin, prefix=f"trial {number:3d}  planned   ")
+            kind = "probe" if number in probes else "trial"
+            say(console, origin, prefix=f"{kind} {number:3d}  planned   ")
     if len(probes) > MAX_PROBES:
         text = f"{len(probes)} linear probes of backbones, one after another"
-        say(console, text, prefix=f"trial {probes[0]:3d}  planned   ")
+        say(console, text, prefix=f"probe {probes[0]:3d}  planned   ")
     if probes:
         say(console, "Workers begin with the probes, the others follow; --no-probe leaves probes out.")
 

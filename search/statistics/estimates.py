@@ -28,6 +28,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from search.statistics.member_names import MemberName
 from trainer.evaluation.metrics import score, standard_error, true_class_probability
 from trainer.evaluation.targets import Targets
 from trainer.evaluation.temperature_scaling import fit_temperature, scale_temperature
@@ -69,6 +70,8 @@ class RecipeScores:
     """Name of the study of that trial; empty if all recipes are of one study."""
     averaging_gain: float = 0.0
     """Expected gain in the metric from averaging the fold models (`search.statistics.ranking.averaging_gain`)."""
+    is_probe: bool = False
+    """Whether that trial is a linear probe."""
     chosen: bool = True
     """Whether the recipe was selected by its score. The default recipe is compared without having been selected: its
     score has no selection bias, so it is not shrunk and does not enter the mean toward which others are shrunk."""
@@ -100,6 +103,13 @@ class Estimate:
     """Probability that its true score is the highest, 0 to 1."""
     study: str = ""
     """As in `RecipeScores`."""
+    is_probe: bool = False
+    """As in `RecipeScores`."""
+
+    @property
+    def name(self) -> MemberName:
+        """The recipe's name."""
+        return MemberName(trial=self.number, study=self.study, is_probe=self.is_probe)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -179,6 +189,7 @@ def estimate(recipes: Sequence[RecipeScores], targets: Targets, metric: str) -> 
             eliminated=i != lead and gap > ELIMINATED_BEYOND * gap_error,
             chance_best=float(chances[i]),
             study=recipe.study,
+            is_probe=recipe.is_probe,
         )
         for i, (recipe, (gap, gap_error)) in enumerate(zip(recipes, gaps, strict=True))
     ]

@@ -22,7 +22,7 @@ from search.study_state.time_budget import confirmations_in_time
 from search.study_state.time_left import read_costs
 from search.study_state.training_costs import correction_factor, final_cost, final_recipe
 from storage.stores import Stores
-from storage.values import DEFAULT_TRIAL, TRIAL_NOTE, TrialRecord, TrialStatus, WorkKind, recipe_hash
+from storage.values import DEFAULT_TRIAL, OF_PROBE_NOTE, TRIAL_NOTE, TrialRecord, TrialStatus, WorkKind, recipe_hash
 from trainer.common.randomness import random_key
 from trainer.data.folds import fold_groups, make_folds
 from trainer.data.image_set import ImageSet
@@ -54,6 +54,11 @@ class Confirmation:
     def best(self) -> int | None:
         """Number of the best trial by the scores of the search; None before any has finished."""
         return self.ranking[0].number if self.ranking else None
+
+    @property
+    def probes(self) -> frozenset[int]:
+        """Numbers of the finished trials that are linear probes."""
+        return frozenset(number for number, trial in self.trials.items() if trial.is_probe)
 
     def final_recipe(self, number: int) -> dict[str, object]:
         """The flat recipe by which the finished trial ``number`` is confirmed."""
@@ -164,7 +169,7 @@ def queue_step(stores: Stores, confirmation: Confirmation, step: Step, images: I
             split=split,
             seed=split,
             recipe=confirmation.final_recipe(number),
-            note={TRIAL_NOTE: number},
+            note={TRIAL_NOTE: number} | ({OF_PROBE_NOTE: True} if number in confirmation.probes else {}),
         )
 
 

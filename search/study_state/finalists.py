@@ -78,6 +78,7 @@ def judge_finalists(
         RecipeScores(
             number=finalist.number,
             study=(names or {}).get(finalist.trial.study_id, ""),
+            is_probe=finalist.trial.is_probe,
             rounds=tuple(
                 Round(split=r.split, folds=folds[r.split], oof=stores.trials.prediction(r.id, "oof"))
                 for r in finalist.rounds

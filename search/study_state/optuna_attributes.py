@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from storage.optuna_storage import ENDED_BECAUSE
 from storage.values import PROBE_NOTE, WorkKind
 
 EPOCHS_ATTRIBUTE = "epochs"
@@ -20,10 +21,16 @@ PROBE_SIZE_ATTRIBUTE = "probe_size"
 """Attribute of a probe on images larger than those of the study's trials: their side in pixels."""
 
 WORK_ATTRIBUTE = "work_item"
-"""Attribute of every ended trial: the id of its work item."""
+"""Attribute of every ended trial with a record: the id of its work item."""
+
+REASON_ATTRIBUTE = ENDED_BECAUSE
+"""Attribute of a trial that failed, was pruned or never began: why."""
+
+GIVEN_UP_ATTRIBUTE = "missed_deadline"
+"""Attribute of a probe that was given up: the deadline of the study that it would have missed, Unix seconds."""
 
 RETRY_ATTRIBUTE = "retry_of"
-"""Attribute of a trial that repeats a failed one: the number of that trial."""
+"""Attribute of a trial that repeats a failed one or a probe that was given up: the number of that trial."""
 
 SECONDS_ATTRIBUTE = "seconds"
 """Attribute of every ended trial: seconds of training."""

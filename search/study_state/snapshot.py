@@ -6,6 +6,7 @@ import statistics
 from dataclasses import dataclass
 
 from search.runtime.heartbeat import processes_present
+from search.statistics.member_names import MemberName
 from search.statistics.ranking import Candidate, rank
 from search.study_state.search_trials import candidates
 from search.study_state.study import Study, read_study
@@ -79,6 +80,11 @@ class StudySnapshot:
     def ranking(self) -> list[Candidate]:
         """Finished trials, the best first."""
         return rank(candidates(self.records, self.metric))
+
+    def name_of(self, number: int) -> str:
+        """The name of an ended trial or probe, such as ``probe 3``."""
+        is_probe = any(record.is_probe for record in self.records if record.number == number)
+        return str(MemberName(trial=number, is_probe=is_probe))
 
     def seconds_left(self) -> float | None:
         """Estimated seconds until the end of the search.

@@ -8,7 +8,7 @@ from search.study_state.optuna_attributes import EPOCHS_ATTRIBUTE, ORIGIN_ATTRIB
 from search.study_state.snapshot import StudySnapshot
 from storage.queue.items import HeldItem
 from storage.stores import Stores
-from storage.values import TRIAL_NOTE, StudyState, WorkKind
+from storage.values import OF_PROBE_NOTE, TRIAL_NOTE, StudyState, TrialRecord, WorkKind
 
 
 def search_is_over(snapshot: StudySnapshot) -> bool:
@@ -75,6 +75,7 @@ def _epoch(trial: FrozenTrial) -> str:
     return f"{epoch}/?" if epochs is None else f"{min(epoch, epochs)}/{epochs}"
 
 
-def confirmation_name(item: HeldItem) -> str:
+def confirmation_name(item: HeldItem | TrialRecord) -> str:
     """A confirmation for people, such as ``trial 7 on split 1``."""
-    return f"trial {item.note.get(TRIAL_NOTE, '?')} on split {item.split}"
+    kind = "probe" if item.note.get(OF_PROBE_NOTE) else "trial"
+    return f"{kind} {item.note.get(TRIAL_NOTE, '?')} on split {item.split}"

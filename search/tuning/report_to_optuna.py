@@ -15,7 +15,7 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from search.statistics.ranking import objective_name
-from search.study_state.optuna_attributes import SECONDS_ATTRIBUTE, SIBLINGS, WORK_ATTRIBUTE
+from search.study_state.optuna_attributes import REASON_ATTRIBUTE, SECONDS_ATTRIBUTE, SIBLINGS, WORK_ATTRIBUTE
 from search.study_state.search_trials import objective_of
 from storage.optuna_storage import TrialWrites, load_sibling, trial_id_of
 from storage.stores import Stores
@@ -127,5 +127,5 @@ def attributes_of(record: TrialRecord) -> dict[str, object]:
         SECONDS_ATTRIBUTE: round(record.seconds, 1),
     }
     if record.reason:
-        attributes["reason"] = record.reason
+        attributes[REASON_ATTRIBUTE] = record.reason
     return {name: value for name, value in attributes.items() if value is not None}

@@ -16,7 +16,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from search.runtime.errors import SearchError
 from search.statistics.ranking import objective_name
-from search.study_state.optuna_attributes import EPOCHS_ATTRIBUTE, PROBE_ATTRIBUTE, SIBLINGS
+from search.study_state.optuna_attributes import EPOCHS_ATTRIBUTE, PROBE_ATTRIBUTE, REASON_ATTRIBUTE, SIBLINGS
 from search.study_state.search_trials import objective_of
 from search.study_state.study import Study
 from search.tuning.report_to_optuna import STATES, attributes_of, reported_epochs, sibling_trial
@@ -131,7 +131,7 @@ def _search_trials(stores: Stores, study: Study) -> list[FrozenTrial]:
         if number in recipes:
             _begin(trial, study, recipes[number], waiting)
         elif waiting is None:
-            trial.state, trial.user_attrs = TrialState.FAIL, {"reason": NEVER_BEGAN}
+            trial.state, trial.user_attrs = TrialState.FAIL, {REASON_ATTRIBUTE: NEVER_BEGAN}
         if number in records:
             _end(trial, stores, study, records[number])
         elif number in paused:

@@ -13,6 +13,7 @@ from search.runtime.failures import Action, Policy, WorkerLeaves, policy_for
 from search.runtime.gpus.usage import BUSY
 from search.study_state.gpu_sharing import is_first_measured, sharing_lines
 from search.study_state.optuna_attributes import EPOCHS_ATTRIBUTE, PROBE_ATTRIBUTE
+from search.tuning.probing.give_up import give_up_probe
 from search.tuning.probing.next_trial import begin_next_trial
 from search.tuning.report_to_optuna import report_to_optuna
 from search.tuning.restore_optuna import is_replaced, optuna_study
@@ -54,8 +55,8 @@ def run_item(
 
     Afterwards one of these holds: the outcome is stored and reported to Optuna; the trial is paused; the item is
     released because ``stop_requested`` or because of its ``limit``; another worker has taken it over; the item is
-    discarded because the budget is used up and no probe waits. Errors in the training are handled by the policies of
-    `search.runtime.failures`.
+    discarded because the budget is used up and no probe waits, or because its probe would end too late. Errors in the
+    training are handled by the policies of `search.runtime.failures`.
 
     Args:
         stop_requested: whether to stop after the current epoch.
@@ -111,6 +112,8 @@ def run_item(
             _pause(context, item, outcome)
         elif outcome is not None:
             _store(context, item, outcome)
+        elif task.limit.missed is not None and item.note.get(PROBE_NOTE):
+            _give_up(context, item, lease, task.limit.missed)
         elif context.stores.queue.release(item):
             log.info("%s is released; the next worker continues it", describe(item))
         return True
@@ -170,6 +173,13 @@ def _pause(context: StudyContext, item: WorkItem, paused: Paused) -> None:
     stop_if_stagnant(context.stores, context.study.name)
 
 
+def _give_up(context: StudyContext, item: WorkItem, lease: LeaseKeeper, deadline: float) -> None:
+    """End a probe that would end too late for ``deadline``; other trials wait for more time with their checkpoints."""
+    if lease.check() and give_up_probe(context.stores, context.study, item, deadline):
+        context.artifacts.remove_checkpoint(context.study.name, item.id)
+        log.info("%s is given up: it would end too late", describe(item))
+
+
 def _report(context: StudyContext, item: WorkItem) -> None:
     """Report a stored outcome to Optuna; if its study was deleted meanwhile, to the restored study."""
     stores, study = context.stores, context.optuna_study
@@ -194,9 +204,10 @@ def _handle_error(context: StudyContext, item: WorkItem, lease: LeaseKeeper, err
     if lease.lost:
         log.info("%s was taken over by another worker; its error here is dropped: %s", describe(item), error)
         return
-    policy, reason = policy_for(error), _reason(error)
-    # The message alone explains trouble with a disk or file; other errors need the traceback.
+    policy = policy_for(error)
+    # The message alone explains trouble with a disk or file; other errors need their type and the traceback.
     is_explained = policy.failure in (Failure.DISK, Failure.DATA, Failure.WEIGHTS)
+    reason = _message(error) if is_explained and str(error).strip() else _reason(error)
     log.error("%s failed:\n%s", describe(item), reason if is_explained else traceback.format_exc())
     _apply(policy, context, item, reason)
 
@@ -262,5 +273,9 @@ def _assign_recipe(context: StudyContext, item: WorkItem, trial: optuna.Trial) -
 def _reason(error: Exception) -> str:
     """Type, message and place of an error, on one line."""
     where = traceback.extract_tb(error.__traceback__)[-1]
-    message = excerpt(" ".join(str(error).split()), MAX_REASON)
-    return f"{type(error).__name__}: {message} ({where.name}, line {where.lineno})"
+    return f"{type(error).__name__}: {_message(error)} ({where.name}, line {where.lineno})"
+
+
+def _message(error: Exception) -> str:
+    """The message of an error on one line."""
+    return excerpt(" ".join(str(error).split()), MAX_REASON)

@@ -11,7 +11,7 @@ from search.runtime.errors import SearchError
 from search.worker.lease import LeaseKeeper
 from search.worker.limits.time_limit import Limit, NoLimit
 from storage.queue.items import RungValues, WorkItem
-from storage.values import TrialOutcome, WorkKind
+from storage.values import PROBE_NOTE, TrialOutcome, WorkKind
 
 
 class LeaseLost(SearchError):
@@ -52,5 +52,6 @@ class Paused:
 def describe(item: WorkItem) -> str:
     """Description of a work item for log messages, such as ``trial 7``."""
     if item.kind is WorkKind.SEARCH:
-        return f"trial {item.trial_number}" if item.trial_number is not None else "a new trial"
+        kind = "probe" if item.note.get(PROBE_NOTE) else "trial"
+        return f"{kind} {item.trial_number}" if item.trial_number is not None else "a new trial"
     return f"{item.kind} with seed {item.seed} on split {item.split}"

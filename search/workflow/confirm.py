@@ -17,7 +17,7 @@ from search.runtime.errors import EXIT_INTERRUPTED
 from search.runtime.home import Home
 from search.runtime.kept_networks import artifacts_of, remove_networks
 from search.statistics.estimates import Estimates
-from search.statistics.member_names import trials_named
+from search.statistics.member_names import MemberName, members_named, trials_named
 from search.study_setup.data_folder import NoData, known_folder, open_for_training
 from search.study_state.confirmation import Confirmation, judge, plan_step, queue_step, read_confirmation, why_skipped
 from search.study_state.confirmation_schedule import Step
@@ -73,7 +73,7 @@ def run_confirmation(
         _remove_eliminated(stores, confirmation, estimates, home)
         step = plan_step(stores, confirmation, estimates)
         if step.left_out:
-            say(console, f"Confirmation: {step.why}; left out: {trials_named(step.left_out)}.")
+            say(console, f"Confirmation: {step.why}; left out: {trials_named(step.left_out, confirmation.probes)}.")
         if not step.items:
             if not step.left_out:
                 say(console, f"Confirmation is over: {step.why}.")
@@ -110,10 +110,10 @@ def _report_failures(console: Console, broken: Sequence[TrialRecord], reported: 
     for record in broken:
         if record.id not in reported:
             reported.add(record.id)
-            number = record.repeated_trial
+            name = MemberName(trial=record.repeated_trial, is_probe=record.repeats_probe)
             note(
                 console,
-                f"trial {number} is no longer a finalist: on split {record.split} it {record.status} "
+                f"{name} is no longer a finalist: on split {record.split} it {record.status} "
                 f"({excerpt(record.reason)})",
             )
 
@@ -122,9 +122,9 @@ def _heading(confirmation: Confirmation, step: Step, estimates: Estimates | None
     """The next round: number of finalists, split, and finalists that are eliminated."""
     count, split = len(step.items), step.items[0][1]
     finalists = "the finalist" if count == 1 else f"{count} finalists"
-    eliminated = [] if estimates is None else [row.number for row in estimates.rows if row.eliminated]
+    eliminated = [] if estimates is None else [row.name for row in estimates.rows if row.eliminated]
     line = f"Confirming {finalists} on fresh split {split} (of up to {confirmation.study.spec.confirm.rounds})"
-    return line + (f"; clearly beaten: {trials_named(eliminated)}" if eliminated else "")
+    return line + (f"; clearly beaten: {members_named(eliminated)}" if eliminated else "")
 
 
 def confirm(request: ConfirmRequest) -> None:

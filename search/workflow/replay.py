@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from search.runtime.console import open_console, say
 from search.runtime.errors import SearchError
 from search.runtime.home import Home
+from search.statistics.member_names import MemberName
 from search.statistics.reproducibility import (
     MEAN_DIFFERENCE,
     PredictionDifference,
@@ -196,9 +197,10 @@ def _find_record(stores: Stores, study: Study, number: int) -> TrialRecord:
         ended = sorted(record.number for record in records if record.number is not None)
         known = f"its trials that have ended: {_ranges(ended)}" if ended else "none of its trials has ended yet"
         raise CannotReplay(f"study {study.name} has no trial {number} that has ended; {known}")
+    name = MemberName(trial=number, is_probe=record.is_probe)
     if record.status not in (TrialStatus.FINISHED, TrialStatus.PRUNED) or record.epochs_done == 0:
         raise CannotReplay(
-            f"trial {number} of study {study.name} {record.status} ({excerpt(record.reason)}) and has no predictions "
+            f"{name} of study {study.name} {record.status} ({excerpt(record.reason)}) and has no predictions "
             "to compare with; finished and pruned trials can be replayed"
         )
     return record
@@ -235,7 +237,7 @@ def _train(stores: Stores, study: Study, record: TrialRecord, images: ImageSet, 
     folds, pixels = read_folds(stores, study, record.split), Home(root=request.home).pixels
     data = training_data(images, recipe, folds, pixels, targets.image_weights)
     device = _device(record)
-    last, name = record.epochs_done, f"trial {record.number}"
+    last, name = record.epochs_done, str(MemberName(trial=record.number, is_probe=record.is_probe))
     log.info("%s: %s on %s", name, _epochs(last) if is_fine_tuned(record) else "a linear probe", device)
     with (
         _torch_threads(record.machine.get("threads") if device.type == "cpu" else None),

@@ -10,6 +10,7 @@ from functools import partial
 from rich.console import Console
 from rich.text import Text
 
+from search.engines.interface import Fleet
 from search.engines.local import LocalFleet
 from search.engines.plan import plan_fleet
 from search.export.output.folder import Owner, check_output, output_folder
@@ -30,7 +31,8 @@ from search.study_setup.image_weights import weights_lines
 from search.study_setup.prepare import StartRequest, prepare
 from search.study_state.snapshot import StudySnapshot, read_snapshot
 from search.study_state.stages import refits_are_over, search_is_over
-from search.study_state.study import Study
+from search.study_state.study import Study, read_study
+from search.tuning.probing.give_up import enqueue_given_up, give_up_waiting_probes
 from search.tuning.retry import retry_host_failures
 from search.tuning.warm_starts import origins_of
 from search.worker.pausing import end_all
@@ -38,7 +40,16 @@ from search.workflow.confirm import run_confirmation
 from search.workflow.export_best import finish_export
 from search.workflow.final_training import export_is_due, plan_in_time, plan_of_finished
 from search.workflow.provisional_submission import ProvisionalSubmission
-from search.workflow.watch import Interrupted, either_holds, make_fleet, no_worker_here, run_refits, stop_signals, watch
+from search.workflow.watch import (
+    Interrupted,
+    either_holds,
+    expire_dead_workers,
+    make_fleet,
+    no_worker_here,
+    run_refits,
+    stop_signals,
+    watch,
+)
 from storage.database.locks import Purpose, exclusive
 from storage.database.outages import OUTAGE_TIMEOUT
 from storage.records.workers import Role
@@ -95,6 +106,8 @@ def start(request: StartRequest) -> None:
         print_warm_starts(console, origins_of(stores, name), probes_only=study.budget == 0)
     if deadline:
         say(console, deadline)
+    if probes := enqueue_given_up(stores, study):
+        say(console, f"{probes} probe{'s' * (probes != 1)} that ran out of time will be made again.")
     if late:
         hint = "" if "`--hours +" in deadline else " `--hours +2` continues for two more hours."
         say(console, f"No worker starts, because the export begins now. It holds what has finished.{hint}")
@@ -145,8 +158,8 @@ def start(request: StartRequest) -> None:
             print_interrupted(console, name)
             raise SystemExit(EXIT_INTERRUPTED) from None
         finally:
-            if fleet is not None and due(read_snapshot(stores, name)):
-                fleet.kill()  # a training that is still under way would delay the export
+            if due(read_snapshot(stores, name)):
+                _end_trainings(stores, name, fleet)
     snapshot = read_snapshot(stores, name)
     if not refits_are_over(snapshot) and not due(snapshot):
         run_refits(stores, study, study_plan.folder, request.workers, home, console, shown=shown)
@@ -184,6 +197,14 @@ def _end_paused_trials(stores: Stores, study: Study, home: Home, console: Consol
     for record in after.records[len(before.records) :]:
         print_trial(console, record, study.spec.default_recipe())
     return after
+
+
+def _end_trainings(stores: Stores, name: str, fleet: Fleet | None) -> None:
+    """End the trainings that are still under way, which would delay the export. A trial may continue with more time."""
+    if fleet is not None:
+        fleet.kill()
+        expire_dead_workers(stores, fleet)
+    give_up_waiting_probes(stores, read_study(stores, name))
 
 
 def _supervising(stores: Stores, study: Study, home: Home) -> Heartbeat:

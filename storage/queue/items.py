@@ -52,6 +52,7 @@ class WaitingItem:
     """A work item with a given recipe that no worker holds."""
 
     id: int
+    trial_number: int | None
     split: int
     recipe: dict[str, Any]
     note: dict[str, Any]

@@ -111,7 +111,7 @@ class QueueReader:
         """Items with a given recipe that wait for a worker: never taken, released, or their lease has run out."""
         with self._database.reading() as connection:
             rows = connection.execute(
-                select(Work.id, Work.split, Work.recipe, Work.note)
+                select(Work.id, Work.trial_number, Work.split, Work.recipe, Work.note)
                 .where(Work.study_id == study_id, Work.kind == WorkKind(kind).value, is_waiting(self._database.clock))
                 .where(Work.recipe.is_not(None))
                 .order_by(Work.id)

@@ -18,7 +18,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import replace
 from typing import Any
 
-from sqlalchemy import Connection, Row, delete, insert, select, update
+from sqlalchemy import Connection, Row, delete, insert, or_, select, update
 
 from storage.database.connection import Database
 from storage.database.outages import repeatable
@@ -28,7 +28,7 @@ from storage.queue.conditions import is_for_home, is_held_by, is_settled, is_wai
 from storage.queue.items import WorkItem, leased_item
 from storage.queue.pausing import Choice, PausingQueue
 from storage.queue.settle import MAX_LOST_WORKERS, count_lost_workers, give_up, settle
-from storage.records.trial_rows import delete_outcome
+from storage.records.trial_rows import delete_outcome, is_probe
 from storage.values import Failure, StudyState, TrialOutcome, TrialStatus, WorkKind, WorkState, recipe_hash
 
 
@@ -180,16 +180,16 @@ class WorkQueue(PausingQueue):
 
     @repeatable
     def discard(self, item: WorkItem) -> bool:
-        """Delete a held search item without a trial, because there is nothing for it to train.
+        """Delete a held search item, because there is nothing for it to train or its trial is given up.
 
         A call that is repeated after its answer was lost returns False.
 
         Returns:
-            False if the item stays: another worker has taken it, or it has a trial.
+            False if the item stays: another worker has taken it, or it has another trial than ``item``.
         """
-        without_trial = (Work.kind == WorkKind.SEARCH.value, Work.trial_number.is_(None))
+        of_trial = (Work.kind == WorkKind.SEARCH.value, Work.trial_number.is_not_distinct_from(item.trial_number))
         with self._database.writing() as connection:
-            deleted = connection.execute(delete(Work).where(*is_held_by(item), *without_trial).returning(Work.id))
+            deleted = connection.execute(delete(Work).where(*is_held_by(item), *of_trial).returning(Work.id))
             return deleted.one_or_none() is not None
 
     @repeatable
@@ -260,19 +260,17 @@ class WorkQueue(PausingQueue):
 
     @repeatable
     def withdraw(self, work_id: int) -> bool:
-        """Delete a confirmation or refit that waits for a worker.
+        """Delete a confirmation, refit or probe that waits for a worker. The caller has ended the probe's trial.
 
         A call that is repeated after its answer was lost returns False as well.
 
         Returns:
-            False if the item stays: a worker holds it, it has an outcome, or it is a search item, whose trial Optuna
-            has.
+            False if the item stays: a worker holds it, it has an outcome, or it is a trial that may continue.
         """
+        may_go = or_(Work.kind != WorkKind.SEARCH.value, is_probe(Work.note))
         with self._database.writing() as connection:
             deleted = connection.execute(
-                delete(Work)
-                .where(Work.id == work_id, Work.kind != WorkKind.SEARCH.value, is_waiting(self._database.clock))
-                .returning(Work.id)
+                delete(Work).where(Work.id == work_id, may_go, is_waiting(self._database.clock)).returning(Work.id)
             ).one_or_none()
             return deleted is not None
 

@@ -19,6 +19,7 @@ import argparse
 import io
 import os
 import sys
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -114,8 +115,8 @@ def list_images(given: Sequence[str | os.PathLike[str]]) -> ListedImages:
 
     Hidden files and folders, which operating systems create, are skipped, and so are pictures that Retable has drawn.
     An id is the name of a file, its path below the given folder, or the number of a row. If two images had the same
-    id, all ids begin with the path as given, such as ``left/1.png`` and ``b.npz[0]``. An image that is given twice is
-    listed once.
+    id, all ids begin with the path as given, such as ``left/1.png`` and ``b.npz[0]``, and a note says so. An image that
+    is given twice is listed once.
 
     Raises:
         ModelError: there is no image, a path is empty, a folder cannot be listed, or an ``.npz`` file has no plain
@@ -137,8 +138,12 @@ def list_images(given: Sequence[str | os.PathLike[str]]) -> ListedImages:
         shown = _listed([printable(str(path)) for path in given], ", ")
         causes = "".join(f"; {note}" for note in notes)
         raise ModelError(f"no image in {shown} (image files end in {' '.join(sorted(SUFFIXES))}){causes}")
-    levels = zip(*(names for names, _ in listed.values()), strict=True)
+    levels = list(zip(*(names for names, _ in listed.values()), strict=True))
     ids = next(level for level in levels if len(set(level)) == len(level))  # the last level is the key of `listed`
+    if ids is not levels[0]:
+        counts = Counter(levels[0])
+        short, long = next(pair for pair in zip(levels[0], ids, strict=True) if counts[pair[0]] > 1)
+        notes.append(f"several images are called {printable(short)}: ids are paths, such as {printable(long)}")
     problems = [f"{printable(name)}: the file name {problem}" for name in ids if (problem := name_problem(name))]
     if problems:
         raise ImageError(_listed(problems, LINE_BREAK))

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from trainer.common.errors import BackboneError, TrainerError, first_lines
+from trainer.formats.weights_problems import misfit_because, unreadable_because
 from trainer.inference.printable import cause_of
 from trainer.networks.backbones import check_backbone, family_of
 from trainer.networks.resampling import resample_positions
@@ -248,7 +249,7 @@ def _read_state_dict(file: Path, changed: int, size: int) -> Mapping[str, torch.
     try:
         state = load_state_dict(str(file), weights_only=True)
     except Exception as error:  # of pickle, zip or safetensors
-        raise BackboneError(f"the weights {file} cannot be loaded safely: {cause_of(error)}") from error
+        raise BackboneError(f"the weights {file} cannot be loaded safely: {unreadable_because(file, error)}") from error
     if not isinstance(state, Mapping) or not state:
         raise BackboneError(f"the weights {file} are not a state dict (tensors by name)")
     return dict(state)
@@ -314,7 +315,7 @@ def create_pretrained(
             source = state if state.keys() >= model.state_dict().keys() else loaded(**at_its_size).state_dict()
             model.load_state_dict(resample_positions(source, model.state_dict()))
     except (RuntimeError, KeyError) as error:
-        raise BackboneError(f"the weights do not fit {name}: {cause_of(error)}") from error
+        raise BackboneError(f"the weights do not fit {name}: {misfit_because(error)}") from error
     missing = set(model.state_dict()) - set(state) if name.startswith(LOOSE) else set()
     if missing:
         raise BackboneError(f"the weights do not fit {name}: {len(missing)} are missing, such as {min(missing)}")

@@ -70,6 +70,11 @@ class DeadlineGuard:
         """
         return {work_id for work_id, limit in self._limits.items() if limit.missed == study.deadline is not None}
 
+    def _trials_given_up(self, study: Study) -> int:
+        """Number of `given_up` trainings that predict the next; a probe before trials has only missed its share."""
+        counting = [work_id for work_id, limit in self._limits.items() if study.budget == 0 or not limit.of_probe]
+        return len(self.given_up(study).intersection(counting))
+
     def limit(self, study: Study, item: WorkItem) -> Limit:
         """The time limit of the training of an item that this worker has taken."""
         name, deadline = study.name, study.deadline
@@ -89,8 +94,8 @@ class DeadlineGuard:
         """Whether this worker has not just given up several trials, or the first one: the next would be no faster."""
         ended = len(state.ended.trials) + len(state.ended.paused)
         if ended != self._ended_before:
-            self._ended_before, self._given_up_before = ended, len(self.given_up(state.study))
-        return len(self.given_up(state.study)) - self._given_up_before < (GIVE_UPS if state.costs.finished else 1)
+            self._ended_before, self._given_up_before = ended, self._trials_given_up(state.study)
+        return self._trials_given_up(state.study) - self._given_up_before < (GIVE_UPS if state.costs.finished else 1)
 
     def _read(self, study: Study) -> StudyTime:
         """The present costs of a study. Its ended trainings are read again only when another one has ended.

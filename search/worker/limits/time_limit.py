@@ -63,6 +63,8 @@ class Limit(Protocol):
 
     reason: str
     """Why the training was shortened or ended early, for people; empty if it was not."""
+    missed: float | None
+    """The deadline that the training would miss, once it has been given up; else None."""
 
     def fit(self, recipe: Recipe) -> None:
         """Called before the training. Raises `TooSlow` if it is known to end too late."""
@@ -90,6 +92,7 @@ class NoLimit:
     """The limit of a training without a deadline."""
 
     reason = ""
+    missed: float | None = None
 
     def fit(self, recipe: Recipe) -> None:
         """See `Limit`, as below."""
@@ -158,9 +161,12 @@ class TimeLimit:
         self.reason = ""
         self.missed: float | None = None
         """The deadline that the training would miss, once it has been given up; else None."""
+        self.of_probe = False
+        """Whether the training is a linear probe, once `fit` has been called."""
 
     def fit(self, recipe: Recipe) -> None:
         with self._lock:
+            self.of_probe = recipe.method == LINEAR_PROBE
             state = self._refresh()
             self._epoch_from, self._next_estimate = None, LEAST_PROGRESS
             cost = predicted_cost(state.ended.measured, recipe.to_flat(), self._device)

@@ -139,6 +139,9 @@ def test_what_an_export_is_made_of() -> None:
         "trial 0, 2 seeds, trained on all images, views identity+hflip"
     )
     assert describe_export(replace(NOTES, study="other", views=())) == "trial other:2, 2 seeds"
+    probes = replace(ensemble, members=(first, replace(first, trial=4, is_probe=True)))
+    assert describe_export(ExportNotes.from_json(probes.to_json())) == "trial 3 x 0.5, probe 4 x 0.5, 1 seed"
+    assert describe_export(replace(NOTES, is_probe=True, views=())) == "probe 2, 2 seeds"
 
 
 def test_two_exports_are_compared_by_their_labels(stores: Stores, stored: Study, run: Run, tmp_path: Path) -> None:

@@ -114,6 +114,10 @@ def test_a_whole_run_survives_bad_weights(url: str, competition_folder: Path, we
     for name in (RESNET, VIT, CONVNEXT):
         assert re.search(rf"^probe +\d+ .*{name}", first.output, re.M), name
     assert "0/0" not in first.output and "trial   " not in first.output
+    assert re.search(rf"Recipe +probe \d+: {RESNET} at", first.output)
+    card = (tmp_path / "retable" / STUDY / "MODEL_CARD.md").read_text()
+    assert re.search(r"from study .*, probe \d+", card) and "best of 2 linear probes" in card
+    assert not re.search(r"[Tt]rial \d", first.output + card)
     stores = open_stores(url)
     study = stores.study(None)
     records = stores.trials.records(study.id, kind=WorkKind.SEARCH)
@@ -134,4 +138,5 @@ def test_a_whole_run_survives_bad_weights(url: str, competition_folder: Path, we
         shown = CliRunner().invoke(app, [*command, "--storage", url])
         assert shown.exit_code == 0, (shown.output, shown.exception)
         assert "0/0" not in shown.output
+        assert not re.search(r"\btrial +\d", shown.output), "probes are no trials"
     stores.database.close()

@@ -132,11 +132,12 @@ def test_an_item_has_room_if_the_others_leave_some(queue: WorkQueue, database: D
     assert queue.has_room(items[1])
 
 
-def test_only_a_held_item_without_a_trial_can_be_discarded(
+def test_only_a_held_item_with_the_known_trial_can_be_discarded(
     queue: WorkQueue, clock: StandingClock, study: StoredStudy
 ) -> None:
-    begun = queue.assign_trial(take(queue, study), 0, RECIPE)
-    assert begun is not None and not queue.discard(begun)
+    taken = take(queue, study)
+    begun = queue.assign_trial(taken, 0, RECIPE)
+    assert begun is not None and not queue.discard(taken), "its trial is not known to this holder"
     lost = take(queue, study)
     clock.forward(LEASE + 1.0)
     queue.release(take(queue, study, "w2"))  # trial 0
@@ -148,6 +149,9 @@ def test_only_a_held_item_without_a_trial_can_be_discarded(
     assert queue.discard(open_item)
     assert not queue.discard(open_item)
     assert open_item.id not in queue.states(study.id)
+    given_up = queue.assign_trial(take(queue, study, "w5"), 7, RECIPE)
+    assert given_up is not None and queue.discard(given_up)
+    assert given_up.id not in queue.states(study.id)
 
 
 def _take_and_begin(url: str, study_id: int, worker: str) -> list[int]:

@@ -43,6 +43,15 @@ def test_ids_are_unique_and_lead_to_the_image(tmp_path: Path, monkeypatch: pytes
     assert ids_of(Path("a.npz"), Path("left/a.npz")) == ["a.npz[0]", "a.npz[1]", "left/a.npz[0]", "left/a.npz[1]"]
 
 
+def test_ids_that_are_paths_are_explained_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("a/0.png", "a/1.png", "a/2.png", "b/1.png", "b/2.png"):
+        save(tmp_path / name, 1)
+    listed = list_images(["a", "b"])
+    assert listed.notes == ("several images are called 1.png: ids are paths, such as a/1.png",)
+    assert list_images(["a/0.png", "b"]).notes == ()
+
+
 def test_an_image_given_twice_is_predicted_once(tmp_path: Path) -> None:
     file = save(tmp_path / "1.png", 1)
     listed = list_images([tmp_path, file, tmp_path])
