@@ -56,5 +56,5 @@ def test_an_unknown_command_or_option_is_found(wrong: str) -> None:
 
 def test_the_links_of_the_team_page_exist() -> None:
     links = re.findall(r"\]\(([^)]+)\)", PAGE.read_text())
-    assert len(links) == 3
-    assert all((PAGE.parent / link).is_file() for link in links)
+    assert links
+    assert [link for link in links if not (PAGE.parent / link.partition("#")[0]).is_file()] == []
