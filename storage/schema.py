@@ -31,7 +31,7 @@ def create_schema(database: Database) -> None:
     """
     from alembic import command
 
-    from storage.optuna_storage import create_optuna_tables, open_optuna_storage
+    from storage.optuna_storage.fleet_storage import create_optuna_tables, open_optuna_storage
 
     if _revision(database) == head_revision():
         open_optuna_storage(database)

@@ -10,7 +10,7 @@ import optuna
 from storage.database.connection import Database, connect
 from storage.database.existing import NoStudy, check_database
 from storage.errors import NotSetUpError
-from storage.optuna_storage import FleetStorage, open_optuna_storage
+from storage.optuna_storage.fleet_storage import FleetStorage, open_optuna_storage
 from storage.queue.recovery import WorkRecovery
 from storage.queue.work_queue import WorkQueue
 from storage.records.datasets import DatasetStore

@@ -12,6 +12,7 @@ import numpy as np
 import optuna
 from numpy.typing import NDArray
 from optuna.distributions import distribution_to_json
+from optuna.storages._rdb import models
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy import Connection, insert
 
@@ -20,7 +21,7 @@ from search.study_setup.data_folder import inspect
 from search.study_state.optuna_attributes import EPOCHS_ATTRIBUTE
 from search.tuning.suggest import sample
 from storage.database.tables import Trial, Work
-from storage.optuna_storage import models, study_id_of
+from storage.optuna_storage.optuna_trials import study_id_of
 from storage.stores import open_stores
 from storage.values import EpochCurve, TrialOutcome, TrialStatus
 from studies.spec import load_study

@@ -38,7 +38,7 @@ from search.worker.study_context import StudyContext
 from search.worker.task import LeaseLost, Task
 from storage.database.connection import Database
 from storage.database.outages import OUTAGE_TIMEOUT
-from storage.optuna_storage import stored_trial
+from storage.optuna_storage.optuna_trials import stored_trial
 from storage.queue.items import WorkItem
 from storage.queue.work_queue import WorkQueue
 from storage.stores import open_stores

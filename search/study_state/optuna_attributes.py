@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from storage.optuna_storage import ENDED_BECAUSE
+from storage.optuna_storage.optuna_trials import ENDED_BECAUSE
 from storage.values import PROBE_NOTE, WorkKind
 
 EPOCHS_ATTRIBUTE = "epochs"

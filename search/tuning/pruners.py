@@ -9,7 +9,7 @@ import optuna
 
 from search.tuning.promotion import Promotion
 from search.tuning.successive_halving import SuccessiveHalving
-from storage.optuna_storage import stored_trial
+from storage.optuna_storage.optuna_trials import stored_trial
 from studies.spec import SearchSettings, StudyError
 
 if TYPE_CHECKING:

@@ -17,7 +17,8 @@ from optuna.trial import FrozenTrial, TrialState
 from search.statistics.ranking import objective_name
 from search.study_state.optuna_attributes import REASON_ATTRIBUTE, SECONDS_ATTRIBUTE, SIBLINGS, WORK_ATTRIBUTE
 from search.study_state.search_trials import objective_of
-from storage.optuna_storage import TrialWrites, load_sibling, trial_id_of
+from storage.optuna_storage.fleet_storage import TrialWrites
+from storage.optuna_storage.optuna_trials import load_sibling, trial_id_of
 from storage.stores import Stores
 from storage.values import TrialRecord, TrialStatus, WorkKind
 from trainer.evaluation.metrics import METRICS

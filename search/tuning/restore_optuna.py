@@ -21,7 +21,8 @@ from search.study_state.search_trials import objective_of
 from search.study_state.study import Study
 from search.tuning.report_to_optuna import STATES, attributes_of, reported_epochs, sibling_trial
 from search.tuning.suggest import distribution_of
-from storage.optuna_storage import FIXED_PARAMS, find_optuna_study, restore_optuna_study, study_id_of
+from storage.optuna_storage.optuna_rows import find_optuna_study, restore_optuna_study
+from storage.optuna_storage.optuna_trials import FIXED_PARAMS, study_id_of
 from storage.records.enqueued_trials import EnqueuedRecord
 from storage.records.studies import StoredStudy
 from storage.stores import Stores

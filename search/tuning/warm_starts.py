@@ -19,7 +19,7 @@ from search.tuning.earlier_studies import (
     remembered_recipes,
     traits_of,
 )
-from storage.optuna_storage import user_attribute
+from storage.optuna_storage.optuna_rows import user_attribute
 from storage.records.datasets import StoredDataset
 from storage.records.studies import StoredStudy
 from storage.stores import Stores

@@ -10,7 +10,7 @@ from optuna.trial import TrialState
 
 from search.tuning.report_to_optuna import report_to_optuna
 from search.tuning.restore_optuna import ForeignOptunaStudy, restore_if_gone
-from storage.optuna_storage import running_trials
+from storage.optuna_storage.optuna_rows import running_trials
 from storage.records.studies import StoredStudy
 from storage.stores import Stores
 from storage.values import StudyState, TrialStatus, WorkKind

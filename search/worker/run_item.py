@@ -29,7 +29,7 @@ from search.worker.study_context import StudyContext
 from search.worker.task import LeaseLost, Paused, Task, describe
 from storage.database.outages import is_outage
 from storage.errors import StorageError, StorageUnavailableError
-from storage.optuna_storage import running_trial
+from storage.optuna_storage.optuna_trials import running_trial
 from storage.queue.items import WorkItem
 from storage.values import PROBE_NOTE, Failure, TrialOutcome, TrialStatus, WorkKind
 from trainer.inference.printable import excerpt

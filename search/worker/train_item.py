@@ -18,7 +18,7 @@ from search.worker.limits.time_limit import OutOfTime, TooSlow
 from search.worker.pausing import RungKeeper
 from search.worker.retention import may_be_exported, only_best_predict
 from search.worker.task import LeaseLost, Paused, Task
-from storage.optuna_storage import stored_trial
+from storage.optuna_storage.optuna_trials import stored_trial
 from storage.values import FULL_DATA_SPLIT, PREDICTED_NOTE, EpochCurve, TrialOutcome, TrialStatus, WorkKind
 from trainer.evaluation.metrics import standard_error
 from trainer.evaluation.targets import Targets

@@ -19,7 +19,7 @@ from storage import schema
 from storage.database.connection import Database, connect
 from storage.database.tables import TABLE_PREFIX, Base
 from storage.errors import SchemaError, StorageError
-from storage.optuna_storage import open_optuna_storage
+from storage.optuna_storage.fleet_storage import open_optuna_storage
 from storage.records.exports import ExportStore
 from storage.records.studies import StudyStore
 from storage.schema import VERSION_TABLE, alembic_config, create_schema, head_revision, is_ours, require_schema

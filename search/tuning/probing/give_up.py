@@ -7,7 +7,7 @@ from search.study_state.study import Study
 from search.study_state.time_left import probes_end
 from search.tuning.restore_optuna import optuna_study, record_enqueued
 from storage.database.locks import Purpose, exclusive
-from storage.optuna_storage import end_running
+from storage.optuna_storage.optuna_trials import end_running
 from storage.queue.items import WorkItem
 from storage.stores import Stores
 from storage.values import PROBE_NOTE, WorkKind

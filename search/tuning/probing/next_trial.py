@@ -23,7 +23,7 @@ from search.tuning.probing.plan import SIZE_STEP
 from search.tuning.restore_optuna import record_enqueued
 from search.tuning.suggest import value_of
 from storage.database.locks import Purpose, exclusive
-from storage.optuna_storage import FIXED_PARAMS, begin_waiting, end_waiting, set_fixed_params
+from storage.optuna_storage.optuna_trials import FIXED_PARAMS, begin_waiting, end_waiting, set_fixed_params
 from storage.records.enqueued_trials import EnqueuedRecord
 from storage.stores import Stores
 from storage.values import DEFAULT_TRIAL, TrialRecord, TrialStatus

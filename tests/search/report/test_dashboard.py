@@ -26,7 +26,8 @@ from search.report.dashboard import guard
 from search.report.dashboard.serve import DashboardError, check_exposure, is_loopback, make_app, run_dashboard, serve
 from storage.artifacts import ArtifactFolder
 from storage.database.existing import NoStudy
-from storage.optuna_storage import FleetStorage, open_optuna_storage, study_id_of, trial_id_of
+from storage.optuna_storage.fleet_storage import FleetStorage, open_optuna_storage
+from storage.optuna_storage.optuna_trials import study_id_of, trial_id_of
 from storage.stores import open_stores
 
 HERE = "localhost:8080"

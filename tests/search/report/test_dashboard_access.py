@@ -14,7 +14,7 @@ from optuna.trial import TrialState
 
 from search.report.dashboard.access import TOKEN_VARIABLE, BadToken, TokenGate, chosen_token
 from search.report.dashboard.serve import run_dashboard
-from storage.optuna_storage import study_id_of
+from storage.optuna_storage.optuna_trials import study_id_of
 from tests.search.report.test_dashboard import HERE, TOKEN, Site, database_url, site
 
 __all__ = ["database_url", "site"]

@@ -18,7 +18,8 @@ from hypothesis import strategies as st
 
 from search.report.dashboard.serve import make_app
 from storage.artifacts import ArtifactFolder
-from storage.optuna_storage import open_optuna_storage, trial_id_of
+from storage.optuna_storage.fleet_storage import open_optuna_storage
+from storage.optuna_storage.optuna_trials import trial_id_of
 from storage.stores import open_stores
 
 HERE, TOKEN = "localhost:8080", "secret-token-of-the-test"

@@ -33,7 +33,7 @@ from search.worker.run_item import run_item
 from search.worker.study_context import StudyContext
 from search.worker.train_item import train
 from search.workflow.try_recipe import TryRequest, try_recipe
-from storage.optuna_storage import study_id_of
+from storage.optuna_storage.optuna_trials import study_id_of
 from storage.stores import Stores, open_stores
 from storage.values import EpochCurve, Failure, TrialOutcome, TrialStatus, WorkKind
 from studies.file.catalog import bundled_studies

@@ -15,7 +15,7 @@ from search.worker.dead_workers import MAX_FAILURES
 from search.worker.lease import LEASE
 from search.worker.run_item import run_item
 from search.worker.study_context import StudyContext
-from storage.optuna_storage import running_trials
+from storage.optuna_storage.optuna_rows import running_trials
 from storage.queue.work_queue import WorkItem
 from storage.stores import Stores
 from storage.values import Failure, StudyState, TrialStatus, WorkKind

@@ -31,7 +31,8 @@ from search.worker.study_context import StudyContext
 from search.worker.task import Task
 from search.worker.train_item import train
 from storage.errors import StorageError, StorageUnavailableError
-from storage.optuna_storage import FleetStorage, running_trials
+from storage.optuna_storage.fleet_storage import FleetStorage
+from storage.optuna_storage.optuna_rows import running_trials
 from storage.queue.items import WorkItem
 from storage.queue.settle import MAX_LOST_WORKERS
 from storage.records.studies import StoredStudy

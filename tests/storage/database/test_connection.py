@@ -19,7 +19,7 @@ from storage.database.connection import Database, connect
 from storage.database.outages import is_outage
 from storage.database.tables import Worker
 from storage.errors import SchemaError, StorageError, StorageUnavailableError
-from storage.optuna_storage import open_optuna_storage
+from storage.optuna_storage.fleet_storage import open_optuna_storage
 from storage.records.workers import WorkerStore
 from storage.schema import create_schema
 from tests.storage.samples import StandingClock

@@ -18,7 +18,8 @@ from sqlalchemy.pool import NullPool
 from storage.database.connection import Database, connect
 from storage.database.outages import OUTAGE_TIMEOUT, is_outage, retry
 from storage.errors import SchemaError, StorageUnavailableError, UnknownStudyError
-from storage.optuna_storage import open_optuna_storage, running_trials
+from storage.optuna_storage.fleet_storage import open_optuna_storage
+from storage.optuna_storage.optuna_rows import running_trials
 from storage.queue.items import WorkItem
 from storage.queue.recovery import WorkRecovery
 from storage.queue.work_queue import WorkQueue

@@ -25,7 +25,7 @@ from search.tuning.retry import retry_failed
 from search.worker.lease import LEASE
 from search.worker.run_item import run_item
 from search.worker.study_context import StudyContext
-from storage.optuna_storage import end_waiting
+from storage.optuna_storage.optuna_trials import end_waiting
 from storage.queue.items import WorkItem
 from storage.stores import Stores
 from storage.values import Failure, StudyState, TrialRecord, TrialStatus, WorkKind

@@ -12,7 +12,8 @@ from optuna.trial import TrialState
 from sqlalchemy import event
 
 from storage.database.connection import Database, connect
-from storage.optuna_storage import FleetStorage, TrialWrites, id_of, open_optuna_storage, running_trial
+from storage.optuna_storage.fleet_storage import FleetStorage, TrialWrites, open_optuna_storage
+from storage.optuna_storage.optuna_trials import id_of, running_trial
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 

@@ -12,7 +12,8 @@ from optuna.trial import TrialState
 from sqlalchemy import text
 
 from storage.database.connection import Database, connect
-from storage.optuna_storage import open_optuna_storage, running_trial
+from storage.optuna_storage.fleet_storage import open_optuna_storage
+from storage.optuna_storage.optuna_trials import running_trial
 from tests.storage.samples import PROCESSES
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
