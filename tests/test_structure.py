@@ -27,6 +27,7 @@ UNCOUNTED = {"__init__.py", "__pycache__", "py.typed"}
 KNOW_OPTUNA = (
     *(f"storage/optuna_storage/{name}.py" for name in ("fleet_storage", "optuna_trials", "optuna_rows")),
     "search/tuning/cost_aware_tpe.py",
+    "search/tuning/probing/sampler.py",
 )
 """Modules that may use Optuna's private names."""
 
@@ -88,7 +89,7 @@ def _is_exception(name: str, bases: dict[str, list[str]]) -> bool:
     return (isinstance(builtin, type) and issubclass(builtin, BaseException)) or name.endswith(("Error", "Exception"))
 
 
-def test_optunas_private_names_stay_in_a_package_and_a_module() -> None:
+def test_optunas_private_names_stay_in_a_few_modules() -> None:
     private = optuna_attributes()
     assert {"_trial_id", "_storage", "_study_id", "_get_trials"} <= private
     sources = [path for package in PACKAGES for path in (ROOT / package).rglob("*.py")]
