@@ -181,9 +181,7 @@ def pair_rows(runs: Sequence[Run]) -> list[dict[str, object]]:
     for norm, lr in dict.fromkeys(key[2:4] for key in last):
         draws = [key[:2] for key in last if key[2:] == (norm, lr, "random")]
         gains = np.array([last[*one, norm, lr, "probe"] - last[*one, norm, lr, "random"] for one in draws])
-        rows.append(
-            {"norm": norm, "lr": f"{lr:g}", "draws": len(gains), "gain of the probe's head": _with_error(gains)}
-        )
+        rows.append({"norm": norm, "lr": f"{lr:g}", "draws": len(gains), "gain of the probe's head": with_error(gains)})
     return rows
 
 
@@ -202,8 +200,8 @@ def order_rows(runs: Sequence[Run]) -> list[dict[str, object]]:
         rows.append(
             {
                 "recipes": "all" if heads == HEADS else f"head = {heads[0]}",
-                "rank correlation": _with_error(np.array(correlations), digits=2),
-                "leader after epoch 1 is behind by": _with_error(np.array(regrets)),
+                "rank correlation": with_error(np.array(correlations), digits=2),
+                "leader after epoch 1 is behind by": with_error(np.array(regrets)),
             }
         )
     return rows
@@ -213,7 +211,7 @@ def _fine_tuned(runs: Sequence[Run]) -> list[Run]:
     return [run for run in runs if not run.is_probe]
 
 
-def _with_error(values: NDArray[np.float64], digits: int = 1) -> str:
+def with_error(values: NDArray[np.float64], digits: int = 1) -> str:
     """Mean and standard error."""
     if not len(values):
         return "-"
