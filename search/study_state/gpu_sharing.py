@@ -6,7 +6,6 @@ worker with a smaller share of the memory trains large batches in parts, which c
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -20,6 +19,8 @@ OWN_MEMORY = 600
 """MiB that CUDA and its libraries take for each process, beside what torch reserves."""
 LEAST_CORES = 2.0
 """CPU cores of a worker: one for the training, one to augment images."""
+LARGEST = 2**40
+"""Larger entries of a stored document were not measured, and a float may not hold them."""
 LEAST_GAIN = 0.25
 """Relative gain in speed from which one more worker pays. What processes lose by taking turns is not in the
 estimate."""
@@ -94,7 +95,7 @@ def is_first_measured(records: Sequence[TrialRecord], machine: Mapping[str, Any]
 def _is_measured(machine: Mapping[str, Any]) -> bool:
     """Whether a stored document has all the entries, and values that are possible."""
     values: list[Any] = [machine.get(name) for name in (BUSY, WORKERS, RESERVED, TOTAL, CORES, CORES_BUSY)]
-    if not all(type(value) in (int, float) and 0.0 <= value < math.inf for value in values):
+    if not all(type(value) in (int, float) and 0 <= value <= LARGEST for value in values):
         return False
     return bool(machine[BUSY] <= 1.0 and type(machine[WORKERS]) is int and machine[WORKERS] >= 1)
 

@@ -32,6 +32,7 @@ from storage.errors import StorageError, StorageUnavailableError
 from storage.optuna_storage.optuna_trials import running_trial
 from storage.queue.items import WorkItem
 from storage.values import PROBE_NOTE, Failure, TrialOutcome, TrialStatus, WorkKind
+from trainer.common.memory_errors import is_out_of_memory, shortage_in_words
 from trainer.inference.printable import excerpt
 
 if TYPE_CHECKING:
@@ -208,6 +209,8 @@ def _handle_error(context: StudyContext, item: WorkItem, lease: LeaseKeeper, err
     # The message alone explains trouble with a disk or file; other errors need their type and the traceback.
     is_explained = policy.failure in (Failure.DISK, Failure.DATA, Failure.WEIGHTS)
     reason = _message(error) if is_explained and str(error).strip() else _reason(error)
+    if is_out_of_memory(error):
+        reason = excerpt(" ".join(shortage_in_words(error).split()), MAX_REASON)
     log.error("%s failed:\n%s", describe(item), reason if is_explained else traceback.format_exc())
     _apply(policy, context, item, reason)
 

@@ -49,6 +49,9 @@ if TYPE_CHECKING:
 
     from trainer.training.results import EpochReport, Verdict
 
+MOST_THREADS = 512
+"""Torch threads above which a record is not believed: the system might not start so many."""
+
 log = logging.getLogger(__name__)
 
 
@@ -240,7 +243,7 @@ def _train(stores: Stores, study: Study, record: TrialRecord, images: ImageSet, 
     last, name = record.epochs_done, str(MemberName(trial=record.number, is_probe=record.is_probe))
     log.info("%s: %s on %s", name, _epochs(last) if is_fine_tuned(record) else "a linear probe", device)
     with (
-        _torch_threads(record.machine.get("threads") if device.type == "cpu" else None),
+        _torch_threads(_recorded_threads(record) if device.type == "cpu" else None),
         BatchLoader(fitting_workers(device.type, usable_cores(), available_memory())) as loader,
     ):
 
@@ -278,6 +281,12 @@ def _device(record: TrialRecord) -> torch.device:
 
     use_gpu = torch.cuda.is_available() and record.machine.get("device") != "cpu"
     return torch.device("cuda" if use_gpu else "cpu")
+
+
+def _recorded_threads(record: TrialRecord) -> int | None:
+    """The number of torch threads of the first training; None: it is not recorded, or no number of threads."""
+    recorded = record.machine.get("threads")
+    return recorded if type(recorded) is int and 1 <= recorded <= MOST_THREADS else None
 
 
 @contextmanager

@@ -6,14 +6,12 @@ if it is installed, which adds to the start-up time once per worker process.)
 
 from __future__ import annotations
 
-import multiprocessing
-import os
+import logging
 import pickle
-import signal
 import threading
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import replace
@@ -28,7 +26,8 @@ import numpy.typing as npt
 
 from trainer.batches.augmenter import Augmenter
 from trainer.batches.batch_plan import BatchPlan
-from trainer.batches.shared_memory import Slots
+from trainer.batches.processes import start_processes
+from trainer.batches.shared_memory import Slots, remove_leftovers
 from trainer.common.errors import LoaderError
 
 if TYPE_CHECKING:
@@ -47,6 +46,8 @@ AUGMENTER_BYTES = 400 * 2**20  # memory of a worker process; most is Albumentati
 MEMORY_SHARE = 0.5  # of the free memory, for worker processes; the rest is for the training and its images
 
 BATCHES_AHEAD = 2  # per worker: one that the training reads, one in preparation
+
+log = logging.getLogger(__name__)
 
 
 class PixelSource(Protocol):
@@ -78,6 +79,7 @@ class BatchLoader:
         if workers < 0:
             raise ValueError(f"workers must be 0 or more, not {workers}")
         self._workers = workers
+        self._uses_processes = False
         self._executor: Executor | None = None
         self._lock = threading.Lock()
         self.slots = Slots()
@@ -107,26 +109,42 @@ class BatchLoader:
         """Queue one batch; for `BatchStream`.
 
         Returns:
-            A future, and a block of shared memory or None. With a block the future's result is None and the batch is
-            written into the block; without one the future's result is the batch.
+            A future, and a block of shared memory or None. If the future's result is None, the batch is written into
+            the block; otherwise the result is the batch.
 
         Raises:
             BrokenProcessPool: a worker process died; the block is lost until `close`.
         """
         with self._lock:
             if self._executor is None:
-                self._executor = _make_executor(self._workers)
+                self._executor = self._started_executor()
             executor = self._executor
-        slot = self.slots.take(len(plan.indices) * size * size * 3) if self._workers else None
+        slot = self.slots.take(len(plan.indices) * size * size * 3) if self._uses_processes else None
         if slot is None:
             return executor.submit(_make_batch, job, plan), None
         return executor.submit(_fill_slot, job, plan, size, slot.name), slot
 
+    def _started_executor(self) -> Executor:
+        """The pool of processes, of which the first is started; a thread where the host allows none."""
+        self._uses_processes = self._workers > 0
+        if self._uses_processes:
+            remove_leftovers()
+            try:
+                return start_processes(self._workers)
+            except OSError as error:  # no shared memory for its semaphores, or too many processes
+                self._uses_processes = False
+                log.warning(
+                    "Processes that augment images cannot be started (%s): a thread does it, which is slower.",
+                    error.strerror or error,
+                )
+        return ThreadPoolExecutor(max_workers=1, thread_name_prefix="batches")
+
     def close(self) -> None:
         """Stop the workers and drop the batches that they have not begun. A later `stream` starts new workers."""
-        if self._executor is not None:
-            self._executor.shutdown(wait=True, cancel_futures=True)
-            self._executor = None
+        with self._lock:  # folds that train in parallel close it at the same time
+            executor, self._executor = self._executor, None
+        if executor is not None:
+            executor.shutdown(wait=True, cancel_futures=True)
         self.slots.close()
 
     def __enter__(self) -> BatchLoader:
@@ -232,30 +250,6 @@ def _batch_in(slot: SharedMemory, count: int, size: int) -> Batch:
     return np.frombuffer(slot.buf, dtype=np.uint8, count=count * size * size * 3).reshape(count, size, size, 3)
 
 
-def _make_executor(workers: int) -> Executor:
-    if workers == 0:
-        return ThreadPoolExecutor(max_workers=1, thread_name_prefix="batches")
-    # Spawned, because a fork of a process that runs CUDA or threads may hang.
-    context = multiprocessing.get_context("spawn")
-    return ProcessPoolExecutor(max_workers=workers, mp_context=context, initializer=_start_worker)
-
-
-def _start_worker() -> None:
-    # Ctrl-C reaches the whole process group, and a cluster's stop request reaches the whole control group. Workers
-    # ignore both, because the training decides when they stop.
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, signal.SIG_IGN)
-    threading.Thread(target=_exit_with_parent, daemon=True).start()
-
-
-def _exit_with_parent() -> None:
-    """End this worker when its training ends; a killed training cannot stop its workers, which would wait forever."""
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(0)
-
-
 # The last job of this thread: its pickle, and the objects built from it. Per thread, because an Augmenter is not
 # thread-safe and one process may train with several loaders.
 _current = threading.local()
@@ -277,13 +271,17 @@ def _make_batch(job: bytes, plan: BatchPlan, into: Batch | None = None) -> Batch
 _mapped: dict[str, SharedMemory] = {}  # in a worker process: the blocks that it is attached to, by name
 
 
-def _fill_slot(job: bytes, plan: BatchPlan, size: int, name: str) -> None:
-    """As `_make_batch`, with the result in the shared-memory block ``name``."""
+def _fill_slot(job: bytes, plan: BatchPlan, size: int, name: str) -> Batch | None:
+    """As `_make_batch`, with the result in the shared-memory block ``name``; returned where the block is gone."""
     slot = _mapped.get(name)
     if slot is None:
         if len(_mapped) >= KEPT_SLOTS:  # most of them belong to earlier trainings
             for old in _mapped.values():
                 old.close()
             _mapped.clear()
-        slot = _mapped[name] = SharedMemory(name)
+        try:
+            slot = _mapped[name] = SharedMemory(name)
+        except FileNotFoundError:  # removed by another, see `trainer.batches.shared_memory`
+            return _make_batch(job, plan)
     _make_batch(job, plan, into=_batch_in(slot, len(plan.indices), size))
+    return None

@@ -6,14 +6,24 @@ batch in shared memory needs no copy.
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
+import re
 import secrets
 import threading
+from contextlib import suppress
 from multiprocessing.shared_memory import SharedMemory
+from pathlib import Path
+
+from trainer.common.files import lives, process_space
 
 PREFIX = "retable_"
 """Prefix of the blocks' names, which shows in /dev/shm that they belong to this program."""
+FOLDER = Path("/dev/shm")  # noqa: S108
+"""Where Linux shows the blocks as files."""
+LEFT_FREE = 2**20
+"""Bytes of shared memory that are left to others. Every pool of processes needs a few for its semaphores."""
 
 log = logging.getLogger(__name__)
 
@@ -43,7 +53,7 @@ class Slots:
 
     def _make(self, size: int) -> SharedMemory | None:
         try:
-            slot = SharedMemory(f"{PREFIX}{os.getpid()}_{secrets.token_hex(4)}", create=True, size=size)
+            slot = SharedMemory(f"{_own_prefix()}{secrets.token_hex(3)}", create=True, size=size)
         except OSError as error:
             self._record_shortage(error)
             return None
@@ -51,6 +61,9 @@ class Slots:
             # Allocate now: a full /dev/shm (64 MiB in many containers) would otherwise cause a bus error while a batch
             # is written, which kills the process.
             os.posix_fallocate(slot._fd, 0, size)  # type: ignore[attr-defined]
+            host = os.fstatvfs(slot._fd)  # type: ignore[attr-defined]
+            if host.f_blocks > 0 and host.f_bavail * host.f_frsize < LEFT_FREE:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         except OSError as error:
             _destroy(slot)
             self._record_shortage(error)
@@ -78,12 +91,35 @@ class Slots:
             self._is_short = False
 
 
+def remove_leftovers(folder: Path = FOLDER) -> int:
+    """Remove the blocks of dead processes; returns their number.
+
+    The memory of a killed training is freed by a process of Python that watches it. Where that is killed as well, as by
+    the out-of-memory killer of a container or a batch system, the blocks would stay until the host is switched off.
+    """
+    removed = 0
+    for path in folder.glob(f"{PREFIX}*"):
+        named = re.fullmatch(rf"{PREFIX}(\d+)_([0-9a-f]{{8}})_[0-9a-f]+", path.name)
+        if named and named[2] == process_space() and not lives(int(named[1])):
+            with suppress(OSError):  # removed meanwhile, or the block of another user
+                path.unlink()
+                removed += 1
+    return removed
+
+
+def _own_prefix() -> str:
+    """What the names of this process's blocks begin with. Process ids are unique within a `process_space` only."""
+    return f"{PREFIX}{os.getpid()}_{process_space()}_"
+
+
 def _destroy(slot: SharedMemory) -> None:
-    slot.unlink()
-    try:
-        slot.close()
-    except BufferError:
-        _held.append(slot)
+    with suppress(FileNotFoundError):  # removed by another: systemd does so for users who log out (RemoveIPC)
+        slot.unlink()
+    _held.append(slot)
+    for held in [*_held]:
+        with suppress(BufferError):
+            held.close()
+            _held.remove(held)
 
 
 _held: list[SharedMemory] = []  # destroyed blocks that an array still uses; closing them would unmap its memory

@@ -19,6 +19,12 @@ _DEVICE = re.compile(
 _HOST = re.compile(r"DefaultCPUAllocator|HOST_ALLOCATION_FAILED")
 
 
+_ALLOCATOR_DETAILS = re.compile(
+    r"\s*(?:Process \d+ has|Including non-PyTorch memory|Of the allocated memory|If reserved but|See documentation).*",
+    re.DOTALL,
+)
+
+
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether a GPU lacked the memory for an operation, so that the same operation on fewer images may succeed."""
     # By name, because commands that must not import torch ask as well.
@@ -30,3 +36,11 @@ def is_out_of_memory(error: BaseException) -> bool:
 def is_out_of_host_memory(error: BaseException) -> bool:
     """Whether the process lacked main memory."""
     return isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and bool(_HOST.search(str(error))))
+
+
+def shortage_in_words(error: BaseException) -> str:
+    """The message of an error for which `is_out_of_memory` holds, without what torch adds on its allocator's settings.
+
+    What stays says how much was asked for, and how much is free.
+    """
+    return _ALLOCATOR_DETAILS.sub("", str(error)).strip() or "out of memory"

@@ -72,7 +72,13 @@ def _safetensors_size(file: Path) -> int | None:
 
 
 def misfit_because(error: Exception) -> str:
-    """Why tensors do not fit a network, by torch's error, which names every one: their numbers, and an example each."""
+    """Why tensors do not fit a network, by torch's error, which names every one: their numbers, and an example each.
+
+    A KeyError is timm's, while it renames the tensors of a file in the format of the network's authors.
+    """
+    if isinstance(error, KeyError) and error.args:
+        name = _shown(str(error.args[0]))
+        return f"timm stopped at the tensor {name} while it converted them; they seem to be those of another network"
     missing, unknown, reshaped = list[str](), list[str](), list[tuple[str, str, str]]()
     for line in str(error).splitlines():
         if found := _MISSING.search(line):

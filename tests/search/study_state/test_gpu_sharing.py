@@ -33,6 +33,8 @@ MACHINE: dict[str, Any] = {
     CORES_BUSY: 2.5,
 }
 
+MEASURED = (BUSY, WORKERS, RESERVED, TOTAL, CORES, CORES_BUSY)
+
 uses = st.builds(
     GpuUse,
     workers=st.integers(1, 8),
@@ -141,11 +143,18 @@ def test_the_line_says_why_another_worker_would_not_help(changes: dict[str, Any]
         {CORES_BUSY: float("nan")},
         {CORES: float("inf")},
         {CORES: []},
+        *({name: 10**400} for name in (WORKERS, RESERVED, TOTAL, CORES, CORES_BUSY)),
+        {TOTAL: 1e300, WORKERS: 10**300},
     ],
 )
 def test_trials_without_a_complete_measurement_give_no_advice(changes: dict[str, Any]) -> None:
     assert sharing_lines("aug_tuning", [record(**changes)]) == []
     assert not is_first_measured([record(**changes)], record(**changes).machine)
+
+
+@given(st.fixed_dictionaries({name: st.one_of(st.integers(0), st.floats()) for name in MEASURED}))
+def test_any_numbers_of_a_stored_document_give_a_line_or_none(machine: dict[str, Any]) -> None:
+    assert len(sharing_lines("aug_tuning", [record(**machine)])) <= 1
 
 
 def test_only_the_first_measured_trial_of_a_gpu_is_the_first() -> None:

@@ -6,6 +6,7 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from search.runtime.errors import EXIT_DIFFERENT, EXIT_MISTAKE
 from search.statistics.reproducibility import MEAN_DIFFERENCE, compare_predictions, is_reproduced, must_be_equal
 from search.study_setup.create_study import create_study
 from search.worker.study_context import StudyContext
-from search.workflow.replay import CannotReplay, ReplayRequest, replay
+from search.workflow.replay import CannotReplay, ReplayRequest, _recorded_threads, replay
 from storage.database.blobs import pack
 from storage.stores import Stores
 from storage.values import Failure, TrialStatus
@@ -165,6 +166,8 @@ def test_the_recorded_number_of_threads_is_used(context: StudyContext, monkeypat
     # Folds that train in parallel may divide them in between.
     assert (numbers[0], numbers[-1]) == (3, 1)
     assert set(numbers[1:-1]) <= {1, 3}
+    for recorded in ("3", 0, -1, 2.0, True, 10**9, [], None):
+        assert _recorded_threads(replace(record, machine={"threads": recorded})) is None
 
 
 def test_trials_without_predictions_are_refused(context: StudyContext) -> None:

@@ -7,7 +7,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,11 +16,13 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
+from trainer.batches import processes
 from trainer.batches.augmenter import Augmenter
 from trainer.batches.batch_loader import BATCHES_AHEAD, Batch, BatchLoader, BatchStream, fitting_workers
 from trainer.batches.batch_plan import BatchPlan, plan_epoch
-from trainer.batches.shared_memory import PREFIX
+from trainer.batches.shared_memory import LEFT_FREE, PREFIX, Slots, remove_leftovers
 from trainer.common.errors import LoaderError
+from trainer.common.files import process_space
 from trainer.recipe.recipe import Augment, Recipe
 
 SETTINGS = Augment(
@@ -158,14 +160,24 @@ def test_processes_share_a_few_blocks_of_memory_and_leave_none() -> None:
     assert np.array_equal(held, expected)  # an array that is still in use stays readable
 
 
-@pytest.mark.slow
-def test_without_room_for_shared_memory_batches_go_through_pipes(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    def full(*_: object) -> None:
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+def refuse(*_: object, **__: object) -> None:
+    """What the system does where shared memory is full."""
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(os, "posix_fallocate", full)
+
+def almost_full(block: int) -> os.statvfs_result:
+    """A file system on which nothing would be left for others."""
+    found = list(os.statvfs("/"))
+    found[1], found[2], found[4] = 1, LEFT_FREE, LEFT_FREE - 1  # size and number of its pieces, and those left
+    return os.statvfs_result(found)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("function", "answer"), [("posix_fallocate", refuse), ("fstatvfs", almost_full)])
+def test_without_room_for_shared_memory_batches_go_through_pipes(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, function: str, answer: Callable[..., object]
+) -> None:
+    monkeypatch.setattr(os, function, answer)
     before = blocks()
     with BatchLoader() as alone, BatchLoader(workers=1) as pool:
         expected = list(alone.stream(pixels(), SETTINGS, SIZE, [plans()]))
@@ -173,6 +185,57 @@ def test_without_room_for_shared_memory_batches_go_through_pipes(
         assert blocks() <= before
     assert all(np.array_equal(a, b) for a, b in zip(expected, got, strict=True))
     assert [record for record in caplog.messages if "Shared memory is short" in record] == caplog.messages[:1]
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/dev/shm").is_dir(), reason="shared memory shows as files on Linux only")
+def test_blocks_that_another_removes_are_replaced_by_pipes() -> None:
+    """As systemd does with the shared memory of a user who logs out."""
+    with BatchLoader() as alone, BatchLoader(workers=1) as pool:
+        expected = list(alone.stream(pixels(), SETTINGS, SIZE, [plans()]))
+        stream = pool.stream(pixels(), SETTINGS, SIZE, [plans()])
+        for name in blocks():
+            (Path("/dev/shm") / name).unlink()
+        got = copied(stream)
+    assert len(got) == len(expected)
+    assert all(np.array_equal(a, b) for a, b in zip(expected, got, strict=True))
+
+
+def test_blocks_of_dead_processes_are_removed(tmp_path: Path) -> None:
+    asked = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, check=True)
+    dead, own = int(asked.stdout), process_space()
+    for name in (
+        f"{PREFIX}{dead}_{own}_0a1b2c",
+        *(f"{PREFIX}{os.getpid()}_{own}_0a1b2c", f"{PREFIX}{dead}_{'0' * 8}_0a1b2c"),  # it lives; of another container
+        *(f"{PREFIX}{dead}_0a1b2c", f"other_{dead}_{own}_0a1b2c"),
+    ):
+        (tmp_path / name).touch()
+    assert remove_leftovers(tmp_path) == 1
+    assert not (tmp_path / f"{PREFIX}{dead}_{own}_0a1b2c").exists()
+    assert remove_leftovers(tmp_path) == remove_leftovers(tmp_path / "missing") == 0
+
+
+def test_the_names_of_blocks_say_whose_they_are() -> None:
+    slots = Slots()
+    block = slots.take(100)
+    assert block is not None and block.name.startswith(f"{PREFIX}{os.getpid()}_{process_space()}_")
+    slots.close()
+
+
+def test_without_processes_a_thread_makes_the_batches(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A full /dev/shm has no room for the semaphores of a pool."""
+    monkeypatch.setattr(processes, "ProcessPoolExecutor", refuse)
+    before = blocks()
+    with BatchLoader() as alone, BatchLoader(workers=2) as pool:
+        expected = list(alone.stream(pixels(), SETTINGS, SIZE, [plans()]))
+        got = list(pool.stream(pixels(), SETTINGS, SIZE, [plans()]))
+        assert blocks() <= before
+    assert all(np.array_equal(a, b) for a, b in zip(expected, got, strict=True))
+    assert caplog.messages == [
+        "Processes that augment images cannot be started (No space left on device): a thread does it, which is slower."
+    ]
 
 
 @pytest.mark.slow
@@ -201,9 +264,9 @@ def test_workers_die_with_a_killed_training(tmp_path: Path) -> None:
     script.write_text(
         "import os, signal\n"
         "from concurrent.futures import ProcessPoolExecutor\n"
-        "from trainer.batches.batch_loader import _make_executor\n"
+        "from trainer.batches.processes import start_processes\n"
         "if __name__ == '__main__':\n"
-        "    print(_make_executor(1).submit(os.getpid).result(), flush=True)\n"
+        "    print(start_processes(1).submit(os.getpid).result(), flush=True)\n"
         "    os.kill(os.getpid(), signal.SIGKILL)\n"
     )
     environment = {**os.environ, "PYTHONPATH": str(Path.cwd())}

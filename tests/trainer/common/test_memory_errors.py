@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from trainer.common.memory_errors import is_out_of_host_memory, is_out_of_memory
+from trainer.common.memory_errors import is_out_of_host_memory, is_out_of_memory, shortage_in_words
 
 ON_THE_GPU = [
     torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB."),
@@ -56,3 +56,19 @@ def test_torchs_own_failure_in_main_memory_is_recognised() -> None:
     with pytest.raises(RuntimeError) as caught:
         torch.empty(2**60)
     assert is_out_of_host_memory(caught.value)
+
+
+def test_the_words_say_what_was_asked_for_and_not_how_torch_divides_it() -> None:
+    said = (
+        "CUDA out of memory. Tried to allocate 2.00 MiB. GPU 0 has a total capacity of 28.61 MiB of which 624.88 KiB "
+        "is free. "
+    )
+    details = (
+        "Process 7 has 3.00 GiB memory in use. Including non-PyTorch memory, this process has 17179869184.00 GiB "
+        "memory in use. Of the allocated memory 27.00 MiB is allocated by PyTorch.\nIf reserved but unallocated "
+        "memory is large try setting PYTORCH_ALLOC_CONF=expandable_segments:True."
+    )
+    assert shortage_in_words(torch.OutOfMemoryError(said + details)) == said.strip()
+    own = "resnet18 at 64 px needs about 0.2 GiB for one fold; smaller images or another backbone help"
+    assert shortage_in_words(torch.OutOfMemoryError(own)) == own
+    assert shortage_in_words(torch.OutOfMemoryError("")) == "out of memory"

@@ -87,4 +87,7 @@ def test_other_shapes_are_counted_and_other_errors_kept() -> None:
     with pytest.raises(RuntimeError) as caught:
         first.load_state_dict(second.state_dict())
     assert misfit_because(caught.value) == "tensors: 1 of another shape, such as weight: [2, 4] instead of [2, 3]"
-    assert misfit_because(KeyError("conv1")) == "'conv1'"
+    assert misfit_because(KeyError("conv1")) == (
+        "timm stopped at the tensor conv1 while it converted them; they seem to be those of another network"
+    )
+    assert misfit_because(KeyError())
