@@ -69,7 +69,8 @@ def read(folder: Path, options: DataOptions) -> ReadResult | None:
     found = _images_of(folder, folders, files)
     paths, labels = found.paths, found.labels
     others = [table for place in {folder: None, root: None} for table in other_tables(place)]
-    lists = divide_by_lists(folder, root, paths, options.encoding, divide=options.layout is None)
+    in_test = files.paths_below("test")
+    lists = divide_by_lists(folder, root, paths, in_test, options.encoding, divide=options.layout is None)
     others = [path for path in others if lists is None or path not in lists.read]
     if options.layout is None:
         refuse_other_labels(others, [path.name for path in folders])

@@ -77,7 +77,8 @@ def read(folder: Path, options: DataOptions) -> ReadResult | None:
     if joined is None and chosen.columns.part is None and not others:
         labelled = {path: cell for cell, path in matcher.match(chosen.image_cells()).paths.items()}
         images = files.of_split(list(files.paths), "test")
-        lists = lists_beside(folder, chosen.table.path, labelled, images, options.encoding)
+        in_test = files.paths_below("test")
+        lists = lists_beside(folder, chosen.table.path, labelled, images, in_test, options.encoding)
         others = [lists.parts] if lists.parts is not None else []
     table, names, columns = divided(chosen.table, first, chosen.names, chosen.columns, others, matcher)
     table, test_part, part_warnings = _parts(table, first, columns)

@@ -139,6 +139,10 @@ class ImageFiles:
                 table[key].append(path)
         return dict(table)
 
+    def paths_below(self, split: Split) -> list[str]:
+        """Those of ``paths`` that lie in a folder of a split."""
+        return [path for path in self.paths if self._splits[path] == split]
+
     def below_split(self, path: str, split: Split) -> str | None:
         """The part of one of ``paths`` below its folder of a split; None if it is not in such a folder."""
         if self._splits[path] != split:

@@ -8,7 +8,7 @@ from pathlib import Path, PurePosixPath
 
 from trainer.common.errors import DataError, listed
 from trainer.data.readers.class_folders import subfolders
-from trainer.data.readers.parts.part_files import parts_of_images, read_part_files, spellings
+from trainer.data.readers.parts.part_files import of_test_folder, parts_of_images, read_part_files, spellings
 from trainer.formats.delimited import Table
 
 
@@ -41,7 +41,7 @@ class PartLists:
 
 
 def divide_by_lists(
-    folder: Path, root: Path, paths: Sequence[str], encoding: str | None, *, divide: bool
+    folder: Path, root: Path, paths: Sequence[str], in_test: Sequence[str], encoding: str | None, *, divide: bool
 ) -> PartLists | None:
     """Divide the images of class folders by the lists beside them; None without lists.
 
@@ -49,6 +49,7 @@ def divide_by_lists(
         folder: the data folder. Lists lie in it, in its folders, and beside the class folders.
         root: the folder of the class folders.
         paths: the images of all classes, relative to ``folder``.
+        in_test: the images in the test folder.
         divide: whether the lists are used. False: all images are training images, and a note names the lists.
 
     Raises:
@@ -64,6 +65,7 @@ def divide_by_lists(
         if divide:
             raise
         return None
+    lists = [one for one in of_test_folder(lists, spellings(in_test), encoding) if not set(one.images) <= set(in_test)]
     if not any(set(one.images) < set(paths) for one in lists):
         return None
     read = tuple(dict.fromkeys(one.path for one in lists))

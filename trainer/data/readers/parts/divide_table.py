@@ -11,6 +11,7 @@ from trainer.data.readers.class_folders import subfolders
 from trainer.data.readers.matching.id_spellings import has_image_suffix
 from trainer.data.readers.parts.part_files import (
     PartFile,
+    of_test_folder,
     part_of_stem,
     parts_of_images,
     read_part_files,
@@ -41,6 +42,7 @@ def lists_beside(
     table: Path,
     labelled: Mapping[str, str],
     images: Sequence[str],
+    test_images: Sequence[str],
     encoding: str | None,
 ) -> TableLists:
     """Read the lists in the data folder, in its folders and beside the table.
@@ -50,6 +52,7 @@ def lists_beside(
         table: the training table, which is no list itself.
         labelled: the id of each image that it labels, by path.
         images: paths of all images.
+        test_images: those in the test folder.
 
     Raises:
         DataError: images in the lists of two parts, or a JSON file that seems to divide the images and cannot be read.
@@ -57,6 +60,7 @@ def lists_beside(
     known = {**spellings(images), **spellings(sorted(labelled))}
     places = [folder, *(path for path in subfolders(folder) if not path.is_symlink()), table.parent]
     found = [one for one in read_part_files(folder, places, known, (), encoding) if one.path != table]
+    found = of_test_folder(found, spellings(test_images), encoding)
     dividing = [one for one in found if not set(one.images).isdisjoint(labelled)]
     if not any(set(labelled) - set(one.images) for one in dividing):
         with_extension = all(map(has_image_suffix, labelled.values()))

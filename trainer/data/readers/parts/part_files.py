@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -62,6 +63,24 @@ def read_part_files(
             if len(images) > len(lost)
         ]
     return _without_unions(lists)
+
+
+def of_test_folder(lists: Sequence[PartFile], known: Mapping[str, str], encoding: str | None) -> list[PartFile]:
+    """The lists; those of test images name the images of the test folder, if they fit these no worse.
+
+    Training and test images may have the same names, such as ``1.jpg``.
+
+    Args:
+        known: `spellings` of the images in the test folder.
+    """
+    found = []
+    for one in lists:
+        if one.part == "test" and one.path.suffix.lower() != ".json":
+            images, lost = _listed_images(one.path, known, encoding)
+            if len(images) >= len(one.images):
+                one = dataclasses.replace(one, images=images, lost=lost)
+        found.append(one)
+    return found
 
 
 def part_of_stem(stem: str) -> Part | None:

@@ -130,3 +130,13 @@ def test_other_texts_beside_the_classes_do_not_divide(tmp_path: Path) -> None:
     write(root / "meta" / "train.txt", ["How the images were taken", "pho/1"])
     write(root / "meta" / "test.txt", ["nothing"])
     assert len(read_images(root, verify=False).y) == 30
+
+
+def test_a_list_of_the_test_folder_may_repeat_names_of_training_images(tmp_path: Path) -> None:
+    names = [f"{name}/{i}.png" for name in CLASSES for i in range(4)]
+    for seed, name in enumerate(names):
+        save(tmp_path / "train" / name, seed, 8)
+        save(tmp_path / "test" / name, 50 + seed, 8)
+    write(tmp_path / "test.txt", names)
+    found = read_images(tmp_path, verify=False)
+    assert set(found.train_ids) == set(names) == set(found.test_ids)

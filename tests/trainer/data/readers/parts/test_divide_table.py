@@ -105,3 +105,19 @@ def test_names_of_patients_are_no_classes(tmp_path: Path) -> None:
     rows = [f"p{i // 4}_{i},{i // 4},{i % 2}" for i in range(12)]
     write(tmp_path / "data.csv", ["image,class,label", *rows])
     assert "it could be 'label', 'class'" in problems_of(tmp_path)
+
+
+@pytest.mark.parametrize("test", ["Testing_set.csv", "test.txt"])
+@pytest.mark.parametrize("header", [True, False])
+def test_a_list_of_the_test_folder_may_repeat_names_of_training_images(
+    tmp_path: Path, test: str, *, header: bool
+) -> None:
+    for i in range(12):
+        save(tmp_path / "train" / f"{i}.png", i, 8)
+    for i in range(4):
+        save(tmp_path / "test" / f"{i}.png", 50 + i, 8)
+    write(tmp_path / "Training_set.csv", ["filename,label", *(f"{i}.png,{'xy'[i % 2]}" for i in range(12))])
+    write(tmp_path / test, [*["filename"] * header, *(f"{i}.png" for i in range(4))])
+    found = read_images(tmp_path, verify=False)
+    assert found.train_ids == tuple(f"{i}.png" for i in range(12))
+    assert [found.test_images.name(i).split(" ")[0] for i in range(4)] == [f"test/{i}.png" for i in range(4)]
