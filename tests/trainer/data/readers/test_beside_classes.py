@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.trainer.images import problems_of, save
+from tests.trainer.images import labels_of, problems_of, save
 from trainer.data.read import DataOptions, read_images
 from trainer.formats.delimited import write_table
 
@@ -92,3 +92,36 @@ def test_masks_beside_their_images_are_left_out(tmp_path: Path, ending: str) -> 
     assert "left/benign (1).jpg" in found.train_ids and f"right/alone{ending}.png" in found.train_ids
     assert len(found.train_ids) == 8
     assert any(f"masks (1), such as left/benign (1){ending}.png" in warning for warning in found.warnings)
+
+
+def _beside(root: Path, header: str, values: str, name: str = "meta.csv") -> Path:
+    """Twelve images in the class folders a and b, and a table with one of ``values`` for each."""
+    images = [f"{folder}/{i}.png" for folder in "ab" for i in range(6)]
+    for seed, image in enumerate(images):
+        save(root / image, seed, 8)
+    rows = [f"{image},{values[i]}" for i, image in enumerate(images)]
+    (root / name).write_text("\n".join([header, *rows]))
+    return root
+
+
+def test_a_column_that_may_be_no_label_does_not_replace_the_class_folders(tmp_path: Path) -> None:
+    _beside(tmp_path, "file,camera name", "uvuvuvuvuvuv")
+    message = problems_of(tmp_path)
+    assert "the labels may be the column 'camera name' of meta.csv, or the folders 'a', 'b' of the images" in message
+    assert "--label-column 'camera name'" in message and "--layout folders" in message
+    chosen = read_images(tmp_path, DataOptions(label_column="camera name"), verify=False)
+    assert labels_of(chosen) == list("uvuvuvuvuvuv")
+    assert labels_of(read_images(tmp_path, DataOptions(layout="folders"), verify=False)) == ["a"] * 6 + ["b"] * 6
+
+
+@pytest.mark.parametrize(
+    ("header", "values", "name"),
+    [
+        ("file,label", "uvuvuvuvuvuv", "meta.csv"),
+        ("file,camera", "uvuvuvuvuvuv", "labels.csv"),
+        ("file,sick", "000000111111", "meta.csv"),  # another name of the same classes
+    ],
+)
+def test_a_table_of_labels_beside_folders(tmp_path: Path, header: str, values: str, name: str) -> None:
+    found = read_images(_beside(tmp_path, header, values, name), verify=False)
+    assert labels_of(found) == list(values)

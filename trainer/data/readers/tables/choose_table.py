@@ -20,7 +20,7 @@ from trainer.data.readers.tables.find_tables import (
     named_table,
 )
 from trainer.data.readers.tables.folder_labels import FolderTable, folder_names, folder_table, may_name_folders, refused
-from trainer.data.readers.tables.training_table import TrainingTable
+from trainer.data.readers.tables.training_table import TrainingTable, refuse_other_question
 from trainer.formats.class_lists import labels_names, listing_column, lists_values
 from trainer.formats.delimited import first_rows, read_table
 
@@ -124,7 +124,10 @@ def choose_training_table(
     notes += [f"not read: {_where(folder, found.table.path)}, which describes folders" for found in of_folders]
     if len(naming) > 1 and any(_found(candidate) for candidate in naming):
         naming = [candidate for candidate in naming if _found(candidate)]
-    return _best(folder, naming, class_folders, notes, warnings)
+    chosen = _best(folder, naming, class_folders, notes, warnings)
+    if chosen is not None and class_folders and options.label_column is None:
+        refuse_other_question(_where(folder, chosen.table.path), chosen, class_folders)
+    return chosen
 
 
 def _best(
