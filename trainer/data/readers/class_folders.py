@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from trainer.common.errors import DataError
@@ -14,8 +15,10 @@ from trainer.data.file_names import (
     folder_split,
     holds_masks,
     is_data,
+    is_held_out,
     masks_are_worn,
     names_no_class,
+    split_of,
 )
 from trainer.data.readers.matching.image_files import ImageFiles
 from trainer.formats.labels import natural_key
@@ -97,6 +100,57 @@ def mask_folders_among(folder: Path, folders: Sequence[Path], files: ImageFiles)
     owners = Counter(stem for path in folders if path not in masks for stem in stems[path])
     found = [path for path in masks if 2 * sum(owners[stem] == 1 for stem in stems[path]) > len(stems[path])]
     return found if len(folders) - len(found) > 1 else []
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClassContent:
+    """What a class folder holds, as paths relative to the data folder.
+
+    images: its images.
+    masks: images in inner folders of masks, which are not read.
+    nested: images in other inner folders, which may be classes themselves.
+    """
+
+    images: Sequence[str]
+    masks: Sequence[str] = ()
+    nested: Sequence[str] = ()
+
+
+def content_of_class(name: str, paths: Sequence[str], linked: Collection[str]) -> ClassContent:
+    """Divide the images in a class folder and below it.
+
+    The images lie directly in it, or all in one inner folder called ``images`` or the like, as in Tiny ImageNet, or
+    like the class itself. Inner folders of masks may lie beside.
+
+    Args:
+        name: the class folder, relative to the data folder.
+        paths: the images in and below it, relative to the data folder.
+        linked: paths through links, which count as images directly in it.
+    """
+    inner = {path: "" if path in linked else path.removeprefix(f"{name}/").rpartition("/")[0] for path in paths}
+    own = PurePosixPath(name).name
+    masks = [path for path in paths if inner[path] and _holds_masks_of(inner[path].partition("/")[0], own)]
+    nested = [path for path in paths if inner[path] and path not in masks]
+    direct = [path for path in paths if not inner[path]]
+    places = {inner[path] for path in nested}
+    if not direct and len(places) == 1 and _says_nothing(places.pop(), own):
+        return ClassContent(images=nested, masks=masks)
+    if not direct and not nested:
+        return ClassContent(images=paths, nested=masks)
+    return ClassContent(images=direct, masks=masks, nested=nested)
+
+
+def _says_nothing(inner: str, own: str) -> bool:
+    """Whether the name of a folder inside the class folder ``own`` is no class: ``images``, or that of the class."""
+    if inner.casefold() == own.casefold():
+        return True
+    return names_no_class(inner) and not holds_masks(inner) and not is_held_out(inner) and split_of(inner) is None
+
+
+def _holds_masks_of(inner: str, own: str) -> bool:
+    """Whether a folder holds masks by its name, which may begin with that of its class: ``Trout GT`` in ``Trout``."""
+    rest = inner[len(own) :] if inner.casefold().startswith(own.casefold()) else ""
+    return holds_masks(inner) or (bool(re.match(r"[\W_]", rest)) and holds_masks(rest))
 
 
 def _stems_in(files: ImageFiles, folder: Path, inner: Path) -> set[str]:

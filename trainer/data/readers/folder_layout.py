@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from trainer.common.errors import DataError, listed
 from trainer.data.file_names import (
@@ -19,9 +19,11 @@ from trainer.data.image_set import DataOptions, ImageSet
 from trainer.data.images import FileImages
 from trainer.data.readers.base import Reader, ReadResult, SkippableProblem
 from trainer.data.readers.class_folders import (
+    ClassContent,
     class_folder_names,
     class_folders,
     class_root,
+    content_of_class,
     find_test_folder,
     mask_folders_among,
     seem_parts,
@@ -159,23 +161,39 @@ def _images_of(folder: Path, folders: Sequence[Path], files: ImageFiles) -> _Cla
     """
     found = _ClassImages()
     problems: list[str] = []
+    example: str | None = None
     for class_folder in folders:
         inside = files.under(class_folder.relative_to(folder).as_posix()).paths
-        problems += _class_problems(folder, class_folder, inside, files)
+        content = content_of_class(class_folder.relative_to(folder).as_posix(), inside, files.other.linked)
+        problems += _class_problems(folder, class_folder, content, files)
+        example = example or next(iter(content.nested), None)
+        inside = tuple(content.images)
         unusable = {path: problem for path in inside if (problem := name_problem(path))}
         found.bad_names.extend(
             SkippableProblem(lost_id=printable(path), message=f"{printable(path)}: the file name {problem}")
             for path, problem in unusable.items()
         )
         own_masks = masks_among(inside)
-        found.masks.extend(own_masks)
+        found.masks.extend((*own_masks, *content.masks))
         usable = [path for path in inside if path not in unusable and path not in own_masks]
         found.paths.extend(usable)
         found.labels.extend([class_folder.name] * len(usable))
     problems += files.closed_problems()
     if problems:
-        raise DataError(problems)
+        raise DataError(problems, "" if example is None else _nested_advice(example))
     return found
+
+
+def _nested_advice(path: str) -> str:
+    """What to do about an image in a folder inside a class folder."""
+    place = PurePosixPath(path).parent.parent
+    while is_held_out(place.name) or split_of(place.name) is not None:
+        place = place.parent
+    return (
+        "If the inner folders are the classes, give the folder that holds them as the data folder, such as "
+        f"{printable(str(place))} inside of this one; else write a table labels.csv with the columns image and label, "
+        f"and one row for each image, such as {printable(path)}"
+    )
 
 
 def _not_classes(names: Sequence[str]) -> list[str]:
@@ -207,8 +225,8 @@ def _not_splits(names: Sequence[str]) -> list[str]:
     return [f"the folder {name!r} is read as a class" for name in names if split_of(name) is not None]
 
 
-def _class_problems(folder: Path, class_folder: Path, inside: tuple[str, ...], files: ImageFiles) -> list[str]:
-    """What forbids the use of a class folder whose images are ``inside``."""
+def _class_problems(folder: Path, class_folder: Path, content: ClassContent, files: ImageFiles) -> list[str]:
+    """What forbids the use of a class folder with this ``content``."""
     name = class_folder.relative_to(folder).as_posix()
     if class_folder.is_symlink():
         return [f"{name} is a link to a folder: such links are not followed; copy the folder into the data"]
@@ -223,19 +241,20 @@ def _class_problems(folder: Path, class_folder: Path, inside: tuple[str, ...], f
     ]
     if outside:
         return outside
-    if not inside:
+    if not content.images and not content.nested:
         return [
             f"the class folder {name} holds no images; add images or remove the folder",
             *files.unread_warnings([name]),
         ]
     problems = [
         f"{path} is a link that leaves the data folder; copy the image into it"
-        for path in inside
+        for path in content.images
         if path in files.escaping
     ]
-    nested = [path for path in inside if "/" in path.removeprefix(name + "/") and path not in files.other.linked]
-    if nested:
-        problems.append(f"{nested[0]}: a class folder holds its images directly, but {name} has folders with images")
+    if content.nested:
+        problems.append(
+            f"{content.nested[0]}: a class folder holds its images directly, but {name} has folders with images"
+        )
     return problems
 
 

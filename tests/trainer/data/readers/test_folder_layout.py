@@ -176,3 +176,27 @@ def test_part_folders_in_other_languages(tmp_path: Path, names: tuple[str, str, 
         write_table(tmp_path / "labels.csv", [("id", "label"), *((f"a{i}", "xy"[i % 2]) for i in range(8))])
     found = read_images(tmp_path, verify=False)
     assert (len(found.y), found.test_ids) == (8, ("a8.png", "a9.png") if not as_table else ("a8", "a9"))
+
+
+@pytest.mark.parametrize("inner", ["images", "Images", "{name}", "JPEGImages"])
+@pytest.mark.parametrize("masks", [None, "masks", "{name} GT", "labels"])
+def test_a_class_folder_may_hold_its_images_in_one_inner_folder(tmp_path: Path, inner: str, masks: str | None) -> None:
+    for seed, name in enumerate(("cat", "dog")):
+        for i in range(3):
+            save(tmp_path / "train" / name / inner.format(name=name) / f"{i}.png", 10 * seed + i, 8)
+            if masks:
+                save(tmp_path / "train" / name / masks.format(name=name) / f"{i}.png", 90, 8)
+    found = read_images(tmp_path, verify=False)
+    assert found.train_ids == tuple(f"{n}/{inner.format(name=n)}/{i}.png" for n in ("cat", "dog") for i in range(3))
+    assert labels_of(found) == ["cat"] * 3 + ["dog"] * 3
+    assert any("masks (6)" in warning for warning in found.warnings) == bool(masks)
+
+
+@pytest.mark.parametrize("inner", [("images", "extra"), ("train", "test"), ("persian", "siamese"), ("persian",)])
+def test_other_inner_folders_are_refused(tmp_path: Path, inner: tuple[str, ...]) -> None:
+    for seed, name in enumerate(("cat", "dog")):
+        for place in inner:
+            save(tmp_path / name / place / f"{seed}.png", seed, 8)
+    message = problems_of(tmp_path)
+    assert "a class folder holds its images directly, but cat has folders with images" in message
+    assert "give the folder that holds them as the data folder" in message and "columns image and label" in message

@@ -58,7 +58,8 @@ def divide_by_lists(
     prefix = "" if root == folder else f"{root.relative_to(folder).as_posix()}/"
     inner = [path for path in subfolders(folder) if path != root and path.parent != root and not path.is_symlink()]
     places = [folder, *inner, root, *(path for path in root.parents if path.is_relative_to(folder))]
-    classes = {PurePosixPath(path).parent.name for path in paths}
+    class_of = {path: PurePosixPath(path.removeprefix(prefix)).parts[0] for path in paths}
+    classes = set(class_of.values())
     try:
         lists = read_part_files(folder, places, spellings(paths), classes, encoding)
     except DataError:
@@ -86,10 +87,8 @@ def divide_by_lists(
         raise DataError(
             f"{given}: the lists leave no training image; add --layout folders (data.layout) to ignore them"
         )
-    trained = {PurePosixPath(path).parent.name for path in train}
-    if lost := [
-        name for name in dict.fromkeys(PurePosixPath(path).parent.name for path in paths) if name not in trained
-    ]:
+    trained = {class_of[path] for path in train}
+    if lost := [name for name in dict.fromkeys(class_of.values()) if name not in trained]:
         warnings.append(f"not trained: {listed(lost, 4)}, classes without a training image by the lists")
     test = tuple(path for path in paths if parts.get(path) == "test")
     source = next((one.path for one in lists if one.part == "test"), folder)

@@ -115,11 +115,11 @@ def _image(entry: Any, key: str, known: Mapping[str, str]) -> str | None:
 
 def _check_class(name: str, image: str, entry: Any, key: str, classes: Collection[str]) -> None:
     """Raise a DataError if a class that an entry names is not the folder of its image."""
-    folder = PurePosixPath(image).parent.name
+    folder = next((part for part in reversed(PurePosixPath(image).parts[:-1]) if part in classes), "")
     plain = {_plain(one): one for one in classes}
     for text in (key, *_texts(entry)[isinstance(entry, str) :]):
         given = plain.get(_plain(text))
-        if given is not None and folder in classes and given != folder:
+        if given is not None and folder and given != folder:
             raise DataError(
                 f"{name} labels {image} as {text!r}, but it lies in the folder {folder!r}. Correct the one or the "
                 "other; --layout folders (data.layout) trains on all images with the names of their folders as labels"
