@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
+from itertools import chain
 from pathlib import Path
 
-from trainer.common.errors import DataError, listed
+from trainer.common.errors import DataError, first_lines, listed
 from trainer.data.file_names import is_data
 from trainer.data.formulas import formula_warnings
 from trainer.data.image_set import DataOptions, ImageSet
@@ -15,6 +17,7 @@ from trainer.data.readers.base import Reader, ReadResult
 from trainer.data.readers.matching.image_files import ImageFiles
 from trainer.data.readers.tables.find_tables import OWN_HELP, find_tables, other_tables
 from trainer.data.value_ranges import measure_ranges, with_level_warning, with_ranges
+from trainer.formats.delimited import read_table
 from trainer.inference.file_kinds import ARCHIVES
 from trainer.inference.pixel_values import Ranges
 from trainer.inference.printable import name_problem, printable
@@ -137,8 +140,10 @@ def _read(folder: Path, options: DataOptions) -> ReadResult:
 
 def _advice(folder: Path, options: DataOptions) -> str:
     """What to do about a folder without a known layout."""
-    own = find_tables(folder, options.encoding).own if options.layout in (None, "table") else ()
+    tables = find_tables(folder, options.encoding)
+    own, labels = (tables.own, tables.labels) if options.layout in (None, "table") else ((), ())
     unread = f"Not read: {listed(path.name for path in own)}: {OWN_HELP}" if own else ""
+    broken = list(chain.from_iterable(_table_problems(path, options.encoding) for path in labels))
     files = ImageFiles.scan(folder)
     others = [path.name for path in other_tables(folder)]
     hint = files.missing_hint()
@@ -147,7 +152,24 @@ def _advice(folder: Path, options: DataOptions) -> str:
             f"The labels may be in {listed(others, 4)}, which is not read: write a table labels.csv with the columns "
             f"image and label, and one row for each image, such as {printable(files.paths[0])}"
         )
-    return "\n".join(filter(None, (unread, hint)))
+    elif files.paths and not broken and options.layout in (None, "table"):
+        shown = printable(files.paths[0])
+        hint += "\n" * bool(hint) + (
+            f"Nothing gives the labels of {len(files.paths)} images. If their names do, write a table labels.csv with "
+            f"the columns image and label, and one row for each image, such as {shown}"
+        )
+    return "\n".join(filter(None, (unread, *first_lines(broken), hint)))
+
+
+def _table_problems(path: Path, encoding: str | None) -> Sequence[str]:
+    """Why a table of comma- or tab-separated values cannot be read; any other text file may be no table."""
+    if path.suffix.lower() == ".txt":
+        return ()
+    try:
+        read_table(path, encoding=encoding)
+    except DataError as error:
+        return error.problems
+    return ()
 
 
 def _unknown_layout(folder: Path, layout: str | None) -> str:

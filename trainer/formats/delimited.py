@@ -19,6 +19,7 @@ SUFFIXES = (".csv", ".tsv", ".txt")
 DELIMITERS = (",", "\t", ";", "|", " ")
 """Delimiters that are tried, the usual ones first. A blank stands for any run of blanks and tabs."""
 SNIFFED_ROWS = 50  # rows from which the delimiter is detected
+_SHOWN_RAGGED = 5  # rows of one wrong length that are named one by one
 _BOM = b"\xef\xbb\xbf"
 _UTF_16 = (b"\xff\xfe", b"\xfe\xff")
 _UTF_32 = (b"\xff\xfe\0\0", b"\0\0\xfe\xff")
@@ -71,7 +72,7 @@ def read_table(path: Path, delimiter: str | None = None, *, encoding: str | None
 
     Raises:
         DataError: the file cannot be read, is not text in a known encoding, or has no rows, an open quotation mark, or
-            rows of different lengths (every one is named).
+            rows of different lengths. Empty cells beyond the last column of the first row are dropped.
     """
     try:
         data = path.read_bytes()
@@ -96,12 +97,9 @@ def read_table(path: Path, delimiter: str | None = None, *, encoding: str | None
         raise DataError(f"{path.name} row {number + 1}: {error}; is a quotation mark left open?") from error
     if not rows:
         raise DataError(f"{path.name} is empty: a table with one row per image is expected")
-    ragged = [
-        f"{path.name} row {number} has {len(row)} fields, the first row has {len(rows[0])} (delimiter {delimiter!r})"
-        for row, number in zip(rows, numbers, strict=True)
-        if len(row) != len(rows[0])
-    ]
-    if ragged:
+    width = len(rows[0])
+    rows = [row if any(cell.strip() for cell in row[width:]) else row[:width] for row in rows]
+    if ragged := _ragged(path.name, rows, numbers, delimiter):
         raise DataError(ragged)
     return Table(
         path=path,
@@ -112,6 +110,23 @@ def read_table(path: Path, delimiter: str | None = None, *, encoding: str | None
         bom=data.startswith(_BOM),
         encoding=used_encoding,
     )
+
+
+def _ragged(name: str, rows: Sequence[Sequence[str]], numbers: Sequence[int], delimiter: str) -> list[str]:
+    """One problem for each row of another length than the first, or for each length that many rows have."""
+    by_length: dict[int, list[int]] = {}
+    for row, number in zip(rows, numbers, strict=True):
+        if len(row) != len(rows[0]):
+            by_length.setdefault(len(row), []).append(number)
+    problems = []
+    for length, found in sorted(by_length.items(), key=lambda entry: entry[1]):
+        rest = f"{length} fields, the first row has {len(rows[0])} (delimiter {delimiter!r})"
+        if len(found) > _SHOWN_RAGGED:
+            shown = ", ".join(map(str, found[:_SHOWN_RAGGED]))
+            problems.append(f"{name}: {len(found)} rows (such as {shown}) have {rest}")
+        else:
+            problems += [f"{name} row {number} has {rest}" for number in found]
+    return problems
 
 
 def first_rows(path: Path, count: int, *, encoding: str | None = None, most_bytes: int = 2**20) -> list[list[str]]:

@@ -68,3 +68,18 @@ def test_the_first_rows_of_a_long_table(tmp_path: Path) -> None:
     path.write_text("id,label\n" + "".join(f"{i},cat\n" for i in range(1000)))
     assert first_rows(path, 3, most_bytes=40) == [["id", "label"], ["0", "cat"], ["1", "cat"]]
     assert len(first_rows(path, 100, most_bytes=40)) == 6
+
+
+def test_empty_cells_beyond_the_last_column_are_dropped(tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    path.write_text("id,label\na,x,\nb,y, ,\nc,z\n")
+    assert read_table(path).rows == (("id", "label"), ("a", "x"), ("b", "y"), ("c", "z"))
+
+
+def test_many_rows_of_another_length_are_one_problem(tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    path.write_text("id,label\n" + "a,x,1\n" * 30 + "b\n")
+    with pytest.raises(DataError) as caught:
+        read_table(path)
+    first, second = caught.value.problems
+    assert "30 rows (such as 2, 3, 4, 5, 6) have 3 fields, the first row has 2" in first and "row 32 has 1" in second

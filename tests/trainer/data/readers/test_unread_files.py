@@ -141,3 +141,15 @@ def test_a_folder_without_permission_is_named(classes: Path, monkeypatch: pytest
     monkeypatch.setattr(Path, "iterdir", iterdir)
     message = problems_of(data)
     assert "train/dog cannot be read: Permission denied" in message
+
+
+def test_a_broken_table_and_images_without_labels_are_explained(tmp_path: Path) -> None:
+    for i in range(6):
+        save(tmp_path / "photos" / f"cat.{i}.png", i, 8)
+    message = problems_of(tmp_path)
+    assert (
+        "Nothing gives the labels of 6 images" in message and "labels.csv with the columns image and label" in message
+    )
+    (tmp_path / "styles.csv").write_text("id,kind\n" + "".join(f"cat.{i},a\n" for i in range(5)) + "cat.5,a,blue\n")
+    message = problems_of(tmp_path)
+    assert "styles.csv row 7 has 3 fields, the first row has 2" in message and "Nothing gives" not in message
