@@ -18,6 +18,13 @@ _WORDS = frozenset((
 """Words for a missing label, without blanks and punctuation."""
 _MARKS = re.compile(r"[?\-_.*/\u2013\u2014\uff1f]+")
 _NO_LABEL = re.compile(r"255|99+")  # whole numbers above those of the classes
+_LATIN = str.maketrans(
+    "\u0430\u0435\u043e\u0440\u0441\u0443\u0445\u0456\u0458\u0455\u0410\u0412\u0415\u041a\u041c\u041d\u041e\u0420\u0421\u0422\u0425"
+    "\u03bf\u0391\u0392\u0395\u0396\u0397\u0399\u039a\u039c\u039d\u039f\u03a1\u03a4\u03a5\u03a7",
+    "aeopcyxijsABEKMHOPCTXoABEZHIKMNOPTYX",
+)
+"""Cyrillic and Greek letters that look like Latin ones."""
+_FEW_VALUES = 5  # fewer numbers with fractions may be grades
 _SURE = 0.999  # a probability from which a label is no soft one
 
 
@@ -25,11 +32,45 @@ def doubtful_labels(where: str, labels: Iterable[str]) -> list[str]:
     """A warning for each label that may mark unlabelled images; ``where`` names the table."""
     counts = Counter(labels)
     return [
-        f"{where}: the label {label!r} ({counts[label]} images) is read as a class of its own; if it marks unlabelled "
-        "images, remove them from the training data"
-        for label in sorted(counts)
-        if _is_word(label) or _is_number_for_none(label, counts.keys() - {label})
+        *_measured(where, counts),
+        *_look_alikes(where, counts),
+        *(
+            f"{where}: the label {label!r} ({counts[label]} images) is read as a class of its own; if it marks "
+            "unlabelled images, remove them from the training data"
+            for label in sorted(counts)
+            if _is_word(label) or _is_number_for_none(label, counts.keys() - {label})
+        ),
     ]
+
+
+def _measured(where: str, counts: Counter[str]) -> list[str]:
+    """A warning if the labels seem to be measured values: numbers, most of them with different fractions."""
+    if (
+        len(counts) < _FEW_VALUES
+        or not all(map(is_number, counts))
+        or sum(_whole(label) is None for label in counts) * 2 <= len(counts)
+    ):
+        return []
+    return [
+        f"{where}: the labels are numbers with fractions, such as {min(counts)}: each of the {len(counts)} values is "
+        "read as a class of its own, because regression is not supported; write ranges as labels, or choose "
+        "another column"
+    ]
+
+
+def _look_alikes(where: str, counts: Counter[str]) -> list[str]:
+    """A warning for each pair of labels that differ only in letters of other alphabets that look like Latin ones."""
+    first: dict[str, str] = {}
+    found = []
+    for label in sorted(counts, key=lambda name: (not name.isascii(), name)):
+        other = first.setdefault(label.translate(_LATIN), label)
+        if other != label:
+            found.append(
+                f"{where}: the labels {other!r} ({counts[other]} images) and {label!a} ({counts[label]} images) "
+                "look alike, but hold letters of different alphabets: they are read as two classes; if they are "
+                "one, write them alike"
+            )
+    return found
 
 
 def soft_labels(table: Table, first: int, columns: Columns) -> list[str]:

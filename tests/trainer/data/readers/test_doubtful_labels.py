@@ -96,3 +96,15 @@ def test_numbers_for_none_among_arrays_are_a_warning(tmp_path: Path) -> None:
     np.savez(tmp_path / "a-train-labels.npz", np.array([0, 1, -1, 0, 1, -1]))
     (warning,) = read_images(tmp_path, verify=False).warnings
     assert warning.startswith("a-train-labels.npz: the label '-1' (2 images) is read as a class of its own")
+
+
+def test_labels_that_look_alike() -> None:
+    (warning,) = doubtful_labels("t.csv", ["cat", "c\u0430t", "dog"])
+    assert "'cat' (1 images) and 'c\\u0430t' (1 images) look alike" in warning
+    assert doubtful_labels("t.csv", ["\u043a\u043e\u0442", "\u043f\u0451\u0441", "cat", "Cat"]) == []
+
+
+def test_labels_that_seem_to_be_measured() -> None:
+    (warning,) = doubtful_labels("t.csv", ["0.25", "0.5", "1.0", "3.75", "4.5"])
+    assert "the labels are numbers with fractions, such as 0.25: each of the 5 values" in warning
+    assert doubtful_labels("t.csv", ["0", "1", "2.0"]) == doubtful_labels("t.csv", ["0.5", "high"]) == []
