@@ -1,4 +1,4 @@
-"""Warnings about labels that may be none: words and numbers for unlabelled images, and probabilities."""
+"""Warnings about labels that may be none, or several: words and numbers for unlabelled images, probabilities, lists."""
 
 from __future__ import annotations
 
@@ -25,6 +25,7 @@ _LATIN = str.maketrans(
 )
 """Cyrillic and Greek letters that look like Latin ones."""
 _FEW_VALUES = 5  # fewer numbers with fractions may be grades
+_SEPARATORS = ("|", ";", ",", " ")  # of several labels in one cell
 _SURE = 0.999  # a probability from which a label is no soft one
 
 
@@ -34,6 +35,7 @@ def doubtful_labels(where: str, labels: Iterable[str]) -> list[str]:
     return [
         *_measured(where, counts),
         *_look_alikes(where, counts),
+        *_several(where, counts),
         *(
             f"{where}: the label {label!r} ({counts[label]} images) is read as a class of its own; if it marks "
             "unlabelled images, remove them from the training data"
@@ -71,6 +73,24 @@ def _look_alikes(where: str, counts: Counter[str]) -> list[str]:
                 "one, write them alike"
             )
     return found
+
+
+def _several(where: str, counts: Counter[str]) -> list[str]:
+    """A warning if cells seem to list several labels, whose combinations would be classes."""
+    for separator in _SEPARATORS:
+        parts = {label: [part.strip() for part in label.split(separator) if part.strip()] for label in counts}
+        used = Counter(part for own in parts.values() for part in set(own))
+        lists = [label for label, own in parts.items() if len(own) > 1]
+        recurring = [label for label in lists if all(used[part] > 1 for part in parts[label])]
+        # The words of a name have blanks between them as well, but hardly ever a varying number of words that recur.
+        varies = separator != " " or len({len(own) for own in parts.values()}) > 1
+        if lists and varies and 2 * len(recurring) > len(lists) and len(used) < len(counts):
+            images = sum(counts[label] for label in lists)
+            return [
+                f"{where}: {images} images seem to have several labels, such as {min(recurring)!r}: each of the "
+                f"{len(lists)} combinations is read as a class of its own, because one label per image is supported"
+            ]
+    return []
 
 
 def soft_labels(table: Table, first: int, columns: Columns) -> list[str]:

@@ -108,3 +108,32 @@ def test_labels_that_seem_to_be_measured() -> None:
     (warning,) = doubtful_labels("t.csv", ["0.25", "0.5", "1.0", "3.75", "4.5"])
     assert "the labels are numbers with fractions, such as 0.25: each of the 5 values" in warning
     assert doubtful_labels("t.csv", ["0", "1", "2.0"]) == doubtful_labels("t.csv", ["0.5", "high"]) == []
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [
+        ["Cardiomegaly", "Emphysema", "Cardiomegaly|Emphysema", "Cardiomegaly|Effusion", "Effusion"],
+        ["scab", "rust", "complex", "scab rust", "scab rust complex", "healthy"],
+        ["clear primary", "clear primary road", "haze primary", "haze road", "haze primary road", "clear road"],
+        ["1;2", "2", "1", "3;1", "3"],
+    ],
+)
+def test_lists_of_labels_are_a_warning(labels: list[str]) -> None:
+    (warning,) = doubtful_labels("train.csv", labels)
+    assert "several labels" in warning and "one label per image" in warning
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [
+        ["test tubes", "steam train", "freight train"],
+        ["red apple", "green apple", "red pear", "green pear", "red plum", "green plum"],
+        ["Smith, Ann", "Smith, Bob", "Miller, Ann"],
+        ["leopard", "snow leopard", "house cat"],
+        ["0 - none", "1 - mild", "2 - severe"],
+        ["apple scab", "apple rust", "apple", "pear rust"],
+    ],
+)
+def test_names_of_several_words_are_no_lists(labels: list[str]) -> None:
+    assert doubtful_labels("train.csv", labels) == []
