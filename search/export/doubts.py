@@ -92,4 +92,4 @@ def doubts_of_data(dataset: StoredDataset) -> Iterator[str]:
     contradictions = int((np.unique(labels[0], return_counts=True)[1] > 1).sum())
     if contradictions:
         groups = f"{contradictions} group{'s' * (contradictions > 1)}"
-        yield f"{groups} of near-duplicate training images with different labels (`search check` names them)"
+        yield f"{groups} of equal or similar training images with different labels (`search check DATA` names them)"

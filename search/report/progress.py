@@ -5,6 +5,7 @@ A log file or a pipe gets plain lines: those of ended trials, and now and then t
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Mapping
 from types import TracebackType
@@ -174,10 +175,12 @@ def _trial_settings(record: TrialRecord, default: Mapping[str, Scalar], origin: 
     """The reason of a failure; else the origin, if there is one, and the settings that differ from trial 0."""
     if record.status in (TrialStatus.DIVERGED, TrialStatus.FAILED) and record.reason:
         return f"{(record.recipe or {}).get('backbone')}: " * record.is_probe + excerpt(record.reason)
-    if record.is_probe:
-        return origin.partition(": ")[2] or recipe_difference(record, default)
-    proposer = origin.partition(":")[0] if record.number else ""
     limited = f"{excerpt(record.reason)}; " * (record.status is TrialStatus.FINISHED and bool(record.reason))
+    if record.is_probe:
+        # The origin has the planned size; the deadline may have made the images smaller.
+        known = re.sub(r" at \d+ px", f" at {(record.recipe or {}).get('image_size')} px", origin.partition(": ")[2])
+        return limited + (known or recipe_difference(record, default))
+    proposer = origin.partition(":")[0] if record.number else ""
     return f"{proposer}: " * bool(proposer) + limited + recipe_difference(record, default)
 
 
@@ -185,8 +188,10 @@ def recipe_difference(record: TrialRecord, default: Mapping[str, Scalar]) -> str
     """The settings of a trial that differ from trial 0, in the order of the recipe's fields."""
     recipe = record.recipe or {}
     if record.number == 0:  # its own backbone may have no usable weights
-        changed = recipe.get("backbone") not in (None, default.get("backbone"))
-        return "the default recipe" + f" with {recipe.get('backbone')}" * changed
+        own = ("backbone", "epochs", "image_size")  # a deadline may have shortened it
+        changed = [name for name in own if recipe.get(name) not in (None, default.get(name))]
+        parts = [str(recipe[name]) if name == "backbone" else f"{name}={recipe[name]}" for name in changed]
+        return "the default recipe" + f" with {' '.join(parts)}" * bool(parts)
     if record.is_probe:
         return f"linear probe of {recipe['backbone']} at {recipe['image_size']} px"
     return difference(recipe, default)

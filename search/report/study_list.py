@@ -63,7 +63,8 @@ def _progress(snapshot: StudySnapshot) -> str:
     """``3/50`` trials; of a study without trials its probes."""
     if snapshot.study.budget == 0:
         return f"{snapshot.probes_ended}/{snapshot.probes_planned} probes"
-    return f"{snapshot.counted}/{snapshot.study.budget}"
+    budget = snapshot.study.budget  # none with a deadline
+    return str(snapshot.counted) if budget is None else f"{snapshot.counted}/{budget}"
 
 
 def show_study(name: str, overrides: Sequence[str], url: str) -> None:

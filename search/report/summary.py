@@ -260,7 +260,7 @@ def _next_steps(export: Export, study: str, *, compared: bool, probed: str) -> l
     if "submission.csv" in export.files:
         steps.append((f"search submissions{study} --public SCORE", "record the score on the public board"))
     if probed:
-        steps.append((f"search start --study {probed} --trials 20", "fine-tune the backbones with the best probes"))
+        steps.append((f"search start --study {probed} --trials 20 --hours 8", "fine-tune the best backbones"))
     elif export.more_seeds_help:
         steps.append((f"search export-best{study} --seeds 3", "average more networks: steadier scores"))
     steps.append((f"search predict {shlex.quote(str(folder / 'model'))} IMAGES", "the model on new images"))
@@ -270,7 +270,7 @@ def _next_steps(export: Export, study: str, *, compared: bool, probed: str) -> l
 def print_interrupted(console: Console, name: str) -> None:
     """Print that an interrupted study can be continued."""
     say(console)
-    say(console, f"Study {name} is interrupted. Nothing is lost: the same command continues it.")
+    say(console, f"Study {name} is interrupted. The same command continues it after the last stored epoch.")
 
 
 class SharingView:

@@ -9,13 +9,21 @@ from dataclasses import replace
 import pytest
 from rich.console import Console
 
-from search.report.progress import EPOCHS_INTERVAL, ProgressView, clock_time, status_line
+from search.report.progress import (
+    EPOCHS_INTERVAL,
+    ProgressView,
+    clock_time,
+    print_trial,
+    recipe_difference,
+    status_line,
+)
 from search.runtime.console import LOG_INTERVAL
 from search.study_state.optuna_attributes import EPOCHS_ATTRIBUTE
 from search.study_state.snapshot import StudySnapshot, read_snapshot
 from search.study_state.stages import running_work, search_is_over
 from search.worker.study_context import StudyContext
 from storage.stores import Stores
+from storage.values import PROBE_NOTE
 from tests.search.small_study import work_on
 
 
@@ -44,6 +52,22 @@ def test_a_study_from_beginning_to_end(context: StudyContext, stores: Stores) ->
     assert text.count("trial   0") == 1, "a trial that has ended is printed once"
     assert "the default recipe" in text
     assert " label_smoothing=0." in text
+
+
+@pytest.mark.slow
+def test_trainings_that_a_deadline_shortened_are_shown_as_they_were(context: StudyContext, stores: Stores) -> None:
+    work_on(context)
+    first = min(read_snapshot(stores, "colours").records, key=lambda record: record.number or 0)
+    default = context.spec.default_recipe()
+    recipe = {**(first.recipe or {}), "epochs": 1, "image_size": 16}
+    short = replace(first, recipe=recipe, reason="shortened from 32 to 16 pixels for the deadline")
+    assert recipe_difference(first, default) == "the default recipe"
+    assert recipe_difference(short, default) == "the default recipe with epochs=1 image_size=16"
+
+    output = io.StringIO()
+    probe = replace(short, number=7, note={**short.note, PROBE_NOTE: True})
+    print_trial(Console(file=output, width=200), probe, default, "probe: test_resnet at 32 px, 0.5 M parameters")
+    assert "from 32 to 16 pixels for the deadline; test_resnet at 16 px, 0.5 M parameters" in output.getvalue()
 
 
 def test_the_epoch_under_way_is_never_beyond_the_last(context: StudyContext, stores: Stores) -> None:
