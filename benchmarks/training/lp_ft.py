@@ -124,6 +124,31 @@ def train(
     Raises:
         ValueError: the training diverged.
     """
+    what = f"{recipe.head}, {recipe.norm}, {recipe.optimizer.lr:g}"
+    reports = epochs_of(recipe, data, what, seed=seed, weights_dir=weights_dir, loader=loader)
+    return Run(
+        data=name,
+        seed=seed,
+        head=recipe.head,
+        norm=recipe.norm,
+        lr=0.0 if recipe.method == "linear_probe" else recipe.optimizer.lr,
+        accuracy=tuple(report.metric for report in reports),
+        first_probability=reports[0].mean_true_probability,
+        seconds=sum(report.seconds for report in reports),
+    )
+
+
+def epochs_of(
+    recipe: Recipe, data: TrainingData, what: str, *, seed: int, weights_dir: Path | None, loader: BatchLoader
+) -> list[EpochReport]:
+    """Cross-validate one recipe on the CPU, and return the report of every epoch.
+
+    Args:
+        what: name of the recipe for the error.
+
+    Raises:
+        ValueError: the training diverged.
+    """
     reports: list[EpochReport] = []
 
     def on_epoch(report: EpochReport) -> Verdict:
@@ -143,17 +168,8 @@ def train(
         loader=loader,
     )
     if result.status != "finished":
-        raise ValueError(f"{recipe.head}, {recipe.norm}, {recipe.optimizer.lr:g}: {result.reason}")
-    return Run(
-        data=name,
-        seed=seed,
-        head=recipe.head,
-        norm=recipe.norm,
-        lr=0.0 if recipe.method == "linear_probe" else recipe.optimizer.lr,
-        accuracy=tuple(report.metric for report in reports),
-        first_probability=reports[0].mean_true_probability,
-        seconds=sum(report.seconds for report in reports),
-    )
+        raise ValueError(f"{what}: {result.reason}")
+    return reports
 
 
 def recipe_rows(runs: Sequence[Run]) -> list[dict[str, object]]:

@@ -32,14 +32,13 @@ import numpy as np
 import scipy.stats
 
 from benchmarks.machine import describe_machine, one_line, table
-from benchmarks.training.lp_ft import draw, open_draw, with_error
+from benchmarks.training.lp_ft import draw, epochs_of, open_draw, with_error
 from search.tuning.probing.backbones import kept_backbones, rank_backbones
 from trainer.batches.batch_loader import BatchLoader
 from trainer.common.errors import TrainerError
 from trainer.data.read import read_images
 from trainer.recipe.recipe import Recipe, Scalar
-from trainer.training.cross_validation import cross_validate
-from trainer.training.results import EpochReport, TrainingData, Verdict
+from trainer.training.results import TrainingData
 
 BACKBONES = tuple(f"tf_efficientnet_lite{size}.in1k" for size in (0, 1, 2))
 KEEP = (0.0, 0.5, 1.0, 2.0, 3.0, 5.0)
@@ -93,46 +92,23 @@ def measure(
     Raises:
         ValueError: the training diverged.
     """
-    probe = _last_epoch({**fields, "method": "linear_probe", "epochs": 1}, data, seed, weights_dir, loader)
-    tuned = _last_epoch(fields, data, seed, weights_dir, loader)
+    what = f"{fields['backbone']} at {fields['image_size']} px"
+    of_probe: dict[str, Scalar] = {**fields, "method": "linear_probe", "epochs": 1}
+    probe, tuned = (
+        epochs_of(Recipe.from_flat(own), data, what, seed=seed, weights_dir=weights_dir, loader=loader)
+        for own in (of_probe, fields)
+    )
     return Run(
         data=name,
         seed=seed,
         backbone=str(fields["backbone"]),
         size=int(fields["image_size"]),
-        probe=probe[0].metric,
-        tuned=tuned[0].metric,
-        true_class=tuple(np.asarray(probe[0].true_class, dtype=float).tolist()),
-        probe_seconds=probe[1],
-        tuned_seconds=tuned[1],
+        probe=probe[-1].metric,
+        tuned=tuned[-1].metric,
+        true_class=tuple(np.asarray(probe[-1].true_class, dtype=float).tolist()),
+        probe_seconds=sum(report.seconds for report in probe),
+        tuned_seconds=sum(report.seconds for report in tuned),
     )
-
-
-def _last_epoch(
-    fields: dict[str, Scalar], data: TrainingData, seed: int, weights_dir: Path | None, loader: BatchLoader
-) -> tuple[EpochReport, float]:
-    """The report of the last epoch, and the seconds of all."""
-    reports: list[EpochReport] = []
-
-    def on_epoch(report: EpochReport) -> Verdict:
-        reports.append(report)
-        return Verdict.CONTINUE
-
-    result = cross_validate(
-        Recipe.from_flat(fields),
-        data,
-        metric="accuracy",
-        seed=seed,
-        device="cpu",
-        on_epoch=on_epoch,
-        checkpoint=None,
-        weights_dir=weights_dir,
-        predict_test=False,
-        loader=loader,
-    )
-    if result.status != "finished":
-        raise ValueError(f"{fields['backbone']} at {fields['image_size']} px: {result.reason}")
-    return reports[-1], sum(report.seconds for report in reports)
 
 
 def candidate_rows(runs: Sequence[Run]) -> list[dict[str, object]]:

@@ -146,11 +146,11 @@ def _how_good(facts: CardFacts) -> str:
     if facts.expected:
         lines += [f"- {_plain(line)}" for line in (facts.expected, facts.chances) if line]
     lines.append(f"- In the search, {leader} scored {facts.search_score:.4f} ± {facts.search_error:.4f}.")
-    counts = [f"{facts.trials_finished} finished trials"] * (facts.trials_finished > 0 or not facts.probes_finished)
-    counts += [f"{facts.probes_finished} linear probes"] * bool(facts.probes_finished)
-    stopped = f" ({facts.trials_pruned} more were stopped early)" * (len(counts) == 1 and not facts.probes_finished)
-    stopped = stopped or f" ({facts.trials_pruned} more trials were stopped early)" * bool(facts.trials_pruned)
-    best = f"- It is the best of {' and '.join(counts)}{stopped}. "
+    counts, stopped = [f"{facts.trials_finished} finished trials"], f"{facts.trials_pruned} more"
+    if facts.probes_finished:
+        counts = counts * (facts.trials_finished > 0) + [f"{facts.probes_finished} linear probes"]
+        stopped += " trials"
+    best = f"- It is the best of {' and '.join(counts)} ({stopped} were stopped early). "
     if facts.estimate is None:
         luck = "The best of many is partly lucky: expect a somewhat lower score on new images."
         none = "Nested selection finds no selection bias in its score."

@@ -5,7 +5,6 @@ A log file or a pipe gets plain lines: those of ended trials, and now and then t
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Callable, Mapping
 from types import TracebackType
@@ -177,9 +176,9 @@ def _trial_settings(record: TrialRecord, default: Mapping[str, Scalar], origin: 
         return f"{(record.recipe or {}).get('backbone')}: " * record.is_probe + excerpt(record.reason)
     limited = f"{excerpt(record.reason)}; " * (record.status is TrialStatus.FINISHED and bool(record.reason))
     if record.is_probe:
-        # The origin has the planned size; the deadline may have made the images smaller.
-        known = re.sub(r" at \d+ px", f" at {(record.recipe or {}).get('image_size')} px", origin.partition(": ")[2])
-        return limited + (known or recipe_difference(record, default))
+        # The size is that of the record: the deadline may have made the images smaller than planned in the origin.
+        recipe, details = record.recipe or {}, origin.partition(", ")[2]
+        return f"{limited}{recipe.get('backbone')} at {recipe.get('image_size')} px" + f", {details}" * bool(details)
     proposer = origin.partition(":")[0] if record.number else ""
     return f"{proposer}: " * bool(proposer) + limited + recipe_difference(record, default)
 

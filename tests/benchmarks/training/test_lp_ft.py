@@ -11,6 +11,7 @@ import torch
 from PIL import Image
 
 from benchmarks.training.lp_ft import Run, draw, main, order_rows, pair_rows, recipe_rows
+from tests.benchmarks.training.shape_folders import write_shapes
 from tests.trainer.training.support import run, shapes
 from trainer.data.read import read_images
 
@@ -18,14 +19,10 @@ from trainer.data.read import read_images
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """Three classes of 12 to 22 images, and a class of a single one."""
-    images, y = shapes(50)
-    for number, (image, label) in enumerate(zip(images, y, strict=True)):
-        path = tmp_path / "shapes" / f"class {label}" / f"{number}.png"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(image).save(path)
-    (tmp_path / "shapes" / "rare").mkdir()
-    Image.fromarray(images[0][::-1]).save(tmp_path / "shapes" / "rare" / "0.png")
-    return tmp_path / "shapes"
+    folder = write_shapes(tmp_path / "shapes")
+    (folder / "rare").mkdir()
+    Image.fromarray(shapes(50)[0][0][::-1]).save(folder / "rare" / "0.png")
+    return folder
 
 
 @pytest.mark.slow

@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from PIL import Image
 
 from benchmarks.training.probe_ranking import KEEP, Run, agreement_rows, candidate_rows, keep_rows, main
-from tests.trainer.training.support import run, shapes
+from tests.benchmarks.training.shape_folders import write_shapes
+from tests.trainer.training.support import run
 
 IMAGES = 40
 
@@ -58,15 +58,11 @@ def test_candidates_that_are_left_out_save_time_and_cost_what_the_best_of_them_w
 
 @pytest.mark.slow
 def test_a_small_run_measures_every_candidate_of_every_draw(tmp_path: Path) -> None:
-    images, y = shapes(50)
-    for number, (image, label) in enumerate(zip(images, y, strict=True)):
-        path = tmp_path / "shapes" / f"class {label}" / f"{number}.png"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(image).save(path)
+    folder = write_shapes(tmp_path / "shapes")
     torch.save(run({"epochs": 1}, keep_models=True).models[0], tmp_path / "mine.pth")
     small = ["--images", "36", "--folds", "2", "--sizes", "32", "48", "--epochs", "1", "--seeds", "2"]
     own = ["--backbones", "test_resnet", "--init", "mine", "--weights", str(tmp_path)]
-    assert main([str(tmp_path / "shapes"), *small, *own, "--json", str(tmp_path / "found.json")]) == 0
+    assert main([str(folder), *small, *own, "--json", str(tmp_path / "found.json")]) == 0
     runs = json.loads((tmp_path / "found.json").read_text())["runs"]
     assert [(one["seed"], one["size"]) for one in runs] == [(1, 32), (1, 48), (2, 32), (2, 48)]
     assert all(0.0 <= one["probe"] <= 1.0 and 0.0 <= one["tuned"] <= 1.0 for one in runs)

@@ -2,56 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
 from dataclasses import replace
-from pathlib import Path
 
 import optuna
 import pytest
-import timm
-import torch
-from safetensors.torch import save_file
 
-from search.study_setup.create_study import create_study
 from search.study_state.optuna_attributes import ORIGIN_ATTRIBUTE, PROBE_ATTRIBUTE
 from search.study_state.study import read_study
 from search.tuning.probing.next_trial import NO_TIME, NOT_ENLARGED, begin_next_trial
 from search.tuning.restore_optuna import optuna_study
 from search.worker.run_item import run_item
 from search.worker.study_context import StudyContext
-from storage.stores import Stores
 from storage.values import TrialRecord, TrialStatus, WorkKind
 from tests.databases import DIALECTS
-from tests.search.small_study import STUDY, make_context, study_plan, work_on
+from tests.search.small_study import work_on
+from tests.search.tuning.probing.networks import NETWORKS, Make
 
 pytestmark = pytest.mark.parametrize("dialect", DIALECTS, indirect=True)
-
-NETWORKS = ("test_resnet", "test_efficientnet")
-SWEEP = STUDY.replace('backbone = "test_resnet"\n', "").replace('"scratch"', '"pretrained"')
-Make = Callable[[int], StudyContext]
-
-
-@pytest.fixture
-def make(stores: Stores, tmp_path: Path, competition_folder: Path) -> Iterator[Make]:
-    """Makes a worker's context for a new study of two networks and a budget."""
-    weights = tmp_path / "weights"
-    weights.mkdir()
-    torch.manual_seed(0)
-    for name in NETWORKS:
-        save_file(timm.create_model(name, num_classes=10).state_dict(), weights / f"{name}.safetensors")
-    made: list[StudyContext] = []
-
-    def context_of(budget: int) -> StudyContext:
-        file = tmp_path / "sweep.toml"
-        names = ", ".join(f'"{name}"' for name in NETWORKS)
-        file.write_text(SWEEP.replace("[space]\n", f"[space]\nbackbone = [{names}]\n"))
-        study = create_study(stores, study_plan(file, competition_folder, f"search.trials={budget}", budget=budget))
-        made.append(replace(make_context(stores, study, competition_folder, tmp_path / "home"), weights_dir=weights))
-        return made[-1]
-
-    yield context_of
-    for context in made:
-        context.loader.close()
 
 
 def probes_of(context: StudyContext) -> list[TrialRecord]:

@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
-import timm
-import torch
 from optuna.trial import TrialState
-from safetensors.torch import save_file
 
 from search.report.progress import status_line
-from search.study_setup.create_study import create_study
 from search.study_state.optuna_attributes import PROBE_ATTRIBUTE, PROBE_SIZE_ATTRIBUTE, RETRY_ATTRIBUTE
 from search.study_state.snapshot import read_snapshot
 from search.study_state.stages import search_is_over
@@ -25,44 +19,27 @@ from search.worker.limits.time_limit import NoLimit, OutOfTime, TimeLimit
 from search.worker.run_item import run_item
 from search.worker.study_context import StudyContext
 from storage.queue.items import WorkItem
-from storage.stores import Stores
 from storage.values import TrialStatus, WorkKind
 from tests.databases import DIALECTS
-from tests.search.small_study import STUDY, make_context, study_plan, work_on
+from tests.search.small_study import work_on
+from tests.search.tuning.probing.networks import NETWORKS, Make
 from trainer.recipe.recipe import LINEAR_PROBE, Recipe
 
 everywhere = pytest.mark.parametrize("dialect", DIALECTS, indirect=True)
 on_sqlite = pytest.mark.parametrize("dialect", ["sqlite"], indirect=True)
 
-NETWORKS = ("test_resnet", "test_efficientnet")
-SWEEP = STUDY.replace('backbone = "test_resnet"\n', "").replace('"scratch"', '"pretrained"')
-Make = Callable[[int], StudyContext]
-
 
 @pytest.fixture
-def make(stores: Stores, tmp_path: Path, competition_folder: Path) -> Iterator[Make]:
+def make(make: Make) -> Make:
     """Makes a worker's context for a new study of two networks, a budget and an hour."""
-    weights = tmp_path / "weights"
-    weights.mkdir()
-    torch.manual_seed(0)
-    for name in NETWORKS:
-        save_file(timm.create_model(name, num_classes=10).state_dict(), weights / f"{name}.safetensors")
-    made: list[StudyContext] = []
 
     def context_of(budget: int) -> StudyContext:
-        file = tmp_path / "sweep.toml"
-        names = ", ".join(f'"{name}"' for name in NETWORKS)
-        file.write_text(SWEEP.replace("[space]\n", f"[space]\nbackbone = [{names}]\n"))
-        study = create_study(stores, study_plan(file, competition_folder, f"search.trials={budget}", budget=budget))
-        now = stores.database.now()
-        stores.studies.set_deadline(study.id, now + 3600.0, period_began=now)
-        study = read_study(stores, study.name)
-        made.append(replace(make_context(stores, study, competition_folder, tmp_path / "home"), weights_dir=weights))
-        return made[-1]
+        context = make(budget)
+        now = context.stores.database.now()
+        context.stores.studies.set_deadline(context.study.id, now + 3600.0, period_began=now)
+        return replace(context, study=read_study(context.stores, context.study.name))
 
-    yield context_of
-    for context in made:
-        context.loader.close()
+    return context_of
 
 
 class ForTooLate(NoLimit):
