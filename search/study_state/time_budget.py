@@ -20,6 +20,9 @@ from search.statistics.expected_gain import gain_of_training, gain_of_trial
 from search.study_state.confirmation_schedule import confirmation_budget, finalist_count
 from search.study_state.search_trials import averaged_score, averaging_gain_of
 from search.study_state.training_costs import (
+    LEAST_PROBED_EPOCHS,
+    LEAST_PROBED_SIDE,
+    begins_at_probe,
     device_of,
     final_cost,
     full_training_seconds,
@@ -42,8 +45,9 @@ EXPORT_SHARE = 0.05
 LONGEST_EXPORT = 180.0
 """Largest `EXPORT_SHARE`, in seconds."""
 LEAST_LENGTH = 0.5
-"""Least length of a shortened trial, relative to the longest finished one; length is epochs times pixels."""
-
+"""Least length of a shortened trial, relative to the longest finished one; length is epochs times pixels. A trial that
+begins with a probe's classifier may be shorter.
+"""
 
 PLAIN_OVERHEAD = 0.5
 """Overhead of a shortened trial, which predicts a single test-time view, relative to that of other trials."""
@@ -63,7 +67,7 @@ class Costs:
     size; None as for ``trial``.
     """
     shortest_trial: float = 0.0
-    """The same for a trial of `LEAST_LENGTH`; 0 while none has finished."""
+    """The same for the shortest useful trial, see `LEAST_LENGTH`; 0 while none has finished."""
     rehearsed: float | None = None
     """Predicted seconds of the training under way, while no training has ended; None: nothing is predicted."""
     epoch: float = 0.0
@@ -173,20 +177,23 @@ def measure_costs(
 
 
 def _shortest_trial(finished: Sequence[TrialRecord], device: str | None) -> float:
-    """Predicted seconds of the shortest trial that is useful beside the ``finished`` ones: of half their length."""
+    """Predicted seconds of the shortest trial that is useful beside the ``finished`` ones."""
     own = [record for record in finished if device_of(record.machine) == device] or finished
     longest_one = longest(own)
     shortest = [
-        record.seconds * _half(record.recipe or {}) + PLAIN_OVERHEAD * record.overhead
+        record.seconds * _least_share(record.recipe or {}) + PLAIN_OVERHEAD * record.overhead
         for record in own
         if length(record.recipe or {}) == longest_one
     ]
     return upper_quantile(shortest) or 0.0
 
 
-def _half(recipe: Mapping[str, Any]) -> float:
-    """What is left of a training with half of its epochs, rounded up, or of a single epoch with half of its pixels."""
-    epochs = recipe["epochs"]
+def _least_share(recipe: Mapping[str, Any]) -> float:
+    """Length of the shortest useful training in place of a finished one, relative to that."""
+    epochs = int(recipe["epochs"])
+    if begins_at_probe(recipe):
+        return LEAST_PROBED_SIDE**2 * min(LEAST_PROBED_EPOCHS, epochs) / epochs
+    # Half of the epochs, rounded up, or a single epoch with half of the pixels.
     return math.ceil(LEAST_LENGTH * epochs) / epochs if epochs > 1 else LEAST_LENGTH
 
 
@@ -273,7 +280,7 @@ def outline(costs: Costs, *, now: float, deadline: float) -> Outline | None:
 def is_time_for_trial(costs: Costs, *, now: float, deadline: float) -> bool:
     """Whether a trial that begins at ``now`` would end early enough for confirmation, refits and export.
 
-    It may be shortened to `LEAST_LENGTH`. A first trial may begin as long as there is time for an export: it is
+    It may be shortened, see `LEAST_LENGTH`. A first trial may begin as long as there is time for an export: it is
     shortened to the time that is left.
 
     Args:

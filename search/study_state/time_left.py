@@ -14,11 +14,18 @@ from search.study_state.study import Study, read_study
 from search.study_state.time_budget import (
     Costs,
     confirmations_in_time,
+    export_seconds,
     is_time_for_trial,
     measure_costs,
     refits_in_time,
 )
-from search.study_state.training_costs import device_of, full_training_seconds, is_fine_tuned, upper_quantile
+from search.study_state.training_costs import (
+    device_of,
+    full_training_seconds,
+    is_fine_tuned,
+    probed_sizes,
+    upper_quantile,
+)
 from storage.records.workers import Role, WorkerRecord
 from storage.stores import Stores
 from storage.values import DEFAULT_TRIAL, PREDICTED_NOTE, TrialRecord, TrialStatus, WorkKind
@@ -81,6 +88,26 @@ def probes_end(study: Study) -> float:
     """When the probes of a study with a deadline have had their share of its time (`[probe] share`), Unix seconds."""
     assert study.deadline is not None, "without a deadline there is no share"
     return study.period_began + study.spec.probe.share * (study.deadline - study.period_began)
+
+
+def latest_probe_end(study: Study, ended: Sequence[TrialRecord], backbone: str, image_size: int) -> float:
+    """When a probe of a study with a deadline has to end, Unix seconds.
+
+    Probes end within their share of the time. Two kinds only leave time for the export: those of a study without
+    trials, and the best-probed backbone on larger images than before, which costs less than an epoch of training and
+    often gains more.
+
+    Args:
+        ended: ended trials, among them the probes.
+    """
+    assert study.deadline is not None, "without a deadline there is no end"
+    latest = study.deadline - export_seconds(study.deadline - study.period_began)
+    probes = [r for r in ended if r.recipe and r.status is TrialStatus.FINISHED and not is_fine_tuned(r)]
+    best = max(probes, key=lambda record: record.mean_true_probability or 0.0, default=None)
+    is_best = best is not None and (best.recipe or {})["backbone"] == backbone
+    if study.budget == 0 or (is_best and image_size > max(probed_sizes(probes, backbone))):
+        return latest
+    return min(latest, probes_end(study))
 
 
 def refits_before_deadline(stores: Stores, study: Study) -> int | None:

@@ -19,6 +19,12 @@ QUANTILE = 0.9
 """Quantile of the trials' seconds that predicts the next trial. About every second trial would exceed the mean."""
 ENOUGH_EPOCHS = 0.5
 """Share of its epochs that a shortened recipe keeps, if smaller images make that possible."""
+LEAST_PROBED_EPOCHS = 2
+"""Least number of epochs of a shortened recipe that begins with a probe's classifier: after the first one it is hardly
+better than the probe.
+"""
+LEAST_PROBED_SIDE = 0.7
+"""Least image size of such a recipe, relative to its own: the probe is better than a network on small images."""
 SMALLEST_SIDE = 32
 """Pixels of the smallest image that a shortened recipe trains on; the strides of most backbones multiply to 32."""
 
@@ -86,9 +92,21 @@ def method_of(recipe: Mapping[str, Any]) -> str:
     return str(recipe.get("method", FIELDS["method"].default))
 
 
+def begins_at_probe(recipe: Mapping[str, Any]) -> bool:
+    """Whether the training of a flat recipe begins with the predictions of a linear probe of its backbone."""
+    is_probe_head = recipe.get("head") == "probe" and recipe.get("norm") == "frozen"
+    return is_probe_head and method_of(recipe) != LINEAR_PROBE
+
+
 def is_fine_tuned(record: TrialRecord) -> bool:
     """Whether a record is that of a training of the network; a linear probe costs a fraction of it."""
     return method_of(record.recipe or {}) != LINEAR_PROBE
+
+
+def probed_sizes(records: Sequence[TrialRecord], backbone: str) -> list[int]:
+    """Image sizes, in pixels, of the finished linear probes of a backbone."""
+    recipes = [r.recipe for r in records if r.recipe and r.status is TrialStatus.FINISHED and not is_fine_tuned(r)]
+    return [int(recipe["image_size"]) for recipe in recipes if recipe["backbone"] == backbone]
 
 
 def length(recipe: Mapping[str, Any]) -> float:
@@ -101,24 +119,37 @@ def longest(records: Sequence[TrialRecord]) -> float:
     return max((length(r.recipe) for r in records if r.status is TrialStatus.FINISHED and r.recipe), default=0.0)
 
 
-def shortened(recipe: Recipe, cost: TrainingCost, seconds: float) -> Recipe | None:
-    """A shorter recipe that fits into ``seconds``: at first with fewer epochs, then also with smaller images.
+def shortened(recipe: Recipe, cost: TrainingCost, seconds: float, *, probed: bool = False) -> Recipe | None:
+    """A shorter recipe that fits into ``seconds``: with fewer epochs, and with smaller images where that is better.
 
-    The sizes are its own and the multiples of 32 pixels below. The recipe takes the largest size, down to half of its
-    own, at which half of its epochs fit. If there is none, it takes the smallest of these sizes at which an epoch fits,
-    else the largest size below at which one fits. There it has as many epochs as fit. The order is a choice by
-    judgement: a few steps at the first learning rates change a pre-trained network without settling.
+    The sizes are its own and the multiples of 32 pixels below. The recipe has as many epochs as fit at its size, and
+    the size depends on how the training begins (`benchmarks.training.short_trainings`):
+
+    * With a probe's classifier (`begins_at_probe`) it takes the largest size, down to `LEAST_PROBED_SIDE` of its own,
+      at which `LEAST_PROBED_EPOCHS` fit.
+    * Otherwise it takes the largest size, down to half of its own, at which half of its epochs fit.
+    * If there is none, it takes the smallest size, down to half of its own, at which an epoch fits, else the largest
+      size below at which one fits: a few steps at the first learning rates change a pre-trained network without
+      settling. Such a training is worse than a probe.
+
+    Args:
+        probed: whether a probe of the backbone has finished, so that a training has to become better than that.
 
     Returns:
-        None: no size of 32 pixels or more fits.
+        None: no size fits.
     """
     own = recipe.image_size
     sizes = [own, *range((own - 1) // SMALLEST_SIDE * SMALLEST_SIDE, 0, -SMALLEST_SIDE)]
     fitting = {size: cost.scaled((size / own) ** 2).epochs_within(seconds) for size in sizes}
     large = [size for size in sizes if 2 * size >= own]
-    enough = [size for size in large if fitting[size] >= ENOUGH_EPOCHS * recipe.epochs]
-    few = [size for size in reversed(large) if fitting[size]] + [size for size in sizes if fitting[size]]
-    size = next(iter(enough + few), None)
+    if begins_at_probe(recipe.to_flat()):
+        least = min(LEAST_PROBED_EPOCHS, recipe.epochs)
+        order = [size for size in sizes if size >= LEAST_PROBED_SIDE * own and fitting[size] >= least]
+    else:
+        order = [size for size in large if fitting[size] >= ENOUGH_EPOCHS * recipe.epochs]
+    if not probed:
+        order += [size for size in reversed(large) if fitting[size]] + [size for size in sizes if fitting[size]]
+    size = next(iter(order), None)
     return None if size is None else recipe.replace({"epochs": min(fitting[size], recipe.epochs), "image_size": size})
 
 

@@ -16,7 +16,7 @@ from search.study_state.optuna_attributes import (
 )
 from search.study_state.study import Study
 from search.study_state.time_budget import MARGIN
-from search.study_state.time_left import probes_end
+from search.study_state.time_left import latest_probe_end, probes_end
 from search.study_state.training_costs import predicted_cost
 from search.tuning.probing.backbones import LEAST_KEPT, ProbedBackbone, ProbeResults
 from search.tuning.probing.plan import SIZE_STEP
@@ -215,7 +215,7 @@ def _probed_backbone(study: Study, trial: FrozenTrial) -> str:
 
 
 def _is_time_for_probe(study: Study, ended: Sequence[TrialRecord], trial: FrozenTrial, now: float) -> bool:
-    """Whether another probe may begin: the time until the deadline is not past the share of the probes.
+    """Whether another probe may begin: the time until the deadline is not past the end that it has.
 
     On enlarged images it also has to end in time, at least if they are only one step larger: the worker reduces their
     size to the time. The first probe may always begin, and so may all where no trials follow.
@@ -225,11 +225,11 @@ def _is_time_for_probe(study: Study, ended: Sequence[TrialRecord], trial: Frozen
     """
     if study.deadline is None or study.budget == 0 or not ended:
         return True
-    seconds = 0.0
-    if PROBE_SIZE_ATTRIBUTE in trial.user_attrs:
-        backbone = _probed_backbone(study, trial)
-        sizes = [int(r.recipe["image_size"]) for r in ended if r.recipe and r.recipe["backbone"] == backbone]
-        least = {"backbone": backbone, "method": LINEAR_PROBE, "image_size": max(sizes, default=0) + SIZE_STEP}
-        cost = predicted_cost(ended, least)
-        seconds = MARGIN * cost.total(1) if cost is not None else 0.0
-    return now + seconds < probes_end(study)
+    if PROBE_SIZE_ATTRIBUTE not in trial.user_attrs:
+        return now < probes_end(study)
+    backbone = _probed_backbone(study, trial)
+    sizes = [int(r.recipe["image_size"]) for r in ended if r.recipe and r.recipe["backbone"] == backbone]
+    least = max(sizes, default=0) + SIZE_STEP
+    cost = predicted_cost(ended, {"backbone": backbone, "method": LINEAR_PROBE, "image_size": least})
+    seconds = MARGIN * cost.total(1) if cost is not None else 0.0
+    return now + seconds < latest_probe_end(study, ended, backbone, least)

@@ -12,18 +12,20 @@ from typing import TYPE_CHECKING, Protocol
 from search.runtime.errors import SearchError
 from search.study_state.study import Study
 from search.study_state.time_budget import LEAST_LENGTH, MARGIN, PLAIN_OVERHEAD, Costs, latest_end
-from search.study_state.time_left import EndedTrainings, probes_end
+from search.study_state.time_left import EndedTrainings, latest_probe_end
 from search.study_state.training_costs import (
     SMALLEST_SIDE,
     TrainingCost,
+    begins_at_probe,
     is_fine_tuned,
     length,
     length_ratio,
     longest,
     predicted_cost,
+    probed_sizes,
     shortened,
 )
-from storage.values import TrialStatus, WorkKind
+from storage.values import WorkKind
 from trainer.recipe.recipe import LINEAR_PROBE, Recipe
 
 if TYPE_CHECKING:
@@ -218,7 +220,7 @@ class TimeLimit:
             end = self._latest_end(state, recipe, cost)
             if state.now + cost.total(left) <= end:
                 return Verdict.CONTINUE
-            if report.epoch < self._least_epochs(state, report.epochs):
+            if report.epoch < self._least_epochs(state, recipe, report.epochs):
                 self.missed = state.study.deadline
                 return Verdict.STOP
             if state.now + MARGIN * cost.total(1) <= end:
@@ -251,7 +253,8 @@ class TimeLimit:
             return
         if state.costs.finished:
             plain = TrainingCost(epoch=cost.epoch, overhead=PLAIN_OVERHEAD * cost.overhead)
-            shorter = shortened(recipe, plain, left / MARGIN)
+            probed = probed_sizes(state.ended.trials, recipe.backbone)
+            shorter = shortened(recipe, plain, left / MARGIN, probed=bool(probed))
             if shorter is None or length(shorter.to_flat()) < self._least_length(state, recipe):
                 self.missed = state.study.deadline
                 raise OutOfTime(f"one epoch takes about {cost.epoch:.0f} s, and {max(0.0, left):.0f} s are left for it")
@@ -281,22 +284,20 @@ class TimeLimit:
         """Length, epochs times pixels, of the shortest recipe that is useful in place of ``recipe``."""
         if recipe.method == LINEAR_PROBE:
             # Smaller images than those of a finished probe would tell nothing new.
-            sizes = [
-                (record.recipe or {})["image_size"]
-                for record in state.ended.trials
-                if record.status is TrialStatus.FINISHED
-                and not is_fine_tuned(record)
-                and (record.recipe or {})["backbone"] == recipe.backbone
-            ]
+            sizes = probed_sizes(state.ended.trials, recipe.backbone)
             return float((max(sizes) + 1) ** 2) if sizes else 0.0
+        if begins_at_probe(recipe.to_flat()):
+            return 0.0  # the shortest recipe that `shortened` returns is useful
         return LEAST_LENGTH * min(length(recipe.to_flat()), state.longest_training)
 
-    def _least_epochs(self, state: StudyTime, epochs: int) -> float:
+    def _least_epochs(self, state: StudyTime, recipe: Recipe, epochs: int) -> float:
         """Number of epochs after which the training is useful although others of its ``epochs`` are missing."""
         if self._kind is WorkKind.CONFIRM:
             return epochs  # others are compared with it
         # A finished probe replaces no training: a few epochs are better than none.
         in_search = self._kind is WorkKind.SEARCH
+        if in_search and begins_at_probe(recipe.to_flat()):
+            return 1
         replaceable = state.longest_training > 0.0 if in_search else not state.costs.needed_refits
         return LEAST_LENGTH * epochs if replaceable else 1
 
@@ -307,8 +308,8 @@ class TimeLimit:
         if self._kind is WorkKind.SEARCH:
             final *= length_ratio(recipe.to_flat(), state.study.spec.final)
         end = latest_end(state.costs, self._kind, deadline=state.study.deadline, final_seconds=final)
-        if recipe.method == LINEAR_PROBE and state.costs.finished and state.study.budget != 0:
-            end = min(end, probes_end(state.study))
+        if recipe.method == LINEAR_PROBE and state.costs.finished:
+            end = min(end, latest_probe_end(state.study, state.ended.trials, recipe.backbone, recipe.image_size))
         return end
 
     def _refresh(self) -> StudyTime:

@@ -320,6 +320,25 @@ class TestPredictedCosts:
         if 2 * shorter.image_size < size:  # not even one epoch fits at a larger size
             assert all((other / size) ** 2 * cost.total(1) > seconds * (1 - 1e-9) for other in larger)
 
+    @given(epochs=st.integers(1, 50), size=st.sampled_from([32, 64, 128, 224]), seconds=st.floats(0.0, 10_000.0))
+    def test_a_recipe_that_begins_at_its_probe_keeps_its_size_while_two_epochs_fit(
+        self, epochs: int, size: int, seconds: float
+    ) -> None:
+        changes = {"epochs": epochs, "image_size": size, "init": "pretrained", "head": "probe", "norm": "frozen"}
+        recipe = Recipe.from_flat({**SPEC.default_recipe(), **changes})
+        cost = TrainingCost(epoch=100.0, overhead=50.0)
+        shorter = shortened(recipe, cost, seconds, probed=True)
+        sides = [other for other in (32, 64, 96, 128, 160, 192, 224) if 0.7 * size <= other <= size]
+        enough = min(2, epochs)
+        if shorter is None:
+            assert cost.total(enough) * (min(sides) / size) ** 2 > seconds
+            return
+        pixels = (shorter.image_size / size) ** 2
+        assert pixels * cost.total(shorter.epochs) <= seconds and shorter.image_size in sides
+        assert all((o / size) ** 2 * cost.total(enough) > seconds for o in sides if o > shorter.image_size)
+        assert shorter.epochs == epochs or pixels * cost.total(shorter.epochs + 1) > seconds
+        assert shorter.replace({"epochs": epochs, "image_size": size}) == recipe
+
 
 @dataclass
 class Simulation:

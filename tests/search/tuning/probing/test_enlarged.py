@@ -86,3 +86,18 @@ def test_probes_on_enlarged_images_that_would_end_too_late_do_not_begin(make: Ma
     assert begun is not None and PROBE_ATTRIBUTE not in begun.user_attrs
     reasons = [trial.user_attrs.get("reason") for trial in context.optuna_study.get_trials(deepcopy=False)]
     assert reasons.count(NO_TIME) == 2
+
+
+def test_the_best_backbone_is_probed_again_even_after_the_share_of_the_probes(make: Make) -> None:
+    context = make(1)
+    stores, study = context.stores, context.study
+    for _ in NETWORKS:
+        item = stores.queue.take(study.id, "worker-a", 60.0)
+        assert item is not None and run_item(context, item, lambda: False)
+    now = stores.database.now()
+    stores.studies.set_deadline(study.id, now + 3600.0, period_began=now - 9 * 3600.0)
+    begun = begin_next_trial(stores, read_study(stores, study.name), context.optuna_study, context.probes)
+    assert begun is not None and PROBE_ATTRIBUTE in begun.user_attrs
+    assert context.probes.ranked[0].name in begun.user_attrs[ORIGIN_ATTRIBUTE]
+    reasons = [trial.user_attrs.get("reason") for trial in context.optuna_study.get_trials(deepcopy=False)]
+    assert reasons.count(NO_TIME) == 1, "that of the other backbone"

@@ -240,8 +240,12 @@ class TestLaterTrials:
         probe = RECIPE.replace({"method": "linear_probe", "epochs": 1})
         known = dataclasses.replace(record(0, 10.0, epochs_done=1), recipe=probe.to_flat())
         enlarged = probe.replace({"image_size": 128})  # 40 seconds
+        # The share of the probes is for backbones that do not lead.
+        leader = dataclasses.replace(
+            known, id=99, recipe={**probe.to_flat(), "backbone": "test_vit"}, mean_true_probability=1.0
+        )
         share = SPEC.probe.share
-        clock = Clock(deadline=30.0 / share, costs=FINISHED, ended=EndedTrainings(trials=(known,)))
+        clock = Clock(deadline=30.0 / share, costs=FINISHED, ended=EndedTrainings(trials=(known, leader)))
         with pytest.raises(TooSlow) as slow:
             clock.limit().fit(enlarged)
         assert slow.value.recipe.image_size == 96
@@ -254,6 +258,36 @@ class TestLaterTrials:
         with pytest.raises(TooSlow) as slow:  # the machine has become slower meanwhile
             clock.train(limit, epoch=60.0, recipe=enlarged)
         assert slow.value.recipe.image_size == 96
+
+    def test_of_the_best_probe_on_enlarged_images_may_exceed_the_share_but_not_the_deadline(self) -> None:
+        probe = RECIPE.replace({"method": "linear_probe", "epochs": 1})
+        known = dataclasses.replace(record(0, 10.0, epochs_done=1), recipe=probe.to_flat())
+        enlarged = probe.replace({"image_size": 128})  # 40 seconds
+        clock = Clock(deadline=EXPORT_SECONDS + 41.0, costs=FINISHED, ended=EndedTrainings(trials=(known,)))
+        clock.limit().fit(enlarged)
+        clock.deadline = EXPORT_SECONDS + 39.0
+        with pytest.raises(TooSlow) as slow:
+            clock.limit().fit(enlarged)
+        assert slow.value.recipe.image_size == 96
+
+    def test_after_a_probe_train_at_its_size_or_not_at_all(self) -> None:
+        probe = RECIPE.replace({"method": "linear_probe", "epochs": 1, "image_size": 128})
+        ended = EndedTrainings(trials=(dataclasses.replace(record(3, 10.0, epochs_done=1), recipe=probe.to_flat()),))
+        clock = Clock(deadline=EXPORT_SECONDS + 250.0, costs=FINISHED, ended=ended)
+        from_probe = RECIPE.replace({"init": "pretrained", "head": "probe", "norm": "frozen", "image_size": 128})
+        with pytest.raises(TooSlow) as slow:
+            clock.limit().rehearsed(from_probe, 50.0)
+        fitting = int(250.0 / MARGIN / 50.0 - PLAIN_OVERHEAD)
+        assert (slow.value.recipe.epochs, slow.value.recipe.image_size) == (fitting, 128)
+        clock.deadline = EXPORT_SECONDS + 90.0
+        with pytest.raises(TooSlow) as slow:
+            clock.limit().rehearsed(from_probe, 50.0)
+        assert (slow.value.recipe.epochs, slow.value.recipe.image_size) == (2, 96)
+        clock.deadline = EXPORT_SECONDS + 80.0
+        with pytest.raises(OutOfTime):
+            clock.limit().rehearsed(from_probe, 50.0)
+        with pytest.raises(OutOfTime):  # one epoch of a random classifier is worse than the probe
+            clock.limit().rehearsed(from_probe.replace({"head": "random"}), 50.0)
 
     def test_end_with_few_epochs_while_only_a_probe_has_finished(self) -> None:
         probe = dataclasses.replace(
