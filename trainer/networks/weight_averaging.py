@@ -1,7 +1,7 @@
-"""Weight averaging: a second copy of a network that follows the first one after every optimizer step.
+"""Weight averaging: a second copy of a network that follows the first one, and is evaluated and kept in its place.
 
-After each step the copy keeps a share of itself, the decay, and takes the rest from the network. The two kinds of
-average differ in the decay only:
+`AveragedModel` follows it after every optimizer step: the copy keeps a share of itself, the decay, and takes the rest
+from the network. The two kinds of average differ in the decay only:
 
 - Exponential moving average (``recipe.ema``): timm's decay, which rises from 0 to the recipe's value, so that the
   random initial weights are soon forgotten.
@@ -12,6 +12,8 @@ average differ in the decay only:
 
 Of low-rank adapters the two factors are averaged, not their product: they are what learns, and the product of the
 averages still has the rank of the adapter.
+
+`StartInterpolation` averages the starting weights and the present ones.
 
 The running statistics of batch normalisation are averaged like the weights; integers are copied. The paper recomputes
 the statistics for the averaged weights instead. That costs a forward pass over all training images before every
@@ -96,6 +98,62 @@ class AveragedModel:
 def averaged_model(model: torch.nn.Module, recipe: Recipe, total_steps: int) -> AveragedModel | None:
     """The averaged copy of ``model``; None if ``recipe`` averages no weights."""
     return AveragedModel(model, recipe, total_steps) if recipe.ema > 0.0 or recipe.swa > 0.0 else None
+
+
+class StartInterpolation:
+    """A second copy of a network whose weights lie between its starting weights and its present ones.
+
+    Weight-space ensembling (WiSE-FT; Wortsman et al. 2022, "Robust fine-tuning of zero-shot models"): the straight line
+    between the starting and the fine-tuned weights passes through networks that are often better than either end. The
+    starting network has to predict the classes, as it does with a probe's classifier (``recipe.head``).
+
+    Statistics of normalisation layers are interpolated like weights; integers are the present ones. Of low-rank
+    adapters the two factors are interpolated.
+
+    Args:
+        model: the network before its first step, on its device.
+        share: of the starting weights, 0 .. 1.
+    """
+
+    def __init__(self, model: torch.nn.Module, share: float) -> None:
+        self.module: torch.nn.Module = copy.deepcopy(model).eval()
+        self._share = share
+        # In host memory, because they are read once an epoch.
+        self._start = {
+            name: tensor.detach().to("cpu", copy=True)
+            for name, tensor in model.state_dict().items()
+            if tensor.is_floating_point()
+        }
+
+    @torch.no_grad()
+    def follow(self, model: torch.nn.Module) -> torch.nn.Module:
+        """The copy, between the starting weights and the present ones of ``model``, the same network."""
+        present = model.state_dict()
+        for name, tensor in self.module.state_dict().items():
+            start = self._start.get(name)
+            if start is None:
+                tensor.copy_(present[name])
+            else:
+                tensor.copy_(torch.lerp(present[name], start.to(tensor.device), self._share))
+        return self.module
+
+    def state(self) -> dict[str, torch.Tensor]:
+        """The starting weights by name, not copied."""
+        return self._start
+
+    def restore(self, state: dict[str, torch.Tensor]) -> None:
+        """Go back to a `state` of the same network.
+
+        Raises:
+            KeyError, RuntimeError: the state belongs to another network.
+        """
+        for name, tensor in self._start.items():
+            tensor.copy_(state[name])
+
+
+def start_interpolation(model: torch.nn.Module, recipe: Recipe) -> StartInterpolation | None:
+    """The interpolated copy of ``model``, which is untrained; None if ``recipe`` keeps no share of the start."""
+    return StartInterpolation(model, recipe.start_share) if recipe.start_share > 0.0 else None
 
 
 def _swa_steps(recipe: Recipe, total_steps: int) -> int:

@@ -12,7 +12,7 @@ import torch
 from timm.utils import ModelEmaV3
 
 from tests.trainer.training.support import SMALL, competition, run
-from trainer.networks.weight_averaging import AveragedModel, averaged_model
+from trainer.networks.weight_averaging import AveragedModel, StartInterpolation, averaged_model, start_interpolation
 from trainer.recipe.recipe import Recipe
 from trainer.training.folds.fold_model import FoldModel
 
@@ -159,3 +159,52 @@ def test_a_mean_of_the_last_weights_predicts() -> None:
     plain = run({**settings, "swa": 0.0}, competition(150))
     assert [r.train_loss for r in plain.reports] == [r.train_loss for r in result.reports]  # training is the same
     assert not np.array_equal(plain.oof, result.oof)
+
+
+@pytest.mark.parametrize("share", [0.25, 0.5])
+def test_an_interpolated_network_lies_between_its_start_and_the_present(share: float) -> None:
+    model = networks()
+    start = copy.deepcopy(model.state_dict())
+    between = StartInterpolation(model, share)
+    wander(model)
+    wander(model)
+    present = model.state_dict()
+    for name, value in between.follow(model).state_dict().items():
+        if value.is_floating_point():
+            expected = share * start[name].double() + (1.0 - share) * present[name].double()
+            torch.testing.assert_close(value.double(), expected, rtol=1e-5, atol=1e-6)
+        else:
+            assert torch.equal(value, present[name])
+    assert not between.module.training
+
+
+def test_no_copy_is_made_where_nothing_is_interpolated() -> None:
+    assert start_interpolation(networks(), Recipe()) is None
+
+
+@pytest.mark.parametrize("changes", [{}, {"ema": 0.9}, {"tune": "bias_norm", "init": "pretrained"}], ids=str)
+def test_a_fold_learns_the_same_and_is_evaluated_between_its_start_and_its_average(
+    changes: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("trainer.training.folds.fold_model.create_backbone", lambda *args, **options: networks())
+    plain, mixed = fold(changes), fold({**changes, "start_share": 0.5})
+    start = copy.deepcopy(plain.evaluated.state_dict())
+    for number in (1, 2):
+        expected, found = epoch(plain, number), epoch(mixed, number)
+        for name, value in found.items():
+            if value.is_floating_point():
+                torch.testing.assert_close(value, (start[name] + expected[name]) / 2, rtol=1e-5, atol=1e-6)
+
+
+def test_an_interpolation_resumes_from_a_checkpoint() -> None:
+    changes = {"start_share": 0.4, "epochs": 2}
+    undisturbed, first = fold(changes), fold(changes)
+    epoch(undisturbed, 1)
+    epoch(first, 1)
+    again = fold(changes)
+    with torch.no_grad():
+        for tensor in again.state()["start"].values():
+            tensor.zero_()  # as if its network had begun elsewhere
+    again.restore(copy.deepcopy(first.state()))
+    mine, expected = epoch(again, 2), epoch(undisturbed, 2)
+    assert all(torch.equal(mine[name], expected[name]) for name in expected)

@@ -42,7 +42,9 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize(
-    "changes", [{}, {"tta": "none", "balance": 1.0}, {"loss.class_weight": 0.5, "ema": 0.9}], ids=str
+    "changes",
+    [{}, {"tta": "none", "balance": 1.0}, {"loss.class_weight": 0.5, "ema": 0.9}, {"start_share": 0.5}],
+    ids=str,
 )
 def test_a_training_begins_at_the_score_of_the_probe(weights: Path, changes: dict[str, Any]) -> None:
     data = competition()

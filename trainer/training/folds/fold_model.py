@@ -22,7 +22,7 @@ from trainer.networks.backbones import preprocessing_of
 from trainer.networks.build import create_backbone
 from trainer.networks.freezing import freeze, train_mode
 from trainer.networks.optimizers import build_optimizer, learning_rate_factor, restore_optimizer, set_learning_rate
-from trainer.networks.weight_averaging import averaged_model
+from trainer.networks.weight_averaging import averaged_model, start_interpolation
 from trainer.probing.frozen_backbone import install_head
 from trainer.probing.linear_head import LinearHead
 from trainer.recipe.recipe import Recipe
@@ -77,6 +77,7 @@ class FoldModel:
         self._search = AlgorithmSearch(recipe, self._batches, device)
         self._optimizer = build_optimizer(self._model, recipe)
         self._average = averaged_model(self._model, recipe, recipe.epochs * self._batches)
+        self._interpolation = start_interpolation(self._model, recipe)
         self._precision = training_precision(device)
         self._scaler = torch.amp.GradScaler(device.type, enabled=self._precision is torch.float16)
         self._normaliser = Normaliser(self.preprocessing.mean, self.preprocessing.std, recipe.image_size, device)
@@ -97,6 +98,8 @@ class FoldModel:
         """The network that is evaluated, in evaluation mode: with averaged weights where the recipe averages them."""
         average = self._average
         model = self._model if average is None or not average.counts else average.module
+        if self._interpolation is not None:
+            model = self._interpolation.follow(model)
         return model.eval()
 
     def state(self) -> dict[str, Any]:
@@ -105,6 +108,7 @@ class FoldModel:
             "model": self._model.state_dict(),
             "optimizer": self._optimizer.state_dict(),
             "average": None if self._average is None else self._average.state(),
+            "start": None if self._interpolation is None else self._interpolation.state(),
             "scaler": self._scaler.state_dict(),
         }
 
@@ -118,6 +122,8 @@ class FoldModel:
         restore_optimizer(self._optimizer, state["optimizer"])
         if self._average is not None:
             self._average.restore(state["average"])
+        if self._interpolation is not None:
+            self._interpolation.restore(state["start"])
         # Only training in float16 scales its gradients. Without the scale of an earlier epoch it begins at the highest.
         if self._scaler.is_enabled() and state["scaler"]:
             self._scaler.load_state_dict(state["scaler"])
@@ -135,7 +141,8 @@ class FoldModel:
         self._offloader.load()
 
     def _kept(self) -> Iterator[torch.Tensor]:
-        for module in (self._model, *([] if self._average is None else [self._average.module])):
+        copies = [each.module for each in (self._average, self._interpolation) if each is not None]
+        for module in (self._model, *copies):
             yield from module.parameters()
             yield from module.buffers()
         for values in self._optimizer.state.values():
