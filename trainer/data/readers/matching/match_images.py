@@ -27,6 +27,7 @@ from trainer.data.readers.matching.image_files import (
 )
 from trainer.data.readers.matching.name_index import NameIndex
 from trainer.data.readers.matching.nearest_name import nearest_name_hint
+from trainer.data.readers.matching.rival_folders import RivalFolders
 
 _DRIVE = re.compile(r"[A-Za-z]:")
 
@@ -53,13 +54,15 @@ class ImageMatcher:
     def __init__(self, files: ImageFiles, split: Split) -> None:
         self._files = files
         self._names = NameIndex(files)
+        self._rivals = RivalFolders(files, self._names, split)
         self._split: Split = split
 
     def match(self, cells: Iterable[str]) -> ColumnMatch:
         """Find the files of a column.
 
         A cell is looked up as it is (`ImageFiles.find`), else in Unicode's composed form, because macOS decomposes file
-        names. Then these rules follow: the name differs in case, width or invisible characters; the file has another
+        names. A file beside the folder that holds the images of all other ids is no match (`RivalFolders`). Then these
+        rules follow: the name differs in case, width or invisible characters; the file has another
         image extension; a number has lost or gained leading zeros; a path begins with folders of another machine.
         Several files with the same content count as one. At last the other spellings in
         `trainer.data.readers.matching.id_spellings.REWRITES` are looked up.
@@ -71,8 +74,11 @@ class ImageMatcher:
                 paths[cell] = self._files.find(cell, self._split)
             except ImageLookupError as error:
                 errors[cell] = error
-        exact = frozenset(paths)
-        notes = _case_notes(paths)
+        replaced = self._rivals.replaced([*paths, *errors], paths)
+        found_exactly = {cell: path for cell, path in paths.items() if cell not in replaced}
+        exact = frozenset(found_exactly)
+        notes = _case_notes(found_exactly)
+        _replace(paths, errors, replaced, notes)
 
         def apply(rule: Callable[[str], str | None], sentence: str) -> None:
             found: dict[str, str] = {}
@@ -255,6 +261,27 @@ class ImageMatcher:
         if real[0] in self._files.escaping:
             raise ImageLookupError(f"{real[0]} is a link that leaves the data folder; copy the image into it")
         return real[0]
+
+
+def _replace(
+    paths: dict[str, str],
+    errors: dict[str, ImageLookupError],
+    replaced: Mapping[str, str | ImageAmbiguousError],
+    notes: list[str],
+) -> None:
+    """Put the files and errors of `RivalFolders.replaced` in place of the exact matches."""
+    left_out = {cell: paths.pop(cell) for cell in replaced}
+    for cell, file in replaced.items():
+        if isinstance(file, str):
+            paths[cell] = file
+        else:
+            errors[cell] = file
+    chosen = [cell for cell in left_out if cell in paths]
+    if chosen:
+        notes.append(
+            f"{len(chosen)} ids name a file beside the folder of the other images, which is not read, such as "
+            f"{left_out[chosen[0]]}: {chosen[0]!r} is read as {paths[chosen[0]]}"
+        )
 
 
 def _case_notes(paths: Mapping[str, str]) -> list[str]:

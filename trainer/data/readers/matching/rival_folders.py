@@ -1,0 +1,117 @@
+"""Weigh the folder of an image that an id names exactly against a folder where another spelling of the id fits."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from pathlib import PurePosixPath
+
+from trainer.data.file_names import Split, names_no_class
+from trainer.data.readers.matching.id_spellings import alike, composed, differ_in_one_number, slashes, unpadded
+from trainer.data.readers.matching.image_files import IMAGE_SUFFIXES, ImageAmbiguousError, ImageFiles
+from trainer.data.readers.matching.name_index import NameIndex
+
+_CLOSE = 0.5  # least difference of two scores from which one of two folders is the obvious one
+
+
+class RivalFolders:
+    """Finds the ids whose exact file lies beside the folder that holds the images of all other ids.
+
+    A training folder with 0001.png to 0999.png fits the ids 1 to 999. A single ``extra/1.png`` is no image of them,
+    though its name is the id.
+    """
+
+    def __init__(self, files: ImageFiles, names: NameIndex, split: Split) -> None:
+        self._files, self._names, self._split = files, names, split
+
+    def replaced(self, cells: Iterable[str], found: Mapping[str, str]) -> dict[str, str | ImageAmbiguousError]:
+        """The file of each id of ``found`` whose exact name is a chance hit, or the error if nothing decides.
+
+        Each folder gets a score: twice the share of the ids that it holds in any spelling, 1 for a folder of the split
+        or one called ``images`` or the like, and 1 for exact names (2 if another extension stands against it).
+
+        Args:
+            cells: all ids of the column.
+            found: the files of those that name one exactly, by id.
+        """
+        ids = list(dict.fromkeys(cells))
+        if len(found) == len(ids) and self._all_at_home(found.values()):
+            return {}
+        opposite: Split = "test" if self._split == "train" else "train"
+        elsewhere = frozenset(self._files.paths_below(opposite))
+        if not found or len({path.rpartition("/")[0] for path in self._files.paths if path not in elsewhere}) < 2:
+            return {}
+        rivals = {cell: others for cell, path in found.items() if (others := self._rivals(cell, path))}
+        if not rivals:
+            return {}
+        spelled = {cell: [*self._spelled(cell), *([found[cell]] if cell in found else [])] for cell in ids}
+        held: dict[str, set[str]] = defaultdict(set)
+        for cell, paths in spelled.items():
+            for path in paths:
+                for folder in PurePosixPath(path).parents:
+                    held[f"{folder}/"].add(cell)
+                held[str(PurePosixPath(path).parent)].add(cell)  # not in a folder below
+        replaced: dict[str, str | ImageAmbiguousError] = {}
+        for cell, others in rivals.items():
+            path = found[cell]
+            best, margin = path, -float("inf")
+            for other in others:
+                mine, its = self._apart(path, other)
+                own = 2 * len(held[mine]) / len(ids) + self._is_home(path, mine, its) + self._exactness(cell, other)
+                score = 2 * len(held[its]) / len(ids) + self._is_home(other, its, mine)
+                if score - own > margin:
+                    best, margin = other, score - own
+            if margin >= _CLOSE:
+                replaced[cell] = best
+            elif margin > -_CLOSE:
+                replaced[cell] = ImageAmbiguousError(cell, [path, best])
+        return replaced
+
+    def _all_at_home(self, paths: Iterable[str]) -> bool:
+        """Whether exact names in folders of the split, or in ``images`` or the like, leave no other folder a chance."""
+        folders = {path.rpartition("/")[0]: path for path in paths}
+        return all(
+            self._files.below_split(path, self._split) is not None or any(map(names_no_class, folder.split("/")))
+            for folder, path in folders.items()
+        )
+
+    def _rivals(self, cell: str, path: str) -> list[str]:
+        """Files in other folders than ``path`` that another spelling of the id names."""
+        folder = PurePosixPath(path).parent
+        return [other for other in self._spelled(cell) if other != path and PurePosixPath(other).parent != folder]
+
+    def _spelled(self, cell: str) -> list[str]:
+        """The files that an id names in another case, with other leading zeros, or without its extension."""
+        pure = PurePosixPath(slashes(cell))
+        if pure.is_absolute() or ".." in pure.parts:
+            return []
+        stem = composed(pure.stem if pure.suffix.lower() in IMAGE_SUFFIXES else pure.name)
+        padded = self._names.by_unpadded_stem.get(unpadded(stem), [])
+        padded = [path for path in padded if differ_in_one_number(PurePosixPath(path).stem, stem)]
+        paths = dict.fromkeys([*padded, *self._names.by_alike_name.get(alike(stem), [])])
+        wanted = pure.parts[:-1]
+        inside = [path for path in paths if not wanted or PurePosixPath(path).parts[:-1][-len(wanted) :] == wanted]
+        fitting = self._names.composed_files.of_split(inside, self._split, len(wanted))
+        return [self._names.by_form[path][0] for path in fitting]
+
+    def _apart(self, one: str, other: str) -> tuple[str, str]:
+        """The outermost folders that hold the one file, but not the other, with a slash at their end.
+
+        For a file directly in the common folder, it is this folder without a slash.
+        """
+        folders, others = PurePosixPath(one).parts[:-1], PurePosixPath(other).parts[:-1]
+        common = 0
+        while common < min(len(folders), len(others)) and folders[common] == others[common]:
+            common += 1
+        mine, its = PurePosixPath(*folders[: common + 1]), PurePosixPath(*others[: common + 1])
+        return f"{mine}{'/' * (len(folders) > common)}", f"{its}{'/' * (len(others) > common)}"
+
+    def _is_home(self, path: str, folder: str, other: str) -> bool:
+        """Whether the images of this split lie in a folder by its name, and not in the ``other`` one as well."""
+        if self._files.below_split(path, self._split) is not None:
+            return True
+        return names_no_class(PurePosixPath(folder).name) and not names_no_class(PurePosixPath(other).name)
+
+    def _exactness(self, cell: str, other: str) -> int:
+        suffix = PurePosixPath(slashes(cell)).suffix.lower()
+        return 2 if suffix in IMAGE_SUFFIXES and suffix != PurePosixPath(other).suffix.lower() else 1
