@@ -125,7 +125,7 @@ def read(folder: Path, options: DataOptions) -> ReadResult | None:
             *doubtful_labels("the class folders", labels),
             *_mask_warnings(found.masks),
             *(f"not read: {path.name}/, masks of other images by its name and theirs" for path in derived),
-            *unread_tables(tables),
+            *unread_tables(tables, lists.read if lists is not None else ()),
             *(f"{printable(path.name)} is not read: save it as CSV" for path in others),
             *own_warnings(tables),
             *packed_warnings(folder),

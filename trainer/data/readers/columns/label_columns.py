@@ -15,7 +15,7 @@ LABEL_NAMES = (
     "category", "category_id", "category_name", "target", "y", "species", "breed", "diagnosis", "dx",
 )  # fmt: skip
 """Usual names of label columns, in order of preference."""
-_NOT_LABELS = ("fold", "kfold", "split", "width", "height", "index")
+NOT_LABELS = ("fold", "kfold", "split", "width", "height", "index")
 """Names of columns that say something else about an image."""
 _ODD_DELIMITERS = "\uff0c\u3001\uff1b\uff1a\uff5c:^~;|/#&"
 """Characters that separate columns in some tables, but for `read_table` in none, or not in every row."""
@@ -198,7 +198,7 @@ def _numbers_words(rows: Sequence[Sequence[str]], column: int, words: Sequence[s
 
 def _may_be_labels(name: str, rows: Sequence[Sequence[str]], values: set[str]) -> bool:
     """Whether a column has at least two values, and several rows with the same one."""
-    if plain_name(name) in _NOT_LABELS or len(values - {""}) < 2:
+    if plain_name(name) in NOT_LABELS or len(values - {""}) < 2:
         return False
     return len(values) < len(rows) or len(rows) <= _FEW_ROWS
 

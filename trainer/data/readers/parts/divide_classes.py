@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from trainer.common.errors import DataError, listed
+from trainer.data.file_names import is_data
 from trainer.data.readers.class_folders import subfolders
-from trainer.data.readers.parts.part_files import of_test_folder, parts_of_images, read_part_files, spellings
-from trainer.formats.delimited import Table
+from trainer.data.readers.matching.image_files import ImageFiles
+from trainer.data.readers.matching.match_images import ImageMatcher
+from trainer.data.readers.parts.part_files import PartFile, of_test_folder, parts_of_images, read_part_files, spellings
+from trainer.data.readers.tables.part_tables import find_part_tables
+from trainer.formats.delimited import SUFFIXES, Table
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,6 +70,7 @@ def divide_by_lists(
         if divide:
             raise
         return None
+    lists += _part_tables(folder, places, paths, encoding)
     lists = [one for one in of_test_folder(lists, spellings(in_test), encoding) if not set(one.images) <= set(in_test)]
     if not any(set(one.images) < set(paths) for one in lists):
         return None
@@ -95,6 +100,23 @@ def divide_by_lists(
     note = f"{given}: the lists divide the images: {len(train)} train, {len(test)} test; --layout folders trains on all"
     table = _table(source, test, prefix) if test else None
     return PartLists(train=train, test=table, test_paths=test, read=read, notes=(note,), warnings=tuple(warnings))
+
+
+def _part_tables(folder: Path, places: Iterable[Path], paths: Sequence[str], encoding: str | None) -> list[PartFile]:
+    """The tables with a column of image names and one of parts, as a list for each part."""
+    tables = [path for place in dict.fromkeys(places) for path in sorted(place.iterdir())]
+    tables = [path for path in tables if path.suffix.lower() in SUFFIXES and path.is_file() and is_data(path)]
+    matcher = ImageMatcher(ImageFiles(folder, paths), "train")
+    lists = []
+    for table in find_part_tables(tables, matcher, encoding):
+        found = matcher.match(table.parts).paths
+        for part in dict.fromkeys(table.parts.values()):
+            cells = [cell for cell, of in table.parts.items() if of == part]
+            images = list(dict.fromkeys(found[cell] for cell in cells if cell in found))
+            lost = [cell for cell in cells if cell not in found]
+            name = table.path.relative_to(folder).as_posix()
+            lists.append(PartFile(path=table.path, name=name, part=part, images=images, lost=lost))
+    return lists
 
 
 def _table(source: Path, paths: Sequence[str], prefix: str) -> Table:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -110,9 +110,10 @@ def packed_images(folder: Path) -> list[Path]:
     ]
 
 
-def unread_tables(tables: Tables) -> list[str]:
-    """A warning about tables beside the class folders; a text file may be anything."""
-    names = [path.name for path in tables.labels if path.suffix.lower() != ".txt" or is_named_training(path)]
+def unread_tables(tables: Tables, read: Collection[Path]) -> list[str]:
+    """A warning about tables beside the class folders, but for those that were ``read``; a text may be anything."""
+    named = (path for path in tables.labels if path.suffix.lower() != ".txt" or is_named_training(path))
+    names = [path.name for path in named if path not in read]
     return [f"not read: {listed(names)}, because the folders give the labels"] if names else []
 
 

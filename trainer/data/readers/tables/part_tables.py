@@ -10,7 +10,7 @@ from pathlib import Path
 
 from trainer.common.errors import DataError, listed
 from trainer.data.readers.columns.choose_columns import Columns, column_names, has_header
-from trainer.data.readers.columns.label_columns import is_usual_label, plain_name
+from trainer.data.readers.columns.label_columns import NOT_LABELS, is_usual_label, plain_name
 from trainer.data.readers.columns.part_columns import described
 from trainer.data.readers.matching.match_images import ImageMatcher
 from trainer.formats.delimited import Table, first_rows, read_table
@@ -71,10 +71,19 @@ def _part_table(table: Table, matcher: ImageMatcher) -> PartTable | None:
         name = plain_name(names[column] if header else table.path.stem)
         numbers = numbered_parts(name, counts) or numbered_parts(plain_name(table.path.stem), counts) or {}
         parts = numbers or {value: part for value in counts if (part := part_of(value))}
+        others = [other for other in range(table.width) if other not in (ids, column)]
+        if any(_repeats(names[other], rows, other) for other in others):
+            continue  # a column of labels, as in Google's AutoML: TRAIN,gs://bucket/cat/1.jpg,cat
         if len(parts) == len(counts) > 1 and "train" in parts.values():
             given = {row[ids].strip(): parts[row[column].strip().lower()] for row in rows}
             return PartTable(path=table.path, parts=given, numbers=numbers)
     return None
+
+
+def _repeats(name: str, rows: Sequence[Sequence[str]], column: int) -> bool:
+    """Whether a column may hold labels by its name and its values: several, and one of them in several rows."""
+    values = {row[column].strip() for row in rows}
+    return plain_name(name) not in NOT_LABELS and 1 < len(values) < len(rows)
 
 
 def divided(
