@@ -12,6 +12,7 @@ from pathlib import Path
 
 from trainer.common.errors import DataError
 from trainer.common.files import replacing
+from trainer.formats.blank_labels import split_at_label
 from trainer.formats.comments import without_comments
 from trainer.formats.count_lines import without_count
 
@@ -89,7 +90,7 @@ def read_table(path: Path, delimiter: str | None = None, *, encoding: str | None
     numbers: list[int] = []
     number = 0
     try:
-        for number, row in enumerate(_parse(text, delimiter), 1):
+        for number, row in enumerate(_rows_of(text, delimiter), 1):
             if any(cell.strip() for cell in row):
                 rows.append(tuple(row))
                 numbers.append(number)
@@ -150,7 +151,7 @@ def first_rows(path: Path, count: int, *, encoding: str | None = None, most_byte
     text = text[stated.end() :] if stated else text
     rows: list[list[str]] = []
     try:
-        for row in islice(_parse(text, stated[1] if stated else _sniff(path, text)), count):
+        for row in islice(_rows_of(text, stated[1] if stated else _sniff(path, text)), count):
             rows.append(row)
     except csv.Error:
         pass  # the end of what was read may be inside of a quoted cell
@@ -220,6 +221,16 @@ def _not_utf_8(path: Path, data: bytes, start: int) -> str:
         f"{path.name} row {row} is not UTF-8 text" + "".join(f"; {reading}" for reading in readings) + ". Add "
         "--encoding NAME if one of these is right, or save the table as CSV in UTF-8"
     )
+
+
+def _rows_of(text: str, delimiter: str) -> Iterator[list[str]]:
+    """The rows of a table; those of a list of names and labels have two cells, also where a label holds blanks."""
+    if '"' not in text and (delimiter == " " or delimiter not in text):
+        lines = text.splitlines()
+        if (rows := split_at_label(lines)) is not None:
+            found = iter(rows)
+            return (next(found) if line.strip() else [] for line in lines)
+    return _parse(text, delimiter)
 
 
 def _parse(text: str, delimiter: str) -> Iterator[list[str]]:
