@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 
@@ -90,13 +90,17 @@ class ImageFiles:
         files._split_folders = {path: self._split_folders[path] for path in inside}
         return files
 
-    def unread_warnings(self, folders: Iterable[str]) -> list[str]:
-        """Warnings about the files in ``folders`` (relative) and below them that are not read as images.
+    def unread_warnings(self, folders: Iterable[str], read: Collection[Path] = ()) -> list[str]:
+        """Warnings about the files in ``folders`` (relative) and below them that are not ``read``, as no image is.
 
         Links to folders outside of the data are reported beside ``folders``, too.
         """
         prefixes = tuple(f"{folder}/" for folder in folders)
-        unread = {path: kind for path, kind in self.other.unread.items() if path.startswith(prefixes)}
+        unread = {
+            path: kind
+            for path, kind in self.other.unread.items()
+            if path.startswith(prefixes) and self.root / path not in read
+        }
         links = [
             f"not read: {printable(link)} {why}; copy the folder into the data"
             for link, why in sorted(self.other.unfollowed.items())

@@ -266,7 +266,7 @@ class ImageMatcher:
 def _replace(
     paths: dict[str, str],
     errors: dict[str, ImageLookupError],
-    replaced: Mapping[str, str | ImageAmbiguousError],
+    replaced: Mapping[str, str | ImageLookupError],
     notes: list[str],
 ) -> None:
     """Put the files and errors of `RivalFolders.replaced` in place of the exact matches."""

@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import PurePosixPath
 
-from trainer.data.file_names import Split, names_no_class
+from trainer.data.file_names import Split, folder_split, names_no_class
 from trainer.data.readers.matching.id_spellings import alike, composed, differ_in_one_number, slashes, unpadded
-from trainer.data.readers.matching.image_files import IMAGE_SUFFIXES, ImageAmbiguousError, ImageFiles
+from trainer.data.readers.matching.image_files import (
+    IMAGE_SUFFIXES,
+    ImageAmbiguousError,
+    ImageFiles,
+    ImageLookupError,
+)
 from trainer.data.readers.matching.name_index import NameIndex
 
+_FEW = 4  # least number of ids for each exact name, where the names may be chance hits
+_MOST = 0.9  # least share of the other ids that a folder holds which speaks against chance hits
+_IMAGES = re.compile(
+    r"(?:.*[\W_])?(?:images?|imgs?|pics?|pictures?|photos?|jpe?gs?|pngs?|jpegimages)(?:[\W_].*)?", re.I
+)
 _CLOSE = 0.5  # least difference of two scores from which one of two folders is the obvious one
 
 
@@ -24,7 +35,7 @@ class RivalFolders:
     def __init__(self, files: ImageFiles, names: NameIndex, split: Split) -> None:
         self._files, self._names, self._split = files, names, split
 
-    def replaced(self, cells: Iterable[str], found: Mapping[str, str]) -> dict[str, str | ImageAmbiguousError]:
+    def replaced(self, cells: Iterable[str], found: Mapping[str, str]) -> dict[str, str | ImageLookupError]:
         """The file of each id of ``found`` whose exact name is a chance hit, or the error if nothing decides.
 
         Each folder gets a score: twice the share of the ids that it holds in any spelling, 1 for a folder of the split
@@ -42,7 +53,7 @@ class RivalFolders:
         if not found or len({path.rpartition("/")[0] for path in self._files.paths if path not in elsewhere}) < 2:
             return {}
         rivals = {cell: others for cell, path in found.items() if (others := self._rivals(cell, path))}
-        if not rivals:
+        if not rivals and len(found) * _FEW > len(ids):
             return {}
         spelled = {cell: [*self._spelled(cell), *([found[cell]] if cell in found else [])] for cell in ids}
         held: dict[str, set[str]] = defaultdict(set)
@@ -51,14 +62,18 @@ class RivalFolders:
                 for folder in PurePosixPath(path).parents:
                     held[f"{folder}/"].add(cell)
                 held[str(PurePosixPath(path).parent)].add(cell)  # not in a folder below
-        replaced: dict[str, str | ImageAmbiguousError] = {}
+        replaced: dict[str, str | ImageLookupError] = self._strays(ids, found, held)
         for cell, others in rivals.items():
             path = found[cell]
             best, margin = path, -float("inf")
             for other in others:
                 mine, its = self._apart(path, other)
-                own = 2 * len(held[mine]) / len(ids) + self._is_home(path, mine, its) + self._exactness(cell, other)
-                score = 2 * len(held[its]) / len(ids) + self._is_home(other, its, mine)
+                own = (
+                    2 * len(held[mine]) / len(ids)
+                    + self._is_home(path, mine, other, its)
+                    + self._exactness(cell, other)
+                )
+                score = 2 * len(held[its]) / len(ids) + self._is_home(other, its, path, mine)
                 if score - own > margin:
                     best, margin = other, score - own
             if margin >= _CLOSE:
@@ -67,13 +82,33 @@ class RivalFolders:
                 replaced[cell] = ImageAmbiguousError(cell, [path, best])
         return replaced
 
+    def _strays(
+        self, ids: Sequence[str], found: Mapping[str, str], held: Mapping[str, Collection[str]]
+    ) -> dict[str, str | ImageLookupError]:
+        """An error for each of the few exact names that lie beside a folder of the split that holds the other ids.
+
+        The image of such an id is missing in that folder.
+        """
+        if len(found) * _FEW > len(ids):
+            return {}
+        most = _MOST * (len(ids) - len(found))
+        homes = [folder for folder, cells in held.items() if len(cells) >= most and folder[-1:] == "/"]
+        homes = [folder for folder in homes if folder_split(folder[:-1].rpartition("/")[2]) == self._split]
+        return {
+            cell: ImageLookupError(
+                f"{cell!r} is the name of {path}, but {homes[0]} holds the images of the other ids under other "
+                "spellings: move the image there, or write its path into the table"
+            )
+            for cell, path in found.items()
+            if homes and "/" not in slashes(cell) and not path.startswith(homes[0])
+        }
+
     def _all_at_home(self, paths: Iterable[str]) -> bool:
-        """Whether exact names in folders of the split, or in ``images`` or the like, leave no other folder a chance."""
+        """Whether exact names in folders of the split, or else in ``images``, leave no other folder a chance."""
         folders = {path.rpartition("/")[0]: path for path in paths}
-        return all(
-            self._files.below_split(path, self._split) is not None or any(map(names_no_class, folder.split("/")))
-            for folder, path in folders.items()
-        )
+        if self._files.paths_below(self._split):
+            return all(self._files.below_split(path, self._split) is not None for path in folders.values())
+        return all(any(map(_names_images, folder.split("/"))) for folder in folders)
 
     def _rivals(self, cell: str, path: str) -> list[str]:
         """Files in other folders than ``path`` that another spelling of the id names."""
@@ -106,12 +141,18 @@ class RivalFolders:
         mine, its = PurePosixPath(*folders[: common + 1]), PurePosixPath(*others[: common + 1])
         return f"{mine}{'/' * (len(folders) > common)}", f"{its}{'/' * (len(others) > common)}"
 
-    def _is_home(self, path: str, folder: str, other: str) -> bool:
-        """Whether the images of this split lie in a folder by its name, and not in the ``other`` one as well."""
-        if self._files.below_split(path, self._split) is not None:
-            return True
-        return names_no_class(PurePosixPath(folder).name) and not names_no_class(PurePosixPath(other).name)
+    def _is_home(self, path: str, folder: str, rival: str, rivals_folder: str) -> bool:
+        """Whether the images of this split lie in the folder of a file by its name, and not in that of its rival."""
+        in_split = self._files.below_split(path, self._split) is not None
+        if in_split or self._files.below_split(rival, self._split) is not None:
+            return in_split
+        return _names_images(PurePosixPath(folder).name) and not _names_images(PurePosixPath(rivals_folder).name)
 
     def _exactness(self, cell: str, other: str) -> int:
         suffix = PurePosixPath(slashes(cell)).suffix.lower()
         return 2 if suffix in IMAGE_SUFFIXES and suffix != PurePosixPath(other).suffix.lower() else 1
+
+
+def _names_images(folder: str) -> bool:
+    """Whether the name of a folder says that it holds the images, and nothing else about them."""
+    return names_no_class(folder) and _IMAGES.fullmatch(folder) is not None

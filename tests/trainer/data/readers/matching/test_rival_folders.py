@@ -61,6 +61,19 @@ def test_two_complete_folders_are_an_error_that_lists_both(folder: str) -> None:
         assert set(error.paths) == {f"{folder}/{number:04d}.png", f"extra/{number}.png"}
 
 
+def test_copies_in_another_case_do_not_make_exact_names_doubtful() -> None:
+    own = [f"originals/IMG_{number}.JPG" for number in NUMBERS]
+    ids = [f"IMG_{number}" for number in NUMBERS]
+
+    assert match(ids, *own, *(f"resized/img_{number}.jpg" for number in NUMBERS)).paths == dict(
+        zip(ids, own, strict=True)
+    )
+
+
+def test_a_complete_training_folder_beside_exact_names_in_images_is_an_error() -> None:
+    assert not match(IDS, *padded("train"), *(f"images/{number}.png" for number in NUMBERS)).paths
+
+
 @pytest.mark.parametrize(
     "others", [padded("extra"), padded("train/thumbs"), ["extra/0001.png"], ["0001.png"], ["thumbs/1.jpg"]]
 )
@@ -68,6 +81,13 @@ def test_exact_names_in_the_training_folder_stay(others: list[str]) -> None:
     own = [f"train/{number}.png" for number in NUMBERS]
 
     assert match(IDS, *own, *others).paths == dict(zip(IDS, own, strict=True))
+
+
+def test_an_exact_name_elsewhere_is_no_substitute_for_a_missing_image() -> None:
+    found = match(IDS, *(path for path in padded("train") if "0005" not in path), "extra/5.png")
+
+    assert found.paths.keys() == set(IDS) - {"5"}
+    assert "extra/5.png" in str(found.errors["5"]) and "train/" in str(found.errors["5"])
 
 
 def test_a_path_in_the_id_decides() -> None:
