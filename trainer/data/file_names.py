@@ -16,6 +16,7 @@ _SPLIT = re.compile(
     r"(?:^|[^a-z])(train|test)(?:ing)?(?:[^a-z]|imgs?|images?|sets?|data|pics?|files?|$)", re.IGNORECASE
 )
 _WORD = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])|[^\W\d_]+")  # trainImages has two
+_RANDOM_END = re.compile(r"(?:train|test)[_-]((?=\w*(?:[a-z][A-Z0-9]|[0-9][a-zA-Z]|[A-Z][0-9]))[^\W_]{5,12})")
 _SPLIT_WORD = re.compile(r"(train|test)(?:ing)?(?:imgs?|images?|sets?|data|pics?|files?)?")
 # fmt: off
 _KIND_WORDS = frozenset((
@@ -79,7 +80,8 @@ def folder_split(name: str, siblings: Collection[str] = ()) -> Split | None:
 
     The name consists of the split and of words for images (``test_images``, ``stage_1_train``), or of a data set's
     name before them (``ISIC_2019_Test_Input``), or has a twin for the other split among ``siblings``
-    (``flowers_train`` beside ``flowers_test``). Words of other languages (``学習``, ``Testdaten``) need a folder of
+    (``flowers_train`` beside ``flowers_test``, or ``train_LbELtWX`` beside ``test_ScVgIM0``).
+    Words of other languages (``学習``, ``Testdaten``) need a folder of
     another part among ``siblings``.
     """
     split, rest = _taken_apart(name)
@@ -94,9 +96,12 @@ def folder_split(name: str, siblings: Collection[str] = ()) -> Split | None:
     if all(word == "*" or word in _NEUTRAL_WORDS or (word in KIND_WORDS and beside_other) for word in rest):
         return split
     own = _foreign(rest)
+    code = _RANDOM_END.fullmatch(name)
     for sibling in siblings:
         other, other_rest = _taken_apart(sibling)
-        if other not in (None, split) and _foreign(other_rest) == own:
+        twin = _RANDOM_END.fullmatch(sibling)
+        random = code is not None and twin is not None and len(code[1]) == len(twin[1])
+        if other not in (None, split) and (random or _foreign(other_rest) == own):
             return split
     return None
 

@@ -3,26 +3,41 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Sequence
 from itertools import chain
 from pathlib import Path
 
 from trainer.common.errors import DataError, first_lines, listed
-from trainer.data.file_names import is_data
+from trainer.data.file_names import is_data, names_no_class, split_of
 from trainer.data.formulas import formula_warnings
 from trainer.data.image_set import DataOptions, ImageSet
 from trainer.data.inspection import InspectedImages, Progress, inspect_images
 from trainer.data.readers import folder_layout, npz_layout, table_layout
 from trainer.data.readers.base import Reader, ReadResult
+from trainer.data.readers.class_folders import class_folder_names, subfolders
 from trainer.data.readers.matching.image_files import ImageFiles
-from trainer.data.readers.tables.find_tables import OWN_HELP, find_tables, other_tables
+from trainer.data.readers.tables.find_tables import (
+    OWN_HELP,
+    find_tables,
+    how_to_save,
+    is_coco,
+    may_give_labels,
+    other_tables,
+)
 from trainer.data.value_ranges import measure_ranges, with_level_warning, with_ranges
-from trainer.formats.delimited import read_table
+from trainer.formats.delimited import SUFFIXES, read_table
 from trainer.inference.file_kinds import ARCHIVES
 from trainer.inference.pixel_values import Ranges
 from trainer.inference.printable import name_problem, printable
 
 __all__ = ["READERS", "DataError", "DataOptions", "ImageSet", "read_images"]
+
+_DOCUMENT = re.compile(
+    r".*\.(?:md|rst|pdf|html?|docx?|rtf|bib|m|py|ipynb)|(?:read[\W_]*me|licen[cs]e|copying|notice|citation|change[\W_]*log)"
+    r"[\w\-]*(?:\.\w+)?",
+    re.IGNORECASE,
+)
 
 READERS: dict[str, Reader] = {
     "npz": npz_layout.READER,
@@ -126,16 +141,44 @@ def _read(folder: Path, options: DataOptions) -> ReadResult:
     layout = options.layout or ("table" if options.table is not None else None)
     if layout is not None and layout not in READERS:
         raise DataError(f"there is no layout {layout!r} (--layout, data.layout); valid: {', '.join(READERS)}")
-    inner = folder
+    inner = _unwrapped(folder, options.table)
     while True:
         for name, reader in READERS.items():
             result = reader.read(inner, options) if layout in (None, name) else None
             if result is not None:
                 return result
-        entries = [path for path in inner.iterdir() if is_data(path)]
-        if len(entries) != 1 or not entries[0].is_dir() or entries[0].is_symlink():
+        only = _only_folder(inner)
+        if only is None:
             raise DataError(_unknown_layout(folder, layout), _advice(inner, options))
-        inner = entries[0]
+        inner = only
+
+
+def _only_folder(folder: Path) -> Path | None:
+    """The only folder inside, if nothing but documents and its own archive lies beside it; else None."""
+    entries = [path for path in folder.iterdir() if is_data(path)]
+    folders = [path for path in entries if path.is_dir()]
+    if len(folders) != 1 or folders[0].is_symlink():
+        return None
+    packed = {f"{folders[0].name}{suffix}".lower() for suffix in ARCHIVES}
+    others = [path.name for path in entries if path not in folders and path.name.lower() not in packed]
+    return folders[0] if all(map(_DOCUMENT.fullmatch, others)) else None
+
+
+def _unwrapped(folder: Path, table: str | None) -> Path:
+    """``folder``, or the innermost of the only folders inside that holds tables.
+
+    The tables there mean what tables in a data folder mean, such as ``test.csv``.
+
+    Args:
+        table: path of the table that the user named, which has to be in the folder.
+    """
+    found, inner = folder, _only_folder(folder)
+    while inner is not None and split_of(inner.name) is None:
+        names = [path.name for path in inner.iterdir() if path.is_file() and path.suffix.lower() in SUFFIXES]
+        if not all(map(_DOCUMENT.fullmatch, names)) and (table is None or (inner / table).is_file()):
+            found = inner
+        inner = _only_folder(inner)
+    return found
 
 
 def _advice(folder: Path, options: DataOptions) -> str:
@@ -145,13 +188,22 @@ def _advice(folder: Path, options: DataOptions) -> str:
     unread = f"Not read: {listed(path.name for path in own)}: {OWN_HELP}" if own else ""
     broken = list(chain.from_iterable(_table_problems(path, options.encoding) for path in labels))
     files = ImageFiles.scan(folder)
-    others = [path.name for path in other_tables(folder)]
+    if options.layout in (None, "folders") and (classes := _inner_classes(folder, files)) is not None:
+        inner = printable(classes.relative_to(folder).as_posix())
+        hint = f"The folders in {inner} may be classes: give {inner} inside of this folder as the data folder"
+        return "\n".join(filter(None, (unread, *first_lines(broken), hint)))
+    deeper = [path for inner in subfolders(folder) for path in other_tables(inner) if may_give_labels(path)]
+    others = other_tables(folder) or deeper
     hint = files.missing_hint()
     if files.paths and others:
-        hint = (
-            f"The labels may be in {listed(others, 4)}, which is not read: write a table labels.csv with the columns "
-            f"image and label, and one row for each image, such as {printable(files.paths[0])}"
-        )
+        names = listed((path.relative_to(folder).as_posix() for path in others), 4)
+        how = how_to_save(others[0])
+        if not is_coco(others[0]):
+            how = (
+                "write a table labels.csv with the columns image and label, and one row for each image, such as "
+                f"{printable(files.paths[0])}"
+            )
+        hint = f"The labels may be in {names}, which is not read: {how}"
     elif files.paths and not broken and options.layout in (None, "table"):
         shown = printable(files.paths[0])
         hint += "\n" * bool(hint) + (
@@ -159,6 +211,20 @@ def _advice(folder: Path, options: DataOptions) -> str:
             f"the columns image and label, and one row for each image, such as {shown}"
         )
     return "\n".join(filter(None, (unread, *first_lines(broken), hint)))
+
+
+def _inner_classes(folder: Path, files: ImageFiles) -> Path | None:
+    """The folder further down, the only one with images at its level, that holds class folders or those of parts."""
+    inner = folder
+    while True:
+        found = [path for path in subfolders(inner) if files.under(path.relative_to(folder).as_posix()).paths]
+        if len(found) != 1 or found[0].is_symlink():
+            break
+        inner = found[0]
+    if inner == folder:
+        return None
+    names = class_folder_names(inner, ImageFiles.scan(inner))
+    return inner if names and not any(map(names_no_class, names)) else None
 
 
 def _table_problems(path: Path, encoding: str | None) -> Sequence[str]:

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import re
 import unicodedata
+from collections import Counter, defaultdict
 from collections.abc import Collection, Sequence
+from pathlib import Path
 
 Rows = Sequence[Sequence[str]]
+_MOST_BYTES = 2**20
+_AGREEING, _AGREEING_OF_TWO = 0.8, 0.9
 
 
 def listing_column(rows: Rows, names: Collection[str]) -> int | None:
@@ -41,6 +46,42 @@ def lists_values(rows: Rows, values: Collection[str], most_unused: float) -> boo
         if len(set(cells)) == len(cells) and known <= set(cells):
             return True
     return False
+
+
+def odd_rows(labels: Sequence[str], folders: Sequence[str]) -> list[int]:
+    """The rows whose image lies outside of the main folder of its label, where labels surely mean folders; else none.
+
+    They do where the main folders of the labels differ, and hold 8 of 10 images at least; of two classes 9 of 10,
+    because two folders of another meaning may fit by chance.
+    """
+    counts: dict[str, Counter[str]] = defaultdict(Counter)
+    for label, folder in zip(labels, folders, strict=True):
+        counts[label][folder] += 1
+    main = {label: found.most_common(1)[0][0] for label, found in counts.items()}
+    wrong = [row for row, label in enumerate(labels) if folders[row] != main[label]]
+    agreeing = _AGREEING if len(main) > 2 else _AGREEING_OF_TWO
+    surely = len(set(main.values())) == len(main) > 1 and len(labels) - len(wrong) >= agreeing * len(labels)
+    return wrong if surely else []
+
+
+def json_lists_classes(path: Path, names: Collection[str]) -> bool:
+    """Whether a JSON file lists or numbers these classes and holds nothing else, such as ``{"cat": 0, "dog": 1}``."""
+    if path.suffix.lower() != ".json" or path.stat().st_size > _MOST_BYTES:
+        return False
+    try:
+        content = json.loads(path.read_text(encoding="utf-8-sig"))
+    except (ValueError, RecursionError):
+        return False
+    if isinstance(content, dict) and len(content) == 1:
+        (content,) = content.values()  # {"classes": [...]}
+    entries = [list(content), list(content.values())] if isinstance(content, dict) else [content]
+    known = set(map(_plain, names))
+    return any(
+        isinstance(cells, list)
+        and all(isinstance(cell, str) for cell in cells)
+        and {_plain(cell) for cell in cells} == known
+        for cells in entries
+    )
 
 
 def _plain(cell: str) -> str:

@@ -96,3 +96,11 @@ def test_a_word_of_another_language_needs_another_part_beside_it() -> None:
         assert [folder_split(name, names) for name in names] == [None] * len(names)
     assert folder_split("評価", ("学習", "評価", "テスト")) is None, "then it is for validation"
     assert is_held_out("検証") and is_held_out("Validierung") and not is_held_out("学習")
+
+
+@pytest.mark.parametrize(("one", "other"), [("train_LbELtWX", "test_ScVgIM0"), ("train-aB3x9", "test-Zq71k")])
+def test_random_ends_of_one_length_are_no_classes(one: str, other: str) -> None:
+    assert (folder_split(one, [one, other]), folder_split(other, [one, other])) == ("train", "test")
+    assert folder_split(one, [one]) is None
+    assert folder_split(one, [one, "test_kitchen"]) is None
+    assert folder_split("train_station", ["train_station", "test_kitchen"]) is None

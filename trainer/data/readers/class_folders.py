@@ -21,11 +21,14 @@ from trainer.data.file_names import (
     split_of,
 )
 from trainer.data.readers.matching.image_files import ImageFiles
+from trainer.formats.delimited import SUFFIXES
 from trainer.formats.labels import natural_key
 
 _PART_WORDS = frozenset(
     ("image", "images", "img", "imgs", "part", "parts", "batch", "chunk", "shard", "fold", "data", "set", "subset")
 )
+_LIST_FOLDERS = frozenset(("meta", "metadata", "list", "lists", "splits", "imagesets", "tables", "csv", "docs", "imdb"))
+_LISTS = (*SUFFIXES, ".json", ".lst", ".list", ".md", ".xml", ".mat", ".xlsx", ".names")
 
 
 def class_folder_names(folder: Path, files: ImageFiles) -> list[str]:
@@ -33,11 +36,24 @@ def class_folder_names(folder: Path, files: ImageFiles) -> list[str]:
     root = class_root(folder, files)
     if root is None:
         return []
-    folders = class_folders(folder, root)
-    names = [path.name for path in folders]
-    if sum(_any_below(files, folder, path) for path in folders) < 2 or seem_parts(names):
+    names = [path.name for path in class_folders(folder, root) if not holds_lists(path)]
+    if hold_images(folder, root, files) < 2 or seem_parts(names):
         return []
     return [] if are_parts(names) else names  # train/ and valid/ without folders for classes
+
+
+def hold_images(folder: Path, root: Path, files: ImageFiles) -> int:
+    """The number of folders in ``root`` that may be classes and hold images."""
+    return sum(_any_below(files, folder, path) for path in class_folders(folder, root))
+
+
+def holds_lists(folder: Path) -> bool:
+    """Whether a folder holds lists and tables by its name and its files, and no image: ``meta``, ``annotations``."""
+    name = folder.name.lower()
+    if not (holds_masks(name) or names_no_class(name) or name in _LIST_FOLDERS):
+        return False
+    entries = [path for path in folder.iterdir() if is_data(path)]
+    return bool(entries) and all(path.is_file() and path.suffix.lower() in _LISTS for path in entries)
 
 
 def seem_parts(names: Sequence[str]) -> bool:

@@ -25,6 +25,8 @@ from trainer.data.readers.class_folders import (
     class_root,
     content_of_class,
     find_test_folder,
+    hold_images,
+    holds_lists,
     mask_folders_among,
     seem_parts,
     subfolders,
@@ -33,6 +35,7 @@ from trainer.data.readers.competition_test_set import TrainingConventions, read_
 from trainer.data.readers.doubtful_labels import doubtful_labels
 from trainer.data.readers.matching.image_files import ImageFiles
 from trainer.data.readers.parts.divide_classes import divide_by_lists
+from trainer.data.readers.parts.part_files import images_apart
 from trainer.data.readers.sample_submission import spelled_as_in
 from trainer.data.readers.tables.find_tables import (
     find_tables,
@@ -42,6 +45,7 @@ from trainer.data.readers.tables.find_tables import (
     refuse_other_labels,
     unread_tables,
 )
+from trainer.formats.class_lists import json_lists_classes
 from trainer.formats.delimited import read_table
 from trainer.formats.labels import encode, text_problem, unify_labels
 from trainer.inference.printable import name_problem, printable
@@ -55,9 +59,9 @@ def read(folder: Path, options: DataOptions) -> ReadResult | None:
     """
     files = ImageFiles.scan(folder)
     root = class_root(folder, files)
-    candidates = [] if root is None else [path.name for path in class_folders(folder, root)]
+    candidates = [] if root is None else [path.name for path in class_folders(folder, root) if not holds_lists(path)]
     if options.layout != "folders" and not class_folder_names(folder, files):
-        if root is not None and len(candidates) > 1 and seem_parts(candidates):
+        if root is not None and seem_parts(candidates) and hold_images(folder, root, files) > 1:
             raise DataError(_parts_message(folder, candidates, options))
         return None
     if root is None or len(candidates) < 2:
@@ -67,13 +71,16 @@ def read(folder: Path, options: DataOptions) -> ReadResult | None:
         flags = ", ".join(f"--{name.replace('_', '-')} (data.{name})" for name in given)
         raise DataError(f"{folder} has no training table: leave out {flags}")
     derived = mask_folders_among(folder, class_folders(folder, root), files) if options.layout is None else []
-    folders = [path for path in class_folders(folder, root) if path not in derived]
+    folders = [path for path in class_folders(folder, root) if path not in derived and not holds_lists(path)]
     found = _images_of(folder, folders, files)
     paths, labels = found.paths, found.labels
     others = [table for place in {folder: None, root: None} for table in other_tables(place)]
-    in_test = files.paths_below("test")
-    lists = divide_by_lists(folder, root, paths, in_test, options.encoding, divide=options.layout is None)
-    others = [path for path in others if lists is None or path not in lists.read]
+    inner = [table for place in subfolders(folder) if holds_lists(place) for table in other_tables(place)]
+    others += [table for table in inner if split_of(table.stem) == "train" and table.suffix.lower() != ".xml"]
+    divide = options.layout is None
+    lists = divide_by_lists(folder, root, paths, images_apart(files), options.encoding, divide=divide)
+    read = lists.read if lists is not None else ()
+    others = [path for path in others if path not in read and not json_lists_classes(path, labels)]
     if options.layout is None:
         refuse_other_labels(others, [path.name for path in folders])
     if lists is not None:
@@ -95,7 +102,9 @@ def read(folder: Path, options: DataOptions) -> ReadResult | None:
     )
     test_folder = find_test_folder(folder)
     test_files = files.under(test_folder.name) if test_folder else ImageFiles(folder, (), other=files.other)
-    test_table = read_table(tables.test, encoding=options.encoding) if tables.test else None
+    listed_here = test_folder is None and lists is not None and (lists.test is not None or tables.are_tests(read))
+    test_path = None if listed_here else tables.test_beside(None)
+    test_table = read_table(test_path, encoding=options.encoding) if test_path else None
     if lists is not None and lists.test is not None and test_folder is None:
         test_files, test_table = ImageFiles(folder, lists.test_paths, other=files.other), lists.test
     test = read_test_set(test_files, conventions, sample=sample, test_table=test_table)
@@ -125,7 +134,7 @@ def read(folder: Path, options: DataOptions) -> ReadResult | None:
             *doubtful_labels("the class folders", labels),
             *_mask_warnings(found.masks),
             *(f"not read: {path.name}/, masks of other images by its name and theirs" for path in derived),
-            *unread_tables(tables, lists.read if lists is not None else ()),
+            *unread_tables(tables, read),
             *(f"{printable(path.name)} is not read: save it as CSV" for path in others),
             *own_warnings(tables),
             *packed_warnings(folder),

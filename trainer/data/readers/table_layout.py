@@ -26,14 +26,16 @@ from trainer.data.readers.matching.id_spellings import composed
 from trainer.data.readers.matching.image_files import IMAGE_SUFFIXES, ImageFiles
 from trainer.data.readers.matching.match_images import ImageMatcher
 from trainer.data.readers.parts.divide_table import TableLists, lists_beside
+from trainer.data.readers.parts.part_files import images_apart
 from trainer.data.readers.sample_submission import spelled_as_in
+from trainer.data.readers.tables.against_folders import against_folders, named_by_folders
 from trainer.data.readers.tables.choose_table import choose_training_table
 from trainer.data.readers.tables.find_tables import deeper_part_tables, find_tables, own_warnings, packed_warnings
 from trainer.data.readers.tables.folder_labels import tables_beside_classes
 from trainer.data.readers.tables.joined_tables import join_tables
 from trainer.data.readers.tables.part_tables import divided, find_part_tables
 from trainer.data.readers.tables.training_table import TrainingTable
-from trainer.data.readers.training_rows import TrainingRow, read_training_rows
+from trainer.data.readers.training_rows import read_training_rows
 from trainer.formats.delimited import Table, read_table
 from trainer.formats.labels import encode
 
@@ -71,14 +73,16 @@ def read(folder: Path, options: DataOptions) -> ReadResult | None:
         if dividing and not class_folders:
             raise DataError(f"{dividing[0].path.name} divides the images into parts, but no table labels them")
         return None
+    if (testing := tables.test_beside(chosen.table.path)) is not None and testing != tables.test:
+        test_table = read_table(testing, encoding=options.encoding)
     first, header = chosen.first, chosen.header
+    notes += [chosen.boxes.note] if chosen.boxes is not None else []
     others = [entry for entry in dividing if entry.path != chosen.table.path]
     lists = TableLists()
     if joined is None and chosen.columns.part is None and not others:
         labelled = {path: cell for cell, path in matcher.match(chosen.image_cells()).paths.items()}
         images = files.of_split(list(files.paths), "test")
-        in_test = files.paths_below("test")
-        lists = lists_beside(folder, chosen.table.path, labelled, images, in_test, options.encoding)
+        lists = lists_beside(folder, chosen.table.path, labelled, images, images_apart(files), options.encoding)
         others = [lists.parts] if lists.parts is not None else []
     table, names, columns = divided(chosen.table, first, chosen.names, chosen.columns, others, matcher)
     table, test_part, part_warnings = _parts(table, first, columns)
@@ -92,13 +96,21 @@ def read(folder: Path, options: DataOptions) -> ReadResult | None:
     doubts = soft_labels(table, first, columns)
     if columns.label is not None:
         doubts += doubtful_labels(table.path.name, [row.label for row in train.rows])
+    if not header and sample is None and (names_of := named_by_folders(train.rows, class_folders)):
+        rows = tuple(dataclasses.replace(row, label=names_of[row.label]) for row in train.rows)
+        train = dataclasses.replace(train, rows=rows)
+        first_label = next(iter(names_of))
+        notes.append(
+            f"the numbers in {table.path.name} stand for the folders, such as {first_label} for "
+            f"{names_of[first_label]!r}; --layout table keeps the numbers"
+        )
     problems = list(train.problems)
     try:
         class_names, y = encode(spelled_as_in(sample, [row.label for row in train.rows]))
     except DataError as error:
         raise DataError([*error.problems, *problems, *(problem.message for problem in train.skippable)]) from error
     if options.table is None and options.layout is None and chosen.of_folders is None:
-        problems += _against_folders(train.rows, class_folders)
+        problems += against_folders(train.rows, class_folders)
     conventions = TrainingConventions(
         id_header=names[columns.id] if header and not names[columns.id].startswith("Unnamed") else "id",
         image_header=names[columns.image] if header and columns.image != columns.id else None,
@@ -143,7 +155,10 @@ def read(folder: Path, options: DataOptions) -> ReadResult | None:
             *test.warnings,
             *own_warnings(tables),
             *packed_warnings(folder),
-            *files.unread_warnings(_image_folders([*(row.path for row in train.rows), *test.images.paths])),
+            *files.unread_warnings(
+                _image_folders([*(row.path for row in train.rows), *test.images.paths]),
+                read={path for path in (chosen.table.path, tables.sample, test_table and test_table.path) if path},
+            ),
         ),
     )
     problems += files.closed_problems()
@@ -228,21 +243,6 @@ def _refuse_groups(table: Table, first: int, names: Sequence[str], columns: Colu
         "Choose another one with --id-column NAME (data.id_column); --group-column NAME (data.group_column) keeps the "
         "images of one value in one fold"
     )
-
-
-def _against_folders(rows: Sequence[TrainingRow], class_folders: Sequence[str]) -> list[str]:
-    """A problem if the labels are the names of the class folders, but some images lie in another class's folder."""
-    known = {composed(name).casefold() for name in class_folders}
-    if not known or not {composed(row.label).casefold() for row in rows} <= known:
-        return []
-    folders = {row: PurePosixPath(row.path).parent.name for row in rows}
-    wrong = [row for row in rows if composed(folders[row]).casefold() in known - {composed(row.label).casefold()}]
-    if not wrong:
-        return []
-    return [
-        f"{wrong[0].row} labels {wrong[0].path} as {wrong[0].label!r}: {len(wrong)} of {len(rows)} labels contradict "
-        "the folders of their images. Choose the table with --layout table, or the folders with --layout folders"
-    ]
 
 
 def _columns_note(folder: Path, table: Table, names: Sequence[str], columns: Columns) -> str:

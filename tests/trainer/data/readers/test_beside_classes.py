@@ -125,3 +125,52 @@ def test_a_column_that_may_be_no_label_does_not_replace_the_class_folders(tmp_pa
 def test_a_table_of_labels_beside_folders(tmp_path: Path, header: str, values: str, name: str) -> None:
     found = read_images(_beside(tmp_path, header, values, name), verify=False)
     assert labels_of(found) == list(values)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        '{"left": 0, "right": 1}',
+        '{"0": "right", "1": "left"}',
+        '["left", "right"]',
+        '{"classes": ["left", "right"]}',
+        '{"Left": [1], "RIGHT": [2]}',
+    ],
+)
+@pytest.mark.parametrize("name", ["label_map.json", "labels.json", "class_indices.json", "train_labels.json"])
+def test_a_json_file_that_lists_the_classes(tmp_path: Path, content: str, name: str) -> None:
+    (classes(tmp_path) / name).write_text(content)
+    assert read_images(tmp_path, verify=False).warnings == ()
+
+
+@pytest.mark.parametrize("content", ['{"left": 0}', '{"left": 0, "up": 1}', '["0.png"]', "[]", "{}", "3", "x", "[[1]]"])
+def test_another_json_file_with_labels_in_its_name(tmp_path: Path, content: str) -> None:
+    (classes(tmp_path) / "label_map.json").write_text(content)
+    assert "label_map.json is not read" in problems_of(tmp_path)
+
+
+COCO = '{"images": [{"id": 1, "file_name": "left/0.png"}], "annotations": [{"image_id": 1, "category_id": 3}]}'
+
+
+@pytest.mark.parametrize("name", ["train2018.json", "coco.json", "a.json"])
+def test_coco_beside_classes_is_refused_with_what_to_write(tmp_path: Path, name: str) -> None:
+    (classes(tmp_path) / name).write_text(COCO)
+    message = problems_of(tmp_path)
+    assert name in message and "file_name" in message and "columns image and label" in message
+    assert "--layout folders" in message
+    assert len(read_images(tmp_path, DataOptions(layout="folders"), verify=False).y) == 6
+
+
+def test_coco_without_classes_is_named(tmp_path: Path) -> None:
+    for i in range(4):
+        save(tmp_path / "train2017" / f"{i}.png", i, 8)
+    (tmp_path / "annotations").mkdir()
+    (tmp_path / "annotations" / "instances_train2017.json").write_text(COCO)
+    message = problems_of(tmp_path)
+    assert "annotations/instances_train2017.json" in message and "columns image and label" in message
+
+
+def test_parts_in_a_file_of_vertex_are_no_warning_alone(tmp_path: Path) -> None:
+    row = '{"imageGcsUri": "gs://b/left/0.png", "dataItemResourceLabels": {"aiplatform.googleapis.com/ml_use": "test"}}'
+    (classes(tmp_path) / "import.jsonl").write_text(row)
+    assert "import.jsonl is not read" in problems_of(tmp_path)

@@ -111,6 +111,8 @@ def choose_labels(
             c for c in free if sample.values and sample.values <= values[c] and _same_classes(rows, usual[0], c)
         ]
         chosen = usual[0] if not as_sample or usual[0] in as_sample else as_sample[0]
+        if not sample.values and (named := [c for c in usual if _equal_folders(rows, c, folders)]):
+            chosen = named[0]  # not the number of a class whose name is that of its folder
         left = [
             names[c]
             for c in free
@@ -123,11 +125,7 @@ def choose_labels(
             )
         return chosen, ()
     possible = [column for column in free if _may_be_labels(names[column], rows, values[column])]
-    as_folders = [
-        column
-        for column in possible
-        if all(composed(row[column].strip()) == composed(folder) for row, folder in zip(rows, folders, strict=False))
-    ]
+    as_folders = [column for column in possible if _equal_folders(rows, column, folders)]
     if as_folders:
         notes.append(f"{names[as_folders[0]]!r} equals the folder of each image")
         return as_folders[0], ()
@@ -153,6 +151,11 @@ def choose_labels(
         f"{file}: no column can hold the labels; the columns are {listed(names)}. A column of labels has at least two "
         "values, and several rows with the same one; --label-column NAME (data.label_column) names it"
     )
+
+
+def _equal_folders(rows: Sequence[Sequence[str]], column: int, folders: Sequence[str]) -> bool:
+    """Whether the cells of a column are the names of the images' folders."""
+    return all(composed(row[column].strip()) == composed(folder) for row, folder in zip(rows, folders, strict=False))
 
 
 def _one_hot(rows: Sequence[Sequence[str]], free: Sequence[int], values: Mapping[int, set[str]]) -> Sequence[int]:

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from trainer.common.errors import DataError, listed
 from trainer.data.file_names import is_data
-from trainer.data.readers.class_folders import subfolders
+from trainer.data.readers.class_folders import holds_lists, subfolders
 from trainer.data.readers.matching.image_files import ImageFiles
 from trainer.data.readers.matching.match_images import ImageMatcher
-from trainer.data.readers.parts.part_files import PartFile, of_test_folder, parts_of_images, read_part_files, spellings
+from trainer.data.readers.parts.part_files import PartFile, of_own_folders, parts_of_images, read_part_files, spellings
 from trainer.data.readers.tables.part_tables import find_part_tables
 from trainer.formats.delimited import SUFFIXES, Table
+from trainer.formats.part_words import Part
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,7 +46,13 @@ class PartLists:
 
 
 def divide_by_lists(
-    folder: Path, root: Path, paths: Sequence[str], in_test: Sequence[str], encoding: str | None, *, divide: bool
+    folder: Path,
+    root: Path,
+    paths: Sequence[str],
+    apart: Mapping[Part, Sequence[str]],
+    encoding: str | None,
+    *,
+    divide: bool,
 ) -> PartLists | None:
     """Divide the images of class folders by the lists beside them; None without lists.
 
@@ -53,25 +60,32 @@ def divide_by_lists(
         folder: the data folder. Lists lie in it, in its folders, and beside the class folders.
         root: the folder of the class folders.
         paths: the images of all classes, relative to ``folder``.
-        in_test: the images in the test folder.
+        apart: the images in folders for testing and validation.
         divide: whether the lists are used. False: all images are training images, and a note names the lists.
 
     Raises:
-        DataError: several lists of one part that differ, or images in the lists of two parts.
+        DataError: several lists of one part that differ, images in the lists of two parts, or labels in a list that
+            contradict the folders.
     """
     prefix = "" if root == folder else f"{root.relative_to(folder).as_posix()}/"
-    inner = [path for path in subfolders(folder) if path != root and path.parent != root and not path.is_symlink()]
-    places = [folder, *inner, root, *(path for path in root.parents if path.is_relative_to(folder))]
+    inner = [path for path in subfolders(folder) if path != root and (path.parent != root or holds_lists(path))]
+    places = [
+        folder,
+        *(path for path in inner if not path.is_symlink()),
+        root,
+        *(path for path in root.parents if path.is_relative_to(folder)),
+    ]
     class_of = {path: PurePosixPath(path.removeprefix(prefix)).parts[0] for path in paths}
     classes = set(class_of.values())
     try:
-        lists = read_part_files(folder, places, spellings(paths), classes, encoding)
+        lists = read_part_files(folder, places, spellings(paths), classes if divide else (), encoding)
     except DataError:
         if divide:
             raise
         return None
     lists += _part_tables(folder, places, paths, encoding)
-    lists = [one for one in of_test_folder(lists, spellings(in_test), encoding) if not set(one.images) <= set(in_test)]
+    others = {image for images in apart.values() for image in images}
+    lists = [one for one in of_own_folders(lists, apart, encoding) if not set(one.images) <= others]
     if not any(set(one.images) < set(paths) for one in lists):
         return None
     read = tuple(dict.fromkeys(one.path for one in lists))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -11,14 +11,16 @@ from trainer.data.readers.class_folders import subfolders
 from trainer.data.readers.matching.id_spellings import has_image_suffix
 from trainer.data.readers.parts.part_files import (
     PartFile,
-    of_test_folder,
+    of_own_folders,
     part_of_stem,
     parts_of_images,
     read_part_files,
     spellings,
 )
+from trainer.data.readers.tables.find_tables import are_twins
 from trainer.data.readers.tables.part_tables import PartTable
 from trainer.formats.delimited import Table
+from trainer.formats.part_words import Part
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,7 +44,7 @@ def lists_beside(
     table: Path,
     labelled: Mapping[str, str],
     images: Sequence[str],
-    test_images: Sequence[str],
+    apart: Mapping[Part, Sequence[str]],
     encoding: str | None,
 ) -> TableLists:
     """Read the lists in the data folder, in its folders and beside the table.
@@ -52,7 +54,7 @@ def lists_beside(
         table: the training table, which is no list itself.
         labelled: the id of each image that it labels, by path.
         images: paths of all images.
-        test_images: those in the test folder.
+        apart: those in folders for testing and validation.
 
     Raises:
         DataError: images in the lists of two parts, or a JSON file that seems to divide the images and cannot be read.
@@ -60,15 +62,15 @@ def lists_beside(
     known = {**spellings(images), **spellings(sorted(labelled))}
     places = [folder, *(path for path in subfolders(folder) if not path.is_symlink()), table.parent]
     found = [one for one in read_part_files(folder, places, known, (), encoding) if one.path != table]
-    found = of_test_folder(found, spellings(test_images), encoding)
+    found = of_own_folders(found, apart, encoding)
     dividing = [one for one in found if not set(one.images).isdisjoint(labelled)]
     if not any(set(labelled) - set(one.images) for one in dividing):
-        with_extension = all(map(has_image_suffix, labelled.values()))
-        return TableLists(test=_test_images(found, table, labelled, with_extension=with_extension))
+        return TableLists(test=_test_images(found, table, labelled))
     names = listed(dict.fromkeys(one.name for one in dividing), 4)
     for part in ("train", "val", "test"):
         if len({frozenset(one.images) for one in dividing if one.part == part}) > 1:
-            return TableLists(warnings=(f"not used: {names}, of which several list other {part} images, as folds do",))
+            warning = f"not used: {names}, of which several list other {part} images, as folds do"
+            return TableLists(test=_test_images(found, table, labelled), warnings=(warning,))
     parts, warnings = parts_of_images(dividing, names)
     if "train" not in parts.values():
         parts = {**dict.fromkeys(labelled, "train"), **parts}
@@ -81,13 +83,17 @@ def lists_beside(
     )
 
 
-def _test_images(
-    found: Sequence[PartFile], table: Path, labelled: Collection[str], *, with_extension: bool
-) -> Table | None:
-    """The images of a list of test images beside a list of training images with labels, as in Oxford's pets."""
+def _test_images(found: Sequence[PartFile], table: Path, labelled: Mapping[str, str]) -> Table | None:
+    """The images of a list of test images beside a list of training images with labels, as in Oxford's pets.
+
+    Among several lists, the one with the table's name counts (`are_twins`).
+    """
     lists = [one for one in found if one.part == "test" and one.path.parent == table.parent]
+    if len(lists) > 1:
+        lists = [one for one in lists if are_twins(table, one.path)]
     if part_of_stem(table.stem) != "train" or len(lists) != 1 or not set(lists[0].images).isdisjoint(labelled):
         return None
     names = [PurePosixPath(path) for path in lists[0].images]
+    with_extension = all(map(has_image_suffix, labelled.values()))
     rows = (("id",), *((name.name if with_extension else name.stem,) for name in names))
     return Table(path=lists[0].path, rows=rows, numbers=tuple(range(len(rows))), delimiter=",", newline="\n", bom=False)

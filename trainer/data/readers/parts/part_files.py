@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -10,11 +11,14 @@ from pathlib import Path, PurePosixPath
 from trainer.common.errors import DataError, listed
 from trainer.data.file_names import is_held_out, split_of
 from trainer.data.readers.matching.id_spellings import composed
+from trainer.data.readers.matching.image_files import ImageFiles
 from trainer.data.readers.parts.json_parts import json_parts
+from trainer.data.readers.parts.listed_images import check_labels, listed_images
 from trainer.formats.part_words import Part
 from trainer.formats.parts import part_of
 
 SUFFIXES = (".txt", ".lst", ".csv", ".json")
+_NUMBER = re.compile(r"\d+")
 _MOST_BYTES = 2**26
 ALL_PARTS = "or train on the images of all parts with --layout folders (data.layout)"
 
@@ -43,10 +47,10 @@ def read_part_files(
         folder: the data folder.
         places: the folders that may hold such files.
         known: `spellings` of the images.
-        classes: names of the class folders, with which the labels of a JSON file have to agree.
+        classes: names of the class folders, with which labels in the files have to agree.
 
     Raises:
-        DataError: a JSON file seems to divide the images, but cannot be read, or contradicts the class folders.
+        DataError: a file contradicts the class folders, or is JSON that seems to divide them and cannot be read.
     """
     lists = []
     for path in _candidates(places):
@@ -56,7 +60,8 @@ def read_part_files(
         if path.suffix.lower() == ".json":
             found = json_parts(path, name, part, known, classes)
         else:
-            found = {} if part is None else {part: _listed_images(path, known, encoding)}
+            found = {} if part is None else {part: listed_images(path, known, encoding)}
+            check_labels(path, name, known, classes, encoding)
         lists += [
             PartFile(path=path, name=name, part=of, images=images, lost=lost)
             for of, (images, lost) in found.items()
@@ -65,18 +70,27 @@ def read_part_files(
     return _without_unions(lists)
 
 
-def of_test_folder(lists: Sequence[PartFile], known: Mapping[str, str], encoding: str | None) -> list[PartFile]:
-    """The lists; those of test images name the images of the test folder, if they fit these no worse.
+def images_apart(files: ImageFiles) -> dict[Part, list[str]]:
+    """The images in folders for testing and for validation."""
+    held_out = [path for path in files.paths if any(map(is_held_out, PurePosixPath(path).parts[:-1]))]
+    return {"test": files.paths_below("test"), "val": held_out}
 
-    Training and test images may have the same names, such as ``1.jpg``.
+
+def of_own_folders(
+    lists: Sequence[PartFile], apart: Mapping[Part, Sequence[str]], encoding: str | None
+) -> list[PartFile]:
+    """The lists; those of a part with a folder of its own name the images in it, if they fit these no worse.
+
+    Training, validation and test images may have the same names, such as ``1.jpg``.
 
     Args:
-        known: `spellings` of the images in the test folder.
+        apart: `images_apart`.
     """
+    known = {part: spellings(images) for part, images in apart.items()}
     found = []
     for one in lists:
-        if one.part == "test" and one.path.suffix.lower() != ".json":
-            images, lost = _listed_images(one.path, known, encoding)
+        if known.get(one.part) and one.path.suffix.lower() != ".json":
+            images, lost = listed_images(one.path, known[one.part], encoding)
             if len(images) >= len(one.images):
                 one = dataclasses.replace(one, images=images, lost=lost)
         found.append(one)
@@ -102,10 +116,7 @@ def parts_of_images(lists: Sequence[PartFile], given: str) -> tuple[dict[str, Pa
     for wanted in ("train", "val", "test"):
         own = [one for one in lists if one.part == wanted]
         if len({frozenset(one.images) for one in own}) > 1:
-            raise DataError(
-                f"{listed((one.name for one in own), 4)}: each lists other {wanted} images. Move all but one out "
-                f"of the data folder, {ALL_PARTS}"
-            )
+            raise DataError(_several_divisions(lists, own))
         for one in own[:1]:
             if twice := [image for image in one.images if image in parts]:
                 raise DataError(
@@ -118,6 +129,18 @@ def parts_of_images(lists: Sequence[PartFile], given: str) -> tuple[dict[str, Pa
                     f"{one.name}: {len(one.lost)} lines name no image of the classes, such as {one.lost[0]!r}"
                 )
     return parts, warnings
+
+
+def _several_divisions(lists: Sequence[PartFile], own: Sequence[PartFile]) -> str:
+    """Message for several lists of one part: ``train1.txt`` to ``train10.txt``, with their ``test1.txt`` and others."""
+    names = [one.name for one in own]
+    number = _NUMBER.search(PurePosixPath(names[0]).name)
+    first = [one.name for one in lists if number and _NUMBER.findall(PurePosixPath(one.name).name) == [number[0]]]
+    kept = list(dict.fromkeys(first)) if len(first) > 1 else names[:1]
+    return (
+        f"{listed(names, 4)}: each lists other {own[0].part} images. Keep one division, such as {listed(kept, 4)}, and "
+        f"move the other lists out of the data folder, {ALL_PARTS}"
+    )
 
 
 def spellings(paths: Sequence[str]) -> dict[str, str]:
@@ -141,31 +164,6 @@ def _candidates(places: Iterable[Path]) -> list[Path]:
         for path in place.iterdir()
         if path.suffix.lower() in SUFFIXES and path.is_file() and path.stat().st_size <= _MOST_BYTES
     )
-
-
-def _listed_images(path: Path, known: Mapping[str, str], encoding: str | None) -> tuple[list[str], list[str]]:
-    """The images that the lines of a file name, and the lines that name none. Numbers may follow a name."""
-    try:
-        lines = path.read_text(encoding=encoding or "utf-8-sig").splitlines()
-    except (UnicodeError, LookupError):  # no list
-        return [], []
-    found: dict[str, None] = {}
-    lost = []
-    for line in filter(None, map(str.strip, lines)):
-        text = composed(line.replace("\\", "/").strip("\"'").removeprefix("./"))
-        ends = (text, text.rpartition(" ")[0].rstrip(" ,"), text.rpartition(",")[0], *_without_numbers(text))
-        name = next(filter(None, map(known.get, ends)), None)
-        if name:
-            found[name] = None
-        else:
-            lost.append(line)
-    return list(found), lost
-
-
-def _without_numbers(text: str) -> list[str]:
-    """The first field of a line whose other fields are numbers: ``Abyssinian_100`` of ``Abyssinian_100 1 1 1``."""
-    first, *rest = text.replace(",", " ").split()
-    return [first] if rest and all(field.lstrip("-").isdecimal() for field in rest) else []
 
 
 def _without_unions(lists: list[PartFile]) -> list[PartFile]:

@@ -16,6 +16,7 @@ from trainer.data.readers.tables.find_tables import (
     claim_level,
     deeper_tables,
     is_named_training,
+    is_named_validation,
     is_unlabelled,
     named_table,
 )
@@ -81,6 +82,9 @@ def choose_training_table(
             continue
         if is_unlabelled(path):
             notes.append(f"not read: {_where(folder, path)}, whose name says that it holds no labels")
+            continue
+        if is_named_validation(path) and any(map(is_named_training, paths)):
+            warnings.append(f"not read: {_where(folder, path)}, validation images (folds are cut from the others)")
             continue
         try:
             rows = _first_filled_rows(path, 2 * len(class_folders) + PROBED_ROWS, options.encoding)
@@ -166,8 +170,8 @@ def _best(
     for candidate in naming:
         if candidate.unclear is not None and claim_level(candidate.table.path) < weaker:
             raise candidate.unclear
-    level = min(claim_level(candidate.table.path) for candidate in clear)
-    first = [candidate for candidate in clear if claim_level(candidate.table.path) == level]
+    claims = {candidate: (not candidate.is_asked(), claim_level(candidate.table.path)) for candidate in clear}
+    first = [candidate for candidate in clear if claims[candidate] == min(claims.values())]
     chosen = first[0] if len(naming) == 1 else max(first, key=lambda candidate: len(candidate.labels))
     for other in naming:
         if other is chosen:
@@ -274,7 +278,7 @@ def _lists_classes_of(candidate: TrainingTable, table: TrainingTable) -> bool:
         most_unused = float("inf")
         if len({row[candidate.columns.label] for row in rows}) < len(rows):  # several images of a class
             return False
-    elif claim_level(candidate.table.path) < 2:
+    elif claim_level(candidate.table.path) < 3:
         return False
     if table.unclear is None and table.columns.label is None:
         return lists_values(rows, [table.names[column] for column in table.columns.classes], most_unused)

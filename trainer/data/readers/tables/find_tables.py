@@ -24,6 +24,10 @@ _DEEPER_LISTS = (
 )
 """Text files beside annotations that list all images, as in Oxford's pets and CelebA."""
 _PARTITION = re.compile(r".*partition.*\.(?:txt|csv|tsv)", re.IGNORECASE)
+_TRAINING_WORD, _TESTING_WORD = re.compile(r"train(?:val|ing)?"), re.compile(r"test(?:ing)?")
+_TRAINING_LISTS = re.compile(r"images?_\w+_train(?:val)?\.txt")  # FGVC-Aircraft
+_JSON = (".json", ".jsonl", ".ndjson")
+_DESCRIBES = re.compile(r"(?:^|[^a-z])(?:features?|meta[\W_]*data|meta|values|info|attributes?)(?:[^a-z]|$)")
 _OTHER_TABLES = (
     *(".xlsx", ".xls", ".xlsm", ".ods", ".numbers", ".json", ".jsonl", ".ndjson", ".parquet", ".feather", ".tab"),
     *(".xml", ".db", ".sqlite", ".sqlite3", ".pkl", ".pickle", ".arff", ".mat", ".h5", ".hdf5"),
@@ -37,19 +41,42 @@ class Tables:
 
     labels: the tables that may hold training labels.
     own: tables that are left out because Retable wrote them, by their headers.
+    tests: several tables that may each list the test images; empty where ``test`` is the only one.
     """
 
     test: Path | None
     sample: Path | None
     labels: tuple[Path, ...]
     own: tuple[Path, ...] = ()
+    tests: tuple[Path, ...] = ()
+
+    def are_tests(self, paths: Collection[Path]) -> bool:
+        """Whether there are tables of test images, all among ``paths``."""
+        tests = self.tests or (self.test,)
+        return all(path in paths for path in tests)
+
+    def test_beside(self, training: Path | None) -> Path | None:
+        """The list of test images: the only one, or that with the name of the training table (``test_b``, ``train_b``).
+
+        Raises:
+            DataError: several tables could be the list.
+        """
+        if not self.tests:
+            return self.test
+        twins = [path for path in self.tests if training is not None and are_twins(training, path)]
+        return twins[0] if len(twins) == 1 else _one("list of test images", list(self.tests))
+
+
+def are_twins(training: Path, testing: Path) -> bool:
+    """Whether two tables have one name but for train and test: ``images_variant_trainval`` and its ``_test``."""
+    return _TRAINING_WORD.sub("*", training.stem.lower()) == _TESTING_WORD.sub("*", testing.stem.lower())
 
 
 def find_tables(folder: Path, encoding: str | None = None) -> Tables:
     """Assign the tables of a folder to their roles by name. Tables that Retable wrote are left out.
 
     Raises:
-        DataError: two tables could be the sample submission or the list of test images.
+        DataError: two tables could be the sample submission.
     """
     paths = [path for path in _files_in(folder) if path.suffix.lower() in SUFFIXES]
     own = tuple(path for path in paths if _is_own(path, encoding))
@@ -60,9 +87,11 @@ def find_tables(folder: Path, encoding: str | None = None) -> Tables:
     others = [path for path in paths if path not in samples]
     # The user's own submissions may be in the folder, too.
     sample = _one("sample submission", [p for p in samples if "sample" in p.stem.lower()] or samples)
-    test = _one("list of test images", _preferred([path for path in others if split_of(path.stem) == "test"], "test"))
+    tests = _preferred([path for path in others if split_of(path.stem) == "test"], "test")
     labels = tuple(path for path in others if split_of(path.stem) != "test")
-    return Tables(test=test, sample=sample, labels=labels, own=own)
+    several = tuple(tests) if len(tests) > 1 else ()
+    only = tests[0] if len(tests) == 1 else None
+    return Tables(test=only, sample=sample, labels=labels, own=own, tests=several)
 
 
 def own_warnings(tables: Tables) -> list[str]:
@@ -82,20 +111,47 @@ def other_tables(folder: Path) -> list[Path]:
 
 
 def may_give_labels(path: Path) -> bool:
-    """Whether the name of one of `other_tables` says that it holds labels of the images."""
-    return bool(re.search(r"label|annotation|metadata|train", path.name.lower())) and split_of(path.stem) != "test"
+    """Whether the name or the beginning of one of `other_tables` says that it holds labels or parts of the images."""
+    named = re.search(r"label|annotation|metadata|train", path.name.lower()) and split_of(path.stem) != "test"
+    return bool(named) or is_coco(path) or (path.suffix.lower() in _JSON and b"ml_use" in _beginning(path))
+
+
+def is_coco(path: Path) -> bool:
+    """Whether a file seems to be JSON of COCO or iNaturalist: images with their file names, and annotations."""
+    if path.suffix.lower() != ".json":
+        return False
+    beginning = _beginning(path)
+    return b'"file_name"' in beginning and (b'"images"' in beginning or b'"annotations"' in beginning)
+
+
+def how_to_save(path: Path) -> str:
+    """How a file of labels that is not read becomes a table, as the end of a sentence."""
+    if is_coco(path):
+        return (
+            "write a table labels.csv with the columns image and label: for each of its images the file_name, and the "
+            "name of the category of its annotation"
+        )
+    return "save it as CSV"
+
+
+def _beginning(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            return file.read(2**16)
+    except OSError:  # the search for labels is no reason to fail; the file is reported as not read
+        return b""
 
 
 def refuse_other_labels(paths: Sequence[Path], class_folders: Sequence[str]) -> None:
     """Refuse to guess that folders are the classes while one of `other_tables` seems to hold the labels.
 
     Raises:
-        DataError: the name of a file speaks of labels.
+        DataError: the name or the beginning of a file speaks of labels.
     """
     telling = [path for path in paths if may_give_labels(path)]
     if telling:
         raise DataError(
-            f"{printable(telling[0].name)} is not read, though it may hold the labels by its name: save it as CSV. "
+            f"{printable(telling[0].name)} is not read, though it may hold the labels: {how_to_save(telling[0])}. "
             f"If the folders {listed(class_folders, 4)} are the classes, add --layout folders (data.layout)"
         )
 
@@ -142,16 +198,27 @@ def is_unlabelled(path: Path) -> bool:
     return re.search(r"(un|non|no|not|without)[\s_\-]*label", path.stem.lower()) is not None
 
 
+def is_named_validation(path: Path) -> bool:
+    """Whether the name of a table says that it holds validation images alone: ``val.csv``, ``LOC_val_solution.csv``."""
+    words = re.split(r"[\W_\d]+", path.stem.lower())
+    return split_of(path.stem) is None and not {"val", "valid", "validation"}.isdisjoint(words)
+
+
 def claim_level(path: Path) -> int:
-    """The claim of a table's name to hold training labels, 0 the strongest."""
+    """The claim of a table's name to hold training labels, 0 the strongest.
+
+    ``train_labels`` goes before ``train_features``, ``train_metadata`` and their like.
+    """
     stem = path.stem.lower()
     if stem == "train":
         return 0
-    return 1 if split_of(stem) == "train" else 2 if "label" in stem else 3
+    if split_of(stem) == "train":
+        return 1 if "label" in stem or not _DESCRIBES.search(stem) else 2
+    return 3 if "label" in stem else 4
 
 
 def deeper_tables(folder: Path, encoding: str | None) -> list[Path]:
-    """Tables in the folders below, at most `_MOST_TABLES`, but for those beside test or validation images.
+    """Tables in the folders below, at most `_MOST_TABLES`, but for those of or beside test or validation images.
 
     Text files there describe single images as a rule, but for those in `_DEEPER_LISTS`.
     """
@@ -166,11 +233,14 @@ def deeper_tables(folder: Path, encoding: str | None) -> list[Path]:
             found += [
                 Path(here) / name
                 for name in sorted(names)
-                if name.lower().endswith((".csv", ".tsv")) or name.lower() in _DEEPER_LISTS
+                if name.lower().endswith((".csv", ".tsv"))
+                or name.lower() in _DEEPER_LISTS
+                or _TRAINING_LISTS.fullmatch(name.lower())
             ]
         if len(found) >= _MOST_TABLES:
             break
-    return [path for path in found[:_MOST_TABLES] if is_data(path) and not _is_own(path, encoding)]
+    found = [path for path in found[:_MOST_TABLES] if split_of(path.stem) != "test"]
+    return [path for path in found if is_data(path) and not _is_own(path, encoding)]
 
 
 def deeper_part_tables(folder: Path) -> list[Path]:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from trainer.common.errors import DataError, listed
+from trainer.data.file_names import split_of
 from trainer.data.readers.columns.choose_columns import column_names
 from trainer.data.readers.columns.label_columns import is_usual_label, plain_name
 from trainer.data.readers.matching.id_spellings import composed, unpadded
@@ -193,7 +194,11 @@ def _images_of(cells: Sequence[str], inside: Mapping[str, Mapping[str, list[str]
 
 
 def tables_beside_classes(root: Path | None, folder: Path, names: Sequence[str]) -> list[Path]:
-    """The tables directly in ``root``, the folder of the class folders, if it is not ``folder`` itself."""
+    """The tables directly in ``root``, the folder of the class folders, if it is not ``folder`` itself.
+
+    Those of test images are left out.
+    """
     if root is None or root == folder or not names:
         return []
-    return sorted(path for path in root.iterdir() if path.is_file() and path.suffix.lower() in (".csv", ".tsv"))
+    tables = sorted(path for path in root.iterdir() if path.is_file() and path.suffix.lower() in (".csv", ".tsv"))
+    return [path for path in tables if split_of(path.stem) != "test"]

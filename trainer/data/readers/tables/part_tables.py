@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -72,7 +73,8 @@ def _part_table(table: Table, matcher: ImageMatcher) -> PartTable | None:
         numbers = numbered_parts(name, counts) or numbered_parts(plain_name(table.path.stem), counts) or {}
         parts = numbers or {value: part for value in counts if (part := part_of(value))}
         others = [other for other in range(table.width) if other not in (ids, column)]
-        if any(_repeats(names[other], rows, other) for other in others):
+        said = header and re.search("partition|split", table.path.stem, re.IGNORECASE)
+        if not said and any(_repeats(names[other], rows, other) for other in others):
             continue  # a column of labels, as in Google's AutoML: TRAIN,gs://bucket/cat/1.jpg,cat
         if len(parts) == len(counts) > 1 and "train" in parts.values():
             given = {row[ids].strip(): parts[row[column].strip().lower()] for row in rows}

@@ -14,6 +14,7 @@ from trainer.data.readers.columns.choose_columns import Columns, choose_columns,
 from trainer.data.readers.columns.label_columns import SampleHints, is_usual_label
 from trainer.data.readers.matching.id_spellings import composed
 from trainer.data.readers.matching.match_images import ImageMatcher
+from trainer.data.readers.tables.box_columns import class_before_boxes
 from trainer.data.readers.tables.find_tables import is_named_training
 from trainer.data.readers.tables.folder_labels import FolderTable
 from trainer.formats.delimited import Table
@@ -23,6 +24,7 @@ class TrainingTable:
     """A table that may hold training labels, with its columns.
 
     of_folders: the table that labels folders, of which ``table`` has one row for each image; None for another table.
+    boxes: the column of boxes that became one of labels; None without it.
     """
 
     def __init__(
@@ -38,7 +40,8 @@ class TrainingTable:
             table, folders = of_folders.expanded()
             asked = None if options.id_column == folders else options.id_column
             options = dataclasses.replace(options, id_column=asked, group_column=options.group_column or folders)
-        self.table = table
+        self.boxes = class_before_boxes(table)
+        self.table = table = table if self.boxes is None else self.boxes.table
         self.header = has_header(table, matcher)
         self.names = column_names(table, self.header)
         self.first = 1 if self.header else 0
@@ -76,10 +79,13 @@ class TrainingTable:
         """The cell of each row that names its image. Needs `columns`."""
         return [row[self.columns.image] for row in self.table.rows[self.first :]]
 
+    def is_asked(self) -> bool:
+        """Whether the sample submission has one of its columns, beside that of the ids."""
+        return not set(self._sample.header[1:]).isdisjoint(self.names)
+
     def claims_labels(self) -> bool:
         """Whether the table's name, that of a column, or the sample submission says that it holds labels."""
-        asked = not set(self._sample.header[1:]).isdisjoint(self.names)
-        return asked or is_named_training(self.table.path) or any(map(is_usual_label, self.names))
+        return self.is_asked() or is_named_training(self.table.path) or any(map(is_usual_label, self.names))
 
     def is_excerpt_of(self, other: TrainingTable) -> bool:
         """Whether each row is one of a longer table, as in Oxford's pets: ``trainval.txt`` of ``list.txt``."""

@@ -140,3 +140,103 @@ def test_a_list_of_the_test_folder_may_repeat_names_of_training_images(tmp_path:
     write(tmp_path / "test.txt", names)
     found = read_images(tmp_path, verify=False)
     assert set(found.train_ids) == set(names) == set(found.test_ids)
+
+
+@pytest.mark.parametrize("inner", ["", "dtd"])
+def test_several_divisions_are_a_question_whose_answers_work(tmp_path: Path, inner: str) -> None:
+    """As in the Describable Textures Dataset: train1.txt to train10.txt, and as many lists of the other parts."""
+    root = tmp_path / inner
+    for seed, name in enumerate(CLASSES):
+        for i in range(10):
+            save(root / "images" / name / f"{name}_{i}.png", 10 * seed + i, 8)
+    for split in range(1, 11):
+        order = [(split + i) % 10 for i in range(10)]
+        for part, numbers in {"train": order[:4], "val": order[4:7], "test": order[7:]}.items():
+            write(
+                root / "labels" / f"{part}{split}.txt", [f"{name}/{name}_{i}.png" for name in CLASSES for i in numbers]
+            )
+    write(root / "labels" / "labels_joint_anno.txt", [f"{name}/{name}_0.png {name} pho" for name in CLASSES])
+
+    message = problems_of(tmp_path)
+    kept = ["labels/test1.txt", "labels/train1.txt", "labels/val1.txt"]
+    assert all(name in message for name in kept) and "labels/test2.txt" not in message
+    assert len(read_images(tmp_path, DataOptions(layout="folders"), verify=False).y) == 30
+
+    for path in (root / "labels").glob("*[0-9].txt"):
+        if f"labels/{path.name}" not in kept:
+            path.unlink()
+    found = read_images(tmp_path, verify=False)
+    assert (len(found.y), len(found.test_ids)) == (12, 9)
+    assert {path.name for path in (root / "labels").glob("train*")} == {"train1.txt"}
+
+
+@pytest.mark.parametrize("lists", ["annotations", "splits", "meta", "labels"])
+def test_a_folder_of_lists_beside_the_classes_is_no_class(tmp_path: Path, lists: str) -> None:
+    found = read_images(food(tmp_path, where=".", lists=lists), verify=False)
+
+    assert found.class_names == CLASSES
+    assert (len(found.y), len(found.test_ids)) == (21, 9)
+
+
+def test_an_empty_class_folder_is_still_an_error(tmp_path: Path) -> None:
+    food(tmp_path, where=".", lists=".")
+    write(tmp_path / "bird" / "notes.txt", ["a"])
+    assert "bird holds no images" in problems_of(tmp_path)
+
+
+@pytest.mark.parametrize("line", ["/home/me/{name}/{i}.png", "C:\\data\\{name}\\{i}.png 3", "data/{name}/{i}"])
+def test_paths_of_another_machine(tmp_path: Path, line: str) -> None:
+    found = read_images(food(tmp_path, line=line), verify=False)
+
+    assert (len(found.y), len(found.test_ids)) == (21, 9)
+    assert all(int(Path(path).stem) >= 7 for path in found.test_images.paths)
+
+
+@pytest.mark.parametrize("lists", [".", "meta"])
+def test_the_layout_of_folders_trains_on_all_in_spite_of_lists(tmp_path: Path, lists: str) -> None:
+    found = read_images(food(tmp_path, lists=lists), DataOptions(layout="folders"), verify=False)
+    assert (len(found.y), found.test_ids) == (30, ())
+
+
+@pytest.mark.parametrize("table", [True, False])
+def test_a_list_of_validation_images_with_a_folder_of_its_own(tmp_path: Path, table: bool) -> None:
+    """Each folder numbers its images from 0."""
+    for part in ("train", "val", "test"):
+        for seed, name in enumerate(CLASSES):
+            for i in range(4):
+                save(
+                    tmp_path / part / ("" if table else name) / f"{4 * seed + i}.png",
+                    100 * ord(part[0]) + 4 * seed + i,
+                    8,
+                )
+    names = [f"{i}" if table else f"{CLASSES[i // 4]}/{i}.png" for i in range(12)]
+    for part in ("val", "test"):
+        write(tmp_path / f"{part}.csv", ["image", *names])
+    if table:
+        write(tmp_path / "train.csv", ["image,label", *(f"{i},{CLASSES[i // 4]}" for i in range(12))])
+    found = read_images(tmp_path, verify=False)
+
+    assert all(path.startswith("train/") for path in found.train_images.paths)
+    assert labels_of(found) == [CLASSES[i // 4] for i in range(12)]
+    assert all(path.startswith("test/") for path in found.test_images.paths) and len(found.test_ids) == 12
+
+
+@pytest.mark.parametrize("lists", [".", "meta"])
+@pytest.mark.parametrize(
+    "line", ["{name}/{i}.png {label}", "{name}/{i},{label}", "{name}/{i} {number}", "{label} {name}/{i}"]
+)
+def test_labels_in_lists_have_to_be_the_folders(tmp_path: Path, lists: str, line: str) -> None:
+    food(tmp_path, lists=lists)
+    for wrong in (0, 1):
+        for part, numbers in {"train": range(7), "test": range(7, 10)}.items():
+            entries = [
+                (name, i, CLASSES[(index + (i < wrong)) % 3]) for index, name in enumerate(CLASSES) for i in numbers
+            ]
+            lines = [line.format(name=n, i=i, label=label, number=CLASSES.index(label)) for n, i, label in entries]
+            write(tmp_path / lists / f"{part}.txt", lines)
+        if not wrong:
+            found = read_images(tmp_path, verify=False)
+            assert (len(found.y), len(found.test_ids), found.class_names) == (21, 9, CLASSES)
+    message = problems_of(tmp_path)
+    assert "train.txt" in message and "--layout folders" in message
+    assert len(read_images(tmp_path, DataOptions(layout="folders"), verify=False).y) == 30

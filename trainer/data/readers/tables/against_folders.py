@@ -1,0 +1,45 @@
+"""Compare the labels of a table with the class folders of its images."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import PurePosixPath
+
+from trainer.data.readers.matching.id_spellings import composed
+from trainer.data.readers.training_rows import TrainingRow
+from trainer.formats.class_lists import odd_rows
+
+
+def against_folders(rows: Sequence[TrainingRow], class_folders: Sequence[str]) -> list[str]:
+    """A problem if labels mean the class folders, but some images lie in the folder of another class.
+
+    Labels mean the folders by their names, or by most of their images: numbers of classes, each with the most images
+    in a folder of its own.
+    """
+    known = {composed(name).casefold() for name in class_folders}
+    if not known:
+        return []
+    folders = {row: composed(PurePosixPath(row.path).parent.name).casefold() for row in rows}
+    if {composed(row.label).casefold() for row in rows} <= known:
+        wrong = [row for row in rows if folders[row] in known - {composed(row.label).casefold()}]
+    elif set(folders.values()) <= known:
+        odd = odd_rows([row.label for row in rows], [folders[row] for row in rows])
+        wrong = [rows[index] for index in odd]
+    else:
+        return []
+    if not wrong:
+        return []
+    return [
+        f"{wrong[0].row} labels {wrong[0].path} as {wrong[0].label!r}: {len(wrong)} of {len(rows)} labels contradict "
+        "the folders of their images. Choose the table with --layout table, or the folders with --layout folders"
+    ]
+
+
+def named_by_folders(rows: Sequence[TrainingRow], class_folders: Sequence[str]) -> dict[str, str]:
+    """The class folder of each label, if the labels are numbers, each of which stands for one folder; else empty."""
+    known = set(map(composed, class_folders))
+    pairs = list(dict.fromkeys((row.label, composed(PurePosixPath(row.path).parent.name)) for row in rows))
+    names = dict(pairs)
+    if len(set(names.values())) < len(pairs) or not known.issuperset(names.values()):
+        return {}
+    return names if all(label.isascii() and label.isdecimal() for label in names) else {}
