@@ -51,5 +51,7 @@ def class_before_boxes(table: Table) -> BoxColumn | None:
                     f"{' and '.join(classes)}, but an image needs one label: write one class there, without boxes"
                 )
             rows.append((*row[:column], *(classes or row[column : column + 1]), *row[column + 1 :]))
+        if len({row[column] for row in rows[1:]}) < 2:
+            continue  # words and numbers of another meaning
         return BoxColumn(table=dataclasses.replace(table, rows=tuple(rows)), name=table.rows[0][column])
     return None

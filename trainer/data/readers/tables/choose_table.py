@@ -6,6 +6,7 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from trainer.common.errors import DataError, listed
+from trainer.data.file_names import split_of
 from trainer.data.image_set import DataOptions
 from trainer.data.readers.columns.choose_columns import PROBED_ROWS
 from trainer.data.readers.columns.label_columns import NoLabelColumnError, SampleHints, is_usual_label
@@ -278,7 +279,7 @@ def _lists_classes_of(candidate: TrainingTable, table: TrainingTable) -> bool:
         most_unused = float("inf")
         if len({row[candidate.columns.label] for row in rows}) < len(rows):  # several images of a class
             return False
-    elif claim_level(candidate.table.path) < 3:
+    elif split_of(candidate.table.path.stem) == "train":
         return False
     if table.unclear is None and table.columns.label is None:
         return lists_values(rows, [table.names[column] for column in table.columns.classes], most_unused)

@@ -207,14 +207,14 @@ def is_named_validation(path: Path) -> bool:
 def claim_level(path: Path) -> int:
     """The claim of a table's name to hold training labels, 0 the strongest.
 
-    ``train_labels`` goes before ``train_features``, ``train_metadata`` and their like.
+    ``train_features``, ``train_metadata`` and their like describe the images, and come after ``labels``.
     """
     stem = path.stem.lower()
     if stem == "train":
         return 0
-    if split_of(stem) == "train":
-        return 1 if "label" in stem or not _DESCRIBES.search(stem) else 2
-    return 3 if "label" in stem else 4
+    if split_of(stem) == "train" and ("label" in stem or not _DESCRIBES.search(stem)):
+        return 1
+    return 2 if "label" in stem else 3 if split_of(stem) == "train" else 4
 
 
 def deeper_tables(folder: Path, encoding: str | None) -> list[Path]:

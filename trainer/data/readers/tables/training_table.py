@@ -11,7 +11,7 @@ from pathlib import PurePosixPath
 from trainer.common.errors import DataError, listed
 from trainer.data.image_set import DataOptions
 from trainer.data.readers.columns.choose_columns import Columns, choose_columns, column_names, has_header
-from trainer.data.readers.columns.label_columns import SampleHints, is_usual_label
+from trainer.data.readers.columns.label_columns import NoLabelColumnError, SampleHints, is_usual_label
 from trainer.data.readers.matching.id_spellings import composed
 from trainer.data.readers.matching.match_images import ImageMatcher
 from trainer.data.readers.tables.box_columns import class_before_boxes
@@ -57,7 +57,13 @@ class TrainingTable:
         rows: Sequence[Sequence[str]] = self.table.rows[self.first :]
         if self.of_folders is not None:
             rows = self.of_folders.representatives()
-        return choose_columns(self.table, self.names, rows, self._options, self._matcher, self._sample)
+        try:
+            return choose_columns(self.table, self.names, rows, self._options, self._matcher, self._sample)
+        except DataError as error:
+            if self.table.delimiter != " " or self.header or isinstance(error, NoLabelColumnError):
+                raise
+            advice = "Blanks separate the columns: if labels or file names hold blanks, save the table with commas"
+            raise DataError(error.problems, "\n".join(filter(None, (error.advice, advice)))) from error
 
     @cached_property
     def unclear(self) -> DataError | None:

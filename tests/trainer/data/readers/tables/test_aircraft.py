@@ -59,3 +59,14 @@ def test_one_granularity_is_read(tmp_path: Path, place: str, trainval: bool) -> 
 
     assert labels_of(found) == [CLASSES[i % 3]["variant"] for i in PARTS["train"]]
     assert found.test_ids == tuple(IDS[i] for i in PARTS["test"])
+
+
+def test_labels_that_may_be_two_columns_are_a_question(tmp_path: Path) -> None:
+    names = ("Golden Retriever", "Labrador Retriever", "Golden Doodle")
+    for i in range(12):
+        save(tmp_path / "images" / f"{i:03}.png", i, 8)
+    (tmp_path / "train.txt").write_text("\n".join(f"{i:03}.png {names[i % 3]}" for i in range(12)))
+    assert "save the table with commas" in problems_of(tmp_path)
+
+    (tmp_path / "train.txt").write_text("\n".join(f"{i:03}.png,{names[i % 3]}" for i in range(12)))
+    assert labels_of(read_images(tmp_path, verify=False)) == [names[i % 3] for i in range(12)]

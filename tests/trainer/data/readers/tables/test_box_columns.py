@@ -51,7 +51,16 @@ def test_boxes_of_two_classes_are_an_error(tmp_path: Path) -> None:
 def test_other_cells_are_no_boxes(tmp_path: Path, cell: str) -> None:
     for i in range(6):
         save(tmp_path / "train" / f"{i}.png", i, 8)
-    rows = [(str(i), cell if i % 2 else "other") for i in range(6)]
+    rows = [(str(i), cell if i % 2 else f"{cell} other") for i in range(6)]
+    write_table(tmp_path / "train.csv", [("id", "label"), *rows])
+
+    assert labels_of(read_images(tmp_path, verify=False)) == [label for _, label in rows]
+
+
+def test_labels_of_one_word_and_numbers_stay(tmp_path: Path) -> None:
+    for i in range(6):
+        save(tmp_path / "train" / f"{i}.png", i, 8)
+    rows = [(str(i), "mix 1 2 3 4" if i % 2 else "mix 4 3 2 1") for i in range(6)]
     write_table(tmp_path / "train.csv", [("id", "label"), *rows])
 
     assert labels_of(read_images(tmp_path, verify=False)) == [label for _, label in rows]

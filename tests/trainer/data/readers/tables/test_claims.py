@@ -45,6 +45,15 @@ def test_labels_go_before_features(tmp_path: Path, described: str, one_hot: bool
     assert list(found.test_images.paths) == [f"test_features/ZJ{i:06}.png" for i in range(100, 106)]
 
 
+def test_a_table_of_labels_goes_before_one_of_metadata(tmp_path: Path) -> None:
+    for i in range(12):
+        save(tmp_path / "train" / f"{i}.png", i, 8)
+    write_table(tmp_path / "train_metadata.csv", [("id", "class_group"), *((str(i), "xyz"[i % 3]) for i in range(12))])
+    write_table(tmp_path / "labels.csv", [("id", "label"), *((str(i), "ab"[i % 2]) for i in range(12))])
+
+    assert labels_of(read_images(tmp_path, verify=False)) == list("ababababababab"[:12])
+
+
 def test_a_column_of_the_sample_goes_before_the_name_of_a_table(tmp_path: Path) -> None:
     for i in range(8):
         save(tmp_path / "images" / f"{i}.png", i, 8)
@@ -75,7 +84,7 @@ def test_a_table_of_validation_images_is_left_out(tmp_path: Path, table: str) ->
 
 
 def test_names() -> None:
-    order = ["train.csv", "train_labels.csv", "train_metadata.csv", "labels.csv", "data.csv"]
+    order = ["train.csv", "train_labels.csv", "labels.csv", "train_metadata.csv", "data.csv"]
     assert sorted(order, key=lambda name: claim_level(Path(name))) == order
     assert claim_level(Path("train_solution.csv")) == claim_level(Path("train_labels.csv"))
     assert not any(is_named_validation(Path(name)) for name in ("trainval.txt", "train_val.csv", "values.csv"))
