@@ -64,6 +64,8 @@ def lists_beside(
     found = [one for one in read_part_files(folder, places, known, (), encoding) if one.path != table]
     found = of_own_folders(found, apart, encoding)
     dividing = [one for one in found if not set(one.images).isdisjoint(labelled)]
+    if "trainval" in table.stem.lower():  # the lists of its two parts divide nothing
+        dividing = [one for one in dividing if one.part == "test"]
     if not any(set(labelled) - set(one.images) for one in dividing):
         return TableLists(test=_test_images(found, table, labelled))
     names = listed(dict.fromkeys(one.name for one in dividing), 4)

@@ -51,6 +51,14 @@ def test_the_user_chooses_the_granularity(
     assert any(f"images_{granularity}_test.txt" in note for note in found.notes)
 
 
+def test_a_table_of_training_and_validation_images_stays_whole(tmp_path: Path) -> None:
+    aircraft(tmp_path, "variant", "family")
+    found = read_images(tmp_path, DataOptions(table="images_variant_trainval.txt"), verify=False)
+
+    assert labels_of(found) == [CLASSES[i % 3]["variant"] for i in range(15)]
+    assert found.test_ids == tuple(IDS[i] for i in PARTS["test"])
+
+
 @pytest.mark.parametrize("place", [".", "fgvc-aircraft-2013b/data"])
 @pytest.mark.parametrize("trainval", [True, False])
 def test_one_granularity_is_read(tmp_path: Path, place: str, trainval: bool) -> None:
