@@ -197,7 +197,10 @@ def _table_ids(table: Table, matcher: ImageMatcher, id_header: str) -> tuple[tup
     ids = tuple(row[column] for row in table.rows[start:])
     if len(set(ids)) != len(ids):
         twice = next(identifier for index, identifier in enumerate(ids) if identifier in ids[:index])
-        raise DataError(f"{table.path.name}: the id {twice!r} is given twice")
+        raise DataError(
+            f"{table.path.name}: the id {twice!r} is given twice",
+            f"If {table.path.name} labels the training images, add --table {table.path.name} (data.table)",
+        )
     return ids, tuple(table.row_name(index) for index in range(start, len(table.rows)))
 
 

@@ -75,6 +75,8 @@ def read(folder: Path, options: DataOptions) -> ReadResult | None:
         return None
     if (testing := tables.test_beside(chosen.table.path)) is not None and testing != tables.test:
         test_table = read_table(testing, encoding=options.encoding)
+    if chosen.table.path in (tables.test, *tables.tests):  # named by the user
+        test_table = None
     first, header = chosen.first, chosen.header
     notes += [chosen.boxes.note] if chosen.boxes is not None else []
     others = [entry for entry in dividing if entry.path != chosen.table.path]

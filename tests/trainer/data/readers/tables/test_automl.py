@@ -85,3 +85,11 @@ def test_a_table_of_parts_alone_divides_class_folders(
     assert sorted(found.test_ids) == sorted(f"{name}/{i}.png" for name, i in NAMES if i > 5)
     assert not any("split.csv" in warning for warning in found.warnings)
     assert len(read_images(tmp_path, DataOptions(layout="folders"), verify=False).y) == 16
+
+
+def test_a_table_called_after_testing_is_read_if_the_user_names_it(tmp_path: Path) -> None:
+    root = imported(tmp_path, "{name}/{i}.png", table="test_dataset.csv")
+    assert "--table test_dataset.csv" in problems_of(root)
+
+    found = read_images(root, DataOptions(table="test_dataset.csv"), verify=False)
+    assert (len(found.y), len(found.test_ids)) == (10, 4)
