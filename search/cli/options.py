@@ -129,6 +129,19 @@ Quota = Annotated[
         help="GiB for checkpoints of trials that wait or are paused; default: 20. The worst and the oldest go first.",
     ),
 ]
+CacheQuota = Annotated[
+    float | None,
+    typer.Option(
+        "--cache-quota",
+        envvar="RETABLE_CACHE_QUOTA",
+        show_envvar=True,
+        min=0.0,
+        max=1e6,
+        callback=a_number,
+        help="GiB for decoded images and features, which are made again where needed; default: 20. The longest unused "
+        "go first. Half of the free disk is the most in any case.",
+    ),
+]
 Gpus = Annotated[
     str | None,
     typer.Option("--gpus", help="GPUs for local workers: indices such as 0,2, or UUIDs; none: the CPU."),

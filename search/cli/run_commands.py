@@ -11,6 +11,7 @@ import typer
 from search.cli.options import (
     DEFAULT_HOME,
     DEFAULT_STORAGE,
+    CacheQuota,
     Data,
     Gpus,
     Grace,
@@ -48,6 +49,7 @@ def worker(
     stay: Annotated[bool, typer.Option("--stay", help="Wait for further work when none is left.")] = False,
     grace: Grace = GRACE,
     checkpoint_quota: Quota = None,
+    cache_quota: CacheQuota = None,
     lease: Annotated[
         float | None,
         typer.Option(
@@ -60,7 +62,7 @@ def worker(
     ] = None,
 ) -> None:
     """Run a worker: take trials from the database until none is left. Ctrl-C releases the current trial."""
-    from search.runtime.disk import QUOTA
+    from search.runtime.disk import CACHE_QUOTA, QUOTA
     from search.worker.lease import LEASE
     from search.worker.run_worker import WorkerRequest, run_worker
 
@@ -74,6 +76,7 @@ def worker(
             stay=stay,
             grace=grace,
             quota=QUOTA if checkpoint_quota is None else checkpoint_quota,
+            cache_quota=CACHE_QUOTA if cache_quota is None else cache_quota,
             lease=LEASE if lease is None else lease,
         )
     )

@@ -11,6 +11,7 @@ import typer
 from search.cli.options import (
     DEFAULT_HOME,
     DEFAULT_STORAGE,
+    CacheQuota,
     Data,
     Encoding,
     Gpus,
@@ -111,6 +112,7 @@ def start(
     ] = False,
     grace: Grace = GRACE,
     checkpoint_quota: Quota = None,
+    cache_quota: CacheQuota = None,
     assignments: Set = None,
     begin_from: Annotated[
         str | None,
@@ -204,6 +206,7 @@ def start(
                 home=home,
                 grace=grace,
                 quota=checkpoint_quota,
+                cache_quota=cache_quota,
                 ray=RayCluster(
                     address=address,
                     gpus_per_worker=gpus_per_worker,

@@ -50,13 +50,16 @@ class Workers:
     """Seconds, see `search.runtime.signals.GRACE`."""
     quota: float | None = None
     """GiB for checkpoints; None: `search.runtime.disk.QUOTA`."""
+    cache_quota: float | None = None
+    """GiB for decoded images and features; None: `search.runtime.disk.CACHE_QUOTA`."""
     ray: RayCluster = RayCluster()
 
     @property
     def options(self) -> tuple[str, ...]:
         """Arguments of `search worker` beyond study, data, home and weights."""
-        quota = () if self.quota is None else ("--checkpoint-quota", f"{self.quota:g}")
-        return ("--grace", f"{self.grace:g}", *quota)
+        quotas = {"--checkpoint-quota": self.quota, "--cache-quota": self.cache_quota}
+        given = [word for name, quota in quotas.items() if quota is not None for word in (name, f"{quota:g}")]
+        return ("--grace", f"{self.grace:g}", *given)
 
 
 @dataclass(frozen=True, kw_only=True)

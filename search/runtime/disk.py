@@ -1,14 +1,17 @@
-"""Disk use of a home folder, and removal of checkpoints that are no longer needed or exceed the quota."""
+"""Disk use of a home folder, and removal of checkpoints and cached files that are not needed or exceed their quota."""
 
 from __future__ import annotations
 
 import logging
 import math
 import os
+import shutil
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+
+from filelock import FileLock, Timeout
 
 from search.runtime.home import Home
 from search.runtime.kept_networks import artifacts_of
@@ -16,6 +19,7 @@ from storage.artifacts import ArtifactFolder, Checkpoint
 from storage.queue.items import RungValues
 from storage.stores import Stores
 from storage.values import WorkState
+from trainer.common.cache_files import remove_unused
 from trainer.common.files import remove_leftovers
 
 TIDY_INTERVAL = 600.0  # seconds between two calls of `tidy` by a worker
@@ -24,8 +28,10 @@ QUOTA = 20.0
 UNTOUCHED = 900.0
 """Seconds for which a checkpoint must be unchanged before it is removed. A copy of the database may share the home, and
 its worker may be training into the same file."""
-FEATURES_QUOTA = 10.0
-"""Maximum size, in GiB, of the cached features of frozen backbones in one home folder."""
+CACHE_QUOTA = 20.0
+"""Maximum size, in GiB, of the caches of one home folder: decoded images, and features of frozen backbones."""
+CACHE_SHARE = 0.5
+"""Maximum size of the caches as a share of the space that their disk would have free without them."""
 GIB = 2**30  # bytes per GiB
 
 log = logging.getLogger(__name__)
@@ -65,16 +71,24 @@ def size_of(folder: Path) -> int:
     return total
 
 
-def tidy(stores: Stores, home: Home, *, quota: float = QUOTA, now: Callable[[], float] = time.time) -> int:
-    """Remove checkpoints of ended trials, checkpoints and features over their quota, and partial files of killed
+def tidy(
+    stores: Stores,
+    home: Home,
+    *,
+    quota: float = QUOTA,
+    cache_quota: float = CACHE_QUOTA,
+    now: Callable[[], float] = time.time,
+) -> int:
+    """Remove checkpoints of ended trials, checkpoints and cached files over their quota, and partial files of killed
     processes.
 
     Paused trials come first, those with the lowest scores before others: one that loses its checkpoint ends as pruned.
     A queued trial that loses its checkpoint starts over, which costs time and nothing else. Trials in training keep
-    theirs. Features that were not used for the longest time are removed first, and computed again where needed.
+    theirs.
 
     Args:
         quota: GiB, see `QUOTA`; of the queued trials, the oldest checkpoints are removed first.
+        cache_quota: GiB, as in `limit_caches`.
         now: Unix time in seconds, on this host's clock like the times of its files.
 
     Returns:
@@ -106,36 +120,53 @@ def tidy(stores: Stores, home: Home, *, quota: float = QUOTA, now: Callable[[], 
     for cache in (home.artifacts, home.pixels, home.features):
         if cache.is_dir():
             remove_leftovers(cache)
-    limit_features(home.features, FEATURES_QUOTA, now=now)
+    limit_caches(home, cache_quota)
     return removed
 
 
-def limit_features(folder: Path, quota: float, *, now: Callable[[], float] = time.time) -> int:
-    """Remove files of features until ``quota`` GiB are left, those first that were not used for the longest time.
+def limit_caches(home: Home, quota: float = CACHE_QUOTA) -> int:
+    """Remove cached images and features until they take ``quota`` GiB, and `CACHE_SHARE` of the free disk, at most.
 
-    A process that has mapped a removed file goes on to read it. Files used in the last `UNTOUCHED` seconds stay.
+    Those that were not used for the longest time are removed first, and made again where needed. Files that a process
+    uses stay, so that the caches may exceed their quota for a while.
 
     Returns:
-        The number of removed files of features.
+        The number of removed files of images or features.
     """
     found = []
-    for path in folder.glob("*.npy"):
+    for path in (*home.pixels.glob("*.npy"), *home.features.glob("*.npy")):
         try:
             found.append((path.stat().st_mtime, path.stat().st_size, path))
         except FileNotFoundError:  # removed meanwhile
             continue
-    excess, removed = sum(size for _, size, _ in found) - quota * GIB, 0
-    for used, size, path in sorted(found):
-        if excess <= 0 or now() - used < UNTOUCHED:
+    total = sum(size for _, size, _ in found)
+    if not total:
+        return 0
+    excess = total - min(quota * GIB, CACHE_SHARE * (total + shutil.disk_usage(home.root).free))
+    removed = 0
+    for _, size, path in sorted(found):
+        if excess <= 0:
             break
-        try:
-            path.unlink(missing_ok=True)
-            path.with_suffix(".sha256").unlink(missing_ok=True)
-        except OSError as problem:  # the folder of another user
-            log.warning("features stay in %s: %s", path, problem.strerror or problem)
-            break
-        excess, removed = excess - size, removed + 1
+        if _remove_cached(home, path):
+            excess, removed = excess - size, removed + 1
     return removed
+
+
+def _remove_cached(home: Home, path: Path) -> bool:
+    """Remove a file of a cache, unless a process uses or creates it. Returns whether it is gone."""
+    # Features of several views are created under one lock.
+    name = path.stem if path.parent == home.pixels else path.stem.rpartition("-")[0]
+    try:
+        with FileLock(path.with_name(f"{name}.lock"), timeout=0):
+            if not remove_unused(path):
+                return False
+            path.with_suffix(".sha256").unlink(missing_ok=True)
+            return True
+    except Timeout:
+        return False
+    except OSError as problem:  # the folder of another user
+        log.warning("%s stays: %s", path, problem.strerror or problem)
+        return False
 
 
 @dataclass(frozen=True, kw_only=True)

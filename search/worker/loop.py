@@ -8,7 +8,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING
 
-from search.runtime.disk import QUOTA, TIDY_INTERVAL, tidy
+from search.runtime.disk import CACHE_QUOTA, QUOTA, TIDY_INTERVAL, tidy
 from search.runtime.home import Home
 from search.runtime.signals import StopSignals
 from search.study_setup.data_folder import DataMismatch, NoData
@@ -47,6 +47,7 @@ def work(
     only: StoredStudy | None = None,
     linger: bool = False,
     quota: float = QUOTA,
+    cache_quota: float = CACHE_QUOTA,
     on_study: Callable[[int | None], None] = lambda study_id: None,
     device: str | None = None,
 ) -> None:
@@ -59,6 +60,7 @@ def work(
         only: the study to serve; None: all studies.
         linger: wait for further work until a stop is requested.
         quota: GiB for checkpoints, see `search.runtime.disk.QUOTA`.
+        cache_quota: GiB for decoded images and features, see `search.runtime.disk.CACHE_QUOTA`.
         on_study: called with the study's id before an item runs, and with None when there is no work.
         device: model of the device (`search.worker.limits.deadline_guard.device_name`), whose training times decide
             what still fits before a deadline; None: those of the fastest device.
@@ -66,7 +68,8 @@ def work(
     Raises:
         WorkerLeaves: see `search.runtime.failures`.
     """
-    _WorkerLoop(stores, open_context, signals, home, only, quota, on_study, device).run(linger)
+    clean_up = partial(tidy, stores, home, quota=quota, cache_quota=cache_quota)
+    _WorkerLoop(stores, open_context, signals, home, only, clean_up, on_study, device).run(linger)
 
 
 class _WorkerLoop:
@@ -79,12 +82,12 @@ class _WorkerLoop:
         signals: StopSignals,
         home: Home,
         only: StoredStudy | None,
-        quota: float,
+        clean_up: Callable[[], object],
         on_study: Callable[[int | None], None],
         device: str | None,
     ) -> None:
         self._stores, self._open_context, self._signals, self._home = stores, open_context, signals, home
-        self._only, self._quota, self._on_study = only, quota, on_study
+        self._only, self._clean_up, self._on_study = only, clean_up, on_study
         self._identity = home.identity()
         self._deadline_guard = DeadlineGuard(stores, device)
         self._failed_at: dict[int, float] = {}  # by study id, when opening the study failed last
@@ -214,13 +217,13 @@ class _WorkerLoop:
         return stop
 
     def _run_maintenance(self) -> None:
-        """Recover the work of dead workers and remove unneeded checkpoints, each at its interval."""
+        """Recover the work of dead workers and remove unneeded files, each at its interval."""
         now = time.monotonic()
         if now - self._swept_at >= SWEEP_INTERVAL:
             sweep_all(self._stores)
             self._swept_at = now
         if now - self._tidied_at >= TIDY_INTERVAL:
-            tidy(self._stores, self._home, quota=self._quota)
+            self._clean_up()
             self._tidied_at = now
 
     def _others_work(self) -> bool:

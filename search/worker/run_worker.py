@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from search.runtime.disk import QUOTA
+from search.runtime.disk import CACHE_QUOTA, QUOTA
 from search.runtime.gpus.seat import check_cuda, claimed_gpu, cores_here
 from search.runtime.heartbeat import Heartbeat
 from search.runtime.home import Home
@@ -53,6 +53,8 @@ class WorkerRequest:
     """Seconds, see `search.runtime.signals.GRACE`."""
     quota: float = QUOTA
     """GiB for checkpoints, see `search.runtime.disk.QUOTA`."""
+    cache_quota: float = CACHE_QUOTA
+    """GiB for decoded images and features, see `search.runtime.disk.CACHE_QUOTA`."""
     lease: float = LEASE
     """Seconds, see `search.worker.lease.LEASE`."""
 
@@ -88,6 +90,7 @@ def run_worker(request: WorkerRequest) -> None:
                 # A worker with a parent process stays until that process ends it.
                 linger=request.stay or parent is not None,
                 quota=request.quota,
+                cache_quota=request.cache_quota,
                 on_study=heartbeat.set_study,
                 device=device_name(resources.device),
             )

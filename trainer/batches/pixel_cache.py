@@ -12,6 +12,7 @@ import numpy as np
 from filelock import FileLock
 from numpy.typing import NDArray
 
+from trainer.common.cache_files import mark_in_use
 from trainer.common.environment import usable_cores
 from trainer.common.errors import DataError
 from trainer.common.files import DISK_FULL, replacing
@@ -80,7 +81,8 @@ def open_pixels(
     """Open the images of a set at ``size`` x ``size`` pixels; the first call on a host writes them to ``folder``.
 
     Processes that call this at the same time wait for the one that creates the file. The file appears complete or not
-    at all. A file that is truncated or has another shape is created again.
+    at all. A file that is truncated or has another shape is created again. None is removed as long as the result lives
+    (`trainer.common.cache_files`).
 
     Args:
         resize: "squash", "pad" or "crop", as in `trainer.inference.images.resize_image`.
@@ -107,6 +109,7 @@ def open_pixels(
             if not _is_whole(path, shape):
                 with replacing(path) as temporary:
                     _write(temporary, shape, _resized(image_set, size, resize, interpolation, with_test, progress))
+            mark_in_use(path, pixels)
     except OSError as error:
         if error.errno in DISK_FULL:
             size_mib = -(-math.prod(shape) // 2**20)

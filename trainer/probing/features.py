@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -22,6 +21,7 @@ from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 
 from trainer.common.arrays import Float32Array
+from trainer.common.cache_files import mark_in_use
 from trainer.common.errors import BackboneError
 from trainer.common.files import replacing
 from trainer.common.memory_errors import is_out_of_memory
@@ -84,9 +84,16 @@ def open_features(
             computed = _compute(model, (train, test), missing, precision, before_batch) if missing else {}
             for view, values in computed.items():
                 _keep(paths[view], values)
+            found = {view: computed[view] if view in computed else _mapped(paths[view]) for view in views}
+            features = _divided(found, n)
             for view in views:
-                _mark_used(paths[view])
-        found = {view: computed[view] if view in computed else _mapped(paths[view]) for view in views}
+                _mark_in_use(paths[view], features)
+            return features
+    return _divided(found, n)
+
+
+def _divided(found: Mapping[str, Float32Array], n: int) -> Features:
+    """Features of the first ``n`` images, for training, and of the others, for testing."""
     return Features(
         train={view: values[:n] for view, values in found.items()},
         test={view: values[n:] for view, values in found.items()},
@@ -149,12 +156,12 @@ def _is_whole(path: Path, count: int) -> bool:
     return bool(values.ndim == 2 and len(values) == count and values.dtype == np.float32)
 
 
-def _mark_used(path: Path) -> None:
-    """Set the time of a file to now: `search.runtime.disk` removes first what was not used for the longest time."""
+def _mark_in_use(path: Path, features: Features) -> None:
+    """As `trainer.common.cache_files.mark_in_use`, for a file that may not have been written."""
     try:
-        os.utime(path)
-    except OSError:  # another user's file, or one that could not be written
-        log.debug("%s keeps its time", path)
+        mark_in_use(path, features)
+    except OSError as problem:
+        log.debug("%s is not in the cache: %s", path, problem.strerror or problem)
 
 
 def _digest_file(path: Path) -> Path:

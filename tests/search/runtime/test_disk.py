@@ -3,17 +3,28 @@
 from __future__ import annotations
 
 import os
+import pickle
+import subprocess
+import sys
+import threading
 from pathlib import Path
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
+from filelock import FileLock
 
-from search.runtime.disk import GIB, UNTOUCHED, disk_use, limit_features, tidy
+from search.runtime.disk import GIB, UNTOUCHED, disk_use, limit_caches, tidy
+from search.runtime.home import Home
 from search.worker.lease import LEASE
 from search.worker.run_item import run_item
 from search.worker.study_context import StudyContext
 from storage.queue.items import WorkItem
 from storage.values import Failure, WorkKind
 from tests.search.small_study import work_on
+from trainer.batches.pixel_cache import open_pixels
+from trainer.common.cache_files import mark_in_use
+from trainer.data.read import read_images
 
 LONG_AGO = 10 * UNTOUCHED
 
@@ -88,16 +99,89 @@ def test_disk_use_is_the_size_of_the_files(context: StudyContext) -> None:
     assert use.database > 0
 
 
-def test_features_over_the_quota_are_removed_the_longest_unused_first(tmp_path: Path) -> None:
-    for number in range(4):
-        path = tmp_path / f"{number}-identity.npy"
-        path.write_bytes(b"x" * 1000)
+def cached(home: Home, number: int) -> Path:
+    """A file of 1000 bytes in one of the caches, with a lock and, of features, with a digest; older ones for larger
+    numbers.
+    """
+    folder = (home.pixels, home.features)[number % 2]
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / (f"{number}.npy" if folder == home.pixels else f"{number}-identity.npy")
+    path.write_bytes(b"x" * 1000)
+    path.with_name(f"{number}.lock").touch()
+    if folder == home.features:
         path.with_suffix(".sha256").write_text("digest")
-        age(path, 0.0 if number == 3 else LONG_AGO - number)
-    assert limit_features(tmp_path, 4000 / GIB) == 0
-    assert limit_features(tmp_path, 2500 / GIB) == 2
-    assert sorted(path.name for path in tmp_path.iterdir()) == [
-        f"{number}-identity.{ending}" for number in (2, 3) for ending in ("npy", "sha256")
-    ]
-    assert limit_features(tmp_path, 0.0) == 1, "those in use stay"
-    assert limit_features(tmp_path / "nowhere", 0.0) == 0
+    age(path, LONG_AGO * number)
+    return path
+
+
+def test_cached_files_over_the_quota_are_removed_the_longest_unused_first(tmp_path: Path) -> None:
+    home = Home(root=tmp_path)
+    assert limit_caches(home, 0.0) == 0
+    paths = [cached(home, number) for number in range(4)]
+    assert limit_caches(home, 4000 / GIB) == 0
+    assert limit_caches(home, 2500 / GIB) == 2
+    assert [path.exists() for path in paths] == [True, True, False, False]
+    assert [path.name for path in home.features.glob("*.sha256")] == ["1-identity.sha256"]
+    user = np.zeros(1)
+    mark_in_use(paths[1], user)
+    assert limit_caches(home, 1000 / GIB) == 1
+    assert [path.exists() for path in paths[:2]] == [False, True]
+    del user
+    assert limit_caches(home, 0.0) == 1
+
+
+def test_the_caches_leave_a_share_of_the_disk_free(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    home = Home(root=tmp_path)
+    paths = [cached(home, number) for number in range(4)]
+
+    def free(size: int) -> None:
+        monkeypatch.setattr("shutil.disk_usage", lambda path: SimpleNamespace(free=size))
+
+    free(4000)
+    assert limit_caches(home) == 0
+    free(2000)  # 6000 without the caches, which may take half of them
+    assert limit_caches(home) == 1
+    assert [path.exists() for path in paths] == [True, True, True, False]
+
+
+def test_cached_files_that_a_process_uses_or_creates_are_kept(tmp_path: Path, competition_folder: Path) -> None:
+    home, script = Home(root=tmp_path), "import pickle, sys; pickle.load(sys.stdin.buffer).train[0]; print(1)"
+    images = read_images(competition_folder)
+    pixels = open_pixels(images, size=8, resize="squash", interpolation="bilinear", folder=home.pixels)
+    assert limit_caches(home, 0.0) == 0
+    # A process that gets the images from this one maps them later.
+    other = subprocess.run([sys.executable, "-c", script], input=pickle.dumps(pixels), check=True, capture_output=True)
+    assert other.stdout == b"1\n"
+    path = pixels.path
+    shown = pixels.train
+    del pixels
+    with FileLock(path.with_suffix(".lock")):
+        assert limit_caches(home, 0.0) == 0, "another process creates or opens it"
+    assert limit_caches(home, 0.0) == 1
+    assert not path.exists() and shown.sum() >= 0, "a map outlives its file"
+    again = open_pixels(images, size=8, resize="squash", interpolation="bilinear", folder=home.pixels)
+    assert np.array_equal(again.train, shown)
+
+
+@pytest.mark.slow
+def test_caches_are_removed_while_other_processes_open_them(tmp_path: Path, competition_folder: Path) -> None:
+    """No opener fails, however often the file disappears."""
+    home, images = Home(root=tmp_path), read_images(competition_folder)
+    removed, stop = 0, threading.Event()
+
+    def remove() -> None:
+        nonlocal removed
+        while not stop.is_set():
+            removed += limit_caches(home, 0.0)
+
+    remover = threading.Thread(target=remove)
+    remover.start()
+    try:
+        for _ in range(50):
+            pixels = open_pixels(images, size=8, resize="squash", interpolation="bilinear", folder=home.pixels)
+            assert pixels.train.shape == (30, 8, 8, 3)
+            del pixels
+    finally:
+        stop.set()
+        remover.join()
+    assert removed > 0
