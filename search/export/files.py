@@ -26,6 +26,7 @@ from search.export.rationale import chances_line, forecast_line, reasons, warnin
 from search.runtime.home import Home
 from search.statistics.estimates import Estimate
 from search.statistics.member_names import MemberName
+from search.study_setup.data_folder import known_folder
 from search.study_setup.image_weights import weights_lines
 from search.study_state.study import Study
 from search.study_state.study_targets import read_folds
@@ -267,7 +268,8 @@ def _facts(
     finished_probes = sum(record.is_probe and record.status is TrialStatus.FINISHED for record in records)
     return CardFacts(
         studies=[study.name for study in plan.studies],
-        title=plan.study.spec.title,
+        study_title=plan.study.spec.title,
+        folder=folder.name if (folder := known_folder(stores, plan.study.fingerprint)) else "",
         metric=plan.metric,
         members=_card_members(plan, refits),
         trials_finished=statuses[TrialStatus.FINISHED],

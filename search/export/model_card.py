@@ -11,11 +11,13 @@ from search.export.exported_model import TOLERANCE_ON_GPUS
 from search.statistics.estimates import Estimate
 from search.statistics.member_names import MemberName, members_named
 from trainer.common.errors import first_lines
-from trainer.inference.printable import printable
+from trainer.inference.printable import excerpt, printable
 from trainer.recipe.recipe import FIELDS, LINEAR_PROBE, USED_BY_PROBES, Scalar
 
 _SPECIAL = re.compile(r"[&<>\\`*\[\]|~$]|^[-+=#]|(?<!\w)_|_(?!\w)|:(?=//)|(?<=www)\.", re.IGNORECASE)
 """Characters that Markdown, GitHub's extensions of it or HTML interpret. An entity also breaks addresses of pages."""
+MOST_CLASSES = 6  # classes that the title names
+_NAME = 30  # characters of a class in the title
 _ENTITIES = {"&": "&amp;", "<": "&lt;", ">": "&gt;", ":": "&#58;", ".": "&#46;"}
 
 
@@ -38,7 +40,10 @@ class CardFacts:
 
     studies: Sequence[str]
     """Names of the studies whose trials take part, the export's own first."""
-    title: str
+    study_title: str
+    """Title of the first of them."""
+    folder: str = ""
+    """Name of the folder of images; empty if it is not known."""
     metric: str
     members: Sequence[CardMember]
     """The leader first."""
@@ -83,8 +88,9 @@ def write_card(facts: CardFacts) -> str:
     members = members_named(member.name for member in facts.members)
     origin = ("study " if len(facts.studies) == 1 else "studies ") + ", ".join(map(_code, facts.studies))
     parts = [
-        f"# {_plain(facts.title)}",
-        f"Made by Retable from {origin}, {_plain(members)}, on {datetime.date.today().isoformat()}.",
+        f"# {_title(facts)}",
+        f"Made by Retable from {origin} ({_plain(facts.study_title)}), {_plain(members)}, on "
+        f"{datetime.date.today().isoformat()}.",
         "## How good it is",
         _how_good(facts),
         "## What it is",
@@ -109,6 +115,16 @@ def write_card(facts: CardFacts) -> str:
         ]
     parts += ["## Made with", "\n".join(f"- {name} {value}" for name, value in facts.versions.items())]
     return "\n\n".join(parts) + "\n"
+
+
+def _title(facts: CardFacts) -> str:
+    """What the model tells apart, in which images, and its backbones: ``cat or dog in pets: resnet18.a1_in1k``."""
+    names = [excerpt(name, _NAME) for name in facts.class_names]
+    few = len(names) <= MOST_CLASSES
+    task = f"{', '.join(names[:-1])} or {names[-1]}" if few else f"{len(names)} classes ({', '.join(names[:3])}, …)"
+    data = f" in {facts.folder}" * bool(facts.folder)
+    backbones = dict.fromkeys(m.backbone if m.networks else str(m.name) for m in facts.members)
+    return f"{_plain(task + data)}: {_plain(' and '.join(backbones))}"
 
 
 def _reproducibility(facts: CardFacts) -> str:
@@ -146,11 +162,11 @@ def _how_good(facts: CardFacts) -> str:
     if facts.expected:
         lines += [f"- {_plain(line)}" for line in (facts.expected, facts.chances) if line]
     lines.append(f"- In the search, {leader} scored {facts.search_score:.4f} ± {facts.search_error:.4f}.")
-    counts, stopped = [f"{facts.trials_finished} finished trials"], f"{facts.trials_pruned} more"
-    if facts.probes_finished:
-        counts = counts * (facts.trials_finished > 0) + [f"{facts.probes_finished} linear probes"]
-        stopped += " trials"
-    best = f"- It is the best of {' and '.join(counts)} ({stopped} were stopped early). "
+    trials, probes, pruned = facts.trials_finished, facts.probes_finished, facts.trials_pruned
+    counts = [f"{trials} finished trial{'s' * (trials != 1)}"] * (trials > 0 or not probes)
+    counts += [f"{probes} linear probe{'s' * (probes != 1)}"] * (probes > 0)
+    stopped = f" ({pruned} more trial{'s were' if pruned > 1 else ' was'} stopped early)" * (pruned > 0)
+    best = f"- It is the best of {' and '.join(counts)}{stopped}. "
     if facts.estimate is None:
         luck = "The best of many is partly lucky: expect a somewhat lower score on new images."
         none = "Nested selection finds no selection bias in its score."

@@ -26,7 +26,7 @@ MEMBER = CardMember(
 )
 FACTS = CardFacts(
     studies=["colours"],
-    title="Three colours",
+    study_title="Three colours",
     metric="accuracy",
     members=(MEMBER,),
     trials_finished=12,
@@ -56,12 +56,34 @@ def test_the_card_states_scores_networks_and_settings() -> None:
     for part in (
         "0.9300 ± 0.0190",
         "trained on all but one of 5 folds each",
-        "best of 12 finished trials (8 more",
+        "best of 12 finished trials (8 more trials were stopped early)",
         "15 networks",
         "hflip",
     ):
         assert part in card
     assert card.index("`augment.sepia` | 0.3") < card.index("`augment.hflip` | 0.0"), "changed settings come first"
+
+
+IMPORTED = CardMember(name=MemberName(label="big"), weight=1.0)
+MANY = {"class_names": [str(i) for i in range(10)], "class_counts": range(10)}
+
+
+@pytest.mark.parametrize(
+    ("changes", "title"),
+    [
+        ({"class_names": ("cat", "dog")}, "# cat or dog: test_resnet"),
+        ({"class_names": ("cat", "dog"), "folder": "pets"}, "# cat or dog in pets: test_resnet"),
+        (MANY, "# 10 classes (0, 1, 2, …): test_resnet"),
+        (
+            {"class_names": ("a", "b"), "members": (MEMBER, replace(MEMBER, backbone="vit"), MEMBER, IMPORTED)},
+            "# a or b: test_resnet and vit and imported big",
+        ),
+    ],
+)
+def test_the_title_says_what_the_model_is(changes: dict[str, object], title: str) -> None:
+    lines = write_card(replace(FACTS, **changes)).splitlines()  # type: ignore[arg-type]
+    assert lines[0] == title
+    assert lines[2].startswith("Made by Retable from study `colours` (Three colours), trial")
 
 
 def test_the_card_states_how_exactly_the_model_was_checked() -> None:
@@ -96,15 +118,15 @@ HOSTILE = (
 @pytest.mark.parametrize("name", HOSTILE)
 def test_names_from_outside_are_shown_as_they_are(name: str) -> None:
     """Rendered as Markdown, every name is plain text in its cell: no tag, link, picture or second row."""
-    card = write_card(replace(FACTS, class_names=(name, "b"), warnings=(name,), title=name, studies=(name,)))
-    plain = write_card(replace(FACTS, class_names=("a", "b"), warnings=("a",), title="a", studies=("a",)))
+    card = write_card(replace(FACTS, class_names=(name, "b"), warnings=(name,), study_title=name, studies=(name,)))
+    plain = write_card(replace(FACTS, class_names=("a", "b"), warnings=("a",), study_title="a", studies=("a",)))
     assert len(card.splitlines()) == len(plain.splitlines()), "one line each"
     markdown = markdown_it.MarkdownIt("commonmark").enable(["table", "strikethrough"])
     rendered, expected = markdown.render(card), markdown.render(plain)
     tags = re.findall(r"<[^>]*>", rendered.replace("<code>", "").replace("</code>", ""))
     assert tags == re.findall(r"<[^>]*>", expected.replace("<code>", "").replace("</code>", ""))
     shown = printable(" ".join(name.split()))
-    assert html.unescape(rendered).count(shown) == 4
+    assert html.unescape(rendered).count(shown) == 4 + (len(name) <= 30), "also in the title, unless it is long"
 
 
 def test_models_of_all_images_have_no_score_of_their_own() -> None:
@@ -138,6 +160,19 @@ def test_the_card_of_a_linear_probe_lists_what_a_probe_uses() -> None:
     card = write_card(replace(FACTS, members=(replace(MEMBER, recipe=recipe),)))
     assert "`method`" in card and "`image_size`" in card
     assert not any(f"`{name}" in card for name in ("optimizer.", "augment.", "schedule.", "epochs", "drop"))
+
+
+@pytest.mark.parametrize(
+    ("trials", "probes", "pruned", "words"),
+    [
+        (12, 0, 8, "best of 12 finished trials (8 more trials were stopped early). "),
+        (2, 1, 1, "best of 2 finished trials and 1 linear probe (1 more trial was stopped early). "),
+        (1, 0, 0, "best of 1 finished trial. "),
+        (0, 6, 0, "best of 6 linear probes. "),
+    ],
+)
+def test_the_card_counts_trials_and_probes(trials: int, probes: int, pruned: int, words: str) -> None:
+    assert words in write_card(replace(FACTS, trials_finished=trials, probes_finished=probes, trials_pruned=pruned))
 
 
 def test_a_score_without_selection_bias_is_not_called_lucky() -> None:
