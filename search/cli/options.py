@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from search.runtime.commands import remember_storage
+from search.runtime.commands import remember_home, remember_storage
 
 LARGEST = 2**31 - 1
 """The largest number in a column of PostgreSQL's type integer."""
@@ -82,8 +82,22 @@ StoredIn = Annotated[
 Data = Annotated[
     Path | None, typer.Option("--data", "-d", envvar="RETABLE_DATA", show_envvar=True, help="Folder of images.")
 ]
+
+
+def _remembered_home(home: Path) -> Path:
+    """Option callback: the folder, which commands in messages then name, too."""
+    remember_home(home, DEFAULT_HOME)
+    return home
+
+
 HomeFolder = Annotated[
-    Path, typer.Option("--home", envvar="RETABLE_HOME", help="Folder for decoded images, checkpoints and exports.")
+    Path,
+    typer.Option(
+        "--home",
+        envvar="RETABLE_HOME",
+        help="Folder for decoded images, checkpoints and exports.",
+        callback=_remembered_home,
+    ),
 ]
 Weights = Annotated[
     Path | None,

@@ -73,7 +73,8 @@ def _about_search(stores: Stores, plan: ExportPlan) -> Iterator[str]:
         failed = stores.trials.records(study.id, kind=WorkKind.SEARCH, status=TrialStatus.FAILED)
         for what, count in (("trial", sum(not r.is_probe for r in failed)), ("probe", sum(r.is_probe for r in failed))):
             if count:
-                yield f"{prefix}{count} {what}{'s' * (count > 1)} failed (`search status --failed` says why)"
+                command = f"search status --failed --study {study.name}"
+                yield f"{prefix}{count} {what}{'s' * (count > 1)} failed (`{command}` says why)"
 
 
 def doubts_of_data(dataset: StoredDataset) -> Iterator[str]:

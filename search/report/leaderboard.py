@@ -30,11 +30,15 @@ from search.statistics.submission_scores import (
 from trainer.evaluation.metrics import METRICS
 
 
-def board_lines(board: Board) -> list[str]:
-    """All conclusions from the recorded scores, a line each; empty if no score is recorded."""
+def board_lines(board: Board, study: str) -> list[str]:
+    """All conclusions from the recorded scores, a line each; empty if no score is recorded.
+
+    Args:
+        study: the name of one with these images, for commands.
+    """
     if all(submission.public is None and submission.private is None for submission in board.submissions):
         return []
-    return [*_public_lines(board), *_differences(board, "private", board.private_images), *_hand_in(board)]
+    return [*_public_lines(board, study), *_differences(board, "private", board.private_images), *_hand_in(board)]
 
 
 def points(metric: str, difference: float, *, signed: bool = False) -> str:
@@ -43,14 +47,14 @@ def points(metric: str, difference: float, *, signed: bool = False) -> str:
     return f"{100 * difference:{sign}.1f} points" if METRICS[metric].is_share else f"{difference:{sign}.4f}"
 
 
-def _public_lines(board: Board) -> Iterator[str]:
+def _public_lines(board: Board, study: str) -> Iterator[str]:
     scored = [submission for submission in board.submissions if submission.public is not None]
     if not scored:
         return
     if not board.public_images:
         yield (
             "The precision of the public scores depends on the number of public test images, which the competition's "
-            "page gives. Record it: search submissions --public-images N"
+            f"page gives. Record it: `search submissions --study {study} --public-images N`"
         )
         return
     latest = scored[-1]

@@ -88,10 +88,8 @@ def submissions(name: str | None, url: str, request: ScoreRequest) -> None:
             say(console, line)
         entries = entries_of(stores, name)
     if not entries:
-        say(
-            console,
-            "Nothing has been exported yet. `search export-best` exports the best trials so far.",
-        )
+        command = f"search export-best --study {stores.study(name).name}"
+        say(console, f"Nothing has been exported yet. `{command}` exports the best trials so far.")
     print_submissions(console, stores, entries)
 
 
@@ -278,4 +276,7 @@ def _conclusions(competing: Sequence[Entry], dataset: StoredDataset) -> Iterator
         public_images=dataset.public_images,
         submissions=tuple(submitted),
     )
-    yield from board_lines(board) or ["Record a score: `search submissions --public SCORE --public-images IMAGES`"]
+    study = competing[-1].study.name
+    yield from board_lines(board, study) or [
+        f"Record a score: `search submissions --study {study} --public SCORE --public-images IMAGES`"
+    ]

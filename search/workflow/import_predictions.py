@@ -102,7 +102,8 @@ def list_imports(name: str | None, url: str) -> None:
     study = read_study(stores, name)
     records = stores.imports.all(study.id)
     if not records:
-        say(console, f"Study {study.name} has no imports: `search import --oof FILE --test FILE` adds predictions.")
+        command = f"search import --study {study.name} --oof FILE --test FILE"
+        say(console, f"Study {study.name} has no imports: `{command}` adds predictions.")
         return
     print_table(
         console,

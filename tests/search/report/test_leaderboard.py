@@ -38,11 +38,11 @@ def board(*submissions: Submission, public_images: int | None = 64, metric: str 
 
 
 def text(*submissions: Submission, public_images: int | None = 64, metric: str = "accuracy") -> str:
-    return "\n".join(board_lines(board(*submissions, public_images=public_images, metric=metric)))
+    return "\n".join(board_lines(board(*submissions, public_images=public_images, metric=metric), "colours"))
 
 
 def test_without_scores_there_are_no_sentences() -> None:
-    assert board_lines(board(submission(1), submission(2))) == []
+    assert board_lines(board(submission(1), submission(2)), "colours") == []
 
 
 def test_the_standard_error_of_a_public_score() -> None:
@@ -53,7 +53,7 @@ def test_the_standard_error_of_a_public_score() -> None:
 
 def test_without_the_number_of_public_images_only_the_option_is_named() -> None:
     said = text(submission(1, public=0.656), submission(2, public=0.3, labels=labels(0.3)), public_images=None)
-    assert "--public-images N" in said
+    assert "`search submissions --study colours --public-images N`" in said
     assert "points" not in said and "against" not in said
     assert "by the estimates alone" in said
 

@@ -74,7 +74,7 @@ def test_scores_are_recorded_replaced_and_shown(
     assert row(out, first)[1:5] == ["0.8000 ± 0.0730", "-", "-", "-"]
     assert row(out, second)[1:5] == ["0.8000 ± 0.0730", "0.7000 (0.6000 to 0.8000)", "-", "-"]
     assert "b[red]" in out, "names are no markup"
-    assert "search submissions --public SCORE" in out
+    assert "search submissions --study " in out and "--public SCORE" in out
 
     out = run(public=0.5, public_images=4)
     assert f"the public score of export {second} is 0.5000." in out, "the latest"
