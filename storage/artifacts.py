@@ -73,6 +73,14 @@ class ArtifactFolder:
         if folder.exists():
             shutil.rmtree(folder)
 
+    def folder_of(self, study: str, kind: str) -> Path:
+        """The folder with the files of a study, which need not exist.
+
+        Args:
+            kind: "checkpoints" or "weights".
+        """
+        return self._study_folder(kind, study)
+
     def checkpoints(self, study: str) -> list[Checkpoint]:
         """The checkpoints of a study in this folder."""
         folder = self._study_folder("checkpoints", study)

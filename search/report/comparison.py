@@ -12,7 +12,7 @@ from rich.console import Console
 
 from search.export.output.folder import Owner, output_folder
 from search.report.forest_plot import Mark, draw_forest
-from search.report.progress import recipe_difference
+from search.report.live.progress import recipe_difference
 from search.runtime.console import Column, note, open_console, print_table, say
 from search.runtime.errors import SearchError
 from search.runtime.home import Home

@@ -12,8 +12,9 @@ from rich.text import Text
 
 from search.export.expected_score import read_optimism
 from search.export.members import describe_import
+from search.report.live.progress import print_trial, status_line
+from search.report.live.schedule import schedule_line
 from search.report.probe_table import print_probes
-from search.report.progress import print_trial, schedule_line, status_line
 from search.report.summary import RANKED, print_ranking
 from search.runtime.console import Column, note, open_console, print_table, say, say_facts
 from search.runtime.disk import GIB, DiskUse, disk_use
@@ -93,9 +94,12 @@ def show_status(name: str | None, url: str, home: Path, *, everything: bool = Fa
     if over and not snapshot.workers and not stores.exports.all(study.id):
         say(console, f"Nothing is exported yet: `search start --study {study.name}` continues with the next stage.")
     if snapshot.waiting:
-        say(console, f"{snapshot.waiting} trial(s) wait for a worker to continue them")
+        count = f"{snapshot.waiting} trial{' waits' if snapshot.waiting == 1 else 's wait'} for a worker"
+        more = f"; `search start --study {study.name} --hours +1` continues for an hour"
+        say(console, count + more * _is_late(stores, study))
     if snapshot.trials_paused:
-        say(console, f"{snapshot.trials_paused} trial(s) are paused; the best of them continue")
+        count = f"{snapshot.trials_paused} trial{' is' if snapshot.trials_paused == 1 else 's are'} paused"
+        say(console, f"{count}; the best of them continue")
     failed = stores.trials.records(study.id, status=TrialStatus.FAILED)
     if failed:
         hint = (
@@ -106,11 +110,12 @@ def show_status(name: str | None, url: str, home: Path, *, everything: bool = Fa
     _print_workers(console, stores, study)
     _print_imports(console, stores, study)
     _print_exports(console, stores, study)
-    say(console, disk_line(disk_use(stores, Home(root=home))))
+    _print_disk(console, study.name, home, disk_use(stores, Home(root=home), stored))
     if snapshot.paused:
         say(console, f"Paused. `search resume --study {study.name}` continues the study.")
     elif not snapshot.workers and not search_is_over(snapshot):
-        say(console, f"No worker runs. `search start --study {study.name}` continues, `search worker` adds a worker.")
+        commands = f"`search start --study {study.name}` continues, `search worker --study {study.name}` adds a worker"
+        say(console, f"No worker runs. {commands}.")
 
 
 def show_failed(name: str | None, url: str, *, everything: bool = False) -> None:
@@ -173,18 +178,6 @@ def state_of(snapshot: StudySnapshot) -> str:
     return "done" if done else str(snapshot.study.state)
 
 
-def disk_line(use: DiskUse) -> str:
-    """Disk use as text."""
-    sizes = {
-        "database": use.database,
-        "images": use.pixels,
-        "features": use.features,
-        "checkpoints": use.checkpoints,
-        "networks": use.weights,
-    }
-    return "disk: " + ", ".join(f"{name} {human_size(size)}" for name, size in sizes.items())
-
-
 def human_size(size: int) -> str:
     """Bytes as ``3.4 MiB`` or ``1.2 GiB``."""
     return f"{size / GIB:.1f} GiB" if size >= GIB else f"{size / MIB:.1f} MiB"
@@ -196,11 +189,14 @@ def _heading(stores: Stores, snapshot: StudySnapshot) -> Text:
     if study.stored.priority:
         parts.append(f"priority {study.stored.priority}")
     if study.deadline is not None:
-        left = study.deadline - stores.database.now()
-        when = clock(study.deadline)
-        parts.append(f"deadline {when}" + (" (over)" if left < 0 else ""))
+        parts.append(f"deadline {clock(study.deadline)}" + " (over)" * _is_late(stores, study))
     facts = ", ".join(["", *parts, f"in {stores.database.name}"])
     return Text.assemble("Study ", (study.name, "bold"), facts)
+
+
+def _is_late(stores: Stores, study: Study) -> bool:
+    """Whether the deadline has passed."""
+    return study.deadline is not None and stores.database.now() >= study.deadline
 
 
 def _counted(records: list[TrialRecord]) -> str:
@@ -274,4 +270,24 @@ def _print_exports(console: Console, stores: Stores, study: Study) -> None:
             )
             for export in exports
         ],
+    )
+
+
+def _print_disk(console: Console, name: str, home: Path, use: DiskUse) -> None:
+    """What the study keeps on disk, and what its home holds for all studies."""
+    own = {"of networks": use.study_weights, "of checkpoints": use.study_checkpoints, "of exports": use.study_export}
+    kept = ", ".join(f"{human_size(size)} {what}" for what, size in own.items() if size)
+    say(console, f"disk: study {name} keeps {kept or 'no files yet'}, besides its rows in the database")
+    shared = {
+        "decoded images": use.pixels,
+        "features": use.features,
+        "networks": use.weights,
+        "checkpoints": use.checkpoints,
+    }
+    parts = ", ".join(f"{what} {human_size(size)}" for what, size in shared.items())
+    say(
+        console,
+        f"{home} holds {human_size(use.total)} for all studies ({parts}), the database "
+        f"{human_size(use.database)}; {human_size(use.free)} of the disk are free",
+        prefix="      ",
     )

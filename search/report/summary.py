@@ -12,12 +12,11 @@ from rich.text import Text
 
 from search.export.files import Export
 from search.export.rationale import BLEND_NAMES
-from search.report.progress import difference, recipe_difference
+from search.report.live.progress import difference, recipe_difference
 from search.runtime.commands import completed
 from search.runtime.console import Column, note, print_table, say
 from search.statistics.member_names import members_named
 from search.study_setup.data_folder import Competition
-from search.study_state.gpu_sharing import sharing_lines
 from search.study_state.snapshot import StudySnapshot
 from search.study_state.study import Study
 from search.tuning.probing.plan import PROBE
@@ -89,9 +88,14 @@ def print_warm_starts(console: Console, origins: Mapping[int, str], *, probes_on
     if probes_only:
         backbones = {origins[number].partition(": ")[2].partition(" at ")[0] for number in probes}
         count = "1 backbone" if len(backbones) == 1 else f"{len(backbones)} backbones, small ones first"
-        then = ", first at the sizes of the study, the best ones then on enlarged images" * (
-            len(probes) > len(backbones)
-        )
+        sizes = sorted({int(origins[number].partition(" at ")[2].partition(" px")[0]) for number in probes})
+        then = ""
+        if len(probes) > len(backbones):
+            which = "that backbone" if len(backbones) == 1 else "the best ones"
+            then = (
+                f", at first on images of {sizes[0]} pixels, {which} then on larger ones of up to {sizes[-1]} pixels "
+                "(--set probe.enlarge=1: without these)"
+            )
         say(console, f"A linear classifier is fitted on the frozen features of {count}{then}.")
         return
     for number, origin in origins.items():
@@ -106,14 +110,17 @@ def print_warm_starts(console: Console, origins: Mapping[int, str], *, probes_on
 
 
 def print_ranking(console: Console, snapshot: StudySnapshot) -> None:
-    """Print the best finished trials, the order of the ranking, and the number of trials by status."""
+    """Print the best finished trials and probes, the order of the ranking, and the number of trials by status."""
     default = snapshot.study.spec.default_recipe()
     by_number = {record.number: record for record in snapshot.records}
+    shown = snapshot.ranking[:RANKED]
+    of_probes = {by_number[candidate.number].is_probe for candidate in shown}
+    kinds = [kind for kind, is_probe in (("trial", False), ("probe", True)) if is_probe in of_probes]
     print_table(
         console,
-        f"{snapshot.study.name}: the best finished trials",
+        f"{snapshot.study.name}: the best finished {' and '.join(f'{kind}s' for kind in kinds)}",
         [
-            *(Column(name=name, number=True) for name in ("trial", snapshot.metric, "averaged", "Brier")),
+            *(Column(name=name, number=True) for name in ("/".join(kinds), snapshot.metric, "averaged", "Brier")),
             Column(name="recipe", prose=True),
         ],
         [
@@ -124,16 +131,16 @@ def print_ranking(console: Console, snapshot: StudySnapshot) -> None:
                 f"{candidate.brier:.4f}",
                 recipe_difference(by_number[candidate.number], default),
             )
-            for candidate in snapshot.ranking[:RANKED]
+            for candidate in shown
         ],
     )
     if METRICS[snapshot.metric].needs == "labels":
         say(
             console,
-            f"averaged, Brier: expected {snapshot.metric} and Brier score (lower is better) of the average of a "
-            "trial's fold models. The ranking weights both equally.",
+            f"averaged, Brier: expected {snapshot.metric} and Brier score (lower is better) of the average of "
+            "a recipe's fold models. The ranking weights both equally.",
         )
-    say(console, f"Trials: {trial_counts(snapshot)}")
+    say(console, f"{'Trials' if 'trial' in kinds else 'Ended'}: {trial_counts(snapshot)}")
 
 
 def trial_counts(snapshot: StudySnapshot) -> str:
@@ -164,15 +171,15 @@ def print_search_over(console: Console, snapshot: StudySnapshot) -> None:
 
 
 def print_export(
-    console: Console, export: Export, doubts: Sequence[str], *, study: str = "", compared: bool, probed: str = ""
+    console: Console, export: Export, doubts: Sequence[str], *, study: str, compared: bool, probed: bool = False
 ) -> None:
     """Print the final model, its expected score and files, the doubts about it, and the next commands.
 
     Args:
         doubts: a line each.
-        study: name for the commands; empty if it is the study that they take by default.
+        study: name of the study.
         compared: whether `search compare` has finalists to show.
-        probed: name of the study if it has only probed backbones; else empty.
+        probed: whether the study has only probed backbones.
     """
     say(console)
     for label, lines in _answer(export):
@@ -187,7 +194,7 @@ def print_export(
     say(console, Text("Next", style="bold"))
     steps = [
         (completed(command), purpose)
-        for command, purpose in _next_steps(export, f" --study {study}" * bool(study), compared=compared, probed=probed)
+        for command, purpose in _next_steps(export, study, compared=compared, probed=probed)
     ]
     short = [(command, purpose) for command, purpose in steps if len(command) <= COMMAND]
     width = max((len(command) for command, _ in short), default=0) + 2
@@ -252,17 +259,18 @@ def _expected(export: Export) -> Text:
     return Text("unknown: no image was held out")
 
 
-def _next_steps(export: Export, study: str, *, compared: bool, probed: str) -> list[tuple[str, str]]:
-    """Commands and their purposes."""
+def _next_steps(export: Export, study: str, *, compared: bool, probed: bool) -> list[tuple[str, str]]:
+    """Commands and their purposes. Each names the study: a later one may become the default."""
     folder: Path = export.folder
-    steps = [(f"search compare{study}", "the finalists on fresh splits")] * compared
-    steps.append((f"search status{study}", "every trial and the ranking"))
+    of_study = f"--study {study}"
+    steps = [(f"search compare {of_study}", "the finalists on fresh splits")] * compared
+    steps.append((f"search status {of_study}", f"every {'probe' if probed else 'trial'} and the ranking"))
     if "submission.csv" in export.files:
-        steps.append((f"search submissions{study} --public SCORE", "record the score on the public board"))
+        steps.append((f"search submissions {of_study} --public SCORE", "record the score on the public board"))
     if probed:
-        steps.append((f"search start --study {probed} --trials 20 --hours 8", "fine-tune the best backbones"))
+        steps.append((f"search start {of_study} --trials 20 --hours +8", "fine-tune the best backbones"))
     elif export.more_seeds_help:
-        steps.append((f"search export-best{study} --seeds 3", "average more networks: steadier scores"))
+        steps.append((f"search export-best {of_study} --seeds 3", "average more networks: steadier scores"))
     steps.append((f"search predict {shlex.quote(str(folder / 'model'))} IMAGES", "the model on new images"))
     return steps
 
@@ -271,19 +279,3 @@ def print_interrupted(console: Console, name: str) -> None:
     """Print that an interrupted study can be continued."""
     say(console)
     say(console, f"Study {name} is interrupted. The same command continues it after the last stored epoch.")
-
-
-class SharingView:
-    """Prints once whether another worker per GPU would pay: as soon as a trial has measured how busy it kept one."""
-
-    def __init__(self, console: Console) -> None:
-        self._console = console
-        self._is_printed = False
-
-    def update(self, snapshot: StudySnapshot) -> None:
-        """Print the advice for the snapshot's study, unless it is printed already or nothing is measured yet."""
-        if self._is_printed:
-            return
-        for line in sharing_lines(snapshot.study.name, snapshot.records):
-            say(self._console, f"{line}.")
-            self._is_printed = True

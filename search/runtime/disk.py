@@ -17,6 +17,7 @@ from search.runtime.home import Home
 from search.runtime.kept_networks import artifacts_of
 from storage.artifacts import ArtifactFolder, Checkpoint
 from storage.queue.items import RungValues
+from storage.records.studies import StoredStudy
 from storage.stores import Stores
 from storage.values import WorkState
 from trainer.common.cache_files import remove_unused
@@ -41,22 +42,46 @@ log = logging.getLogger(__name__)
 class DiskUse:
     """Disk use by kind of file, in bytes."""
 
+    study_checkpoints: int
+    """Checkpoints of one study."""
+    study_weights: int
+    """Networks of one study."""
+    study_export: int
+    """The files of its latest export."""
     database: int
     pixels: int
     features: int
     checkpoints: int
+    """Checkpoints of all studies that share the home."""
     weights: int
+    """Networks of all studies that share the home."""
+    total: int
+    """Everything in the home."""
+    free: int
+    """What the disk of the home has free."""
 
 
-def disk_use(stores: Stores, home: Home) -> DiskUse:
-    """Disk use of the database and of a home folder."""
+def disk_use(stores: Stores, home: Home, study: StoredStudy) -> DiskUse:
+    """Disk use of a study, of the database and of a home folder."""
+    folder, exports = artifacts_of(stores, home), stores.exports.all(study.id)
     return DiskUse(
+        study_checkpoints=size_of(folder.folder_of(study.name, "checkpoints")),
+        study_weights=size_of(folder.folder_of(study.name, "weights")),
+        study_export=size_of(Path(exports[-1].folder)) if exports else 0,
         database=stores.database.size(),
         pixels=size_of(home.pixels),
         features=size_of(home.features),
         checkpoints=size_of(home.artifacts / "checkpoints"),
         weights=size_of(home.artifacts / "weights"),
+        total=size_of(home.root),
+        free=_free(home),
     )
+
+
+def _free(home: Home) -> int:
+    """Free bytes of the disk of a home, which need not exist."""
+    there = next(folder for folder in (home.root.absolute(), *home.root.absolute().parents) if folder.is_dir())
+    return shutil.disk_usage(there).free
 
 
 def size_of(folder: Path) -> int:
@@ -142,7 +167,7 @@ def limit_caches(home: Home, quota: float = CACHE_QUOTA) -> int:
     total = sum(size for _, size, _ in found)
     if not total:
         return 0
-    excess = total - min(quota * GIB, CACHE_SHARE * (total + shutil.disk_usage(home.root).free))
+    excess = total - min(quota * GIB, CACHE_SHARE * (total + _free(home)))
     removed = 0
     for _, size, path in sorted(found):
         if excess <= 0:

@@ -44,6 +44,8 @@ class StudySnapshot:
     refits_open: int
     workers: int
     """Live workers of the study."""
+    seconds_to_deadline: float | None = None
+    """Below 0 after the deadline; None without one."""
     homes: frozenset[str | None]
     """Identities of the home folders in which these workers keep weights (`search.runtime.home.Home.identity`)."""
 
@@ -87,15 +89,16 @@ class StudySnapshot:
         return str(MemberName(trial=number, is_probe=is_probe))
 
     def seconds_left(self) -> float | None:
-        """Estimated seconds until the end of the search.
+        """Estimated seconds until the end of the search, at most those until the deadline.
 
         None before the first trial has ended, without a budget, or after the search was stopped.
         """
-        ended = [record.seconds for record in self.records if record.counts]
+        ended = [record.cost for record in self.records if record.counts]
         if not ended or self.study.budget is None or self.study.state is StudyState.STOPPED:
             return None
         left = max(0, self.study.budget - self.counted - self.trials_paused)
-        return left * statistics.mean(ended) / max(1, self.running, self.workers)
+        seconds = left * statistics.mean(ended) / max(1, self.running, self.workers)
+        return seconds if self.seconds_to_deadline is None else max(0.0, min(seconds, self.seconds_to_deadline))
 
 
 def read_snapshot(stores: Stores, name: str, before: StudySnapshot | None = None) -> StudySnapshot:
@@ -133,5 +136,6 @@ def read_snapshot(stores: Stores, name: str, before: StudySnapshot | None = None
         refits_done=refits[WorkState.STORED],
         refits_open=refits[WorkState.QUEUED] + refits[WorkState.LEASED],
         workers=len(workers),
+        seconds_to_deadline=None if study.deadline is None else study.deadline - stores.database.now(),
         homes=frozenset(process.home for process in workers),
     )

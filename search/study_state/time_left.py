@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from search.runtime.heartbeat import processes_present
 from search.statistics.ranking import rank
-from search.study_state.confirmation_schedule import finalist_count
+from search.study_state.confirmation_schedule import confirmation_budget, finalist_count
 from search.study_state.search_trials import candidates
 from search.study_state.study import Study, read_study
 from search.study_state.time_budget import (
@@ -23,12 +23,15 @@ from search.study_state.training_costs import (
     device_of,
     full_training_seconds,
     is_fine_tuned,
+    length_ratio,
     probed_sizes,
     upper_quantile,
+    wall_seconds,
 )
 from storage.records.workers import Role, WorkerRecord
 from storage.stores import Stores
 from storage.values import DEFAULT_TRIAL, PREDICTED_NOTE, TrialRecord, TrialStatus, WorkKind
+from studies.spec import StudySpec
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -155,6 +158,51 @@ def read_costs(stores: Stores, study: Study, ended: EndedTrainings | None = None
         period=study.deadline - study.period_began if study.deadline is not None else float("inf"),
         device=device or _fastest_device(records, workers),
         rehearsed=_rehearsed_seconds(stores, study) if not any(map(is_fine_tuned, records)) else None,
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExpectedEnd:
+    """When a study without a deadline is expected to end, Unix seconds."""
+
+    search: float
+    export: float
+    confirmed: bool
+    """Whether finalists are confirmed in between."""
+    refits: int
+    """Further trainings of the exported recipe; as many of each further recipe, if several are blended."""
+
+
+def expected_end(
+    spec: StudySpec, costs: Costs, ended: EndedTrainings, *, left: int, counted: int, now: float
+) -> ExpectedEnd | None:
+    """The expected end of a study without a deadline; None before a training is rehearsed or has ended.
+
+    Args:
+        costs: from `read_costs`.
+        left: number of trials that are left.
+        counted: number of trials of the study in the end.
+    """
+    seconds = costs.mean_trial or costs.rehearsed
+    if not seconds:
+        return None
+    search = wall_seconds(left, seconds, costs.workers)
+    trained = sum(record.cost for record in (*ended.trials, *ended.paused) if is_fine_tuned(record)) + left * seconds
+    finalists = finalist_count(counted, spec.confirm)
+    ratio = length_ratio(spec.default_recipe(), spec.final)
+    final = max(costs.final or 0.0, ratio * seconds)  # before the first trial has ended, the former is that of a probe
+    confirmation = min(
+        confirmation_budget(trained, spec.confirm.share), (finalists + 1) * spec.confirm.rounds * final
+    ) * (finalists > 0)
+    # A confirmation is a training of the export as well, and so is a trial of the exported length.
+    done = 1 if not costs.needed_refits and (finalists or ratio == 1.0) else 0
+    refits = spec.final.seeds - done
+    end = now + search
+    return ExpectedEnd(
+        search=end,
+        export=end + confirmation / costs.workers + wall_seconds(refits, final, costs.workers_here) + costs.export,
+        confirmed=finalists > 0,
+        refits=refits,
     )
 
 

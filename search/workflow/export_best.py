@@ -130,12 +130,11 @@ def finish_export(
         say(console, str(reason))
         return
     publish(stores, plan.study.name, home, export.folder)
-    latest = stores.study(None).id == plan.study.id
     print_export(
         console,
         export,
         doubts_of_export(stores, plan, export),
-        study="" if latest else plan.study.name,
+        study=plan.study.name,
         compared=bool(read_confirmation(stores, plan.study.name).finalists),
-        probed=plan.study.name if plan.study.budget == 0 else "",
+        probed=plan.study.budget == 0,
     )

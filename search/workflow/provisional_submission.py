@@ -56,7 +56,8 @@ class ProvisionalSubmission:
             path = self._folder / SUBMISSION
             say(
                 self._console,
-                f"You can hand in {path} from now on. It holds the best trial so far, until the final export.",
+                f"You can hand in {path} from now on. It holds the best {'probe' if record.is_probe else 'trial'} so "
+                "far, until the final export.",
             )
 
     def _write(self, record_id: int) -> bool:

@@ -16,9 +16,10 @@ from search.engines.plan import plan_fleet
 from search.export.output.folder import Owner, check_output, output_folder
 from search.export.plan import queue_refits
 from search.report.comparison import draw_finalists
+from search.report.live.progress import print_trial
+from search.report.live.schedule import ScheduleView, SharingView
 from search.report.probe_table import print_probes
-from search.report.progress import ScheduleView, print_trial
-from search.report.summary import SharingView, print_interrupted, print_search_over, print_study, print_warm_starts
+from search.report.summary import print_interrupted, print_search_over, print_study, print_warm_starts
 from search.runtime.console import open_console, say
 from search.runtime.errors import EXIT_INTERRUPTED, SearchError
 from search.runtime.heartbeat import Heartbeat
@@ -135,6 +136,7 @@ def start(request: StartRequest) -> None:
             watch(stores, name, over, fleet=fleet, signals=signals, console=console, on_snapshot=look)
             snapshot = _end_paused_trials(stores, study, home, console)
             print_search_over(console, snapshot)
+            schedule.print_left_out(snapshot)
             if study.budget == 0:
                 print_probes(console, snapshot)
             shown = len(snapshot.records)

@@ -9,7 +9,7 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState
 from rich.console import Console
 
-from search.report.progress import difference
+from search.report.live.progress import difference
 from search.runtime.console import note, open_console, say
 from search.runtime.errors import SearchError
 from search.study_state.optuna_attributes import EPOCHS_ATTRIBUTE, ORIGIN_ATTRIBUTE

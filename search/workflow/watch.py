@@ -13,7 +13,7 @@ from rich.console import Console
 
 from search.engines.interface import Fleet, WorkerCommand
 from search.engines.plan import FleetPlan, Workers, plan_fleet
-from search.report.progress import ProgressView
+from search.report.live.progress import ProgressView
 from search.report.summary import print_interrupted
 from search.runtime.console import say
 from search.runtime.errors import EXIT_INTERRUPTED, SearchError

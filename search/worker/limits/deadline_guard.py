@@ -13,6 +13,7 @@ from search.study_state.time_budget import (
     latest_end,
 )
 from search.study_state.time_left import EndedTrainings, read_costs, read_ended
+from search.study_state.training_costs import is_fine_tuned
 from search.worker.limits.time_limit import Limit, NoLimit, StudyTime, TimeLimit
 from storage.queue.items import WorkItem
 from storage.stores import Stores
@@ -39,6 +40,7 @@ class DeadlineGuard:
         self._device = device
         self._ended: dict[int, EndedTrainings] = {}  # by study id
         self._ended_before, self._given_up_before = -1, 0  # trials ended and given up when a trial ended or paused last
+        self._measured: set[int] = set()  # ids of the studies of which a trial has ended
         self._limits: dict[int, TimeLimit] = {}  # of the trainings that were given up, by work item id
 
     def kinds_to_begin(self, study: Study) -> tuple[WorkKind, ...]:
@@ -85,10 +87,23 @@ class DeadlineGuard:
             lambda: self._read(read_study(self._stores, name)),  # its deadline may have changed
             device=self._device or "",
             resumed=item.attempt > 1,
+            rehearse=self._is_first(study, item),
         )
         self._limits = {work_id: known for work_id, known in self._limits.items() if known.missed is not None}
         self._limits[item.id] = limit
         return limit
+
+    def _is_first(self, study: Study, item: WorkItem) -> bool:
+        """Whether no trial of a study without a deadline has ended that would show how long the next one takes.
+
+        Probes say nothing about that. Whether the item is one may not be known yet.
+        """
+        if study.deadline is not None or item.kind is not WorkKind.SEARCH or study.id in self._measured:
+            return False
+        if not any(map(is_fine_tuned, self._stores.trials.records(study.id, kind=WorkKind.SEARCH))):
+            return True
+        self._measured.add(study.id)
+        return False
 
     def _trials_may_fit(self, state: StudyTime) -> bool:
         """Whether this worker has not just given up several trials, or the first one: the next would be no faster."""

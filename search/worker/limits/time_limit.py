@@ -142,6 +142,7 @@ class TimeLimit:
         *,
         device: str,
         resumed: bool = False,
+        rehearse: bool = False,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """
@@ -149,9 +150,11 @@ class TimeLimit:
             read: reads the present state of the study.
             device: of this worker, see `search.study_state.training_costs.device_of`.
             resumed: whether the training may continue from a checkpoint, which fits only its own recipe.
+            rehearse: whether the training is rehearsed without a deadline, too, so that people see how long it takes.
             clock: returns seconds, monotonic.
         """
         self._kind, self._read_study, self._device, self._resumed, self._clock = kind, read, device, resumed, clock
+        self._rehearse = rehearse
         self._lock = threading.Lock()
         self._state: StudyTime | None = None
         self._read_at = -math.inf
@@ -172,7 +175,9 @@ class TimeLimit:
             state = self._refresh()
             self._epoch_from, self._next_estimate = None, LEAST_PROGRESS
             cost = predicted_cost(state.ended.measured, recipe.to_flat(), self._device)
-            self._judged = cost is not None or self._resumed or state.study.deadline is None
+            self._judged = cost is not None or self._resumed
+            if state.study.deadline is None and not (self._rehearse and recipe.method != LINEAR_PROBE):
+                self._judged = True
             if recipe.method == LINEAR_PROBE and state.study.deadline is not None:
                 self._judged = False  # it ends within its share of the time, even if the machine has become slower
             if cost is not None and not self._resumed:
@@ -184,10 +189,11 @@ class TimeLimit:
 
     def rehearsed(self, recipe: Recipe, epoch: float) -> float:
         with self._lock:
-            # Not final: the first batches of the training itself are measured as well.
+            # With a deadline not final: the first batches of the training itself are measured as well.
             self._rehearsed = recipe.image_size
-            cost = self._cost_of(recipe, epoch)
-            self._shorten(self._refresh(), recipe, cost, cost.total(recipe.epochs))
+            cost, state = self._cost_of(recipe, epoch), self._refresh()
+            self._judged = state.study.deadline is None
+            self._shorten(state, recipe, cost, cost.total(recipe.epochs))
             return cost.total(recipe.epochs)
 
     def on_batch(self, recipe: Recipe, share: float) -> None:

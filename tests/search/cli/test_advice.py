@@ -16,7 +16,7 @@ from typer.models import ArgumentInfo, OptionInfo
 from typer.testing import CliRunner
 
 from search.cli.app import COMMANDS, app
-from search.runtime.commands import TAKE_STORAGE, complete, remember_storage
+from search.runtime.commands import TAKE_HOME, TAKE_STORAGE, complete, completed, remember_home, remember_storage
 from search.runtime.console import say
 from search.study_setup.create_study import StudyPlan, create_study
 from search.study_setup.data_folder import inspect as inspect_folder
@@ -121,6 +121,7 @@ def test_every_advised_setting_exists() -> None:
 
 def test_commands_with_a_storage_are_those_that_are_completed() -> None:
     assert {command for command, _ in COMMANDS if "--storage" in options_of(command)} == TAKE_STORAGE
+    assert {command for command, _ in COMMANDS if "--home" in options_of(command)} == TAKE_HOME
 
 
 def test_commands_name_the_database_that_the_user_named(capsys: pytest.CaptureFixture[str]) -> None:
@@ -134,6 +135,22 @@ def test_commands_name_the_database_that_the_user_named(capsys: pytest.CaptureFi
     for url in ("sqlite:///retable.db", "postgresql://ann:secret@db/x"):
         remember_storage(url, "sqlite:///retable.db")
         assert complete(text) == text
+
+
+def test_commands_name_the_home_that_the_user_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("RETABLE_HOME", raising=False)
+    remember_home(Path("my runs"), Path("retable"))
+    assert (
+        complete("`search status --study a`, `search pause`")
+        == "`search status --study a --home 'my runs'`, `search pause`"
+    )
+    remember_storage("sqlite:///b.db", "sqlite:///retable.db")
+    assert completed("search status") == "search status --home 'my runs' --storage sqlite:///b.db"
+    assert completed("search predict model IMAGES") == "search predict model IMAGES"
+    for home in ("retable", "elsewhere"):
+        monkeypatch.setenv("RETABLE_HOME", "elsewhere")
+        remember_home(Path(home), Path("retable"))
+        assert completed("search status --storage x") == "search status --storage x"
 
 
 @pytest.fixture
@@ -217,11 +234,58 @@ def test_following_the_advice_of_commands_works(renamed: tuple[Stores, str], tmp
         done = CliRunner().invoke(app, [*arguments, "--storage", url], env={"COLUMNS": "300"})
         assert done.exit_code == 0, (arguments, done.output, done.exception)
         output = done.output
-        if "import --oof" not in output and "export-best" not in output:
+        if "--oof FILE" not in output and "export-best" not in output:
             followed += follow(output)
     assert any("resume" in command for command in followed)
     assert any("start --study mine" in command for command in followed)
     assert all(f"--storage {shlex.quote(url)}" in command for command in followed)
+
+
+def next_commands(output: str) -> list[str]:
+    """The commands that an export prints under "Next", without their purposes."""
+    _, _, block = output.partition("\nNext\n")
+    return [re.split(r"  +", line.strip())[0] for line in block.splitlines() if line.strip().startswith("search ")]
+
+
+@pytest.mark.slow
+def test_the_next_commands_work_as_they_stand_beside_another_study(
+    renamed: tuple[Stores, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The database, the home and the name of the study are not the defaults, and another study is the latest."""
+    stores, url = renamed
+    monkeypatch.delenv("RETABLE_HOME", raising=False)
+    places = ["--storage", url, "--home", "my home"]
+    study = ["start", "--study", "./colours.toml", "--name", "second-best", "--set", "recipe.epochs=1", "--trials", "5"]
+    begun = CliRunner().invoke(app, [*study, "--data", "data", *places], env={"COLUMNS": "80"})
+    assert begun.exit_code == 0, (begun.output, begun.exception)
+    create_study(
+        stores,
+        StudyPlan(
+            name="later",
+            spec=load_study("./colours.toml"),
+            file_spec=load_study("./colours.toml"),
+            overrides=(),
+            competition=inspect_folder(tmp_path / "data", load_study("./colours.toml").data.options),
+            folder=tmp_path / "data",
+        ),
+    )
+    assert stores.study(None).name == "later"
+    commands = next_commands(begun.output)
+    names = [shlex.split(command)[1] for command in commands]
+    assert names == ["compare", "status", "submissions", "export-best", "predict"]
+    before = {name: len(stores.trials.records(stores.studies.get(name).id)) for name in ("mine", "later")}
+    for command in commands:
+        _, *arguments = shlex.split(command.replace("SCORE", "0.5").replace("IMAGES", "data/test"))
+        done = CliRunner().invoke(app, arguments, env={"COLUMNS": "80"})
+        assert done.exit_code == 0, (command, done.output, done.exception)
+        if arguments[0] != "predict":
+            assert "second-best" in done.output
+            assert "later" not in done.output
+    study_id = stores.studies.get("second-best").id
+    assert stores.exports.all(study_id)[0].public_score == 0.5
+    assert [Path(export.folder).parent.name for export in stores.exports.all(study_id)] == ["my home"] * 2
+    assert before == {name: len(stores.trials.records(stores.studies.get(name).id)) for name in before}
+    assert not (tmp_path / "retable").exists(), "every command kept to the home"
 
 
 def test_a_missing_database_is_explained_by_a_command_that_exists(

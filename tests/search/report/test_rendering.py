@@ -22,7 +22,7 @@ from search.export.notes import ExportNotes
 from search.report.backbone_table import BackbonesRequest, show_backbones
 from search.report.checks.check import CheckRequest, check
 from search.report.comparison import compare, compare_finalists
-from search.report.progress import ProgressView, print_trial, recipe_difference
+from search.report.live.progress import ProgressView, print_trial, recipe_difference
 from search.report.status import SHOWN_TRIALS, show_failed, show_status
 from search.report.study_list import show_studies, show_study
 from search.report.submissions import ScoreRequest, submissions
@@ -328,10 +328,12 @@ DOUBTS = (
 
 
 def test_an_export_prints_the_model_then_doubts_then_commands(screen: Screen) -> None:
-    text = shown(screen, lambda console: print_export(console, export(), DOUBTS, compared=True))
+    text = shown(screen, lambda console: print_export(console, export(), DOUBTS, study="aug_tuning", compared=True))
     answer = ["trial 7", "resnet18.a1_in1k", "lr=0.00306", "rotate=9.74", "0.9941", "0.9801 to 0.9998"]
     answer += ["retable/quickstart/submission.csv", "MODEL_CARD.md"]
-    commands = ["search compare", "search status", "search export-best --seeds 3"]
+    commands = [
+        f"search {command} --study aug_tuning" for command in ("compare", "status", "submissions", "export-best")
+    ]
     commands.append("search predict retable/quickstart/model IMAGES")
     lines = holds(text, screen, *answer, *DOUBTS, *commands)
     assert len(lines) <= 30
@@ -345,8 +347,8 @@ def test_an_export_prints_the_model_then_doubts_then_commands(screen: Screen) ->
 def test_commands_that_are_all_long_stand_above_their_purposes(screen: Screen, monkeypatch: pytest.MonkeyPatch) -> None:
     storage = " --storage sqlite:////srv/searches/a_competition_with_a_long_name.db"
     monkeypatch.setattr("search.report.summary.completed", lambda command: command + storage)
-    text = shown(screen, lambda console: print_export(console, export(), (), compared=True))
-    assert f"search status{storage}" in text
+    text = shown(screen, lambda console: print_export(console, export(), (), study="aug_tuning", compared=True))
+    assert f"search status --study aug_tuning{storage}" in text
 
 
 def test_an_exported_ensemble_of_several_studies(screen: Screen) -> None:
@@ -368,14 +370,16 @@ def test_an_exported_ensemble_of_several_studies(screen: Screen) -> None:
     ],
 )
 def test_an_export_with_fewer_facts(changes: dict[str, object], fact: str, screen: Screen) -> None:
-    text = shown(screen, lambda console: print_export(console, export(**changes), (), compared=False))
+    text = shown(
+        screen, lambda console: print_export(console, export(**changes), (), study="aug_tuning", compared=False)
+    )
     lines = holds(text, screen, fact)
     assert any("submission.csv" in line for line in lines) == ("files" not in changes)
 
 
 def test_more_seeds_are_advised_only_where_they_give_other_networks(screen: Screen) -> None:
     texts = [
-        shown(screen, lambda console, made=made: print_export(console, made, (), compared=False))
+        shown(screen, lambda console, made=made: print_export(console, made, (), study="aug_tuning", compared=False))
         for made in (export(), export(more_seeds_help=False))
     ]
     assert ["--seeds" in text for text in texts] == [True, False]
@@ -386,7 +390,11 @@ def test_the_estimate_replaces_a_missing_forecast(screen: Screen) -> None:
     numbers = {"mean": 0.9, "averaged": 0.9, "gap_to_leader": 0.0, "gap_error": 0.0, "chance_best": 1.0}
     estimate = Estimate(number=7, rounds=1, shrunk=0.9123, error=0.0456, tied=True, eliminated=False, **numbers)
     made = export(forecast=None, estimate=estimate)
-    holds(shown(screen, lambda console: print_export(console, made, (), compared=True)), screen, "0.9123 ± 0.0456")
+    holds(
+        shown(screen, lambda console: print_export(console, made, (), study="aug_tuning", compared=True)),
+        screen,
+        "0.9123 ± 0.0456",
+    )
 
 
 def test_ended_trials(study: tuple[Stores, Study], screen: Screen) -> None:

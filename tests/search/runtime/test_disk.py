@@ -7,6 +7,7 @@ import pickle
 import subprocess
 import sys
 import threading
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -91,7 +92,11 @@ def test_disk_use_is_the_size_of_the_files(context: StudyContext) -> None:
     refit = context.stores.queue.take(context.study.id, context.worker, LEASE, kinds=(WorkKind.REFIT,))
     assert refit is not None
     run_item(context, refit, lambda: False)
-    use = disk_use(context.stores, context.home)
+    other = replace(context.study.stored, id=-1, name="other")
+    assert disk_use(context.stores, context.home, other).study_weights == 0
+    use = disk_use(context.stores, context.home, context.study.stored)
+    assert (use.study_weights, use.study_checkpoints) == (use.weights, use.checkpoints)
+    assert use.total >= use.pixels + use.weights + use.checkpoints and use.free > 0 and use.study_export == 0
     assert use.pixels == sum(file.stat().st_size for file in context.home.pixels.iterdir())
     assert use.pixels > 36 * 32 * 32 * 3
     assert use.checkpoints == context.artifacts.checkpoint(context.study.name, item.id).stat().st_size > 0

@@ -380,7 +380,7 @@ def test_status_shows_paused_trials_and_stop_ends_them(
     obey(context)
     pause_trials(context, 2)
     show_status(None, url, context.home.root)
-    assert "2 trial(s) are paused; the best of them continue" in " ".join(capsys.readouterr().out.split())
+    assert "2 trials are paused; the best of them continue" in " ".join(capsys.readouterr().out.split())
     stop(None, url)
     assert context.stores.queue.count_paused(context.study.id) == 0
     show_status(None, url, context.home.root)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -79,8 +80,9 @@ def test_status_shows_the_activity_of_each_worker(
         show_status(None, url, context.home.root)
         out = said(capsys)
         assert f"worker {context.worker} (cpu): idle" in out
-        assert "1 trial(s) wait for a worker" in out
-        assert "disk: database" in out and "checkpoints" in out
+        assert "1 trial waits for a worker" in out
+        assert re.search(r"disk: study colours keeps [0-9.]+ MiB of checkpoints, besides", out)
+        assert re.search(r"holds [0-9.]+ MiB for all studies \(decoded .*; [0-9.]+ GiB of the disk are free", out)
 
 
 def test_an_expired_lease_returns_the_trial_to_the_queue(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import re
+import shlex
 from pathlib import Path
 
 import pytest
@@ -107,13 +108,15 @@ def test_other_studies_may_have_no_trials(url: str, competition_folder: Path, we
 
 
 @pytest.mark.slow
-def test_a_whole_run_survives_bad_weights(url: str, competition_folder: Path, weights: Path, tmp_path: Path) -> None:
+def test_a_whole_run_survives_bad_weights(
+    url: str, competition_folder: Path, weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     arguments = ["probe", str(competition_folder), "--weights", str(weights), "--size", "32", "--storage", url]
     first = CliRunner().invoke(app, [*arguments, "--set", "protocol.folds=2"])
     assert first.exit_code == 0, (first.output, first.exception)
     for name in (RESNET, VIT, CONVNEXT):
         assert re.search(rf"^probe +\d+ .*{name}", first.output, re.M), name
-    assert "0/0" not in first.output and "trial   " not in first.output
+    assert "0/0" not in first.output and not re.search(r"\btrials?\b(?! 20)", first.output.replace("--trials", ""))
     assert re.search(rf"Recipe +probe \d+: {RESNET} at", first.output)
     card = (tmp_path / "retable" / STUDY / "MODEL_CARD.md").read_text()
     assert re.search(r"from study .*, probe \d+", card) and "best of 2 linear probes" in card
@@ -139,4 +142,11 @@ def test_a_whole_run_survives_bad_weights(url: str, competition_folder: Path, we
         assert shown.exit_code == 0, (shown.output, shown.exception)
         assert "0/0" not in shown.output
         assert not re.search(r"\btrial +\d", shown.output), "probes are no trials"
+    _, _, steps = first.output.partition("\nNext\n")
+    (further,) = re.findall(r"^  (search start .*?)(?:  |$)", steps, re.M)
+    requests = list[StartRequest]()
+    monkeypatch.setattr("search.workflow.start.start", requests.append)
+    typed = CliRunner().invoke(app, shlex.split(further)[1:])
+    assert typed.exit_code == 0 and requests[0].storage_url == url, (typed.output, typed.exception)
+    assert prepare(requests[0], Console(quiet=True)).trials == 20
     stores.database.close()

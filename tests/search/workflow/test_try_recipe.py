@@ -9,7 +9,7 @@ import pytest
 from optuna.trial import TrialState
 from rich.console import Console
 
-from search.report.progress import print_trial
+from search.report.live.progress import print_trial
 from search.study_state.study import Study
 from search.tuning.warm_starts import origins_of
 from search.workflow.try_recipe import CannotTry, TryRequest, parameters_of, try_recipe

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 from optuna.trial import TrialState
 
-from search.report.progress import status_line
+from search.report.live.progress import status_line
 from search.study_state.optuna_attributes import PROBE_ATTRIBUTE, PROBE_SIZE_ATTRIBUTE, RETRY_ATTRIBUTE
 from search.study_state.snapshot import read_snapshot
 from search.study_state.stages import search_is_over

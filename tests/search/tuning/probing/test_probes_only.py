@@ -13,7 +13,9 @@ from optuna.trial import TrialState
 from safetensors.torch import save_file
 
 import search.worker.loop
-from search.report.progress import status_line
+from search.report.live.progress import status_line
+from search.report.summary import print_ranking
+from search.runtime.console import open_console
 from search.study_setup.create_study import create_study
 from search.study_state.optuna_attributes import PROBE_ATTRIBUTE
 from search.study_state.snapshot import read_snapshot
@@ -132,6 +134,19 @@ def test_the_status_counts_probes(make: Make) -> None:
     assert (after.probes_waiting, after.probes_ended, after.counted) == (0, 2, 0)
     assert "2/2 probes" in status_line(after, "") and "1 failed" in status_line(after, "")
     assert after.seconds_left() is None
+
+
+def test_headings_name_probes_as_such(make: Make, capsys: pytest.CaptureFixture[str]) -> None:
+    context = make([GOOD])
+    work_on(context)
+    snapshot = read_snapshot(context.stores, context.study.name)
+    print_ranking(open_console(), snapshot)
+    alone = " ".join(capsys.readouterr().out.split())
+    assert "the best finished probes probe accuracy" in alone and "Ended: 1 finished" in alone and "rial" not in alone
+    trial = replace(snapshot.records[0], number=9, note={}, recipe={**(snapshot.records[0].recipe or {}), "epochs": 2})
+    both = replace(snapshot, ended=replace(snapshot.ended, trials=(*snapshot.records, trial)))
+    print_ranking(open_console(), both)
+    assert "the best finished trials and probes trial/probe accuracy" in " ".join(capsys.readouterr().out.split())
 
 
 def test_two_workers_share_the_probes(make: Make) -> None:

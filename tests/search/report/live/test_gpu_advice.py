@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
+from search.report.live.schedule import SharingView
 from search.report.status import show_status
-from search.report.summary import SharingView
 from search.runtime.console import open_console
 from search.study_state.snapshot import read_snapshot
 from search.worker.study_context import StudyContext

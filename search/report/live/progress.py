@@ -15,11 +15,7 @@ from rich.live import Live
 from rich.text import Text
 
 from search.runtime.console import LOG_INTERVAL, SEPARATOR, facts_in, redraws, say, shortened
-from search.study_setup.deadline import clock
 from search.study_state.snapshot import StudySnapshot
-from search.study_state.time_budget import outline
-from search.study_state.time_left import read_costs
-from storage.stores import Stores
 from storage.values import TrialRecord, TrialStatus
 from trainer.inference.printable import excerpt
 from trainer.recipe.recipe import FIELDS, Scalar
@@ -252,44 +248,3 @@ def clock_time(seconds: float) -> str:
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
-
-
-class ScheduleView:
-    """Prints the plan of a study with a deadline: once a training is rehearsed, once one has ended, and again after a
-    change of the deadline.
-    """
-
-    def __init__(self, stores: Stores, console: Console) -> None:
-        self._stores, self._console = stores, console
-        self._printed: tuple[float, bool] | None = None  # deadline, and whether a training had ended, of the last plan
-
-    def update(self, snapshot: StudySnapshot) -> None:
-        """Print the plan of the snapshot's study, unless it is printed already or not known yet."""
-        deadline = snapshot.study.deadline
-        if deadline is None or self._printed == (deadline, snapshot.counted > 0):
-            return
-        line = schedule_line(self._stores, snapshot)
-        if line:
-            say(self._console, line)
-            self._printed = deadline, snapshot.counted > 0
-
-
-def schedule_line(stores: Stores, snapshot: StudySnapshot) -> str:
-    """The plan of a study until its deadline; empty without a deadline, after it, and before a trial has ended."""
-    study = snapshot.study
-    if study.deadline is None:
-        return ""
-    costs = read_costs(stores, study, snapshot.ended)
-    now = stores.database.now()
-    plan = outline(costs, now=now, deadline=study.deadline) if now < study.deadline else None
-    if plan is None:
-        return ""
-    number = plan.trials if study.budget is None else min(plan.trials, study.budget - snapshot.counted)
-    parts = [f"about {number} more trial{'s' * (number != 1)} until {clock(plan.confirmation)}"] * (number > 0)
-    if plan.confirmation < plan.refits:
-        parts.append(f"confirmation until {clock(plan.refits)}")
-    if plan.number_of_refits:
-        count = plan.number_of_refits
-        parts.append(f"{count} refit{'s' * (count != 1)} until {clock(plan.export)}")
-    rehearsed = f"One training takes about {clock_time(costs.rehearsed)} here. " if costs.rehearsed else ""
-    return f"{rehearsed}Plan: {', then '.join(parts) or 'no more trials'}; export by {clock(study.deadline)}."

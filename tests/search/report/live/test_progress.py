@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 from rich.console import Console
 
-from search.report.progress import (
+from search.report.live.progress import (
     EPOCHS_INTERVAL,
     ProgressView,
     clock_time,

@@ -1,0 +1,149 @@
+"""What is known of a running study's time: the plan until its deadline or its expected end, and faster workers."""
+
+from __future__ import annotations
+
+import math
+
+from rich.console import Console
+
+from search.report.live.progress import clock_time
+from search.runtime.console import say
+from search.statistics.member_names import trials_named
+from search.study_setup.deadline import clock
+from search.study_state.gpu_sharing import sharing_lines
+from search.study_state.snapshot import StudySnapshot
+from search.study_state.time_budget import Costs, Outline, outline
+from search.study_state.time_left import expected_end, read_costs
+from search.tuning.probing.plan import PROBE
+from search.tuning.warm_starts import origins_of
+from storage.stores import Stores
+from storage.values import StudyState
+
+SHORT = 120.0  # seconds; the expected end of a study that ends earlier is not printed
+
+
+class ScheduleView:
+    """Prints the plan of a study, or its expected end if it has no deadline: once a training is rehearsed, once one has
+    ended, and again after a change of the deadline. At the end it says which planned trials did not run.
+    """
+
+    def __init__(self, stores: Stores, console: Console) -> None:
+        self._stores, self._console = stores, console
+        self._printed: tuple[float | None, bool] | None = None  # deadline, and whether a training had ended, then
+        self._planned = 0  # trials of the last plan, those that had ended included
+
+    def update(self, snapshot: StudySnapshot) -> None:
+        """Print the plan of the snapshot's study, unless it is printed already or not known yet."""
+        state = snapshot.study.deadline, snapshot.counted > 0
+        if self._printed == state:
+            return
+        line = schedule_line(self._stores, snapshot)
+        if not line:
+            return
+        say(self._console, line)
+        self._printed = state
+        plan = _read_plan(self._stores, snapshot)
+        self._planned = snapshot.counted + (_trials_of(plan[1], snapshot) if plan else 0)
+
+    def print_left_out(self, snapshot: StudySnapshot) -> None:
+        """Print how many trials were planned and how many ran, if the deadline has ended the search before the rest."""
+        study, ran = snapshot.study, snapshot.counted
+        planned = self._planned if study.budget is None else study.budget
+        if study.deadline is None or study.state is StudyState.STOPPED or ran >= planned:
+            return
+        begun = {record.number for record in snapshot.records}
+        origins = origins_of(self._stores, study.name)
+        waiting = [n for n, origin in origins.items() if n not in begun and origin.partition(":")[0] != PROBE]
+        named = f" ({trials_named(waiting)} of the list at the beginning among them)" * bool(waiting)
+        about = "About " if study.budget is None else ""
+        say(
+            self._console,
+            f"{about}{planned} trials were planned, and {ran or 'none'} ran: the deadline of {clock(study.deadline)} "
+            f"left no time for the others{named}.",
+        )
+
+
+class SharingView:
+    """Prints once whether another worker per GPU would pay: as soon as a trial has measured how busy it kept one."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._is_printed = False
+
+    def update(self, snapshot: StudySnapshot) -> None:
+        """Print the advice for the snapshot's study, unless it is printed already or nothing is measured yet."""
+        if self._is_printed:
+            return
+        for line in sharing_lines(snapshot.study.name, snapshot.records):
+            say(self._console, f"{line}.")
+            self._is_printed = True
+
+
+def schedule_line(stores: Stores, snapshot: StudySnapshot) -> str:
+    """The plan of a study until its deadline, or its expected end if it has none.
+
+    Empty after the deadline, before a training is rehearsed or has ended, and for an end within `SHORT`.
+    """
+    study = snapshot.study
+    if study.deadline is None:
+        return _end_line(stores, snapshot)
+    read = _read_plan(stores, snapshot)
+    if read is None:
+        return ""
+    costs, plan = read
+    number = _trials_of(plan, snapshot)
+    parts = [f"about {number} more trial{'s' * (number != 1)} until {clock(plan.confirmation)}"] * (number > 0)
+    if not number and snapshot.in_time_for_trial:
+        parts = [f"no whole trial any more, but perhaps a shortened one until {clock(plan.confirmation)}"]
+    if plan.confirmation < plan.refits:
+        parts.append(f"confirmation until {clock(plan.refits)}")
+    if plan.number_of_refits:
+        count = plan.number_of_refits
+        parts.append(f"{count} refit{'s' * (count != 1)} until {clock(plan.export)}")
+    return f"{_rehearsed(costs)}Plan: {', then '.join(parts) or 'no more trials'}; export by {clock(study.deadline)}."
+
+
+def _read_plan(stores: Stores, snapshot: StudySnapshot) -> tuple[Costs, Outline] | None:
+    """The plan of a study with a deadline, and the costs that it follows from; None as for `schedule_line`."""
+    study, now = snapshot.study, stores.database.now()
+    if study.deadline is None or now >= study.deadline:
+        return None
+    costs = read_costs(stores, study, snapshot.ended)
+    plan = outline(costs, now=now, deadline=study.deadline)
+    return None if plan is None else (costs, plan)
+
+
+def _trials_of(plan: Outline, snapshot: StudySnapshot) -> int:
+    """Number of trials that a plan has left."""
+    budget = snapshot.study.budget
+    return plan.trials if budget is None else max(0, min(plan.trials, budget - snapshot.counted))
+
+
+def _end_line(stores: Stores, snapshot: StudySnapshot) -> str:
+    """When the search and the export of a study without a deadline are expected to end."""
+    study = snapshot.study
+    if study.budget is None or not snapshot.workers:
+        return ""
+    costs = read_costs(stores, study, snapshot.ended)
+    left = study.budget - snapshot.counted - snapshot.trials_paused
+    end = expected_end(study.spec, costs, snapshot.ended, left=left, counted=study.budget, now=stores.database.now())
+    if end is None or end.export - stores.database.now() < SHORT:
+        return ""
+    more = f"{left} {'more ' * (snapshot.counted > 0)}trial{'s' * (left != 1)}"
+    pruned = ", earlier if trials are pruned" * bool(costs.rehearsed and study.spec.search_settings.pruner != "none")
+    then = "confirmation and export" if end.confirmed else "export"
+    blended = ", later if several recipes are blended" * (end.refits > 0 and study.spec.final.ensemble != "none")
+    return (
+        f"{_rehearsed(costs)}Expected: {more} until about {_minute(end.search)}{pruned}; {then} until about "
+        f"{_minute(end.export)}{blended}."
+    )
+
+
+def _rehearsed(costs: Costs) -> str:
+    return f"One training takes about {clock_time(costs.rehearsed)} here. " if costs.rehearsed else ""
+
+
+def _minute(seconds: float) -> str:
+    """As `clock`, rounded up to a minute."""
+    text = clock(60.0 * math.ceil(seconds / 60.0))
+    return text[: -len(":00")] if text.count(":") > 1 else text
