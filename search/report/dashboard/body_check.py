@@ -46,7 +46,7 @@ def body_problem(environ: WSGIEnvironment, path: str) -> str | None:
     if not isinstance(content, dict):
         return "The body is JSON, but no object."
     for name, (what, check) in (fields or {}).items():
-        if content.get(name) is not None and not check(content[name]):
+        if name in content and not check(content[name]):
             return f"The field {name} has to be {what}."
     if any("\0" in text or re.search("[\ud800-\udfff]", text) for text in _texts(content)):
         return "The body holds characters that cannot be stored: NUL, or half of a surrogate pair."
@@ -104,6 +104,7 @@ def _is_data_uri(value: Any) -> bool:
 
 _NAME = ("a text of 1 to 512 characters", _is_name)
 _TEXT = ("a text", _is_text)
+_KEY = ("a text or null", lambda value: value is None or _is_text(value))
 _WHOLE = ("a whole number", _is_whole)
 _WHOLES = ("a list of whole numbers", _list_of(_is_whole))
 _NOTE: _Fields = {"version": _WHOLE, "body": _TEXT}
@@ -113,7 +114,7 @@ _ADDRESSES: tuple[tuple[str, str, _Fields], ...] = (
     ("DELETE", r"/api/studies/\d+", {"remove_associated_artifacts": ("true or false", lambda v: v in (True, False))}),
     ("PUT", r"/api/studies/\d+(?:/\d+)?/note", _NOTE),
     ("POST", r"/api/studies/\d+/preference", {"mode": _TEXT, "candidates": _WHOLES, "clicked": _WHOLE}),
-    ("PUT", r"/api/studies/\d+/preference_feedback_component", {"output_type": _TEXT, "artifact_key": _TEXT}),
+    ("PUT", r"/api/studies/\d+/preference_feedback_component", {"output_type": _TEXT, "artifact_key": _KEY}),
     ("POST", r"/api/trials/\d+/tell", {"state": _TEXT, "values": ("a list of one number", _is_one_number)}),
     ("POST", r"/api/trials/\d+/user-attrs", {"user_attrs": ("an object", _are_attributes)}),
     ("POST", r"/api/artifacts/\d+(?:/\d+)?", {"file": ("a data URI in Base64", _is_data_uri), "filename": _TEXT}),

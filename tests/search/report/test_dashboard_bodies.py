@@ -165,6 +165,12 @@ _NAMES = (
 )
 
 
+@pytest.mark.parametrize("field", ["candidates", "clicked", "mode"])
+def test_null_is_no_value(app: WSGIApplication, field: str) -> None:
+    status, reason = send(app, "POST", "/api/studies/1/preference", json.dumps({field: None}).encode())
+    assert status == 400 and field in reason
+
+
 @given(
     change=st.sampled_from([change for change in CHANGES if change[0] != "DELETE"]),
     body=st.dictionaries(st.sampled_from(_NAMES), _VALUES, max_size=3),
