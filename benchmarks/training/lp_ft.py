@@ -4,14 +4,15 @@
 
 From each data set, images of a few classes are drawn for each seed. On every draw, one pre-trained network is
 cross-validated with every combination of first classifier (``head``), statistics of the norm layers (``norm``) and
-learning rate, and once as a linear probe. The seed of a draw is also that of its folds and trainings, so all recipes of
-a draw are paired. Scores are out-of-fold accuracies.
+learning rate, and once as a linear probe. With the probe's classifier it is also trained a second time to go back
+towards its starting weights in the end (``wise_ft``). The seed of a draw is also that of its folds and trainings, so
+all recipes of a draw are paired. Scores are out-of-fold accuracies.
 
 Three tables:
 
 * recipes: accuracy after the first and the last epoch, the mean over draws;
-* pairs: how many points the probe's classifier gains at the end over a random one, all else equal, with the standard
-  error over draws;
+* pairs: how many points the probe's classifier gains at the end over a random one, and ``wise_ft`` over the trained
+  weights, all else equal, with the standard error over draws;
 * order: Spearman's rank correlation of the recipes of a draw, between the mean probability of the true class after the
   first epoch, by which a pruner compares them, and the accuracy after the last; and the points by which the recipe that
   leads after the first epoch is behind the best one at the end. "all" are the recipes with either classifier.
@@ -44,7 +45,13 @@ from trainer.recipe.recipe import Recipe, Scalar
 from trainer.training.cross_validation import cross_validate
 from trainer.training.results import EpochReport, TrainingData, Verdict
 
-HEADS, NORMS = ("random", "probe"), ("batch", "frozen")
+HEADS: dict[str, dict[str, Scalar]] = {
+    "random": {"head": "random"},
+    "probe": {"head": "probe"},
+    "probe, wise_ft": {"head": "probe", "wise_ft": True},
+}
+"""Settings of the classifiers with which trainings begin, and of what is kept in the end, by name."""
+NORMS = ("batch", "frozen")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,12 +131,13 @@ def train(
     Raises:
         ValueError: the training diverged.
     """
-    what = f"{recipe.head}, {recipe.norm}, {recipe.optimizer.lr:g}"
+    head = "probe, wise_ft" if recipe.wise_ft else recipe.head
+    what = f"{head}, {recipe.norm}, {recipe.optimizer.lr:g}"
     reports = epochs_of(recipe, data, what, seed=seed, weights_dir=weights_dir, loader=loader)
     return Run(
         data=name,
         seed=seed,
-        head=recipe.head,
+        head=head,
         norm=recipe.norm,
         lr=0.0 if recipe.method == "linear_probe" else recipe.optimizer.lr,
         accuracy=tuple(report.metric for report in reports),
@@ -196,15 +204,28 @@ def pair_rows(runs: Sequence[Run]) -> list[dict[str, object]]:
     rows: list[dict[str, object]] = []
     for norm, lr in dict.fromkeys(key[2:4] for key in last):
         draws = [key[:2] for key in last if key[2:] == (norm, lr, "random")]
-        gains = np.array([last[*one, norm, lr, "probe"] - last[*one, norm, lr, "random"] for one in draws])
-        rows.append({"norm": norm, "lr": f"{lr:g}", "draws": len(gains), "gain of the probe's head": with_error(gains)})
+
+        def gain(head: str, over: str, norm: str = norm, lr: float = lr, draws: list[Any] = draws) -> str:
+            known = [one for one in draws if (*one, norm, lr, head) in last]
+            return with_error(np.array([last[*one, norm, lr, head] - last[*one, norm, lr, over] for one in known]))
+
+        rows.append(
+            {
+                "norm": norm,
+                "lr": f"{lr:g}",
+                "draws": len(draws),
+                "gain of the probe's head": gain("probe", "random"),
+                "gain of wise_ft": gain("probe, wise_ft", "probe"),
+            }
+        )
     return rows
 
 
 def order_rows(runs: Sequence[Run]) -> list[dict[str, object]]:
     """How well the first epoch orders the recipes of a draw."""
     rows: list[dict[str, object]] = []
-    for heads in (*((head,) for head in HEADS), HEADS):
+    present = tuple(head for head in HEADS if any(run.head == head for run in runs))
+    for heads in (*((head,) for head in present), present):
         correlations, regrets = [], []
         for one in dict.fromkeys((run.data, run.seed) for run in runs):
             own = [run for run in _fine_tuned(runs) if (run.data, run.seed) == one and run.head in heads]
@@ -215,7 +236,7 @@ def order_rows(runs: Sequence[Run]) -> list[dict[str, object]]:
             regrets.append(float(last.max() - last[first.argmax()]))
         rows.append(
             {
-                "recipes": "all" if heads == HEADS else f"head = {heads[0]}",
+                "recipes": "all" if heads == present else f"head = {heads[0]}",
                 "rank correlation": with_error(np.array(correlations), digits=2),
                 "leader after epoch 1 is behind by": with_error(np.array(regrets)),
             }
@@ -249,6 +270,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--size", type=int, default=64, help="pixels (%(default)s)")
     parser.add_argument("--epochs", type=int, default=4, help="in one cycle (%(default)s)")
     parser.add_argument("--lr", type=float, nargs="+", default=[1e-4, 5e-4, 2e-3])
+    parser.add_argument("--head", choices=HEADS, nargs="+", default=list(HEADS))
     parser.add_argument("--norm", choices=NORMS, nargs="+", default=list(NORMS))
     parser.add_argument("--json", type=Path, help="file for everything measured")
     given = parser.parse_args(arguments)
@@ -262,8 +284,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "augment.hflip": 0.5,
     }
     recipes = [Recipe.from_flat({**base, "method": "linear_probe", "epochs": 1})]
-    for norm, lr, head in product(given.norm, given.lr, HEADS):
-        recipes.append(Recipe.from_flat({**base, "head": head, "norm": norm, "optimizer.lr": lr}))
+    for norm, lr, head in product(given.norm, given.lr, given.head):
+        recipes.append(Recipe.from_flat({**base, **HEADS[head], "norm": norm, "optimizer.lr": lr}))
     runs: list[Run] = []
     try:
         with tempfile.TemporaryDirectory() as scratch, BatchLoader() as loader:
@@ -275,7 +297,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                     run = train(folder.name, data, recipe, seed=seed, weights_dir=given.weights, loader=loader)
                     runs.append(run)
                     curve = " ".join(f"{accuracy:.3f}" for accuracy in run.accuracy)
-                    what = "linear probe" if run.is_probe else f"{run.head}, {run.norm}, {run.lr:g}"
+                    what = "linear probe" if run.is_probe else f"{run.head}; {run.norm}, {run.lr:g}"
                     print(f"{run.data} {run.seed}: {what}: {curve}  ({run.seconds:.0f} s)", flush=True)
     except (TrainerError, ValueError) as problem:
         parser.exit(2, f"{problem}\n")

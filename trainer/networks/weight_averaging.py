@@ -100,6 +100,12 @@ def averaged_model(model: torch.nn.Module, recipe: Recipe, total_steps: int) -> 
     return AveragedModel(model, recipe, total_steps) if recipe.ema > 0.0 or recipe.swa > 0.0 else None
 
 
+SHARES = (0.0, 0.25, 0.5, 0.75)
+"""Shares of the starting weights among which `StartInterpolation.share` is chosen after the last epoch."""
+MIDDLE = 0.5
+"""Its share until then."""
+
+
 class StartInterpolation:
     """A second copy of a network whose weights lie between its starting weights and its present ones.
 
@@ -112,12 +118,12 @@ class StartInterpolation:
 
     Args:
         model: the network before its first step, on its device.
-        share: of the starting weights, 0 .. 1.
     """
 
-    def __init__(self, model: torch.nn.Module, share: float) -> None:
+    def __init__(self, model: torch.nn.Module) -> None:
         self.module: torch.nn.Module = copy.deepcopy(model).eval()
-        self._share = share
+        self.share = MIDDLE
+        """Share of the starting weights, 0 .. 1."""
         # In host memory, because they are read once an epoch.
         self._start = {
             name: tensor.detach().to("cpu", copy=True)
@@ -134,7 +140,7 @@ class StartInterpolation:
             if start is None:
                 tensor.copy_(present[name])
             else:
-                tensor.copy_(torch.lerp(present[name], start.to(tensor.device), self._share))
+                tensor.copy_(torch.lerp(present[name], start.to(tensor.device), self.share))
         return self.module
 
     def state(self) -> dict[str, torch.Tensor]:
@@ -152,8 +158,8 @@ class StartInterpolation:
 
 
 def start_interpolation(model: torch.nn.Module, recipe: Recipe) -> StartInterpolation | None:
-    """The interpolated copy of ``model``, which is untrained; None if ``recipe`` keeps no share of the start."""
-    return StartInterpolation(model, recipe.start_share) if recipe.start_share > 0.0 else None
+    """The interpolated copy of ``model``, which is untrained; None if ``recipe`` keeps the trained weights."""
+    return StartInterpolation(model) if recipe.wise_ft else None
 
 
 def _swa_steps(recipe: Recipe, total_steps: int) -> int:

@@ -69,6 +69,14 @@ EXCLUSIONS = (
         reason="the statistics of random weights describe no images",
         instead="set norm = batch, or init = pretrained",
     ),
+    Exclusion(
+        field="wise_ft",
+        value=True,
+        other="head",
+        excluded="random",
+        reason="a network with a random classifier predicts nothing, and neither does one close to it",
+        instead="set wise_ft = false, or head = probe",
+    ),
     *_partly("bias_norm"),
     *_partly("lora"),
 )

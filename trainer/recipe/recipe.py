@@ -190,12 +190,10 @@ class Recipe:
         low=0.0,
         high=0.9,
     )
-    start_share: float = setting(
-        0.0,
-        "share of the starting weights in the weights that are evaluated and kept (WiSE-FT, Wortsman et al. 2022); "
-        "wants head = probe",
-        low=0.0,
-        high=0.95,
+    wise_ft: bool = setting(
+        False,
+        "after the last epoch, the weights go back towards the starting ones as far as that improves predictions of "
+        "held-out images (WiSE-FT, Wortsman et al. 2022)",
     )
     tta: str = setting("none", "views of an image that a prediction averages", choices=TTA)
     optimizer: Optimizer = field(default_factory=Optimizer)

@@ -25,6 +25,7 @@ from trainer.training.folds.devices import training_precision
 from trainer.training.folds.fold_batches import FoldBatches
 from trainer.training.folds.fold_group import FoldGroup
 from trainer.training.folds.fold_model import FoldModel
+from trainer.training.folds.start_shares import settle_start_shares
 from trainer.training.machine import machine_of
 from trainer.training.reporting import epoch_report
 from trainer.training.results import CVResult, EpochReport, Labels, Status, TrainingData
@@ -97,6 +98,7 @@ class Lockstep:
         self._oof = np.full((len(data.y), data.num_classes), np.nan, dtype=np.float32)
         self._batches = FoldBatches(recipe, data, seed=seed, loader=loader, width=self._folds.width)
         self._trained = [0.0] * len(self._folds)  # trained share of the epoch, by fold
+        self._start_shares: list[float] = []  # of the fold models, once chosen
         self.reports: list[EpochReport] = []
         """One for each complete epoch."""
 
@@ -214,6 +216,8 @@ class Lockstep:
         self._batches.close()  # a training that ends early has prepared batches of its next epoch
         if len(self.reports) < self._recipe.epochs and self._precision_after(len(self.reports)) is not None:
             self._predict_held_out_again()
+        if self._recipe.wise_ft and bool(np.isfinite(self._oof[:, 0]).any()):
+            self._settle_start_shares()
         final = predict_after_last_epoch(
             self._folds,
             self._data,
@@ -236,6 +240,20 @@ class Lockstep:
 
         for fold, proba in self._folds.run(predict):
             self._oof[self._data.held_out(fold)] = proba
+
+    def _settle_start_shares(self) -> None:
+        """Choose how far the models go back to their starting weights; the last report becomes that of the choice."""
+        self._oof, self._start_shares = settle_start_shares(self._folds, self._data, self._oof, self._views)
+        last = self.reports[-1]
+        self.reports[-1] = epoch_report(
+            self._data,
+            self._oof,
+            metric=self._metric,
+            epoch=last.epoch,
+            epochs=last.epochs,
+            train_loss=last.train_loss,
+            seconds=last.seconds,
+        )
 
     def result(self, status: Status, reason: str, final: FinalPredictions | None = None) -> CVResult:
         """The result so far; ``final`` only of a finished training."""
@@ -262,6 +280,8 @@ class Lockstep:
         }
         if self._folds.offloads:
             machine["parked"] = True
+        if self._start_shares:
+            machine["start_share"] = float(np.mean(self._start_shares))
         if self._init_digest:
             machine["init_sha256"] = self._init_digest
         if self._device.type == "cuda":

@@ -41,8 +41,8 @@ EVALUATION = 1.1
 """Length of an epoch with the predictions of the held-out images, relative to its training alone."""
 FINAL_PREDICTIONS = 1.0
 """Length of the predictions after the last epoch in epochs, for a few hundred test images and three views of each."""
-PLAIN_PREDICTIONS = 0.3
-"""The same for a single view, which is all that a shortened first trial predicts."""
+PLAIN_PREDICTIONS = 0.5
+"""The same for a single view, which is all that a shortened first trial predicts, and for the choice of `wise_ft`."""
 PROBE_PREDICTIONS = 0.1
 """The same for a linear probe, whose features are those of all images: what is left are the fits."""
 

@@ -32,8 +32,8 @@ def test_a_small_run_trains_every_pair_and_writes_it(folder: Path, tmp_path: Pat
     own = ["--backbone", "test_resnet", "--init", "mine", "--weights", str(tmp_path)]
     assert main([str(folder), *small, *own, "--json", str(tmp_path / "lp_ft.json")]) == 0
     runs = json.loads((tmp_path / "lp_ft.json").read_text())["runs"]
-    assert len(runs) == 2 * (1 + 4)
-    assert [len(one["accuracy"]) for one in runs] == 2 * [1, 2, 2, 2, 2]
+    assert len(runs) == 2 * (1 + 6)
+    assert [len(one["accuracy"]) for one in runs] == 2 * [1, 2, 2, 2, 2, 2, 2]
 
 
 def test_missing_weights_end_it_with_a_message(
@@ -93,5 +93,7 @@ def test_several_draws_have_a_standard_error() -> None:
         for seed, (random, probe) in enumerate([(0.5, 0.6), (0.5, 0.8)])
         for head, last in (("random", random), ("probe", probe))
     ]
+    runs += [made_up("probe, wise_ft", 0.1, 0.5, 0.7, seed) for seed in (0, 1)]
     (row,) = pair_rows(runs)
+    assert row["gain of wise_ft"] == "0.0 ± 10.0"
     assert (row["draws"], row["gain of the probe's head"]) == (2, "20.0 ± 10.0")

@@ -295,7 +295,7 @@ def test_overrides_narrow_the_sweep() -> None:
     changes = ["space.backbone.family=transformer", "space.backbone.max_params=10"]
     spec = check_backbones(load_study("backbone_sweep", changes))
     assert 2 < len(backbones_of(spec)) < 25
-    assert [d.name for d in spec.space] == ["backbone", "optimizer.lr", "optimizer.layer_decay", "head"]
+    assert [d.name for d in spec.space] == ["backbone", "optimizer.lr", "optimizer.layer_decay", "head", "wise_ft"]
     assert spec.space[1].when == ()
     assert spec.default_params()["backbone"] in backbones_of(spec)
 

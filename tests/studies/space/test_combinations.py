@@ -108,7 +108,9 @@ def test_the_values_of_exclusions_exist(exclusion: Exclusion) -> None:
     for field, value in exclusion.pair.items():
         assert RECIPE_FIELDS[field].check(value) == value
     assert RECIPE_FIELDS[exclusion.field].default != exclusion.value
-    assert f"set {exclusion.field} = {RECIPE_FIELDS[exclusion.field].default}" in str(exclusion)
+    default = RECIPE_FIELDS[exclusion.field].default
+    in_toml = str(default).lower() if isinstance(default, bool) else default
+    assert f"set {exclusion.field} = {in_toml}" in str(exclusion)
 
 
 def test_begun_from_a_recipe_with_random_weights_a_study_leaves_them_out(load: Load, tmp_path: Path) -> None:

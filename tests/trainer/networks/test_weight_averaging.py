@@ -161,11 +161,12 @@ def test_a_mean_of_the_last_weights_predicts() -> None:
     assert not np.array_equal(plain.oof, result.oof)
 
 
-@pytest.mark.parametrize("share", [0.25, 0.5])
+@pytest.mark.parametrize("share", [0.0, 0.25, 0.5, 1.0])
 def test_an_interpolated_network_lies_between_its_start_and_the_present(share: float) -> None:
     model = networks()
     start = copy.deepcopy(model.state_dict())
-    between = StartInterpolation(model, share)
+    between = StartInterpolation(model)
+    between.share = share
     wander(model)
     wander(model)
     present = model.state_dict()
@@ -182,12 +183,18 @@ def test_no_copy_is_made_where_nothing_is_interpolated() -> None:
     assert start_interpolation(networks(), Recipe()) is None
 
 
-@pytest.mark.parametrize("changes", [{}, {"ema": 0.9}, {"tune": "bias_norm", "init": "pretrained"}], ids=str)
-def test_a_fold_learns_the_same_and_is_evaluated_between_its_start_and_its_average(
-    changes: dict[str, Any], monkeypatch: pytest.MonkeyPatch
-) -> None:
+WISE: dict[str, Any] = {"init": "pretrained", "head": "probe", "wise_ft": True}
+
+
+@pytest.fixture
+def random_weights(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("trainer.training.folds.fold_model.create_backbone", lambda *args, **options: networks())
-    plain, mixed = fold(changes), fold({**changes, "start_share": 0.5})
+
+
+@pytest.mark.usefixtures("random_weights")
+@pytest.mark.parametrize("changes", [{}, {"ema": 0.9}, {"tune": "bias_norm"}], ids=str)
+def test_a_fold_learns_the_same_and_is_evaluated_between_its_start_and_its_average(changes: dict[str, Any]) -> None:
+    plain, mixed = fold({**WISE, **changes, "wise_ft": False}), fold({**WISE, **changes})
     start = copy.deepcopy(plain.evaluated.state_dict())
     for number in (1, 2):
         expected, found = epoch(plain, number), epoch(mixed, number)
@@ -196,8 +203,9 @@ def test_a_fold_learns_the_same_and_is_evaluated_between_its_start_and_its_avera
                 torch.testing.assert_close(value, (start[name] + expected[name]) / 2, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.usefixtures("random_weights")
 def test_an_interpolation_resumes_from_a_checkpoint() -> None:
-    changes = {"start_share": 0.4, "epochs": 2}
+    changes = {**WISE, "epochs": 2}
     undisturbed, first = fold(changes), fold(changes)
     epoch(undisturbed, 1)
     epoch(first, 1)

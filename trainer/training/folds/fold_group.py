@@ -145,6 +145,11 @@ class FoldGroup:
             with self._on_device(fold) as model:
                 model.restore(state)
 
+    def set_start_shares(self, shares: Sequence[float]) -> None:
+        """Evaluate each fold's network with a share of its starting weights (`recipe.wise_ft`)."""
+        for model, share in zip(self._models, shares, strict=True):
+            model.set_start_share(share)
+
     def evaluated_weights(self) -> tuple[dict[str, torch.Tensor], ...]:
         """State dict of each fold's evaluated network, copied to the CPU; adapters are added to the weights."""
         return tuple(_on_host(merged_state(model.evaluated)) for model in self._models)

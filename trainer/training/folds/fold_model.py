@@ -102,6 +102,11 @@ class FoldModel:
             model = self._interpolation.follow(model)
         return model.eval()
 
+    def set_start_share(self, share: float) -> None:
+        """Evaluate the network with this share of its starting weights (`recipe.wise_ft`), 0 .. 1."""
+        assert self._interpolation is not None, "the recipe keeps the trained weights"
+        self._interpolation.share = share
+
     def state(self) -> dict[str, Any]:
         """Everything that `restore` needs: plain values, and tensors that are not copied and may be offloaded."""
         return {

@@ -174,7 +174,7 @@ def _memory(recipe: Recipe, model: FoldModel, micro_batch: int, device: torch.de
     """The memory of a fold, measured once per kind of training; None if even one fold runs out of memory."""
     # The device also determines the precision.
     step = (recipe.backbone, recipe.image_size, recipe.batch_size, micro_batch, device)
-    copies = (recipe.ema > 0.0 or recipe.swa > 0.0, recipe.start_share > 0.0)
+    copies = (recipe.ema > 0.0 or recipe.swa > 0.0, recipe.wise_ft)
     # Frozen layers have no gradients and no optimizer state; those at the input keep no activations either.
     learning = sum(parameter.requires_grad for parameter in model.evaluated.parameters())
     kind = (*step, recipe.optimizer.name, copies, learning, recipe.norm, recipe.tune, recipe.lora_rank)
