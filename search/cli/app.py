@@ -18,7 +18,7 @@ from typing import Annotated, Any, cast
 import typer
 from typer.core import TyperGroup
 
-from search.cli import control_commands, inspect_commands, probe_command, run_commands, start_command
+from search.cli import control_commands, inspect_commands, probe_command, report_command, run_commands, start_command
 from search.cli.process_title import hide_passwords
 from search.cli.version import print_version
 from search.runtime.console import PrintableFormatter, accept_any_encoding, safe, say_error, say_traceback
@@ -105,6 +105,7 @@ COMMANDS = (
     ("folds", inspect_commands.folds),
     ("confirm", run_commands.confirm),
     ("compare", inspect_commands.compare),
+    ("report", report_command.report),
     ("export-best", run_commands.export_best),
     ("import", run_commands.import_predictions),
     ("predict", inspect_commands.predict),

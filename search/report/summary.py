@@ -34,6 +34,7 @@ LEAST_AVERAGING = 0.005  # gain from averaging that is named, because it lifts t
 LABEL = 10  # cells of the labels in the answer of an export
 
 OTHER_FILES: dict[str, str] = {
+    "report.html": "report.html (open it in a browser)",
     "MODEL_CARD.md": "MODEL_CARD.md (report)",
     "model": "model/ (weights and predict.py)",
     "test_proba.csv": "test_proba.csv",

@@ -38,6 +38,19 @@ def check_picture(path: Path) -> None:
         )
 
 
+def check_page(path: Path) -> None:
+    """Check that a page written to ``path`` replaces nothing but a page of ours.
+
+    Raises:
+        FileNotOurs: a link, a folder or a file of other origin is there.
+    """
+    if path.is_symlink() or (path.exists() and not _is_ours(path)):
+        raise FileNotOurs(
+            f"{path} exists and is no report that Retable wrote, so it is left alone: move it away, or name another "
+            "--output"
+        )
+
+
 def save_picture(figure: Figure, path: Path) -> None:
     """Write a figure atomically, in the format that the ending of ``path`` names.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from rich.console import Console
@@ -17,6 +17,7 @@ from search.export.final_model import gather_refits
 from search.export.output.folder import Owner, check_output, output_folder
 from search.export.plan import ExportPlan, plan_export, queue_refits
 from search.export.pool import check_comparable
+from search.page.command import REPORT, add_to_export
 from search.report.dashboard.publish import publish
 from search.report.summary import print_export
 from search.runtime.console import open_console, say
@@ -130,11 +131,16 @@ def finish_export(
         say(console, str(reason))
         return
     publish(stores, plan.study.name, home, export.folder)
-    print_export(
-        console,
-        export,
-        doubts_of_export(stores, plan, export),
-        study=plan.study.name,
-        compared=bool(read_confirmation(stores, plan.study.name).finalists),
-        probed=plan.study.budget == 0,
-    )
+    step("Writing the report.")
+    reported = False
+    try:
+        reported = add_to_export(stores, plan.study.name, export.folder)
+    finally:  # the export is complete whatever becomes of its report
+        print_export(
+            console,
+            replace(export, files=(*export.files, *[REPORT] * reported)),
+            doubts_of_export(stores, plan, export),
+            study=plan.study.name,
+            compared=bool(read_confirmation(stores, plan.study.name).finalists),
+            probed=plan.study.budget == 0,
+        )

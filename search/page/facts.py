@@ -1,0 +1,116 @@
+"""Everything that the sections of a report share, read from the database once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from search.export.expected_score import Optimism, read_optimism
+from search.export.notes import ExportNotes
+from search.report.comparison import Comparison, NothingConfirmed, compare_finalists
+from search.study_state.snapshot import StudySnapshot, read_snapshot
+from search.study_state.study import Study
+from search.tuning.restore_optuna import restore_if_gone
+from storage.records.datasets import StoredDataset
+from storage.records.exports import ExportRecord
+from storage.stores import Stores
+from storage.values import TrialRecord, TrialStatus, WorkKind
+from trainer.recipe.recipe import Scalar
+
+
+@dataclass(frozen=True, kw_only=True)
+class Facts:
+    """A study at one moment with its data, its exports and the comparison of its finalists."""
+
+    stores: Stores
+    snapshot: StudySnapshot
+    dataset: StoredDataset
+    export: ExportRecord | None
+    """The latest; None: nothing is exported yet."""
+    notes: ExportNotes | None
+    """Of ``export``."""
+    leader: TrialRecord | None
+    """The trial of the export, else the best of the search; None before one has finished."""
+    leader_study: Study
+    """The study of ``leader``: an export may blend several studies."""
+    comparison: Comparison | None
+    """Of the finalists; None if none was confirmed."""
+    unconfirmed: str
+    """Why there is no comparison, as a sentence; empty if there is one."""
+    provisional: Path | None
+    """The submission of the best trial so far; None after an export, and where there is none."""
+    optimism: Optimism | None
+    """None before a trial has finished."""
+
+    @property
+    def study(self) -> Study:
+        """The study."""
+        return self.snapshot.study
+
+    @property
+    def metric(self) -> str:
+        """Name of its metric."""
+        return self.snapshot.metric
+
+    @property
+    def finished(self) -> list[TrialRecord]:
+        """Finished trials and probes by number."""
+        found = [r for r in self.snapshot.records if r.status is TrialStatus.FINISHED and r.value is not None]
+        return sorted(found, key=lambda record: record.number or 0)
+
+    @property
+    def default(self) -> dict[str, Scalar]:
+        """The default recipe of the study, flat."""
+        return self.study.spec.default_recipe()
+
+
+def read_facts(stores: Stores, name: str | None, provisional: Path | None = None) -> Facts:
+    """Read the facts of the study called ``name``, or of the latest.
+
+    Args:
+        provisional: as in `Facts`.
+
+    Raises:
+        UnknownStudyError, NoStudy: there is no such study.
+        ForeignOptunaStudy: another program has replaced Optuna's study.
+        StorageError: the database is damaged.
+    """
+    stored = stores.study(name)
+    restore_if_gone(stores, stored)
+    snapshot = read_snapshot(stores, stored.name)
+    exports = stores.exports.all(stored.id)
+    export = exports[-1] if exports else None
+    notes = None if export is None else ExportNotes.from_json(export.notes)
+    leader, leader_study = _leader(stores, snapshot, notes)
+    comparison, unconfirmed = None, ""
+    try:
+        comparison = compare_finalists(stores, stored.name)
+    except NothingConfirmed as reason:
+        unconfirmed = str(reason)
+    return Facts(
+        stores=stores,
+        snapshot=snapshot,
+        dataset=stores.datasets.get(stored.fingerprint),
+        export=export,
+        notes=notes,
+        leader=leader,
+        leader_study=leader_study,
+        comparison=comparison,
+        unconfirmed=unconfirmed,
+        provisional=None if export is not None else provisional,
+        optimism=read_optimism(stores, snapshot.study),
+    )
+
+
+def _leader(stores: Stores, snapshot: StudySnapshot, notes: ExportNotes | None) -> tuple[TrialRecord | None, Study]:
+    study, number = snapshot.study, None
+    records: list[TrialRecord] = list(snapshot.records)
+    if notes is not None:
+        number = notes.trial
+        other = None if notes.study is None else stores.studies.find(notes.study)
+        if other is not None:
+            study, records = Study.of(other), stores.trials.records(other.id, kind=WorkKind.SEARCH)
+    elif snapshot.ranking:
+        number = snapshot.ranking[0].number
+    found = [r for r in records if r.number == number and r.status is TrialStatus.FINISHED and number is not None]
+    return (found[0] if found else None), study

@@ -1,0 +1,150 @@
+"""The answer: which recipe, which score to expect, which file to hand in, what to type next."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from search.export.doubts import doubts_of_data
+from search.export.notes import ExportNotes, RecipeNotes
+from search.page import text
+from search.page.facts import Facts
+from search.report.live.progress import difference, recipe_difference
+from search.report.status import state_of
+from search.report.submissions import describe_export
+from search.report.summary import trial_counts
+from storage.records.exports import ExportRecord
+from storage.values import TrialRecord
+
+
+@dataclass(frozen=True, kw_only=True)
+class AnswerView:
+    """The answer in short texts."""
+
+    heading: str
+    recipe: str
+    """Settings that differ from the default recipe."""
+    score: str
+    """The expected score; empty before a trial has finished."""
+    score_note: str
+    """What the score is, and its interval."""
+    details: tuple[tuple[str, str], ...]
+    """Further facts: label and text."""
+    submission: str
+    """Path of the file to hand in; empty if there is none."""
+    doubts: tuple[str, ...]
+    steps: tuple[tuple[str, str], ...]
+    """Commands and their purposes."""
+
+
+def answer(facts: Facts) -> AnswerView:
+    """The answer as far as it is known."""
+    if facts.export is not None and facts.notes is not None:
+        return _exported(facts, facts.export, facts.notes)
+    if facts.leader is not None:
+        return _leading(facts, facts.leader)
+    return AnswerView(
+        heading="No trial has finished yet",
+        recipe="",
+        score="",
+        score_note="",
+        details=tuple(_details(facts)),
+        submission="",
+        doubts=_doubts(facts),
+        steps=tuple(_steps(facts)),
+    )
+
+
+def _exported(facts: Facts, export: ExportRecord, notes: ExportNotes) -> AnswerView:
+    backbone, size = export.recipe.get("backbone"), export.recipe.get("image_size")
+    members = f"{len(notes.members)} recipes, led by " * bool(notes.members)
+    count = _networks(facts, notes)
+    average = f", average of {count} networks" if count > 1 else ""
+    shown = {k: v for k, v in export.recipe.items() if k not in ("backbone", "image_size")}
+    default = facts.leader_study.spec.default_recipe()
+    score, note = _expected(facts, export)
+    folder = Path(export.folder)
+    has_test = bool(facts.dataset.test_ids)
+    details = [("Made of", describe_export(notes)), ("Exported", text.moment(export.created))]
+    for label, value in (("Public score", export.public_score), ("Private score", export.private_score)):
+        if value is not None:
+            details.append((label, text.score(value)))
+    return AnswerView(
+        heading=f"{members}{backbone} at {size} px{average}",
+        recipe=difference(shown, default) or "all other settings as in the default recipe",
+        score=score,
+        score_note=note,
+        details=(*details, *_details(facts)),
+        submission=str(folder / "submission.csv") if has_test else "",
+        doubts=_doubts(facts),
+        steps=tuple(_steps(facts)),
+    )
+
+
+def _networks(facts: Facts, notes: ExportNotes) -> int:
+    """Number of averaged networks; those of imports are unknown and do not count."""
+    parts = [part.trainings for part in notes.members if isinstance(part, RecipeNotes)] or [notes.trainings]
+    return sum(map(len, parts)) * (1 if notes.full_data else facts.study.protocol.folds)
+
+
+def _expected(facts: Facts, export: ExportRecord) -> tuple[str, str]:
+    metric, forecast = facts.metric, export.forecast
+    if forecast is not None:
+        interval = f"{forecast['level']:.0%} interval {forecast['low']:.4f} to {forecast['high']:.4f}"
+        return (
+            f"{metric} {forecast['expected']:.4f}",
+            f"expected on the {forecast['test_images']:,} test images, {interval}",
+        )
+    if export.score is None:
+        return "unknown", "no image was held out"
+    return (
+        f"{metric} {text.score(export.score, export.score_se)}",
+        "out-of-fold on the training images, ± standard error; on new images expect less",
+    )
+
+
+def _leading(facts: Facts, leader: TrialRecord) -> AnswerView:
+    name = text.trial_name(leader)
+    recipe = leader.recipe or {}
+    method = "linear probe of " * leader.is_probe
+    return AnswerView(
+        heading=f"Leader so far: {name}, {method}{recipe.get('backbone')} at {recipe.get('image_size')} px",
+        recipe="" if leader.is_probe else recipe_difference(leader, facts.default),
+        score=f"{facts.metric} {text.score(leader.value, leader.value_se)}",
+        score_note="out-of-fold on the training images, ± standard error; nothing is exported yet",
+        details=tuple(_details(facts)),
+        submission="" if facts.provisional is None else str(facts.provisional),
+        doubts=_doubts(facts),
+        steps=tuple(_steps(facts)),
+    )
+
+
+def _details(facts: Facts) -> Iterator[tuple[str, str]]:
+    dataset, study = facts.dataset, facts.study
+    images = f"{text.counted(len(dataset.y), 'training image')}, {text.counted(len(dataset.test_ids), 'test image')}"
+    yield "Data", f"{images}, {text.counted(len(dataset.class_names), 'class')}"
+    yield "Study", f"{study.name}, {state_of(facts.snapshot)}: {trial_counts(facts.snapshot) or 'no trial has ended'}"
+    yield "Scored by", f"{text.metric_line(facts.metric)}; {study.protocol.folds} folds"
+
+
+def _doubts(facts: Facts) -> tuple[str, ...]:
+    lines = [*([] if facts.comparison is None else facts.comparison.doubts), *doubts_of_data(facts.dataset)]
+    return (facts.study.state_reason, *lines) if facts.study.state_reason else tuple(lines)
+
+
+def _steps(facts: Facts) -> Iterator[tuple[str, str]]:
+    name = facts.study.name
+    if facts.export is None:
+        yield text.command("search", "start", "--study", name), "continues the study and exports at its end"
+        if facts.leader is not None:
+            yield text.command("search", "export-best", "--study", name), "exports the best trials so far"
+        return
+    if facts.dataset.test_ids:
+        yield (
+            text.command("search", "submissions", "--study", name, "--public", "SCORE"),
+            "records the score on the public board",
+        )
+    yield text.command("search", "export-best", "--study", name, "--seeds", "3"), "averages more networks"
+    model = str(Path(facts.export.folder) / "model")
+    yield text.command("search", "predict", model, "IMAGES"), "applies the model to new images"

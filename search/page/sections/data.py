@@ -1,0 +1,128 @@
+"""The data: classes and their sizes, duplicates, the shift to the test images, suspicious labels."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from search.page import text
+from search.page.facts import Facts
+from search.page.svg.rows import Mark, Row, rows_chart
+from search.page.svg.shapes import Drawing
+from search.study_setup.image_weights import weights_lines
+from storage.records.datasets import StoredDataset
+from trainer.evaluation.label_errors import LabelErrors, find_label_errors
+
+MOST_ROWS = 20
+"""Largest number of classes in the picture: of more, the ten largest and the ten smallest."""
+SHOWN_LABELS = 12
+
+
+@dataclass(frozen=True, kw_only=True)
+class Suspect:
+    """A training image whose label may be wrong."""
+
+    image: str
+    label: str
+    label_probability: float
+    suggested: str
+    suggested_probability: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataView:
+    """The data set as the database describes it."""
+
+    drawing: Drawing
+    left_out: int
+    """Number of classes that the picture leaves out."""
+    classes: tuple[tuple[str, int], ...]
+    """Name and number of training images of each class, the largest first."""
+    lines: tuple[str, ...]
+    suspects_line: str
+    """Empty before a trial has finished."""
+    suspects: tuple[Suspect, ...]
+    """The least probable label first."""
+
+
+def data(facts: Facts) -> DataView:
+    """The data set of the study."""
+    dataset = facts.dataset
+    counts = np.bincount(dataset.y, minlength=len(dataset.class_names))
+    classes = sorted(zip(dataset.class_names, counts.tolist(), strict=True), key=lambda pair: (-pair[1], pair[0]))
+    shown = classes if len(classes) <= MOST_ROWS else [*classes[: MOST_ROWS // 2], *classes[-MOST_ROWS // 2 :]]
+    drawn = [Row(name=name, marks=(Mark(value=count, is_bar=True),), note=f"{count:,}") for name, count in shown]
+    line, suspects = _suspects(facts)
+    return DataView(
+        drawing=rows_chart("Training images of each class", drawn, label="training images", ends=_ends(classes)),
+        left_out=len(classes) - len(shown),
+        classes=tuple(classes),
+        lines=(*_duplicates(dataset), *_shift(facts), *_skipped(dataset)),
+        suspects_line=line,
+        suspects=suspects,
+    )
+
+
+def _ends(classes: list[tuple[str, int]]) -> tuple[float, float]:
+    return 0.0, 1.04 * max(1, classes[0][1])
+
+
+def _duplicates(dataset: StoredDataset) -> Iterator[str]:
+    if dataset.groups is None:
+        return
+    training = dataset.groups[: len(dataset.y)]
+    _, sizes = np.unique(training, return_counts=True)
+    together = sizes[sizes > 1]
+    if len(together):
+        yield (
+            f"{text.counted(int(together.sum()), 'training image')} form {text.counted(len(together), 'group')} of "
+            f"near-duplicates, up to {int(together.max())} in one. A group is always in one fold."
+        )
+    else:
+        yield "No two training images are near-duplicates."
+
+
+def _shift(facts: Facts) -> Iterator[str]:
+    yield from weights_lines(facts.stores, facts.study)
+    if not facts.dataset.test_ids:
+        yield "There are no test images."
+    elif facts.study.protocol.weighting == "none":
+        yield (
+            "Whether the test images look like the training images is not stored with a study: "
+            "`search check DATA` compares them."
+        )
+
+
+def _skipped(dataset: StoredDataset) -> Iterator[str]:
+    skipped = dataset.summary.get("skipped")
+    if isinstance(skipped, list) and skipped:
+        yield f"{text.counted(len(skipped), 'file')} could not be read and were left out."
+
+
+def _suspects(facts: Facts) -> tuple[str, tuple[Suspect, ...]]:
+    if facts.leader is None:
+        return "", ()
+    dataset = facts.dataset
+    found = find_label_errors(dataset.y, facts.stores.trials.prediction(facts.leader.id, "oof"))
+    shown = tuple(_suspect(dataset, found, i) for i in range(min(SHOWN_LABELS, len(found.rows))))
+    source = f"by the out-of-fold predictions of {text.trial_name(facts.leader)}"
+    if not shown:
+        return f"No label is suspicious {source}.", ()
+    return (
+        f"{text.counted(len(found.rows), 'label')} may be wrong {source} (confident learning), the least probable "
+        "first. A hard image looks the same, so look at each one.",
+        shown,
+    )
+
+
+def _suspect(dataset: StoredDataset, found: LabelErrors, i: int) -> Suspect:
+    row = int(found.rows[i])
+    return Suspect(
+        image=dataset.train_ids[row],
+        label=dataset.class_names[dataset.y[row]],
+        label_probability=float(found.label_proba[i]),
+        suggested=dataset.class_names[found.suggested[i]],
+        suggested_probability=float(found.suggested_proba[i]),
+    )
