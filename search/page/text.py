@@ -21,8 +21,10 @@ def score(value: float | None, error: float | None = None) -> str:
 
 
 def share(value: float | None) -> str:
-    """A share in whole percent."""
-    return "-" if value is None else f"{value:.0%}"
+    """A share in whole percent, but 0% and 100% only where it is exactly that."""
+    if value is None:
+        return "-"
+    return "<1%" if 0.0 < value < 0.005 else ">99%" if 0.995 < value < 1.0 else f"{value:.0%}"
 
 
 def seconds(value: float) -> str:

@@ -52,8 +52,10 @@ class Comparison:
     """The search trials of the finalists by number."""
     differences: dict[int, str]
     """Settings of each recipe that differ from the default recipe."""
-    lines: tuple[str, ...]
-    """Explanation of the columns, and conclusions, a sentence each."""
+    columns: tuple[str, ...]
+    """Explanation of the table's columns, a sentence each."""
+    conclusions: tuple[str, ...]
+    """A sentence each."""
     doubts: tuple[str, ...]
     """Questions that the confirmation leaves open, a sentence each."""
 
@@ -127,11 +129,11 @@ def compare_finalists(stores: Stores, name: str) -> Comparison:
         estimates=estimates,
         trials=trials,
         differences={number: recipe_difference(record, default) for number, record in trials.items()},
-        lines=(
+        columns=(
             *weights_lines(stores, confirmation.study),
             *_column_lines(confirmation.study.metric, estimates),
-            *_verdict(confirmation, estimates),
         ),
+        conclusions=tuple(_verdict(confirmation, estimates)),
         doubts=(*_unfinished(stores, name), *_doubts(estimates)),
     )
 
@@ -163,7 +165,7 @@ def print_comparison(console: Console, comparison: Comparison) -> None:
         ],
         dim=[i for i, row in enumerate(rows) if not row.tied],
     )
-    for line in comparison.lines:
+    for line in (*comparison.columns, *comparison.conclusions):
         say(console, line)
     for line in comparison.doubts:
         note(console, line)

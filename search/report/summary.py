@@ -31,6 +31,7 @@ RANKED = 5  # trials in the ranking
 MAX_PROBES = 3  # probes that are listed one by one
 COMMAND = 40  # characters; the purpose of a longer command is on the next line
 LEAST_AVERAGING = 0.005  # gain from averaging that is named, because it lifts the forecast above the scores of trials
+LINEAR_PROBE_LINE = "linear probe: the backbone as it was pre-trained, and a linear classifier"
 LABEL = 10  # cells of the labels in the answer of an export
 
 OTHER_FILES: dict[str, str] = {
@@ -195,7 +196,14 @@ def print_export(
     say(console, Text("Next", style="bold"))
     steps = [
         (completed(command), purpose)
-        for command, purpose in _next_steps(export, study, compared=compared, probed=probed)
+        for command, purpose in next_steps(
+            export.folder,
+            study,
+            submitted="submission.csv" in export.files,
+            more_seeds_help=export.more_seeds_help,
+            compared=compared,
+            probed=probed,
+        )
     ]
     short = [(command, purpose) for command, purpose in steps if len(command) <= COMMAND]
     width = max((len(command) for command, _ in short), default=0) + 2
@@ -233,7 +241,7 @@ def _recipe(export: Export) -> Iterator[str | Text]:
     yield line if several else Text(line, style="bold")
     shown = ("backbone", "image_size")
     if export.recipe.get("method") == LINEAR_PROBE:
-        yield "linear probe: the backbone as it was pre-trained, and a linear classifier"
+        yield LINEAR_PROBE_LINE
         return
     settings = difference({k: v for k, v in export.recipe.items() if k not in shown}, export.default)
     yield settings or "all other settings as in the default recipe"
@@ -260,17 +268,25 @@ def _expected(export: Export) -> Text:
     return Text("unknown: no image was held out")
 
 
-def _next_steps(export: Export, study: str, *, compared: bool, probed: bool) -> list[tuple[str, str]]:
-    """Commands and their purposes. Each names the study: a later one may become the default."""
-    folder: Path = export.folder
+def next_steps(
+    folder: Path, study: str, *, submitted: bool, more_seeds_help: bool, compared: bool, probed: bool
+) -> list[tuple[str, str]]:
+    """Commands after an export, and their purposes. Each names the study: a later one may become the default.
+
+    Args:
+        folder: of the export.
+        submitted: whether the export holds a submission.
+        more_seeds_help: as in `search.export.files.Export`.
+        compared, probed: as in `print_export`.
+    """
     of_study = f"--study {study}"
     steps = [(f"search compare {of_study}", "the finalists on fresh splits")] * compared
     steps.append((f"search status {of_study}", f"every {'probe' if probed else 'trial'} and the ranking"))
-    if "submission.csv" in export.files:
+    if submitted:
         steps.append((f"search submissions {of_study} --public SCORE", "record the score on the public board"))
     if probed:
         steps.append((f"search start {of_study} --trials 20 --hours +8", "fine-tune the best backbones"))
-    elif export.more_seeds_help:
+    elif more_seeds_help:
         steps.append((f"search export-best {of_study} --seeds 3", "average more networks: steadier scores"))
     steps.append((f"search predict {shlex.quote(str(folder / 'model'))} IMAGES", "the model on new images"))
     return steps

@@ -61,7 +61,7 @@ _MASK_STEM = re.compile(
 OUTPUT_FOLDER = "retable"  # in the working directory, which may be the data folder
 _PICTURES = ("preview.png", "compare.png", "confusion_matrix.png")
 _EXPORT_FILES = frozenset(
-    ("submission.csv", "test_proba.csv", "oof.csv", "folds.csv", "MODEL_CARD.md", "model", *_PICTURES)
+    ("submission.csv", "test_proba.csv", "oof.csv", "folds.csv", "MODEL_CARD.md", "report.html", "model", *_PICTURES)
 )
 _FOLDS_HEADER = ("image_id", "label", "group", "fold")
 _PREDICTION_COLUMNS = ("fold", "seed", "y_true", "y_pred")

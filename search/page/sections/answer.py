@@ -13,9 +13,11 @@ from search.page.facts import Facts
 from search.report.live.progress import difference, recipe_difference
 from search.report.status import state_of
 from search.report.submissions import describe_export
-from search.report.summary import trial_counts
+from search.report.summary import LINEAR_PROBE_LINE, next_steps, trial_counts
+from search.runtime.commands import completed
 from storage.records.exports import ExportRecord
 from storage.values import TrialRecord
+from trainer.recipe.recipe import LINEAR_PROBE
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,7 +74,9 @@ def _exported(facts: Facts, export: ExportRecord, notes: ExportNotes) -> AnswerV
             details.append((label, text.score(value)))
     return AnswerView(
         heading=f"{members}{backbone} at {size} px{average}",
-        recipe=difference(shown, default) or "all other settings as in the default recipe",
+        recipe=LINEAR_PROBE_LINE
+        if export.recipe.get("method") == LINEAR_PROBE
+        else difference(shown, default) or "all other settings as in the default recipe",
         score=score,
         score_note=note,
         details=(*details, *_details(facts)),
@@ -140,11 +144,12 @@ def _steps(facts: Facts) -> Iterator[tuple[str, str]]:
         if facts.leader is not None:
             yield text.command("search", "export-best", "--study", name), "exports the best trials so far"
         return
-    if facts.dataset.test_ids:
-        yield (
-            text.command("search", "submissions", "--study", name, "--public", "SCORE"),
-            "records the score on the public board",
-        )
-    yield text.command("search", "export-best", "--study", name, "--seeds", "3"), "averages more networks"
-    model = str(Path(facts.export.folder) / "model")
-    yield text.command("search", "predict", model, "IMAGES"), "applies the model to new images"
+    for command, purpose in next_steps(
+        Path(facts.export.folder),
+        name,
+        submitted=bool(facts.dataset.test_ids),
+        more_seeds_help=facts.export.recipe.get("method") != LINEAR_PROBE,
+        compared=facts.comparison is not None,
+        probed=facts.study.budget == 0,
+    ):
+        yield completed(command), purpose

@@ -64,7 +64,7 @@ def _on_fresh_splits(comparison: Comparison) -> FinalistsView:
     )
     return FinalistsView(
         summary=_summary(str(leader.name), len(tied), "On fresh splits"),
-        lines=comparison.lines,
+        lines=comparison.conclusions,
         drawing=chart,
         rows=tuple(
             FinalistRow(
@@ -144,6 +144,6 @@ def _chart(metric: str, rows: list[tuple[str, float, float, bool]], what: str) -
     return rows_chart(
         f"Gaps to the leader in {metric}: {what}",
         drawn,
-        label=f"{metric} minus the leader's, ± 1 standard error",
+        label="gap to the leader, ± 1 standard error",
         guide=0.0,
     )

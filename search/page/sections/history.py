@@ -96,19 +96,21 @@ def _further(facts: Facts) -> list[str]:
     counted = [record for record in facts.snapshot.records if record.counts]
     scores, errors = [r.value or 0.0 for r in trials], [r.value_se or 0.0 for r in trials]
     expected = round(FURTHER * len(trials) / len(counted)) if counted else 0
-    least, most = resampled_gain(scores, errors, expected), gain_of_trial(scores, errors, expected)
+    ends = resampled_gain(scores, errors, expected), gain_of_trial(scores, errors, expected)
+    least, most = min(ends), max(ends)
     if math.isinf(most):
         return ["What further trials may gain is unknown before three trials have finished (probes do not count)."]
-    least, most = min(least, most), max(least, most)
-    noise = facts.snapshot.ranking[0].standard_error
-    verdict = "less than the standard error of the best" if most < noise else "more than the best's standard error"
-    if least < noise <= most:
-        verdict = "about as much as the standard error of the best"
     finish = f", of which about {expected} finish," if expected < FURTHER else ""
+    behind = (facts.leader.value or 0.0) - max(scores) if facts.leader is not None else 0.0
+    if behind > most:
+        end = f", which is not expected to reach the leader: it is {behind:.4f} better than the best fine-tuned trial"
+    else:
+        noise = facts.snapshot.ranking[0].standard_error
+        end = ": less than the standard error of the best" if most < noise else ""
     return [
-        f"The next {FURTHER} trials{finish} may still gain {least:.4f} to {most:.4f} in {facts.metric}: {verdict}. "
-        "Both ends take the scores so far as independent draws and leave out their noise: the lower one draws from "
-        "these scores, the upper one from a normal distribution."
+        f"The next {FURTHER} trials{finish} may still gain {least:.4f} to {most:.4f} in {facts.metric}{end}. Both ends "
+        "take the scores so far as independent draws and leave out their noise: the lower one draws from these scores, "
+        "the upper one from a normal distribution."
     ]
 
 

@@ -40,11 +40,9 @@ def matrix(title: str, names: Sequence[str], counts: NDArray[np.int64]) -> Drawi
     ]
     for i, name in enumerate(names):
         middle = NAMES + side * (i + 0.5)
+        shapes.append(Label(x=NAMES - 5.0, y=middle + 4.0, text=fitting(name, NAMES - 8.0), anchor="end", style="flat"))
         shapes.append(
-            Label(x=NAMES - 5.0, y=middle + 4.0, text=fitting(name, NAMES - 8.0), anchor="end", style="plain")
-        )
-        shapes.append(
-            Label(x=middle + 4.0, y=NAMES - 5.0, text=fitting(name, NAMES - 24.0), upright=True, style="plain")
+            Label(x=middle + 4.0, y=NAMES - 5.0, text=fitting(name, NAMES - 24.0), upright=True, style="flat")
         )
     for row, column in zip(*np.nonzero(counts), strict=True):
         share = float(shares[row, column])

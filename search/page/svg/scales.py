@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 _STEPS = (1.0, 2.0, 2.5, 5.0, 10.0)
+_ENDS = (1e-300, 1e300)  # of a logarithmic axis
 _LEAST_SPAN = 1e-9  # relative to the larger end: float64 cannot divide a smaller range into ticks
 
 
@@ -47,7 +48,7 @@ class Scale:
         if value >= self.high:
             return 1.0
         if self.log:
-            return math.log(value / self.low) / math.log(self.high / self.low)
+            return (math.log(value) - math.log(self.low)) / (math.log(self.high) - math.log(self.low))
         return (value / 2.0 - self.low / 2.0) / (self.high / 2.0 - self.low / 2.0)  # no overflow
 
     def ticks(self, most: int = 5) -> list[tuple[float, str]]:
@@ -76,11 +77,11 @@ def spanning(values: Iterable[float], start: float, stop: float, *, log: bool = 
     Args:
         margin: share of the range.
     """
-    known = [value for value in values if math.isfinite(value) and (value > 0.0 or not log)]
+    known = [value for value in values if math.isfinite(value) and (value > _ENDS[0] or not log)]
     low, high = min(known, default=1.0 if log else 0.0), max(known, default=1.0)
     if log:
-        room = max(margin * math.log(high / low), 0.05)
-        return Scale(low=low * math.exp(-room), high=high * math.exp(room), start=start, stop=stop, log=True)
+        room = math.exp(max(margin * (math.log(high) - math.log(low)), 0.05))
+        return Scale(low=max(low / room, _ENDS[0]), high=min(high * room, _ENDS[1]), start=start, stop=stop, log=True)
     room = margin * (high / 2.0 - low / 2.0) * 2.0
     if high - low <= _LEAST_SPAN * max(abs(low), abs(high), 1e-6):
         room = max(abs(low), abs(high)) * 0.05 or 0.5

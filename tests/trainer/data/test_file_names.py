@@ -58,6 +58,7 @@ def test_folders_and_figures_of_our_own(tmp_path: Path) -> None:
     (tmp_path / "first" / "nothing").mkdir(parents=True)
     (tmp_path / "provisional").mkdir()
     (tmp_path / "provisional" / "submission.csv").write_text("id,label\n")
+    (tmp_path / "provisional" / "report.html").write_text("<!DOCTYPE html>")
     assert [path.name for path in sorted(tmp_path.iterdir()) if is_data(path)] == ["first"]
     (tmp_path / "first" / "preview.png").write_bytes(b"\x89PNG tEXtSoftware Matplotlib")
     (tmp_path / "first" / "compare.png").write_bytes(b"\x89PNG")
