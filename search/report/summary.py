@@ -36,7 +36,7 @@ LABEL = 10  # cells of the labels in the answer of an export
 
 OTHER_FILES: dict[str, str] = {
     "report.html": "report.html (open it in a browser)",
-    "MODEL_CARD.md": "MODEL_CARD.md (report)",
+    "MODEL_CARD.md": "MODEL_CARD.md (model card)",
     "model": "model/ (weights and predict.py)",
     "test_proba.csv": "test_proba.csv",
     "oof.csv": "oof.csv",

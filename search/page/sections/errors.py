@@ -93,16 +93,13 @@ def errors(facts: Facts) -> ErrorsView | None:
     oof = facts.stores.trials.prediction(leader.id, "oof")
     counts = confusion_matrix(y, oof.argmax(axis=1).astype(np.int64), len(names))
     rows = _rows(counts, names)
-    order, note = _order(counts)
+    order, note = _order(counts, ordinal=facts.metric == "qwk")
     block, ordered = counts[np.ix_(order, order)], [names[i] for i in order]
     right = int(counts.trace())
     found = reliability(y, oof)
     scaled = reliability(y, scale_temperature(oof, leader.temperature or 1.0))
     return ErrorsView(
-        source=(
-            f"Out-of-fold predictions of {text.trial_name(leader)}: each training image is predicted by a network that "
-            "did not see it, as its most probable class."
-        ),
+        source=_source(facts, text.trial_name(leader)),
         summary=f"{right:,} of {len(y):,} images are right ({right / len(y):.1%}).",
         confusions=tuple(
             ConfusedPair(true=names[c.true], predicted=names[c.predicted], count=c.count, images=c.images)
@@ -119,6 +116,19 @@ def errors(facts: Facts) -> ErrorsView | None:
         reliability_drawing=_reliability_chart(found),
         reliability_note=_reliability_note(found, scaled),
     )
+
+
+def _source(facts: Facts, trial: str) -> str:
+    """Whose predictions these are, and where they differ from what the score and the submission count."""
+    line = (
+        f"Out-of-fold predictions of {trial}: each training image is predicted by a network that did not see it, as "
+        "its most probable class."
+    )
+    if facts.study.protocol.weighting != "none":
+        line += " All images count equally here, unlike in the scores."
+    if facts.notes is not None and (facts.notes.offsets or facts.notes.cuts):
+        line += f" The submission may prefer another class: its label rule is fitted to {facts.metric}."
+    return line
 
 
 def _rows(counts: NDArray[np.int64], names: tuple[str, ...]) -> list[ClassRow]:
@@ -144,8 +154,17 @@ def _first(partners: list[Partner]) -> tuple[Partner, ...]:
     return (*partners[:PARTNERS], *([Partner(name="", count=rest)] if rest else []))
 
 
-def _order(counts: NDArray[np.int64]) -> tuple[list[int], str]:
-    """The classes of the matrix, and the sentence on what it shows."""
+def _order(counts: NDArray[np.int64], *, ordinal: bool) -> tuple[list[int], str]:
+    """The classes of the matrix, and the sentence on what it shows.
+
+    Args:
+        ordinal: whether the classes have an order of their own, which then stays.
+    """
+    if ordinal and len(counts) <= MOST_IN_MATRIX:
+        return list(range(len(counts))), (
+            "Rows are true classes, columns what they are taken for, both in their own order. Orange cells are errors, "
+            "the worse the further from the diagonal."
+        )
     if len(counts) <= MOST_IN_MATRIX:
         return confusable_order(counts), (
             "Rows are true classes, columns what they are taken for. Orange cells are errors; classes that are "
@@ -165,7 +184,7 @@ def _class_chart(rows: list[ClassRow]) -> Drawing:
         Row(
             name=row.name,
             marks=(Mark(value=row.score.f1 or 0.0, is_bar=True, hint=f"F1 {row.score.f1 or 0.0:.3f}"),),
-            note=f"F1 {row.score.f1:.2f}, n={row.score.images}" if row.score.f1 is not None else "no image",
+            note=f"F1 {row.score.f1:.3f}, n={row.score.images}" if row.score.f1 is not None else "no image",
         )
         for row in rows
     ]

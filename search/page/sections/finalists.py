@@ -68,7 +68,7 @@ def _on_fresh_splits(comparison: Comparison) -> FinalistsView:
         drawing=chart,
         rows=tuple(
             FinalistRow(
-                name=names[row.number],
+                name=names[row.number] + " =" * (row.tied and row is not leader),
                 score=text.score(row.averaged),
                 gap="leads" if row is leader else f"{row.gap_to_leader:z.4f} ± {row.gap_error:.4f}",
                 chance=f"{row.chance_best:.0%}",

@@ -6,16 +6,18 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
+from rich.cells import cell_len
 
-from search.page.svg.shapes import Box, Drawing, Label, Shape, fitting
+from search.page.svg.shapes import CELL, Box, Drawing, Label, Shape, fitting
+from trainer.inference.printable import printable
 
 SIDES = (19.0, 34.0)
 """Smallest and largest side of a cell."""
 PLOT = 250.0
 """Width of the cells together, as far as `SIDES` allow."""
-NAMES = 96.0
-"""Room for the names of classes, left of the cells and above them."""
-FAINTEST, STRONGEST = 0.1, 0.7
+NAMES = (40.0, 96.0)
+"""Least and largest room for the names of classes, left of the cells and above them."""
+FAINTEST, STRONGEST = 0.18, 0.7
 """Opacities of the cells. Numbers on them have a contrast of 4.5 or more, in the light and in the dark colours."""
 NUMBERED = 20
 """Largest number of classes with numbers in the cells."""
@@ -33,20 +35,20 @@ def matrix(title: str, names: Sequence[str], counts: NDArray[np.int64]) -> Drawi
     classes = len(names)
     side = min(SIDES[1], max(SIDES[0], PLOT / max(1, classes)))
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    edge = NAMES + side * classes
+    longest = max((cell_len(printable(name)) for name in names), default=0)
+    room = min(NAMES[1], max(NAMES[0], CELL * longest + 26.0))
+    edge = room + side * classes
     shapes: list[Shape] = [
-        Label(x=4.0, y=14.0, text="true ↓  taken for →", style="tick"),
-        Box(x=NAMES, y=NAMES, width=side * classes, height=side * classes, style="sheet"),
+        Label(x=2.0, y=11.0, text="true ↓ taken for →", style="tick"),
+        Box(x=room, y=room, width=side * classes, height=side * classes, style="sheet"),
     ]
     for i, name in enumerate(names):
-        middle = NAMES + side * (i + 0.5)
-        shapes.append(Label(x=NAMES - 5.0, y=middle + 4.0, text=fitting(name, NAMES - 8.0), anchor="end", style="flat"))
-        shapes.append(
-            Label(x=middle + 4.0, y=NAMES - 5.0, text=fitting(name, NAMES - 24.0), upright=True, style="flat")
-        )
+        middle = room + side * (i + 0.5)
+        shapes.append(Label(x=room - 5.0, y=middle + 4.0, text=fitting(name, room - 8.0), anchor="end", style="flat"))
+        shapes.append(Label(x=middle + 4.0, y=room - 5.0, text=fitting(name, room - 24.0), upright=True, style="flat"))
     for row, column in zip(*np.nonzero(counts), strict=True):
         share = float(shares[row, column])
-        x, y = NAMES + side * float(column), NAMES + side * float(row)
+        x, y = room + side * float(column), room + side * float(row)
         kind = "right" if row == column else "wrong"
         number = int(counts[row, column])
         hint = f"{names[row]} taken for {names[column]}: {number} of {int(counts[row].sum())}"
