@@ -16,6 +16,7 @@ from search.page.svg.shapes import Drawing
 from trainer.evaluation.class_order import confusable_order, most_confused
 from trainer.evaluation.class_scores import ClassScore, class_scores, confusions
 from trainer.evaluation.confusion_matrix import confusion_matrix
+from trainer.evaluation.label_errors import find_label_errors
 from trainer.evaluation.reliability import Reliability, reliability
 from trainer.evaluation.temperature_scaling import scale_temperature
 
@@ -47,6 +48,8 @@ class ClassRow:
     """The classes that its images are taken for, the most frequent first."""
     mistaken: tuple[Partner, ...]
     """The classes whose images are taken for it."""
+    suspects: int
+    """Number of its labels that may be wrong (`trainer.evaluation.label_errors`)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,7 +95,8 @@ def errors(facts: Facts) -> ErrorsView | None:
     y, names = facts.dataset.y, facts.dataset.class_names
     oof = facts.stores.trials.prediction(leader.id, "oof")
     counts = confusion_matrix(y, oof.argmax(axis=1).astype(np.int64), len(names))
-    rows = _rows(counts, names)
+    suspicious = np.bincount(y[find_label_errors(y, oof).rows], minlength=len(names))
+    rows = _rows(counts, names, suspicious)
     order, note = _order(counts, ordinal=facts.metric == "qwk")
     block, ordered = counts[np.ix_(order, order)], [names[i] for i in order]
     right = int(counts.trace())
@@ -131,7 +135,7 @@ def _source(facts: Facts, trial: str) -> str:
     return line
 
 
-def _rows(counts: NDArray[np.int64], names: tuple[str, ...]) -> list[ClassRow]:
+def _rows(counts: NDArray[np.int64], names: tuple[str, ...], suspicious: NDArray[np.int64]) -> list[ClassRow]:
     by_true: dict[int, list[Partner]] = {}
     by_predicted: dict[int, list[Partner]] = {}
     for pair in confusions(counts):
@@ -143,6 +147,7 @@ def _rows(counts: NDArray[np.int64], names: tuple[str, ...]) -> list[ClassRow]:
             score=score,
             taken_for=_first(by_true.get(score.label, [])),
             mistaken=_first(by_predicted.get(score.label, [])),
+            suspects=int(suspicious[score.label]),
         )
         for score in class_scores(counts)
     ]

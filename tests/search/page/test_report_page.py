@@ -12,6 +12,7 @@ from search.page.facts import read_facts
 from search.page.render import page_of, render
 from storage.stores import Stores
 from storage.values import TrialStatus
+from tests.databases import DIALECTS
 from tests.search.page.html_reader import Element, read_html, section
 from tests.search.page.made_up import end_badly, end_trials, lay_study, noisy
 from trainer.evaluation.metrics import METRICS
@@ -80,6 +81,7 @@ def test_the_page_can_be_read_by_machines(stores: Stores, tmp_path: Path) -> Non
     assert all(cell.attributes.get("scope") in ("col", "row") for cell in root.all("th"))
 
 
+@pytest.mark.parametrize("dialect", DIALECTS, indirect=True)
 def test_the_values_are_the_stored_ones(stores: Stores, tmp_path: Path) -> None:
     colours(stores, tmp_path, 12, probes=2)
     facts = read_facts(stores, "made_up")
@@ -107,12 +109,13 @@ def test_the_most_frequent_confusion_is_the_one_put_in(stores: Stores, tmp_path:
     end_trials(stores, study, 1, lambda number, recipe: proba)
     errors = section(document(stores), "errors")
     assert "The weakest class is dog: F1 0.710, recall 55%. Its images are taken for ape (9)." in errors.text
+    assert "9 of its labels may be wrong" in errors.text
     assert [item.text for item in errors.all("li")] == [
         "dog is taken for ape: 9 of 20 images (45%)",
         "bee is taken for cat: 2 of 20 images (10%)",
     ]
     worst = errors.all("table")[0].rows()[1]
-    assert worst == ["dog", "0.710", "ape (9)", "-", "55%", "100%", "20"]
+    assert worst == ["dog", "0.710", "ape (9)", "-", "55%", "100%", "20", "9"]
     names, *counts = errors.all("table")[1].rows()
     cells = {(row[0], name): int(count) for row in counts for name, count in zip(names[1:], row[1:], strict=True)}
     assert cells["dog", "ape"] == 9 and cells["bee", "cat"] == 2 and cells["dog", "dog"] == 11

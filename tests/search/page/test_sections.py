@@ -13,14 +13,16 @@ from search.page.sections.answer import answer
 from search.page.sections.backbones import backbones
 from search.page.sections.data import data
 from search.page.sections.errors import errors
-from search.page.sections.finalists import finalists
+from search.page.sections.finalists import MOST_IMAGES, finalists, quick_gain
 from search.page.sections.history import history
 from search.page.sections.settings import settings
+from search.statistics.paired_gain import paired_gain
 from search.study_state.study import Study
 from storage.stores import Stores
 from storage.values import TrialStatus, WorkKind
 from tests.search.page.made_up import end_badly, end_trials, lay_study, noisy
 from trainer.common.arrays import Float32Array
+from trainer.evaluation.targets import Targets
 from trainer.recipe.recipe import Recipe
 
 
@@ -63,6 +65,19 @@ def test_trials_that_are_equal_tie(stores: Stores, tmp_path: Path) -> None:
     assert [row.tied for row in view.rows] == [True, True, False]
     assert view.rows[0].gap == "leads" and float(view.rows[2].gap.split()[0]) > 0.2
     assert "1 other recipe is within one standard error" in view.summary
+
+
+def test_the_error_of_a_gap_on_many_images_comes_from_some_of_them() -> None:
+    y = np.arange(4 * MOST_IMAGES) % 3
+    better, worse = noisy(y, 3, 0.8, 1), noisy(y, 3, 0.75, 2)
+    exact = paired_gain("macro_f1", Targets(y), better, worse)
+    quick = quick_gain("macro_f1", Targets(y), better, worse)
+    assert quick.mean == exact.mean
+    assert quick.error == pytest.approx(exact.error, rel=0.4)
+    few = slice(0, MOST_IMAGES)
+    assert quick_gain("accuracy", Targets(y[few]), better[few], worse[few]) == paired_gain(
+        "accuracy", Targets(y[few]), better[few], worse[few]
+    )
 
 
 def test_one_trial_ties_with_nothing(stores: Stores, tmp_path: Path) -> None:
