@@ -26,6 +26,7 @@ ADDED_FIELDS = {
     "tune": "all",
     "lora_rank": 8,
     "lora_alpha": 16.0,
+    "wise_ft": False,
 }
 """Fields of a recipe that rows may lack, with the value that they had before they were settings: their default."""
 

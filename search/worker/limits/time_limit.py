@@ -31,10 +31,14 @@ from trainer.recipe.recipe import LINEAR_PROBE, Recipe
 if TYPE_CHECKING:
     from trainer.training.results import EpochReport, Verdict
 
+WARM_UP = 0.05
+"""Share of an epoch that is not timed: its first batches take longer than the others."""
 LEAST_PROGRESS = 0.05
-"""Share of an epoch after which its length is estimated. The first batches take longer than the others. The estimate is
-repeated whenever the share has doubled, because other programs may slow the training down.
+"""Share of an epoch after which its length is estimated, beside the `WARM_UP`. The estimate is repeated whenever the
+share has doubled, because other programs may slow the training down.
 """
+REHEARSED_PROGRESS = 0.2
+"""The same where a rehearsal has predicted the length: a wrong estimate would cost more than it saves."""
 LEAST_SECONDS = 2.0
 """The same in seconds."""
 EVALUATION = 1.1
@@ -173,7 +177,8 @@ class TimeLimit:
         with self._lock:
             self.of_probe = recipe.method == LINEAR_PROBE
             state = self._refresh()
-            self._epoch_from, self._next_estimate = None, LEAST_PROGRESS
+            self._epoch_from = None
+            self._next_estimate = REHEARSED_PROGRESS if recipe.image_size == self._rehearsed else LEAST_PROGRESS
             cost = predicted_cost(state.ended.measured, recipe.to_flat(), self._device)
             self._judged = cost is not None or self._resumed
             if state.study.deadline is None and not (self._rehearse and recipe.method != LINEAR_PROBE):
@@ -190,7 +195,7 @@ class TimeLimit:
     def rehearsed(self, recipe: Recipe, epoch: float) -> float:
         with self._lock:
             # With a deadline not final: the first batches of the training itself are measured as well.
-            self._rehearsed = recipe.image_size
+            self._rehearsed, self._next_estimate = recipe.image_size, REHEARSED_PROGRESS
             cost, state = self._cost_of(recipe, epoch), self._refresh()
             self._judged = state.study.deadline is None
             self._shorten(state, recipe, cost, cost.total(recipe.epochs))
@@ -202,7 +207,7 @@ class TimeLimit:
         with self._lock:
             now = self._clock()
             # Until the share grows, the epoch has not begun: a probe may come first (`head = "probe"`).
-            if self._epoch_from is None or share <= self._epoch_from[1]:
+            if self._epoch_from is None or share <= max(self._epoch_from[1], WARM_UP):
                 self._epoch_from = now, share
             seconds, progress = now - self._epoch_from[0], share - self._epoch_from[1]
             if self._judged or progress < self._next_estimate or seconds < LEAST_SECONDS:

@@ -88,10 +88,10 @@ class TestFirstTrial:
         limit.fit(RECIPE)
         with pytest.raises(TooSlow) as slow:
             clock.train(limit, epoch=100.0)
-        assert clock.now == pytest.approx(5.0), "a twentieth of the epoch"
+        assert clock.now == pytest.approx(10.0), "a twentieth of the epoch after the first one"
         assert slow.value.recipe.image_size == 64
-        # An epoch takes 100 s and a tenth more for the held-out images; the last predictions take 0.3 epochs.
-        assert slow.value.recipe.epochs == int((900.0 - 5.0) / MARGIN / 110.0 - 0.3) == 6
+        # An epoch takes 100 s and a tenth more for the held-out images; the last predictions take half an epoch.
+        assert slow.value.recipe.epochs == int((900.0 - 10.0) / MARGIN / 110.0 - 0.5) == 6
         assert "from 10 to 6 epochs" in limit.reason
 
     def test_is_judged_by_its_epoch_and_not_by_the_probe_before_it(self) -> None:
@@ -104,8 +104,8 @@ class TestFirstTrial:
             clock.now += 10.0
         with pytest.raises(TooSlow) as slow:
             clock.train(limit, epoch=100.0)
-        assert clock.now == pytest.approx(105.0)
-        assert slow.value.recipe.epochs == int((900.0 - 5.0) / MARGIN / 110.0 - 0.3) == 6
+        assert clock.now == pytest.approx(110.0)
+        assert slow.value.recipe.epochs == int((900.0 - 10.0) / MARGIN / 110.0 - 0.5) == 6
 
     def test_gets_smaller_images_if_fewer_than_half_of_the_epochs_fit(self) -> None:
         clock = Clock(deadline=EXPORT_SECONDS + 100.0)
@@ -114,7 +114,7 @@ class TestFirstTrial:
         with pytest.raises(TooSlow) as slow:
             clock.train(limit, epoch=100.0)
         # An epoch on a quarter of the pixels takes a quarter of the time.
-        assert slow.value.recipe.epochs == int((100.0 - 5.0) / MARGIN / 27.5 - 0.3) == 2
+        assert slow.value.recipe.epochs == int((100.0 - 10.0) / MARGIN / 27.5 - 0.5) == 2
         assert slow.value.recipe.image_size == 32
         assert "from 64 to 32 pixels" in limit.reason
 
@@ -129,6 +129,27 @@ class TestFirstTrial:
         limit.fit(shortest)
         clock.train(limit, epoch=100.0, recipe=shortest)
         assert limit.passed(), "until the export has to begin"
+
+    def test_slow_first_batches_do_not_shorten_it(self) -> None:
+        clock = Clock(deadline=EXPORT_SECONDS + 1350.0)
+        limit = clock.limit()
+        limit.fit(RECIPE)
+        for share in (0.0, 0.01, 0.02, 0.03):
+            limit.on_batch(RECIPE, share)
+            clock.now += 10.0
+        for batch in range(4, 100):
+            limit.on_batch(RECIPE, batch / 100)
+            clock.now += 1.0
+        assert limit.after_epoch(RECIPE, report(1, 136.0)) is Verdict.CONTINUE
+
+    def test_that_was_rehearsed_is_judged_again_only_after_a_fifth_of_the_epoch(self) -> None:
+        clock = Clock(deadline=EXPORT_SECONDS + 60.0)
+        limit = clock.limit()
+        limit.fit(RECIPE)
+        limit.rehearsed(RECIPE, 2.0)
+        with pytest.raises(TooSlow):
+            clock.train(limit, epoch=100.0)
+        assert clock.now == pytest.approx(25.0)
 
     def test_that_fits_is_left_alone(self) -> None:
         clock = Clock(deadline=EXPORT_SECONDS + 1300.0)
