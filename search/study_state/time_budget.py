@@ -38,6 +38,10 @@ from studies.spec import StudySpec
 
 MARGIN = 1.2
 """Factor on predicted training times, because trainings differ in length."""
+SHORTENED_MARGIN = 1.1
+"""Factor on the predicted time of a shortened trial. It is smaller than `MARGIN`, because a trial that turns out to be
+slower ends with the epochs that it has.
+"""
 EXPORT_SECONDS = 20.0
 """Time reserved at the end for choosing the members, checking the model and writing the export."""
 EXPORT_SHARE = 0.05
@@ -288,7 +292,7 @@ def is_time_for_trial(costs: Costs, *, now: float, deadline: float) -> bool:
     """
     if costs.trial is None:
         return now + costs.export < deadline
-    return now + MARGIN * costs.shortest_trial + costs.confirmation_wall + costs.refit_wall <= deadline
+    return now + SHORTENED_MARGIN * costs.shortest_trial + costs.confirmation_wall + costs.refit_wall <= deadline
 
 
 def is_time_for_whole_trial(costs: Costs, *, now: float, deadline: float) -> bool:

@@ -11,7 +11,14 @@ from typing import TYPE_CHECKING, Protocol
 
 from search.runtime.errors import SearchError
 from search.study_state.study import Study
-from search.study_state.time_budget import LEAST_LENGTH, MARGIN, PLAIN_OVERHEAD, Costs, latest_end
+from search.study_state.time_budget import (
+    LEAST_LENGTH,
+    MARGIN,
+    PLAIN_OVERHEAD,
+    SHORTENED_MARGIN,
+    Costs,
+    latest_end,
+)
 from search.study_state.time_left import EndedTrainings, latest_probe_end
 from search.study_state.training_costs import (
     SMALLEST_SIDE,
@@ -265,14 +272,14 @@ class TimeLimit:
         if state.costs.finished:
             plain = TrainingCost(epoch=cost.epoch, overhead=PLAIN_OVERHEAD * cost.overhead)
             probed = probed_sizes(state.ended.trials, recipe.backbone)
-            shorter = shortened(recipe, plain, left / MARGIN, probed=bool(probed))
+            shorter = shortened(recipe, plain, left / SHORTENED_MARGIN, probed=bool(probed))
             if shorter is None or length(shorter.to_flat()) < self._least_length(state, recipe):
                 self.missed = state.study.deadline
                 raise OutOfTime(f"one epoch takes about {cost.epoch:.0f} s, and {max(0.0, left):.0f} s are left for it")
         else:
             plain = TrainingCost(epoch=cost.epoch, overhead=min(cost.overhead, PLAIN_PREDICTIONS * cost.epoch))
             # There is nothing else to do with the time, so the shortest training is tried even if it seems too long.
-            shorter = shortened(recipe, plain, left / MARGIN) or recipe.replace(
+            shorter = shortened(recipe, plain, left / SHORTENED_MARGIN) or recipe.replace(
                 {"epochs": 1, "image_size": min(SMALLEST_SIDE, recipe.image_size)}
             )
         if shorter == recipe:

@@ -21,6 +21,7 @@ from search.study_state.time_budget import (
     EXPORT_SECONDS,
     LEAST_LENGTH,
     MARGIN,
+    SHORTENED_MARGIN,
     Costs,
     confirmations_in_time,
     export_seconds,
@@ -131,10 +132,11 @@ class TestDivision:
         records = [record(n, 100.0) for n in range(5)]
         costs = measure_costs(with_final(seeds=2), records, records, (), workers=1)
         assert (costs.trial, costs.final, costs.contenders, costs.refits) == (100.0, 100.0, 2, 2)
-        follows = MARGIN * (LEAST_LENGTH * 100 + 2 * 100 + 2 * 100) + EXPORT_SECONDS
+        shortest = SHORTENED_MARGIN * LEAST_LENGTH * 100
+        follows = shortest + MARGIN * (2 * 100 + 2 * 100) + EXPORT_SECONDS
         assert is_time_for_trial(costs, now=1000.0, deadline=1000.0 + follows)
         assert not is_time_for_trial(costs, now=1000.1, deadline=1000.0 + follows)
-        whole = follows + MARGIN * (1.0 - LEAST_LENGTH) * 100
+        whole = follows - shortest + MARGIN * 100
         assert is_time_for_whole_trial(costs, now=1000.0, deadline=1000.01 + whole)
         assert not is_time_for_whole_trial(costs, now=1000.1, deadline=1000.0 + whole)
 
@@ -142,7 +144,7 @@ class TestDivision:
         records = [record(n, 100.0) for n in range(4)]
         costs = measure_costs(SPEC, records, records, (), workers=1)
         assert costs.contenders == 0 and costs.confirmation_wall == 0.0
-        follows = MARGIN * (LEAST_LENGTH * 100 + 100) + EXPORT_SECONDS
+        follows = SHORTENED_MARGIN * LEAST_LENGTH * 100 + MARGIN * 100 + EXPORT_SECONDS
         assert is_time_for_trial(costs, now=0.0, deadline=follows)
         assert not is_time_for_trial(costs, now=0.1, deadline=follows)
 

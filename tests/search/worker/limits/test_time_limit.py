@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from search.study_state.study import Study
-from search.study_state.time_budget import EXPORT_SECONDS, MARGIN, PLAIN_OVERHEAD, Costs
+from search.study_state.time_budget import EXPORT_SECONDS, PLAIN_OVERHEAD, SHORTENED_MARGIN, Costs
 from search.study_state.time_left import EndedTrainings
 from search.worker.limits.time_limit import NoLimit, OutOfTime, StudyTime, TimeLimit, TooSlow
 from storage.records.studies import StoredStudy
@@ -91,7 +91,7 @@ class TestFirstTrial:
         assert clock.now == pytest.approx(10.0), "a twentieth of the epoch after the first one"
         assert slow.value.recipe.image_size == 64
         # An epoch takes 100 s and a tenth more for the held-out images; the last predictions take half an epoch.
-        assert slow.value.recipe.epochs == int((900.0 - 10.0) / MARGIN / 110.0 - 0.5) == 6
+        assert slow.value.recipe.epochs == int((900.0 - 10.0) / SHORTENED_MARGIN / 110.0 - 0.5) == 6
         assert "from 10 to 6 epochs" in limit.reason
 
     def test_is_judged_by_its_epoch_and_not_by_the_probe_before_it(self) -> None:
@@ -105,7 +105,7 @@ class TestFirstTrial:
         with pytest.raises(TooSlow) as slow:
             clock.train(limit, epoch=100.0)
         assert clock.now == pytest.approx(110.0)
-        assert slow.value.recipe.epochs == int((900.0 - 10.0) / MARGIN / 110.0 - 0.5) == 6
+        assert slow.value.recipe.epochs == int((900.0 - 10.0) / SHORTENED_MARGIN / 110.0 - 0.5) == 6
 
     def test_gets_smaller_images_if_fewer_than_half_of_the_epochs_fit(self) -> None:
         clock = Clock(deadline=EXPORT_SECONDS + 100.0)
@@ -114,7 +114,7 @@ class TestFirstTrial:
         with pytest.raises(TooSlow) as slow:
             clock.train(limit, epoch=100.0)
         # An epoch on a quarter of the pixels takes a quarter of the time.
-        assert slow.value.recipe.epochs == int((100.0 - 10.0) / MARGIN / 27.5 - 0.5) == 2
+        assert slow.value.recipe.epochs == int((100.0 - 10.0) / SHORTENED_MARGIN / 27.5 - 0.5) == 2
         assert slow.value.recipe.image_size == 32
         assert "from 64 to 32 pixels" in limit.reason
 
@@ -220,8 +220,8 @@ class TestLaterTrials:
         clock = Clock(deadline=EXPORT_SECONDS + 100.0, costs=FINISHED, ended=EndedTrainings(trials=(known,)))
         with pytest.raises(TooSlow) as slow:
             clock.limit().fit(RECIPE)
-        assert slow.value.recipe.epochs == int((100.0 / MARGIN - PLAIN_OVERHEAD * 20.0) / 10.0) == 7
-        clock.deadline = EXPORT_SECONDS + 70.0
+        assert slow.value.recipe.epochs == int((100.0 / SHORTENED_MARGIN - PLAIN_OVERHEAD * 20.0) / 10.0) == 8
+        clock.deadline = EXPORT_SECONDS + 60.0
         with pytest.raises(OutOfTime):
             clock.limit().fit(RECIPE)
         clock.limit(resumed=True).fit(RECIPE)  # its checkpoint fits no other recipe
@@ -298,13 +298,13 @@ class TestLaterTrials:
         from_probe = RECIPE.replace({"init": "pretrained", "head": "probe", "norm": "frozen", "image_size": 128})
         with pytest.raises(TooSlow) as slow:
             clock.limit().rehearsed(from_probe, 50.0)
-        fitting = int(250.0 / MARGIN / 50.0 - PLAIN_OVERHEAD)
+        fitting = int(250.0 / SHORTENED_MARGIN / 50.0 - PLAIN_OVERHEAD)
         assert (slow.value.recipe.epochs, slow.value.recipe.image_size) == (fitting, 128)
         clock.deadline = EXPORT_SECONDS + 90.0
         with pytest.raises(TooSlow) as slow:
             clock.limit().rehearsed(from_probe, 50.0)
         assert (slow.value.recipe.epochs, slow.value.recipe.image_size) == (2, 96)
-        clock.deadline = EXPORT_SECONDS + 80.0
+        clock.deadline = EXPORT_SECONDS + 70.0
         with pytest.raises(OutOfTime):
             clock.limit().rehearsed(from_probe, 50.0)
         with pytest.raises(OutOfTime):  # one epoch of a random classifier is worse than the probe
