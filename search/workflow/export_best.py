@@ -20,6 +20,7 @@ from search.export.pool import check_comparable
 from search.page.command import REPORT, add_to_export
 from search.report.dashboard.publish import publish
 from search.report.summary import print_export
+from search.runtime.commands import completed
 from search.runtime.console import open_console, say
 from search.runtime.home import Home
 from search.study_setup.data_folder import NoData, known_folder, open_for_training
@@ -30,8 +31,12 @@ from search.study_state.study import read_study
 from search.workflow.watch import run_refits
 from storage.database.outages import OUTAGE_TIMEOUT
 from storage.stores import Stores, open_stores
+from storage.values import WorkKind
 from trainer.common.environment import check_torch_pair
 from trainer.data.image_set import ImageSet
+
+REPORT_SECONDS, REPORT_SECONDS_OF_TRIAL = 5.0, 0.01
+"""Cautious estimate of the time that the report takes: about twice that of a quiet processor core."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -131,10 +136,14 @@ def finish_export(
         say(console, str(reason))
         return
     publish(stores, plan.study.name, home, export.folder)
-    step("Writing the report.")
     reported = False
     try:
-        reported = add_to_export(stores, plan.study.name, export.folder)
+        if is_time_for_report(stores, plan.study.name):
+            step("Writing the report.")
+            reported = add_to_export(stores, plan.study.name, export.folder)
+        else:
+            command = completed(f"search report --study {plan.study.name}")
+            say(console, f"The report is left out for the deadline. `{command}` writes it.")
     finally:  # the export is complete whatever becomes of its report
         print_export(
             console,
@@ -144,3 +153,12 @@ def finish_export(
             compared=bool(read_confirmation(stores, plan.study.name).finalists),
             probed=plan.study.budget == 0,
         )
+
+
+def is_time_for_report(stores: Stores, name: str) -> bool:
+    """Whether the report of a study is written before its deadline, by a cautious estimate; true after the deadline."""
+    study, now = read_study(stores, name), stores.database.now()
+    if study.deadline is None or now >= study.deadline:
+        return True
+    seconds = REPORT_SECONDS + REPORT_SECONDS_OF_TRIAL * stores.trials.count(study.id, WorkKind.SEARCH)
+    return now + seconds < study.deadline

@@ -17,6 +17,7 @@ from search.study_state.study import Study, read_study
 from search.study_state.time_budget import EXPORT_SECONDS, MARGIN
 from search.worker.study_context import StudyContext
 from search.worker.task import Task
+from search.workflow.export_best import is_time_for_report
 from search.workflow.final_training import (
     SEEDS_IN_LEFT_TIME,
     export_is_due,
@@ -153,3 +154,14 @@ def test_the_export_is_due_shortly_before_the_deadline(searched: StudyContext) -
     for seconds, expected in ((None, False), (60.0, False), (-1.0, True)):
         with_time(searched, seconds)
         assert due(read_snapshot(searched.stores, searched.study.name)) is expected
+
+
+@pytest.mark.parametrize(
+    ("seconds", "is_time"), [(None, True), (60.0, True), (-EXPORT_SECONDS + 2.0, False), (-EXPORT_SECONDS - 1.0, True)]
+)
+def test_the_report_is_left_out_where_it_would_end_after_the_deadline(
+    searched: StudyContext, seconds: float | None, is_time: bool
+) -> None:
+    """After a missed deadline there is no hurry any more."""
+    with_time(searched, seconds)
+    assert is_time_for_report(searched.stores, searched.study.name) is is_time
