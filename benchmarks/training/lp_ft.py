@@ -203,10 +203,10 @@ def pair_rows(runs: Sequence[Run]) -> list[dict[str, object]]:
     last = {(run.data, run.seed, run.norm, run.lr, run.head): 100 * run.accuracy[-1] for run in _fine_tuned(runs)}
     rows: list[dict[str, object]] = []
     for norm, lr in dict.fromkeys(key[2:4] for key in last):
-        draws = [key[:2] for key in last if key[2:] == (norm, lr, "random")]
+        draws = list(dict.fromkeys(key[:2] for key in last if key[2:4] == (norm, lr)))
 
         def gain(head: str, over: str, norm: str = norm, lr: float = lr, draws: list[Any] = draws) -> str:
-            known = [one for one in draws if (*one, norm, lr, head) in last]
+            known = [one for one in draws if {(*one, norm, lr, head), (*one, norm, lr, over)} <= last.keys()]
             return with_error(np.array([last[*one, norm, lr, head] - last[*one, norm, lr, over] for one in known]))
 
         rows.append(
