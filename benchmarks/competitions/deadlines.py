@@ -146,6 +146,7 @@ def _row(run: Run) -> dict[str, object]:
         "deadline": f"{run.budget:.0f} s",
         "took": f"{run.took:.0f} s" + " LATE" * run.late,
         "in trainings": f"{100 * run.trained / run.budget:.0f} %",
+        "of the time taken": f"{100 * run.trained / run.took:.0f} %",
         "trials": run.trials,
         "confirmations": run.confirmations,
         "refits": run.refits,
