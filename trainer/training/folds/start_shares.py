@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from trainer.common.arrays import Float32Array, Float64Array
-from trainer.evaluation.ambiguity import brier_scores
+from trainer.evaluation.ambiguity import expected_average
 from trainer.networks.view_averaging import average_views
 from trainer.networks.weight_averaging import MIDDLE, SHARES
 from trainer.training.folds.fold_group import FoldGroup
@@ -40,7 +42,7 @@ def settle_start_shares(
     for fold, predicted in folds.run(predict):
         for share, proba in predicted.items():
             by_share[share][data.held_out(fold)] = proba
-    shares = choose_shares(brier_sums(data, by_share))
+    shares = choose_shares(losses_of_others(data, list(by_share.values())))
     folds.set_start_shares(shares)
     chosen = oof.copy()
     for fold, share in enumerate(shares):
@@ -48,35 +50,40 @@ def settle_start_shares(
     return chosen, shares
 
 
-def brier_sums(data: TrainingData, by_share: dict[float, Float32Array]) -> Float64Array:
-    """Brier scores of the images that each fold holds out, weighted and summed: shape (folds, shares).
+def losses_of_others(data: TrainingData, by_share: Sequence[Float32Array]) -> Float64Array:
+    """Brier score of the images that the *other* folds hold out, for each fold and share: shape (folds, shares).
+
+    The scores are those at the best temperature of each share. Otherwise the starting network would be chosen where it
+    is merely less certain than the trained one.
 
     Args:
-        by_share: out-of-fold probabilities with each share, in the order of `SHARES`.
+        by_share: out-of-fold probabilities, (n, C) for each of the shares, NaN in rows that are never held out.
+
+    Returns:
+        Infinity where a prediction is not finite; NaN where no other fold holds out an image.
     """
-    weights = np.ones(len(data.y)) if data.image_weights is None else data.image_weights
-    columns = []
-    for proba in by_share.values():
-        scores = weights * brier_scores(data.y, proba.astype(np.float64))
-        columns.append([scores[data.held_out(fold)].sum() for fold in range(data.num_folds)])
-    return np.array(columns).T
+    held_out = [data.held_out(fold) for fold in range(data.num_folds)]
+    losses = np.full((len(held_out), len(by_share)), np.nan)
+    for fold in range(len(held_out)):
+        others = np.concatenate([np.empty(0, np.int64), *held_out[:fold], *held_out[fold + 1 :]])
+        for column, proba in enumerate(by_share):
+            if not np.isfinite(proba[others]).all():
+                losses[fold, column] = np.inf
+            elif len(others):
+                losses[fold, column] = expected_average(data.targets.select(others), proba[others], []).brier
+    return losses
 
 
 def choose_shares(losses: Float64Array) -> list[float]:
-    """Choose a share for each fold model: the best for the images that the other folds hold out.
+    """Choose the share with the lowest loss for each fold model.
 
     The images that a fold holds out play no part in the choice for its own model, so its predictions of them stay
     unbiased.
 
     Args:
-        losses: as `brier_sums` returns them. A loss that is not finite is never chosen.
+        losses: as `losses_of_others` returns them.
 
     Returns:
-        One of `SHARES` for each fold; `MIDDLE` where no other fold holds out an image.
+        One of `SHARES` for each fold; `MIDDLE` where nothing is known.
     """
-    losses = np.where(np.isfinite(losses), losses, np.inf)
-    chosen = []
-    for fold in range(len(losses)):
-        others = np.delete(losses, fold, axis=0).sum(axis=0)
-        chosen.append(SHARES[int(others.argmin())] if others.any() and np.isfinite(others).any() else MIDDLE)
-    return chosen
+    return [SHARES[int(row.argmin())] if np.isfinite(row).any() else MIDDLE for row in losses]

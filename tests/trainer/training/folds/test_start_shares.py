@@ -9,15 +9,14 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
-from hypothesis.extra.numpy import arrays
 
 from tests.trainer.training.support import after, competition, run
 from tests.trainer.training.test_resume import assert_same
 from trainer.networks.weight_averaging import MIDDLE, SHARES
 from trainer.recipe.recipe import Recipe, RecipeError
-from trainer.training.folds.start_shares import choose_shares
+from trainer.training.folds.start_shares import choose_shares, losses_of_others
 from trainer.training.results import Verdict
 
 WISE: dict[str, Any] = {"init": "shapes", "head": "probe", "norm": "frozen", "wise_ft": True, "epochs": 3}
@@ -39,26 +38,56 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@given(losses=arrays(np.float64, (4, len(SHARES)), elements=st.floats(0.01, 100.0)))
-def test_a_fold_takes_the_share_that_is_best_for_the_others(losses: np.ndarray[Any, Any]) -> None:
-    chosen = choose_shares(losses)
-    for fold, share in enumerate(chosen):
-        others = losses[[other for other in range(4) if other != fold]].sum(axis=0)
-        assert others[SHARES.index(share)] == pytest.approx(others.min())
-    own = losses.copy()
-    own[0] = own[0][::-1]
-    assert choose_shares(own)[0] == chosen[0], "its own images play no part"
+def predictions(seed: int) -> list[np.ndarray[Any, Any]]:
+    """Random predictions of the 30 images of `competition` with each share."""
+    generator = np.random.default_rng(seed)
+    return [generator.dirichlet(np.ones(3), len(competition().y)).astype(np.float32) for _ in SHARES]
+
+
+@given(seed=st.integers(0, 1000))
+@settings(max_examples=20, deadline=None)
+def test_the_images_of_a_fold_play_no_part_in_its_choice(seed: int) -> None:
+    data = competition()
+    proba = predictions(seed)
+    before = losses_of_others(data, proba)
+    for one in proba:
+        one[data.held_out(0)] = one[data.held_out(0)][:, ::-1]
+    after_change = losses_of_others(data, proba)
+    assert np.array_equal(before[0], after_change[0])
+    assert not np.array_equal(before[1:], after_change[1:])
+
+
+def test_a_network_that_is_only_less_certain_is_no_better() -> None:
+    data = competition()
+    logits = 2.0 * np.eye(3)[data.y] + np.random.default_rng(0).normal(size=(len(data.y), 3))
+    sharp = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    soft = np.sqrt(sharp)
+    soft /= soft.sum(axis=1, keepdims=True)
+    losses = losses_of_others(data, [sharp, soft, sharp, soft])
+    assert np.allclose(losses[:, 0], losses[:, 1], atol=1e-3)
+
+
+def test_the_best_share_is_chosen() -> None:
+    data = competition()
+    proba = predictions(5)
+    proba[2] = np.eye(3, dtype=np.float32)[data.y] * 0.9 + 0.1 / 3
+    assert choose_shares(losses_of_others(data, proba)) == [SHARES[2]] * data.num_folds
 
 
 def test_a_share_that_predicts_nothing_finite_is_not_chosen() -> None:
     losses = np.tile([1.0, 2.0, 3.0, 4.0], (3, 1))
-    losses[1, 0] = np.nan
-    assert choose_shares(losses) == [0.25, 0.0, 0.25]
+    losses[1:, 0] = np.inf
+    assert choose_shares(losses) == [0.0, 0.25, 0.25]
+    data = competition()
+    proba = predictions(5)
+    proba[0][data.held_out(1)] = np.nan
+    assert np.isinf(losses_of_others(data, proba)[:, 0]).tolist() == [True, False, *[True] * (data.num_folds - 2)]
 
 
 def test_without_other_held_out_images_the_share_stays_in_the_middle() -> None:
-    assert choose_shares(np.array([[1.0, 2.0, 3.0, 4.0]])) == [MIDDLE]
-    assert choose_shares(np.zeros((3, 4))) == [MIDDLE] * 3
+    data = competition()
+    alone = replace(data, folds=np.where(data.folds == 0, 0, -1))
+    assert choose_shares(losses_of_others(alone, predictions(1))) == [MIDDLE]
 
 
 def test_networks_that_training_has_spoilt_go_back(weights: Path) -> None:
