@@ -157,19 +157,13 @@ def epochs_of(
     Raises:
         ValueError: the training diverged.
     """
-    reports: list[EpochReport] = []
-
-    def on_epoch(report: EpochReport) -> Verdict:
-        reports.append(report)
-        return Verdict.CONTINUE
-
     result = cross_validate(
         recipe,
         data,
         metric="accuracy",
         seed=seed,
         device="cpu",
-        on_epoch=on_epoch,
+        on_epoch=lambda report: Verdict.CONTINUE,
         checkpoint=None,
         weights_dir=weights_dir,
         predict_test=False,
@@ -177,7 +171,7 @@ def epochs_of(
     )
     if result.status != "finished":
         raise ValueError(f"{what}: {result.reason}")
-    return reports
+    return list(result.reports)  # the last one is that of the kept weights
 
 
 def recipe_rows(runs: Sequence[Run]) -> list[dict[str, object]]:
