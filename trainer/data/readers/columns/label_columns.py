@@ -21,6 +21,8 @@ _ODD_DELIMITERS = "\uff0c\u3001\uff1b\uff1a\uff5c:^~;|/#&"
 """Characters that separate columns in some tables, but for `read_table` in none, or not in every row."""
 _PROBED_ROWS = 200  # rows read to decide whether columns are one-hot
 SUM_TOLERANCE = 0.01  # largest distance from 1 of the sum of a row's probabilities
+_ACROSS = re.compile(r"(?:b?box(?:es)?|rect|roi|crop|cent(?:er|re)|point|pos(?:ition)?|coord(?:inate)?s?)?[^a-z]*x")
+"""Names of the column beside which ``y`` is a coordinate, such as NIH's ``Bbox [x``."""
 _FEW_ROWS = 10  # up to this many rows, a column whose values all differ may hold labels
 
 
@@ -45,6 +47,18 @@ def plain_name(name: str) -> str:
 def is_usual_label(name: str) -> bool:
     """Whether a column has a usual name of label columns."""
     return plain_name(name) in LABEL_NAMES
+
+
+def any_usual_label(names: Sequence[str]) -> bool:
+    """Whether one of a table's columns has a usual name of label columns. A ``y`` beside an ``x`` is a coordinate."""
+    return any(is_usual_label(name) for name in names if name not in _coordinates(names))
+
+
+def _coordinates(names: Sequence[str]) -> list[str]:
+    """The columns of a point or a box, ``x`` and ``y``; empty without both."""
+    across = [name for name in names if _ACROSS.fullmatch(plain_name(name))]
+    down = [name for name in names if plain_name(name) == "y"]
+    return [*across, *down] if across and down else []
 
 
 class NoLabelColumnError(DataError):
@@ -91,8 +105,8 @@ def choose_labels(
     if (ranked := _holding_ranked(rows, sample.values, values)) is not None:
         notes.append(f"the sample submission lists values of {names[ranked]!r}, so these are the labels")
         return ranked, ()
-    if {"x", "y"} <= set(map(plain_name, names)):
-        free = [column for column in free if plain_name(names[column]) not in ("x", "y")]
+    coordinates = _coordinates(names)
+    free = [column for column in free if names[column] not in coordinates]
     usual = [column for name in LABEL_NAMES for column in free if plain_name(names[column]) == name]
     usual = [column for column in usual if len(values[column]) > 1] or usual
     if usual:

@@ -9,7 +9,7 @@ from trainer.common.errors import DataError, listed
 from trainer.data.file_names import split_of
 from trainer.data.image_set import DataOptions
 from trainer.data.readers.columns.choose_columns import PROBED_ROWS
-from trainer.data.readers.columns.label_columns import NoLabelColumnError, SampleHints, is_usual_label
+from trainer.data.readers.columns.label_columns import NoLabelColumnError, SampleHints, any_usual_label
 from trainer.data.readers.matching.image_files import ImageAmbiguousError, ImageFiles
 from trainer.data.readers.matching.match_images import ImageMatcher
 from trainer.data.readers.tables.find_tables import (
@@ -249,7 +249,7 @@ def _may_label(path: Path, files: ImageFiles, class_folders: Sequence[str], enco
     if is_named_training(path):
         return True
     rows = _first_filled_rows(path, len(files.paths), encoding)
-    labelled = bool(rows) and any(map(is_usual_label, rows[0])) and len(rows[0]) <= _WIDE
+    labelled = bool(rows) and any_usual_label(rows[0]) and len(rows[0]) <= _WIDE
     return bool(class_folders) and labelled and len(rows) * 2 > len(files.paths)
 
 

@@ -11,7 +11,7 @@ from pathlib import PurePosixPath
 from trainer.common.errors import DataError, listed
 from trainer.data.image_set import DataOptions
 from trainer.data.readers.columns.choose_columns import Columns, choose_columns, column_names, has_header
-from trainer.data.readers.columns.label_columns import NoLabelColumnError, SampleHints, is_usual_label
+from trainer.data.readers.columns.label_columns import NoLabelColumnError, SampleHints, any_usual_label
 from trainer.data.readers.matching.id_spellings import composed
 from trainer.data.readers.matching.match_images import ImageMatcher
 from trainer.data.readers.tables.box_columns import class_before_boxes
@@ -91,7 +91,7 @@ class TrainingTable:
 
     def claims_labels(self) -> bool:
         """Whether the table's name, that of a column, or the sample submission says that it holds labels."""
-        return self.is_asked() or is_named_training(self.table.path) or any(map(is_usual_label, self.names))
+        return self.is_asked() or is_named_training(self.table.path) or any_usual_label(self.names)
 
     def is_excerpt_of(self, other: TrainingTable) -> bool:
         """Whether each row is one of a longer table, as in Oxford's pets: ``trainval.txt`` of ``list.txt``."""

@@ -133,9 +133,29 @@ def test_two_label_columns_are_a_question_unless_they_agree(tmp_path: Path) -> N
     assert read_images(folder_of(tmp_path, rows), verify=False).class_names == ("0", "1")
 
 
-def test_a_coordinate_is_no_label(tmp_path: Path) -> None:
-    rows = [("filename", "x", "y", "kind"), *((f"{i}.png", i % 5, i % 3, label(i)) for i in IDS)]
+@pytest.mark.parametrize("across", ["x", "Bbox [x", "center_x"])
+def test_a_coordinate_is_no_label(tmp_path: Path, across: str) -> None:
+    rows = [("filename", across, "y", "kind"), *((f"{i}.png", i % 5, i % 3, label(i)) for i in IDS)]
     assert read_images(folder_of(tmp_path, rows), verify=False).class_names == ("cat", "dog")
+
+
+def test_a_y_beside_a_merged_column_is_a_label(tmp_path: Path) -> None:
+    rows = [("filename", "age_x", "y", "kind"), *((f"{i}.png", i % 5, label(i), "abc"[i % 3]) for i in IDS)]
+    assert read_images(folder_of(tmp_path, rows), verify=False).class_names == ("cat", "dog")
+
+
+def test_a_table_of_boxes_is_a_question_beside_one_of_all_images(tmp_path: Path) -> None:
+    findings = ("None", "Mass", "Nodule")
+    rows = [("Image Index", "Finding Labels", "Patient ID"), *((f"{i}.png", findings[i % 3], i // 2) for i in IDS)]
+    root = folder_of(tmp_path, rows)
+    (root / "train.csv").rename(root / "Data_Entry_2017.csv")
+    boxes = [("Image Index", "Finding Label", "Bbox [x", "y", "w", "h]")]
+    boxes += [(f"{i}.png", findings[i % 3], "1.5", f"{i}.5", "8", "9") for i in IDS if i % 3]
+    write_table(root / "BBox_List_2017.csv", boxes)
+    message = problems_of(root)
+    assert "'BBox_List_2017.csv', 'Data_Entry_2017.csv'" in message and "--label-column NAME" in message
+    options = DataOptions(table="Data_Entry_2017.csv", label_column="Finding Labels")
+    assert len(read_images(root, options, verify=False).train_ids) == 12
 
 
 @pytest.mark.parametrize("names", [("category", "variety"), ("breed", "adoption_speed"), ("label", "source")])
