@@ -15,6 +15,7 @@ from trainer.common.files import replacing
 from trainer.formats.blank_labels import split_at_label
 from trainer.formats.comments import without_comments
 from trainer.formats.count_lines import without_count
+from trainer.inference.file_kinds import HEAD, kind_of_bytes
 
 SUFFIXES = (".csv", ".tsv", ".txt")
 DELIMITERS = (",", "\t", ";", "|", " ")
@@ -31,6 +32,11 @@ _BLANK_BEFORE_QUOTE = rf'(^|{{delimiter}}){_BLANK}(?=")'
 _BLANK_AFTER_QUOTE = rf'"{_BLANK}(?={{delimiter}}|[\r\n]|\Z)'
 _FIELD = re.compile(r'"((?:[^"]|"")*)"(?![^ \t])|([^ \t]+)')  # of a row whose delimiter is a blank
 _IMAGE_AT_END = re.compile(r"\.(?:jpe?g|png|bmp|gif|tiff?|webp)$", re.IGNORECASE)
+_NO_TABLES = {
+    "a Git LFS pointer": "run `git lfs pull` to fetch the table",
+    "an HTML page": "perhaps the error page of a download: download it again",
+}
+"""Kinds of text files that stand where a table was expected, and what to do."""
 _OTHER_ENCODINGS = ("cp1252", "cp932", "euc_jp")  # Excel's, in Western Europe and in Japan; Unix's in Japan
 
 
@@ -72,8 +78,8 @@ def read_table(path: Path, delimiter: str | None = None, *, encoding: str | None
         encoding: encoding of a table that is not UTF-8, such as ``cp1252``. None: such a table is refused.
 
     Raises:
-        DataError: the file cannot be read, is not text in a known encoding, or has no rows, an open quotation mark, or
-            rows of different lengths. Empty cells beyond the last column of the first row are dropped.
+        DataError: the file cannot be read, is no text table in a known encoding, or has no rows, an open quotation
+            mark, or rows of different lengths. Empty cells beyond the last column of the first row are dropped.
     """
     try:
         data = path.read_bytes()
@@ -134,7 +140,7 @@ def first_rows(path: Path, count: int, *, encoding: str | None = None, most_byte
     """Up to ``count`` rows from the beginning of a table, without reading all of a large file.
 
     Raises:
-        DataError: the file cannot be read or is not text in a known encoding.
+        DataError: the file cannot be read or is no text table in a known encoding.
     """
     try:
         with path.open("rb") as file:
@@ -181,6 +187,9 @@ def _written(cell: str, delimiter: str, *, alone: bool) -> str:
 
 def _decoded(path: Path, data: bytes, encoding: str | None) -> tuple[str, str]:
     """The text of a file, without a byte order mark, and the name of its encoding."""
+    kind = kind_of_bytes(data[:HEAD])
+    if kind is not None and kind.name in _NO_TABLES:
+        raise DataError(f"{path.name} is not a table but {kind.name}: {_NO_TABLES[kind.name]}")
     for marks, name in ((_UTF_32, "utf-32"), (_UTF_16, "utf-16")):
         if data.startswith(marks):
             try:

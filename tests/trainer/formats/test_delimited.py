@@ -63,6 +63,20 @@ def test_other_encodings_are_a_question(tmp_path: Path, encoding: str, word: str
     assert read_table(path, encoding=encoding).rows[1] == ("0", word)
 
 
+@pytest.mark.parametrize(
+    ("text", "advice"),
+    [
+        ("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n", "git lfs pull"),
+        ("<!DOCTYPE html>\n<html></html>\n", "download it again"),
+    ],
+)
+def test_a_pointer_or_a_web_page_is_no_table(tmp_path: Path, text: str, advice: str) -> None:
+    (tmp_path / "train.csv").write_text(text)
+    for read in (read_table, lambda path: first_rows(path, 5)):
+        with pytest.raises(DataError, match=f"train.csv is not a table but .*{advice}"):
+            read(tmp_path / "train.csv")
+
+
 def test_the_first_rows_of_a_long_table(tmp_path: Path) -> None:
     path = tmp_path / "a.csv"
     path.write_text("id,label\n" + "".join(f"{i},cat\n" for i in range(1000)))
