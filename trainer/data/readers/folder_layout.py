@@ -38,7 +38,10 @@ from trainer.data.readers.parts.divide_classes import divide_by_lists
 from trainer.data.readers.parts.part_files import images_apart
 from trainer.data.readers.sample_submission import spelled_as_in
 from trainer.data.readers.tables.find_tables import (
+    bare_tables,
     find_tables,
+    how_to_save,
+    may_give_labels,
     other_tables,
     own_warnings,
     packed_warnings,
@@ -223,6 +226,8 @@ def _mask_warnings(masks: Sequence[str]) -> list[str]:
 def _parts_message(folder: Path, candidates: Sequence[str], options: DataOptions) -> str:
     tables = find_tables(folder, options.encoding).labels
     beside = f"; no table beside them ({listed(path.name for path in tables)}) names their images" if tables else ""
+    others = [*filter(may_give_labels, other_tables(folder)), *bare_tables(folder)]
+    beside += "".join(f"; {printable(path.name)} is not read: {how_to_save(path)}" for path in others[:4])
     return (
         f"the folders {listed(candidates, 4)} look like parts of one set, not like classes{beside}. If they "
         "are the classes, add --layout folders (data.layout)"

@@ -110,6 +110,11 @@ def other_tables(folder: Path) -> list[Path]:
     return [path for path in _files_in(folder) if path.name.lower().endswith(_OTHER_TABLES)]
 
 
+def bare_tables(folder: Path) -> list[Path]:
+    """Files without an extension directly in a folder whose names say that they hold labels: ``HAM10000_metadata``."""
+    return [path for path in _files_in(folder) if not path.suffix and may_give_labels(path)]
+
+
 def may_give_labels(path: Path) -> bool:
     """Whether the name or the beginning of one of `other_tables` says that it holds labels or parts of the images."""
     named = re.search(r"label|annotation|metadata|train", path.name.lower()) and split_of(path.stem) != "test"
@@ -131,7 +136,7 @@ def how_to_save(path: Path) -> str:
             "write a table labels.csv with the columns image and label: for each of its images the file_name, and the "
             "name of the category of its annotation"
         )
-    return "save it as CSV"
+    return "save it as CSV" if path.suffix else "if it is a table, add .csv to its name"
 
 
 def _beginning(path: Path) -> bytes:

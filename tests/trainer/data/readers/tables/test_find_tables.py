@@ -42,6 +42,16 @@ def test_image_folders_beside_a_table_are_no_classes(tmp_path: Path) -> None:
     assert read_images(root, DataOptions(layout="folders"), verify=False).class_names == folders
 
 
+@pytest.mark.parametrize(
+    ("name", "advice"), [("HAM10000_metadata.tab", "save it as CSV"), ("HAM10000_metadata", "add .csv to its name")]
+)
+def test_a_table_of_another_kind_beside_image_folders_is_named(tmp_path: Path, name: str, advice: str) -> None:
+    root = folder_of(tmp_path, {}, ("HAM10000_images_part_1", "HAM10000_images_part_2"))
+    (root / name).write_text("image_id\tdx\na0\tnv\n")
+    message = problems_of(root)
+    assert f"{name} is not read" in message and advice in message and "--layout folders" in message
+
+
 @pytest.mark.parametrize("name", ["train.csv", "metadata.csv"])
 def test_folders_are_no_classes_while_a_table_of_labels_names_no_image(tmp_path: Path, name: str) -> None:
     rows = [LABELS[0], *((f"x{identifier}", label) for identifier, label in LABELS[1:])]
