@@ -157,8 +157,8 @@ def _label(request: ImportRequest) -> str:
         label = label.lstrip("._-")[:MAX_LABEL]
     if not NAME_PATTERN.fullmatch(label):
         raise ImportMistake(
-            f"predictions cannot be called {label!r}: --name takes up to {MAX_LABEL} letters, digits, dots, dashes and "
-            "underscores, beginning with a letter or digit"
+            f"predictions cannot be called {label!r}: --name takes up to {MAX_LABEL} ASCII letters, digits, dots, "
+            "dashes and underscores, beginning with a letter or digit"
         )
     return label
 

@@ -79,7 +79,7 @@ def folder() -> Rule:
 def name() -> Rule:
     """A name that may become a part of a path: of a study or of imported predictions."""
     return lambda v: isinstance(v, str) and bool(_NAME.fullmatch(v)), (
-        "a name: up to 200 letters, digits, dots, dashes, underscores and @, beginning with a letter or digit"
+        "a name: up to 200 ASCII letters, digits, dots, dashes, underscores and @, beginning with a letter or digit"
     )
 
 

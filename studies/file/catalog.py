@@ -73,8 +73,8 @@ def check_name(name: str) -> str:
     """
     if not NAME_PATTERN.fullmatch(name):
         raise StudyError(
-            f"a study cannot be called {name!r}: use up to 64 letters, digits, dots, dashes and underscores, beginning "
-            "with a letter or digit (--name gives it another name than its file's)"
+            f"a study cannot be called {name!r}: use up to 64 ASCII letters, digits, dots, dashes and underscores, "
+            "beginning with a letter or digit (--name gives it another name than its file's)"
         )
     return name
 
