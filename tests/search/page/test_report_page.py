@@ -109,7 +109,7 @@ def test_the_most_frequent_confusion_is_the_one_put_in(stores: Stores, tmp_path:
     end_trials(stores, study, 1, lambda number, recipe: proba)
     errors = section(document(stores), "errors")
     assert "The weakest class is dog: F1 0.710, recall 55%. Its images are taken for ape (9)." in errors.text
-    assert "9 of its labels may be wrong" in errors.text
+    assert "taken for ape (9). 9 of its labels may be wrong" in errors.text
     assert [item.text for item in errors.all("li")] == [
         "dog is taken for ape: 9 of 20 images (45%)",
         "bee is taken for cat: 2 of 20 images (10%)",
