@@ -225,7 +225,8 @@ def predict(
     console = open_console()
     for line in predictions.notes:
         note(console, line)
-    say(console, f"{len(predictions.ids)} images predicted to {output}", whole=True)
+    count = len(predictions.ids)
+    say(console, f"{count} image{'s' * (count != 1)} predicted to {output}", whole=True)
 
 
 def replay(

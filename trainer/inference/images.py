@@ -145,6 +145,16 @@ def image_facts(source: str | os.PathLike[str] | bytes) -> ImageFacts:
     return _opened(source, look)
 
 
+def kind_of_values(path: Path) -> str | None:
+    """The kind of an image file's values with more than 8 bits, see `ImageFacts.kind`; None: 8 bits.
+
+    Raises:
+        ImageError: as `image_facts`.
+    """
+    known = _facts_of_head(path)
+    return known.kind if known is not None else _opened(path, lambda image, data: wide_kind(image))
+
+
 def _facts_of_head(path: Path) -> ImageFacts | None:
     """The facts of a JPEG, or of a PNG with 8 bits or fewer, without reading the whole file; None: another file."""
     if not path.is_file():

@@ -33,7 +33,7 @@ from .arrays import KEY, ArrayError, array_image, load_images
 from .errors import ImageError, InferenceError, ModelError
 from .file_kinds import ARCHIVES, SUFFIXES
 from .find_images import find_images, is_own_picture, unread_message
-from .images import read_image, resize_image
+from .images import kind_of_values, read_image, resize_image
 from .model_folder import Member, ModelFolder, load_model_folder
 from .pixel_values import Ranges
 from .predictions import Predictions, check_output, write_predictions
@@ -204,9 +204,10 @@ def predict_folder(
     forms = tuple(dict.fromkeys(member.form for member in model.members))
     blended: list[NDArray[np.float64]] = []
     problems: list[str] = []
+    unscaled: list[str] = []
     chunk = max(1, CHUNK_BYTES // sum(3 * size**2 for size, _, _ in forms))
     for start in range(0, len(items), chunk):
-        results = _read_all(items[start : start + chunk], forms, model.value_ranges)
+        results = _read_all(items[start : start + chunk], forms, model.value_ranges, unscaled)
         problems += [result for result in results if isinstance(result, str)]
         if not problems:  # after the first bad image the others are only read, so that one error names all bad ones
             rows = [result for result in results if not isinstance(result, str)]
@@ -224,8 +225,18 @@ def predict_folder(
         class_names=model.class_names,
         proba=proba,
         labels=model.blend.labels(proba),
-        notes=listed.notes,
+        notes=(*listed.notes, *_unscaled_note(unscaled)),
     )
+
+
+def _unscaled_note(names: Sequence[str]) -> list[str]:
+    """A sentence about images with values of a kind that no training image had."""
+    if not names:
+        return []
+    return [
+        f"scaled by the whole range of their files, because no training image had more than 8 bits of that kind: "
+        f"{len(names)} image{'s' * (len(names) > 1)}, such as {printable(min(names))}"
+    ]
 
 
 def _listed(texts: Sequence[str], separator: str) -> str:
@@ -244,14 +255,19 @@ def _check_device(device: str) -> None:
 
 
 def _read_all(
-    items: Sequence[Item], forms: Sequence[tuple[int, str, str]], ranges: Ranges
+    items: Sequence[Item], forms: Sequence[tuple[int, str, str]], ranges: Ranges, unscaled: list[str]
 ) -> list[list[NDArray[np.uint8]] | str]:
-    """Decode each image once and resize it to every form; for an image that cannot be read, its name and the cause."""
+    """Decode each image once and resize it to every form; for an image that cannot be read, its name and the cause.
+
+    Adds the names of images whose values have more than 8 bits and no range in ``ranges`` to ``unscaled``.
+    """
 
     def read(item: Item) -> list[NDArray[np.uint8]] | str:
         name, source = item
         try:
             image = read_image(source, ranges) if isinstance(source, Path) else array_image(source)
+            if isinstance(source, Path) and kind_of_values(source) not in (None, *ranges):
+                unscaled.append(name)
         except ImageError as error:
             return f"{printable(name)}: {error}"
         return [resize_image(image, *form) for form in forms]
@@ -288,7 +304,8 @@ def main(model_dir: Path) -> int:
         return 1
     for note in predictions.notes:
         sys.stderr.write(f"note: {excerpt(note, LONGEST)}\n")
-    sys.stdout.write(f"{len(predictions.ids)} images -> {printable(str(arguments.output))}\n")
+    count = len(predictions.ids)
+    sys.stdout.write(f"{count} image{'s' * (count != 1)} -> {printable(str(arguments.output))}\n")
     return 0
 
 

@@ -194,3 +194,12 @@ def test_the_program_refuses_before_it_computes(small_model: Path, tmp_path: Pat
         assert done.returncode in (1, 2)
         assert why in done.stderr.decode()
         assert b"\x1b" not in done.stderr and b"Traceback" not in done.stderr
+
+
+def test_values_of_a_kind_that_no_training_image_had_are_noted(small_model: Path, tmp_path: Path) -> None:
+    save(tmp_path / "plain.png", 1)
+    Image.fromarray(np.arange(64, dtype=np.uint16).reshape(8, 8) * 60).save(tmp_path / "like_training.png")
+    assert predict_folder(small_model, [tmp_path]).notes == ()
+    Image.fromarray(np.linspace(0, 0.01, 64, dtype=np.float32).reshape(8, 8)).save(tmp_path / "float.tif")
+    (note,) = predict_folder(small_model, [tmp_path]).notes
+    assert "more than 8 bits" in note and note.endswith("1 image, such as float.tif")
