@@ -59,9 +59,11 @@ def test_a_trial_and_its_rivals_train_and_judge_the_same_number_of_images(
                 batch_size=BATCH,
             ) as runner:
                 if name == "trial":
+                    runner.run()  # the first trial of a study is rehearsed
+                    seen.images.update({True: 0, False: 0})
                     runner.run()
                     records = runner.stores.trials.records(runner.context.study.id, kind=WorkKind.SEARCH)
-                    assert [record.status for record in records] == [TrialStatus.FINISHED]
+                    assert [record.status for record in records] == [TrialStatus.FINISHED] * 2
                 elif name == "tensors":
                     train_from_tensors(runner.workload(), channels_last=True, bfloat16=False)
                 else:
