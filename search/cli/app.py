@@ -27,6 +27,7 @@ from search.runtime.gpus.torch_devices import use_cuda_names
 from storage.errors import StorageError
 from studies.errors import StudyError
 from trainer.common.errors import TrainerError
+from trainer.common.files import DISK_FULL
 from trainer.inference.errors import InferenceError
 from trainer.inference.printable import EXCERPT, excerpt
 from trainer.inference.resources import prepare_torch
@@ -37,6 +38,11 @@ EXPECTED = (SearchError, StudyError, TrainerError, InferenceError, StorageError)
 # Click's UsageError, which typer does not export.
 _USAGE_ERROR = cast("type[typer.BadParameter]", typer.BadParameter.mro()[1])
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)  # errors of a full or broken disk
+_HELP = {
+    **dict.fromkeys(DISK_FULL, "free space on this disk, and type the same command again"),
+    errno.ENAMETOOLONG: "give a shorter one",
+}
+"""What to do about errors of the operating system that the user's disk or arguments cause."""
 
 
 class _Commands(TyperGroup):
@@ -167,6 +173,10 @@ def main() -> None:
             say_traceback()
         if isinstance(error, OSError) and error.errno in _FULL and error.filename is None and _output_fails():
             say_error(f"error: the output cannot be written: {(error.strerror or str(error)).lower()}")
+            sys.exit(EXIT_MISTAKE)
+        if isinstance(error, OSError) and error.errno in _HELP and error.filename is not None:
+            reason = (error.strerror or str(error)).lower()
+            say_error(f"error: {reason}: {excerpt(str(error.filename))}: {_HELP[error.errno]}")
             sys.exit(EXIT_MISTAKE)
         say_error(f"error: {type(error).__name__}: {error}")
         say_error("This is a bug in Retable. Run the command again with --debug for the traceback.")

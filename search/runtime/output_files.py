@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import filecmp
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,6 +20,8 @@ AUTHOR = "Retable (search)"
 _FIELDS = {"png": "Software", "pdf": "Creator", "svg": "Creator"}
 """Where a format keeps the program that made the picture."""
 _LARGEST = 2**28  # bytes; larger files are not read
+_PAGE = re.compile(rb"<!DOCTYPE html>\s.{0,2000}?<meta name=.generator. content=.Retable \(search\).", re.DOTALL)
+"""The begin of a report. A page of the user's own may mention the program elsewhere."""
 
 
 class FileNotOurs(SearchError):
@@ -44,7 +47,7 @@ def check_page(path: Path) -> None:
     Raises:
         FileNotOurs: a link, a folder or a file of other origin is there.
     """
-    if path.is_symlink() or (path.exists() and not _is_ours(path)):
+    if path.is_symlink() or (path.exists() and not (_is_ours(path) and _PAGE.match(path.read_bytes()))):
         raise FileNotOurs(
             f"{path} exists and is no report that Retable wrote, so it is left alone: move it away, or name another "
             "--output"

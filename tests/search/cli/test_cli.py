@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import errno
 import os
 import signal
 import subprocess
@@ -13,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from search.cli import app as application
 from storage.stores import open_stores
 from storage.values import TrialStatus, WorkKind
 from tests.search.small_study import STUDY
@@ -121,6 +123,25 @@ def test_a_full_disk_is_no_bug(arguments: list[str], tmp_path: Path) -> None:
         )
     assert done.returncode == 2
     assert done.stderr == "error: the output cannot be written: no space left on device\n"
+
+
+@pytest.mark.parametrize(
+    ("code", "parts"),
+    [(errno.ENOSPC, ["no space left", "free space on this disk"]), (errno.ENAMETOOLONG, ["too long", "a shorter one"])],
+)
+def test_errors_of_the_disk_are_no_bugs(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], code: int, parts: list[str]
+) -> None:
+    def fail() -> None:
+        raise OSError(code, os.strerror(code), "model/weights/trial1.safetensors")
+
+    monkeypatch.setattr(application, "app", fail)
+    monkeypatch.setattr(sys, "argv", ["search", "export-best"])
+    with pytest.raises(SystemExit) as ended:
+        application.main()
+    shown = capsys.readouterr().err
+    assert ended.value.code == 2 and "bug" not in shown
+    assert all(part in shown for part in (*parts, "model/weights/trial1.safetensors"))
 
 
 def test_a_closed_pipe_is_quiet(tmp_path: Path) -> None:

@@ -38,10 +38,11 @@ def test_the_report_goes_to_the_folder_of_the_study(searched: Stores, url: str, 
 
 
 def test_a_report_replaces_a_report_and_nothing_else(searched: Stores, url: str, tmp_path: Path) -> None:
-    own, link = tmp_path / "own.html", tmp_path / "link.html"
+    own, link, about = tmp_path / "own.html", tmp_path / "link.html", tmp_path / "about.html"
     own.write_text("<p>my notes</p>")
+    about.write_text("<!DOCTYPE html>\n<p>my notes on Retable (search)</p>")
     link.symlink_to(tmp_path / "elsewhere.html")
-    for path in (own, link):
+    for path in (own, link, about):
         with pytest.raises(FileNotOurs, match="no report that Retable wrote"):
             report("made_up", url, tmp_path, path)
     assert own.read_text() == "<p>my notes</p>" and not (tmp_path / "elsewhere.html").exists()
