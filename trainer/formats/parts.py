@@ -18,6 +18,7 @@ _DIVIDING = ("split", "subset", "partition", "data_split", "train_test", "train_
 _FOLDS = ("fold", "folds", "kfold", "set", "data_set")
 FOLD_RATIO = 1.5  # up to this ratio of the largest to the smallest, numbered parts may be folds
 _FLAG = re.compile(r"(?:is|in)_(train|test|val|valid)(?:ing|idation)?(?:_(?:image|img|set|data|row|sample))?")
+_HELD_OUT = re.compile(r"(?:is_)?(?:hold_?out|held_out)(?:_(?:image|img|set|data|row|sample))?")
 _BARE_FLAG = re.compile(r"(train)(?:ing)?(?:_(?:image|img|set|data|row|sample))?")
 _TRUE, _FALSE = ("1", "true", "yes", "1.0", "t", "y"), ("0", "false", "no", "0.0", "f", "n")
 
@@ -40,6 +41,8 @@ def parts_of_flag(name: str) -> dict[str, Part] | None:
     """The part of each value of a column such as ``is_train``, which says yes or no; None for another column."""
     found = _FLAG.fullmatch(name) or _BARE_FLAG.fullmatch(name)
     if found is None:
+        if _HELD_OUT.fullmatch(name):
+            return {**dict.fromkeys(_TRUE, "test"), **dict.fromkeys(_FALSE, "train")}
         return None
     part: Part = "train" if found[1] == "train" else "test" if found[1] == "test" else "val"
     other: Part = "test" if part == "train" else "train"

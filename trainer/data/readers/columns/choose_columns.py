@@ -82,14 +82,20 @@ def has_header(table: Table, matcher: ImageMatcher) -> bool:
     probed = [[row[column] for row in table.rows[:PROBED_ROWS]] for column in range(table.width)]
     if any(matcher.match(cells).paths.get(cells[0]) for cells in probed):
         return False
-    return not _continues(first, below)
+    return not _continues(table, first, below)
 
 
-def _continues(first: Sequence[str], below: Sequence[set[str]]) -> bool:
-    """Whether the first row looks like the rows below: one cell is a label of several rows, another one a number."""
-    repeated = any(cell in cells and len(cells) > 1 for cell, cells in zip(first, below, strict=True))
-    numbers = any(cell.isdecimal() and all(map(str.isdecimal, cells)) for cell, cells in zip(first, below, strict=True))
-    return repeated and numbers
+def _continues(table: Table, first: Sequence[str], below: Sequence[set[str]]) -> bool:
+    """Whether the first row looks like the rows below: one cell is a label of several rows, another one an id.
+
+    An id is a number, or as long as all those below.
+    """
+    columns = list(zip(first, below, strict=True))
+    if any(cell.isdecimal() and all(map(str.isdecimal, cells)) for cell, cells in columns):
+        return any(cell in cells and len(cells) > 1 for cell, cells in columns)
+    rows = len(table.rows) - 1
+    is_label = any(cell in cells and 1 < len(cells) <= rows // 2 for cell, cells in columns)
+    return is_label and any(cells and len(cells) == rows and {*map(len, cells)} == {len(cell)} for cell, cells in columns)
 
 
 def column_names(table: Table, header: bool) -> tuple[str, ...]:

@@ -205,6 +205,12 @@ def test_columns_that_cannot_hold_labels(tmp_path: Path) -> None:
     assert "no column can hold the labels" in problems_of(folder_of(tmp_path, rows))
 
 
+def test_a_first_row_without_its_image_is_no_header(tmp_path: Path) -> None:
+    rows = [(f"a{i}f", label(i)) for i in range(9)]
+    folder = folder_of(tmp_path, rows, files=[f"a{i}f.png" for i in range(1, 9)])
+    assert "row 1: there is no image 'a0f'" in problems_of(folder)
+
+
 def test_tables_of_pixels_are_refused(tmp_path: Path) -> None:
     rows = [("label", *(f"pixel{i}" for i in range(70))), *((i % 2, *[0] * 70) for i in range(12))]
     message = problems_of(folder_of(tmp_path, rows, files=["a.png"]))
@@ -217,6 +223,7 @@ def test_tables_of_pixels_are_refused(tmp_path: Path) -> None:
         ("split", ("train", "val", "test"), 4),
         ("dataset", ("Training", "Test", "Test"), 8),
         ("is_test", ("0", "1", "0"), 4),
+        ("holdout", ("no", "yes", "no"), 4),
         ("is_valid", ("False", "True", "False"), 0),
         ("Usage", ("Training", "PublicTest", "PrivateTest"), 8),
         ("split", ("trn", "tst", "tst"), 8),
@@ -229,7 +236,7 @@ def test_tables_of_pixels_are_refused(tmp_path: Path) -> None:
 def test_one_table_for_all_parts(tmp_path: Path, column: str, values: tuple[str, ...], n_test: int) -> None:
     rows = [("id", "label", column), *((i, label(i // 3), values[i % 3]) for i in range(12))]
     found = read_images(folder_of(tmp_path, rows), verify=False)
-    known = ("train", "training", "trn", "学習", "train_extra", "false", "1" if "train" in column else "0")
+    known = ("train", "training", "trn", "学習", "train_extra", "false", "no", "1" if "train" in column else "0")
     training = [str(i) for i in range(12) if values[i % 3].lower() in known]
     assert list(found.train_ids) == training
     assert len(found.test_ids) == n_test and not set(found.test_ids) & set(training)
