@@ -32,6 +32,7 @@ from trainer.data.readers.class_folders import (
     subfolders,
 )
 from trainer.data.readers.competition_test_set import TrainingConventions, read_test_set
+from trainer.data.readers.doubtful_folders import doubtful_folders
 from trainer.data.readers.doubtful_labels import doubtful_labels
 from trainer.data.readers.matching.image_files import ImageFiles
 from trainer.data.readers.parts.divide_classes import divide_by_lists
@@ -134,6 +135,7 @@ def read(folder: Path, options: DataOptions) -> ReadResult | None:
             *merged,
             *(lists.warnings_beside(test_folder) if lists is not None else ()),
             *_not_classes([path.name for path in folders]),
+            *doubtful_folders([path.name for path in folders]),
             *doubtful_labels("the class folders", labels),
             *_mask_warnings(found.masks),
             *(f"not read: {path.name}/, masks of other images by its name and theirs" for path in derived),

@@ -95,7 +95,9 @@ def _continues(table: Table, first: Sequence[str], below: Sequence[set[str]]) ->
         return any(cell in cells and len(cells) > 1 for cell, cells in columns)
     rows = len(table.rows) - 1
     is_label = any(cell in cells and 1 < len(cells) <= rows // 2 for cell, cells in columns)
-    return is_label and any(cells and len(cells) == rows and {*map(len, cells)} == {len(cell)} for cell, cells in columns)
+    return is_label and any(
+        cells and len(cells) == rows and {*map(len, cells)} == {len(cell)} for cell, cells in columns
+    )
 
 
 def column_names(table: Table, header: bool) -> tuple[str, ...]:

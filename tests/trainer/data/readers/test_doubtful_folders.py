@@ -1,0 +1,63 @@
+"""Class folders that may be no classes are named in a warning."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.trainer.images import save
+from trainer.data.read import read_images
+
+
+def warnings_of(root: Path, names: tuple[str, ...]) -> str:
+    for number, name in enumerate(names):
+        save(root / name / "1.png", number, 8)
+        save(root / name / "2.png", 100 + number, 8)
+    found = read_images(root, verify=False)
+    assert set(found.class_names) == set(names)
+    return "\n".join(found.warnings)
+
+
+@pytest.mark.parametrize(
+    ("names", "what"),
+    [
+        (("2023-01-05", "2023-01-06", "2023-02-11 evening"), "dates"),
+        (("20230105", "20230106"), "dates"),
+        (("05.01.2023", "6.1.2023"), "dates"),
+        (("100CANON", "101CANON"), "cameras"),
+        (("cam1", "Camera 2"), "cameras"),
+        (("Patient_001", "Patient_002"), "patients"),
+    ],
+)
+def test_classes_that_may_be_places_or_times_of_the_recording(
+    tmp_path: Path, names: tuple[str, ...], what: str
+) -> None:
+    warnings = warnings_of(tmp_path, names)
+    assert what in warnings and repr(names[0]) in warnings and "labels.csv" in warnings
+
+
+@pytest.mark.parametrize(
+    "name", ["cat - Copy", "cat (2)", "Copy of cat", "cat_old", "Cat - Kopie", "unsorted", "to_sort"]
+)
+def test_copies_and_folders_put_aside(tmp_path: Path, name: str) -> None:
+    warnings = warnings_of(tmp_path, ("cat", "dog", name))
+    assert repr(name) in warnings and "move it out of the data" in warnings
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("cat", "dog"),
+        ("left", "right"),
+        ("20", "2023", "10"),
+        ("1990", "2000"),
+        ("001.Albatross", "002.Gull"),
+        ("camera", "phone 1"),
+        ("old cat", "photocopy"),
+        ("sunday", "day"),
+        ("12345678", "23456789"),
+    ],
+)
+def test_other_names_are_classes(tmp_path: Path, names: tuple[str, ...]) -> None:
+    assert warnings_of(tmp_path, names) == ""

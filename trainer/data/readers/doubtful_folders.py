@@ -1,0 +1,53 @@
+"""Warnings about class folders that may be no classes: dates, cameras, patients, copies, and what was put aside."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from trainer.common.errors import listed
+
+_DATE = re.compile(r"(?:19|20)\d\d([-_. ]?)(?:0[1-9]|1[0-2])\1(?:0[1-9]|[12]\d|3[01])(?:\D.*)?")
+_DAY_FIRST = re.compile(r"(?:0?[1-9]|[12]\d|3[01])([-_. ])(?:0?[1-9]|1[0-2])\1(?:19|20)?\d\d")
+_OF_CAMERA = re.compile(r"[1-9]\d\d(?=\w*[A-Z_])[A-Z0-9_]{5}")  # the folders on a camera's card: 100CANON
+_SOURCE = re.compile(
+    r"(?:cam|camera|kamera|patient|pat|subject|sub|person|participant|session|visit|day|scan|device|sensor|site|run"
+    r"|video|clip|カメラ|患者|被験者)[\W_]*(?:\d+|[a-z])",
+    re.IGNORECASE,
+)
+_COPY = re.compile(
+    r"(?:copy of |kopie von |copie de )(?P<of>.+)|(?P<name>.+?)"
+    r"(?:[ _-]*\(\d+\)|[ _-]+(?:copy|kopie|copie|copia|コピー)(?:[ _-]*\(?\d+\)?)?|[ _-]+(?:old|alt|backup|bak))",
+    re.IGNORECASE,
+)
+_ASIDE = frozenset((
+    "trash", "unsorted", "tosort", "backup", "backups", "duplicate", "duplicates", "delete", "deleted", "todelete",
+    "tmp", "temp", "old", "archive", "neuerordner", "untitledfolder", "unsortiert", "papierkorb",
+))  # fmt: skip
+"""Names of folders in which people put aside what they have not sorted, without blanks and punctuation."""
+
+
+def doubtful_folders(names: Sequence[str]) -> list[str]:
+    """Warnings about class folders by their ``names``."""
+    warnings = []
+    for what, fits in (
+        ("dates", lambda name: _DATE.fullmatch(name) or _DAY_FIRST.fullmatch(name)),
+        ("cameras, patients or recordings", lambda name: _OF_CAMERA.fullmatch(name) or _SOURCE.fullmatch(name)),
+    ):
+        if names and all(map(fits, names)):
+            warnings.append(
+                f"the folders {listed(names, 4)} are read as classes, though their names are those of {what}; if the "
+                "labels are elsewhere, write a table labels.csv with the columns image and label"
+            )
+    known = {name.casefold(): name for name in names}
+    for name in names:
+        found = _COPY.fullmatch(name)
+        original = None if found is None else known.get((found["of"] or found["name"]).casefold())
+        if original is not None:
+            warnings.append(
+                f"the folders {original!r} and {name!r} are read as two classes; if {name!r} is a copy, move it out of "
+                "the data, or its images into the other folder"
+            )
+        elif re.sub(r"[\W_]+", "", name).casefold() in _ASIDE:
+            warnings.append(f"the folder {name!r} is read as a class; if it is none, move it out of the data")
+    return warnings
