@@ -20,7 +20,9 @@ FOLD_RATIO = 1.5  # up to this ratio of the largest to the smallest, numbered pa
 _FLAG = re.compile(r"(?:is|in)_(train|test|val|valid)(?:ing|idation)?(?:_(?:image|img|set|data|row|sample))?")
 _HELD_OUT = re.compile(r"(?:is_)?(?:hold_?out|held_out)(?:_(?:image|img|set|data|row|sample))?")
 _BARE_FLAG = re.compile(r"(train)(?:ing)?(?:_(?:image|img|set|data|row|sample))?")
-_TRUE, _FALSE = ("1", "true", "yes", "1.0", "t", "y"), ("0", "false", "no", "0.0", "f", "n")
+TRUE = ("1", "true", "yes", "1.0", "t", "y", "x", "\u2713", "\u2714")
+"""Values that say yes in a column such as ``is_train``, in lower case."""
+_FALSE = ("0", "false", "no", "0.0", "f", "n")
 
 
 def part_of(value: str) -> Part | None:
@@ -42,11 +44,11 @@ def parts_of_flag(name: str) -> dict[str, Part] | None:
     found = _FLAG.fullmatch(name) or _BARE_FLAG.fullmatch(name)
     if found is None:
         if _HELD_OUT.fullmatch(name):
-            return {**dict.fromkeys(_TRUE, "test"), **dict.fromkeys(_FALSE, "train")}
+            return {**dict.fromkeys(TRUE, "test"), **dict.fromkeys(_FALSE, "train")}
         return None
     part: Part = "train" if found[1] == "train" else "test" if found[1] == "test" else "val"
     other: Part = "test" if part == "train" else "train"
-    return {**dict.fromkeys(_TRUE, part), **dict.fromkeys(_FALSE, other)}
+    return {**dict.fromkeys(TRUE, part), **dict.fromkeys(_FALSE, other)}
 
 
 def is_part_column(name: str) -> bool:

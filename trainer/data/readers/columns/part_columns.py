@@ -9,6 +9,7 @@ from trainer.common.errors import DataError, listed
 from trainer.data.readers.columns.label_columns import is_usual_label, plain_name
 from trainer.formats.part_words import Part
 from trainer.formats.parts import (
+    TRUE,
     divides_rows,
     is_part_column,
     numbered_parts,
@@ -49,6 +50,8 @@ def choose_part_column(
             return column, numbered
         flags = parts_of_flag(plain) or {}
         parts = {value: part for value in values if (part := flags.get(value) or part_of(value))}
+        if len(values) == 2 and "" in values and flags and max(values) in TRUE:  # a mark or nothing
+            parts[""] = flags["0"]
         flagged = bool(values & flags.keys())
         if flagged and len(values) == len(parts):
             return column, parts
