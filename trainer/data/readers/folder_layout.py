@@ -42,6 +42,7 @@ from trainer.data.readers.tables.find_tables import (
     bare_tables,
     find_tables,
     how_to_save,
+    is_named_training,
     may_give_labels,
     other_tables,
     own_warnings,
@@ -86,6 +87,7 @@ def read(folder: Path, options: DataOptions) -> ReadResult | None:
     read = lists.read if lists is not None else ()
     others = [path for path in others if path not in read and not json_lists_classes(path, labels)]
     if options.layout is None:
+        _refuse_own_tables(folder, folders)
         refuse_other_labels(others, [path.name for path in folders])
     if lists is not None:
         kept = [index for index, path in enumerate(paths) if path in lists.train]
@@ -152,6 +154,22 @@ def read(folder: Path, options: DataOptions) -> ReadResult | None:
     )
     advice = files.packed_hint() if test.problems else ""
     return ReadResult(image_set=image_set, problems=test.problems, skippable=tuple(found.bad_names), advice=advice)
+
+
+def _refuse_own_tables(folder: Path, folders: Sequence[Path]) -> None:
+    """Refuse folders of which several hold a table of labels each, as sites or cameras do.
+
+    Raises:
+        DataError: there are such tables.
+    """
+    own = [path for place in folders for path in find_tables(place).labels if is_named_training(path)]
+    if len({path.parent for path in own}) > 1:
+        names = listed((path.relative_to(folder).as_posix() for path in own), 4)
+        raise DataError(
+            f"{names} may hold the labels of the images beside them. Join them into one table labels.csv in the data "
+            f"folder, with paths such as {own[0].parent.name}/1.jpg; or, if the folders are the classes, add --layout "
+            "folders (data.layout)"
+        )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,6 +8,7 @@ from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path, PurePosixPath
 
 from trainer.common.errors import DataError
+from trainer.data.file_names import masks_among
 from trainer.data.image_set import DataOptions, ImageSet
 from trainer.data.images import FileImages
 from trainer.data.readers.base import Reader, ReadResult
@@ -38,6 +39,7 @@ from trainer.data.readers.tables.training_table import TrainingTable
 from trainer.data.readers.training_rows import read_training_rows
 from trainer.formats.delimited import Table, read_table
 from trainer.formats.labels import encode
+from trainer.inference.printable import printable
 
 
 def read(folder: Path, options: DataOptions) -> ReadResult | None:
@@ -157,6 +159,8 @@ def read(folder: Path, options: DataOptions) -> ReadResult | None:
             *test.warnings,
             *own_warnings(tables),
             *packed_warnings(folder),
+            *_in_test_folders(chosen, files, paths),
+            *_unlisted(chosen, files, matcher, paths, test.images.paths),
             *files.unread_warnings(
                 _image_folders([*(row.path for row in train.rows), *test.images.paths]),
                 read={path for path in (chosen.table.path, tables.sample, test_table and test_table.path) if path},
@@ -183,6 +187,39 @@ def _read_test_set(
         return read_test_set(files, conventions, sample=sample, test_table=test_table, training_paths=training_paths)
     except DataError as error:
         raise DataError([*problems, *error.problems]) from error
+
+
+def _in_test_folders(chosen: TrainingTable, files: ImageFiles, trained: Collection[str]) -> list[str]:
+    """A warning about training images in a folder of test images, beside others that are in none."""
+    inside = [path for path in files.paths_below("test") if path in trained]
+    if not 0 < len(inside) < len(trained):
+        return []
+    return [
+        f"{len(inside)} training images lie in a folder of test images, such as {printable(inside[0])}, because "
+        f"{chosen.table.path.name} lists them: remove these rows if they are for testing"
+    ]
+
+
+def _unlisted(
+    chosen: TrainingTable, files: ImageFiles, matcher: ImageMatcher, trained: Collection[str], tested: Collection[str]
+) -> list[str]:
+    """A warning about images beside the training images that no row names, as where a table is cut off.
+
+    Masks, and other versions of a training image, have its stem.
+    """
+    folders = {path.rpartition("/")[0] for path in trained}
+    stems = {str(PurePosixPath(path).with_suffix("")) for path in trained}
+    beside = [path for path in files.paths if path.rpartition("/")[0] in folders]
+    masks = set(masks_among(beside))
+    used = {*trained, *tested, *masks}
+    rest = [path for path in beside if path not in used and str(PurePosixPath(path).with_suffix("")) not in stems]
+    if rest:
+        named = set(matcher.match(chosen.image_cells()).paths.values())
+        rest = [path for path in rest if path not in named]
+    if not rest:
+        return []
+    where = chosen.table.path.name
+    return [f"not read: {len(rest)} images beside those of {where} that it does not list, such as {printable(rest[0])}"]
 
 
 def _image_folders(paths: Iterable[str]) -> set[str]:

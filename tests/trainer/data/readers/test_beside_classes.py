@@ -174,3 +174,13 @@ def test_parts_in_a_file_of_vertex_are_no_warning_alone(tmp_path: Path) -> None:
     row = '{"imageGcsUri": "gs://b/left/0.png", "dataItemResourceLabels": {"aiplatform.googleapis.com/ml_use": "test"}}'
     (classes(tmp_path) / "import.jsonl").write_text(row)
     assert "import.jsonl is not read" in problems_of(tmp_path)
+
+
+def test_tables_of_labels_in_several_folders_are_no_classes(tmp_path: Path) -> None:
+    for site in ("north", "south"):
+        for number in range(4):
+            save(tmp_path / site / f"{number}.png", number + 9 * (site == "south"), 8)
+        rows = [f"{number}.png,{'ab'[number % 2]}" for number in range(4)]
+        (tmp_path / site / "labels.csv").write_text("\n".join(("file,label", *rows)))
+    assert "'north/labels.csv', 'south/labels.csv' may hold the labels" in problems_of(tmp_path)
+    assert read_images(tmp_path, DataOptions(layout="folders")).class_names == ("north", "south")

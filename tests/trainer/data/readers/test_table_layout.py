@@ -350,3 +350,28 @@ def test_the_fingerprint_follows_content_and_not_place(kaggle: Kaggle, tmp_path:
     text = (folder / "train.csv").read_text()
     (folder / "train.csv").write_text(text.replace("a0,dog", "a0,cat"))
     assert read_images(folder).fingerprint not in (first, changed)
+
+
+def test_images_that_no_row_names_are_counted(tmp_path: Path) -> None:
+    for number in range(9):
+        save(tmp_path / "train" / f"{number}.png", number, 8)
+    save(tmp_path / "train" / "0_mask.png", 90, 8)
+    rows = [f"{number}.png,{'ab'[number % 2]}" for number in range(6)]
+    (tmp_path / "train.csv").write_text("\n".join(("file,label", *rows)))
+    warnings = read_images(tmp_path, verify=False).warnings
+    assert [line for line in warnings if "does not list" in line] == [
+        "not read: 3 images beside those of train.csv that it does not list, such as train/6.png"
+    ]
+    (tmp_path / "train.csv").write_text("\n".join(("file,label", *rows, "6.png,a", "7.png,a", "8.png,b")))
+    assert "does not list" not in "".join(read_images(tmp_path, verify=False).warnings)
+
+
+def test_training_images_in_a_test_folder_are_named(tmp_path: Path) -> None:
+    paths = [*(f"train/{number}.png" for number in range(6)), *(f"test/{number}.png" for number in range(6, 8))]
+    for number, path in enumerate(paths):
+        save(tmp_path / path, number, 8)
+    rows = [f"{path},{'ab'[number % 2]}" for number, path in enumerate(paths)]
+    (tmp_path / "labels.csv").write_text("\n".join(("path,label", *rows)))
+    assert "2 training images lie in a folder of test images, such as test/6.png" in "\n".join(
+        read_images(tmp_path, verify=False).warnings
+    )
