@@ -231,7 +231,7 @@ def status_line(snapshot: StudySnapshot, now: str, *, bar: bool = True) -> str:
     if snapshot.ranking:
         best = snapshot.ranking[0]
         name = snapshot.name_of(best.number)
-        parts.append(f"best {snapshot.metric} {best.value:.4f} ± {best.standard_error:.4f} ({name})")
+        parts.append(f"best: {name}, {snapshot.metric} {best.value:.4f} ± {best.standard_error:.4f}")
     if now:
         parts.append(now)
     return SEPARATOR.join(parts)

@@ -40,7 +40,7 @@ def test_a_study_from_beginning_to_end(context: StudyContext, stores: Stores) ->
     assert search_is_over(snapshot)
     best = snapshot.ranking[0]
     assert best.value == max(record.value or 0 for record in snapshot.records)
-    assert f"best accuracy {best.value:.4f} ± {best.standard_error:.4f} (trial {best.number})" in status_line(
+    assert f"best: trial {best.number}, accuracy {best.value:.4f} ± {best.standard_error:.4f}" in status_line(
         snapshot, ""
     )
 
