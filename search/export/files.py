@@ -40,6 +40,9 @@ from trainer.formats.delimited import write_table
 from trainer.formats.submission import check_submission, decide_kind, write_submission
 from trainer.recipe.recipe import LINEAR_PROBE, Scalar
 
+ADVISED_SEEDS = 3
+"""Trainings of each recipe that are advised for a steadier score."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Export:
@@ -63,7 +66,8 @@ class Export:
     networks: int
     """Number of averaged networks, over all recipes."""
     more_seeds_help: bool
-    """Whether further seeds give other networks: false if all recipes are linear probes, which no seed changes."""
+    """Whether `ADVISED_SEEDS` seeds give further networks: not where every recipe has as many or is a linear probe,
+    which no seed changes."""
     views: tuple[tuple[str, ...], ...]
     """Test-time views of each recipe."""
     submission_kind: str | None
@@ -154,7 +158,10 @@ def write_export(
         by_confirmations=refits.by_confirmations,
         optimistic=facts.optimistic,
         networks=networks_of(plan, refits),
-        more_seeds_help=any(refit.member.recipe.method != LINEAR_PROBE for refit in refits.members),
+        more_seeds_help=any(
+            refit.member.recipe.method != LINEAR_PROBE and len(refit.records) < ADVISED_SEEDS
+            for refit in refits.members
+        ),
         views=tuple(refit.views for refit in refits.members),
         submission_kind=submission_kind,
         reasons=tuple(facts.reasons),

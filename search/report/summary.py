@@ -10,7 +10,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.text import Text
 
-from search.export.files import Export
+from search.export.files import ADVISED_SEEDS, Export
 from search.export.rationale import BLEND_NAMES
 from search.report.live.progress import difference, recipe_difference
 from search.runtime.commands import completed
@@ -287,7 +287,9 @@ def next_steps(
     if probed:
         steps.append((f"search start {of_study} --trials 20 --hours +8", "fine-tune the best backbones"))
     elif more_seeds_help:
-        steps.append((f"search export-best {of_study} --seeds 3", "average more networks: steadier scores"))
+        steps.append(
+            (f"search export-best {of_study} --seeds {ADVISED_SEEDS}", "average more networks: steadier scores")
+        )
     steps.append((f"search predict {shlex.quote(str(folder / 'model'))} IMAGES", "the model on new images"))
     return steps
 

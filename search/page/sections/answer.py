@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from search.export.doubts import doubts_of_data
+from search.export.files import ADVISED_SEEDS
 from search.export.notes import ExportNotes, RecipeNotes
 from search.page import text
 from search.page.facts import Facts
@@ -148,7 +149,8 @@ def _steps(facts: Facts) -> Iterator[tuple[str, str]]:
         Path(facts.export.folder),
         name,
         submitted=bool(facts.dataset.test_ids),
-        more_seeds_help=facts.export.recipe.get("method") != LINEAR_PROBE,
+        more_seeds_help=facts.export.recipe.get("method") != LINEAR_PROBE
+        and (facts.notes is None or facts.notes.seeds < ADVISED_SEEDS),
         compared=facts.comparison is not None,
         probed=facts.study.budget == 0,
     ):

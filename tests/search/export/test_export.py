@@ -297,16 +297,18 @@ def test_a_recipe_with_views_is_searched_and_exported_with_the_same_views(
     np.testing.assert_allclose(proba, [expected[name] for name in ids], atol=1e-5)
 
 
-@pytest.mark.parametrize(("method", "others"), [("linear_probe", False), ("fine_tune", True)])
-def test_more_seeds_change_all_but_linear_probes(
-    method: str, others: bool, stores: Stores, study_file: Path, competition_folder: Path, tmp_path: Path
+@pytest.mark.parametrize(
+    ("method", "seeds", "others"), [("linear_probe", 1, False), ("fine_tune", 1, True), ("fine_tune", 3, False)]
+)
+def test_more_seeds_are_advised_for_trained_recipes_with_few(
+    method: str, seeds: int, others: bool, stores: Stores, study_file: Path, competition_folder: Path, tmp_path: Path
 ) -> None:
     changes = (f"recipe.method={method}", "recipe.epochs=1")
     stored = create_study(stores, study_plan(study_file, competition_folder, *changes, budget=1))
     context = make_context(stores, stored, competition_folder, tmp_path / "home")
     try:
         work_on(context)
-        made = export(Searched(context=context, folder=tmp_path), tmp_path / "out")
+        made = export(Searched(context=context, folder=tmp_path), tmp_path / "out", seeds=seeds)
     finally:
         context.loader.close()
     assert made.more_seeds_help == others

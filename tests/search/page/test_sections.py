@@ -170,6 +170,24 @@ def test_the_answer_is_the_latest_export(stores: Stores, tmp_path: Path) -> None
     assert found is not None and "trial 1" in found.source
 
 
+@pytest.mark.parametrize(("trainings", "advised"), [(1, True), (3, False)])
+def test_the_answer_advises_more_seeds_only_where_there_are_few(
+    trainings: int, advised: bool, stores: Stores, tmp_path: Path
+) -> None:
+    study = lay_study(stores, tmp_path)
+    y = labels_of(stores, study)
+    end_trials(stores, study, 1, lambda number, _: noisy(y, 3, 0.9, number))
+    record = stores.trials.records(study.id, kind=WorkKind.SEARCH)[0]
+    assert record.recipe is not None
+    seeds = [[1, seed] for seed in range(trainings)]
+    notes = {"trial": 0, "seeds": trainings, "trainings": seeds, "full_data": False, "views": ["identity"]}
+    notes |= {"temperature": 1.0, "offsets": [], "cuts": []}
+    stores.exports.add(
+        study.id, folder="/data/out", recipe=record.recipe, score=0.6, score_se=0.1, notes=notes, forecast=None
+    )
+    assert any("--seeds" in command for command, _ in answer(facts_of(stores)).steps) == advised
+
+
 def test_the_provisional_submission_is_named_until_there_is_an_export(stores: Stores, tmp_path: Path) -> None:
     study = lay_study(stores, tmp_path)
     end_trials(stores, study, 1, lambda number, _: noisy(labels_of(stores, study), 3, 0.8, number))
