@@ -274,7 +274,7 @@ def _check_unchanged(study: Study, study_plan: StudyPlan) -> None:
     if fingerprint != study.fingerprint:
         raise DataMismatch(
             f"study {study.name} was begun on other images (fingerprint {study.fingerprint[:12]}, those in "
-            f"{study_plan.folder} have {fingerprint[:12]}). Give --data the original folder, or choose another --name"
+            f"{study_plan.folder} have {fingerprint[:12]}). Give the original folder, or choose another --name"
         )
     changes = differences(study.spec, study_plan.spec)
     if changes:

@@ -90,7 +90,7 @@ def test_other_images_under_the_same_name_are_refused(
 ) -> None:
     other = tmp_path / "other"
     other.mkdir()
-    with pytest.raises(DataMismatch, match="begun on other images"):
+    with pytest.raises(DataMismatch, match=r"begun on other images .* Give the original folder"):
         resume(stores, stored, study_plan(study_file, write_competition(other, seed=1)))
 
 
