@@ -50,6 +50,12 @@ def _about_scores(stores: Stores, plan: ExportPlan, export: Export) -> Iterator[
     if export.score is not None and not export.by_confirmations and chosen and export.optimistic:
         value = f"{export.score:.4f} ± {export.score_error or 0.0:.4f}"
         yield f"out-of-fold {value} is optimistic: the same images chose the recipe"
+    low, high = (float((export.forecast or {}).get(name, np.nan)) for name in ("low", "high"))
+    if export.score is not None and (export.score < low or export.score > high) and _trains_longer(plan):
+        yield (
+            f"out-of-fold {export.score:.4f} lies outside of the expected interval: the interval follows from the "
+            "trials of the search, and the exported networks were trained with other epochs or image sizes"
+        )
     if plan.estimates is None:
         because = f" ({reason})" if (reason := why_skipped(confirmation)) else ""
         yield f"no recipe was tested on fresh splits{because}"
@@ -58,6 +64,12 @@ def _about_scores(stores: Stores, plan: ExportPlan, export: Export) -> Iterator[
     missing = [number for number in confirmation.numbers if number not in tested]
     if missing:
         yield f"among the best, but never tested on fresh splits: {trials_named(missing, confirmation.probes)}"
+
+
+def _trains_longer(plan: ExportPlan) -> bool:
+    """Whether the ``[final]`` table changed the training of a member."""
+    trained = [(member.recipe, member.trial.recipe or {}) for member in plan.members]
+    return any((new.epochs, new.image_size) != (old.get("epochs"), old.get("image_size")) for new, old in trained)
 
 
 def _finished(stores: Stores, study: Study) -> list[TrialRecord]:

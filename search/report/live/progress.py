@@ -222,7 +222,7 @@ def status_line(snapshot: StudySnapshot, now: str, *, bar: bool = True) -> str:
         parts.append(f"{ended}/{planned} probes" if ended < planned else f"{ended} probe{'s' * (ended != 1)}")
     left = snapshot.seconds_left()
     if left is not None and snapshot.counted < (budget or 0):
-        parts.append(f"about {clock_time(left)} left")
+        parts.append(f"about {duration(left)} left")
     pruned = snapshot.count(TrialStatus.PRUNED)
     failed = snapshot.count(TrialStatus.FAILED)
     paused = snapshot.trials_paused
@@ -243,8 +243,10 @@ def _bar(done: int, total: int) -> str:
     return f"[{'#' * filled}{'.' * (BAR_WIDTH - filled)}]"
 
 
-def clock_time(seconds: float) -> str:
-    """``1:05`` or ``2:01:05``."""
+def duration(seconds: float) -> str:
+    """``14 s``, ``1:05 min`` or ``2:01:05 h``."""
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
+    if hours:
+        return f"{hours}:{minutes:02d}:{rest:02d} h"
+    return f"{minutes}:{rest:02d} min" if minutes else f"{rest} s"

@@ -6,7 +6,7 @@ import math
 
 from rich.console import Console
 
-from search.report.live.progress import clock_time
+from search.report.live.progress import duration
 from search.runtime.console import say
 from search.statistics.member_names import trials_named
 from search.study_setup.deadline import clock
@@ -140,7 +140,7 @@ def _end_line(stores: Stores, snapshot: StudySnapshot) -> str:
 
 
 def _rehearsed(costs: Costs) -> str:
-    return f"One training takes about {clock_time(costs.rehearsed)} here. " if costs.rehearsed else ""
+    return f"One training takes about {duration(costs.rehearsed)} here. " if costs.rehearsed else ""
 
 
 def _minute(seconds: float) -> str:

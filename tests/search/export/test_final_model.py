@@ -223,6 +223,10 @@ def test_doubts_about_an_export(context: StudyContext, plan: ExportPlan, exporte
     assert sum("trial 17" in line for line in doubts_of_export(context.stores, more, exported)) == 1
     unconfirmed = doubts_of_export(context.stores, replace(plan, estimates=None), exported)
     assert sum("tested on fresh splits" in line for line in unconfirmed) == 1
+    assert exported.score is not None
+    for low, expected in ((exported.score - 0.1, 0), (exported.score + 0.01, 1)):
+        elsewhere = replace(exported, forecast={"low": low, "high": exported.score + 0.2})
+        assert sum("outside" in line for line in doubts_of_export(context.stores, plan, elsewhere)) == expected
     context.stores.studies.set_state(context.study.id, StudyState.STOPPED, "out of ideas")
     try:
         assert sum("out of ideas" in line for line in doubts_of_export(context.stores, plan, exported)) == 1

@@ -56,7 +56,7 @@ def test_without_a_deadline_the_expected_end_is_printed_before_and_after_the_fir
         note = {**item.note, PREDICTED_NOTE: 30.0}
         assert stores.queue.assign_trial(item, 0, context.spec.default_recipe(), note) is not None
         found = re.fullmatch(
-            r"One training takes about 0:30 here\. Expected: 40 trials until about (\S+); "
+            r"One training takes about 30 s here\. Expected: 40 trials until about (\S+); "
             r"confirmation and export until about (\S+)\.",
             shown(),
         )
