@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
 
 from trainer.common.arrays import Float32Array, Float64Array
-from trainer.evaluation.ambiguity import expected_average
+from trainer.evaluation.ambiguity import brier_scores, expected_average
+from trainer.evaluation.targets import Targets
+from trainer.evaluation.temperature_scaling import scale_temperature
 from trainer.networks.view_averaging import average_views
 from trainer.networks.weight_averaging import MIDDLE, SHARES
 from trainer.training.folds.fold_group import FoldGroup
@@ -50,35 +53,42 @@ def settle_start_shares(
     return chosen, shares
 
 
-def losses_of_others(data: TrainingData, by_share: Sequence[Float32Array]) -> Float64Array:
-    """Brier score of the images that the *other* folds hold out, for each fold and share: shape (folds, shares).
+def losses_of_others(data: TrainingData, by_share: Sequence[Float32Array]) -> list[Float64Array]:
+    """Brier scores of the images that the *other* folds hold out, for each fold: shape (images, shares).
 
     The scores are those at the best temperature of each share. Otherwise the starting network would be chosen where it
-    is merely less certain than the trained one.
+    is merely less certain than the trained one. Images count by their weights, whose mean is 1.
 
     Args:
         by_share: out-of-fold probabilities, (n, C) for each of the shares, NaN in rows that are never held out.
 
     Returns:
-        Infinity where a prediction is not finite; NaN where no other fold holds out an image.
+        A share has infinite scores where a prediction is not finite.
     """
     held_out = [data.held_out(fold) for fold in range(data.num_folds)]
-    losses = np.full((len(held_out), len(by_share)), np.nan)
+    losses = []
     for fold in range(len(held_out)):
         others = np.concatenate([np.empty(0, np.int64), *held_out[:fold], *held_out[fold + 1 :]])
-        for column, proba in enumerate(by_share):
-            if not np.isfinite(proba[others]).all():
-                losses[fold, column] = np.inf
-            elif len(others):
-                losses[fold, column] = expected_average(data.targets.select(others), proba[others], []).brier
+        losses.append(np.stack([_scores(data.targets.select(others), proba[others]) for proba in by_share], axis=1))
     return losses
 
 
-def choose_shares(losses: Float64Array) -> list[float]:
-    """Choose the share with the lowest loss for each fold model.
+def _scores(targets: Targets, proba: Float32Array) -> Float64Array:
+    if not len(targets):
+        return np.empty(0)
+    if not np.isfinite(proba).all():
+        return np.full(len(targets), np.inf)
+    scores = brier_scores(targets.y, scale_temperature(proba, expected_average(targets, proba, []).temperature))
+    weights = targets.image_weights
+    return scores if weights is None else scores * weights / weights.mean()
 
-    The images that a fold holds out play no part in the choice for its own model, so its predictions of them stay
-    unbiased.
+
+def choose_shares(losses: Sequence[Float64Array]) -> list[float]:
+    """Choose the share of each fold model: the nearest to `MIDDLE` within one standard error of the best.
+
+    A few hundred images decide only between shares that differ clearly (the one-standard-error rule; Breiman et al.
+    1984, "Classification and Regression Trees"). The images that a fold holds out play no part in the choice for its
+    own model, so its predictions of them stay unbiased.
 
     Args:
         losses: as `losses_of_others` returns them.
@@ -86,4 +96,16 @@ def choose_shares(losses: Float64Array) -> list[float]:
     Returns:
         One of `SHARES` for each fold; `MIDDLE` where nothing is known.
     """
-    return [SHARES[int(row.argmin())] if np.isfinite(row).any() else MIDDLE for row in losses]
+    return [_choose_share(of_fold) for of_fold in losses]
+
+
+def _choose_share(losses: Float64Array) -> float:
+    known = [column for column in range(len(SHARES)) if len(losses) and np.isfinite(losses[:, column]).all()]
+    if not known:
+        return MIDDLE
+    best = min(known, key=lambda column: float(losses[:, column].mean()))
+    for column in sorted(known, key=lambda column: abs(SHARES[column] - MIDDLE)):
+        behind = losses[:, column] - losses[:, best]
+        if behind.mean() <= behind.std() / math.sqrt(len(behind)):
+            return SHARES[column]
+    return SHARES[best]

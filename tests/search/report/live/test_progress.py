@@ -12,7 +12,7 @@ from rich.console import Console
 from search.report.live.progress import (
     EPOCHS_INTERVAL,
     ProgressView,
-    clock_time,
+    duration,
     print_trial,
     recipe_difference,
     status_line,
@@ -136,4 +136,10 @@ def test_a_terminal_gets_a_line_that_is_redrawn_and_no_log(context: StudyContext
 
 
 def test_durations_as_text() -> None:
-    assert [clock_time(s) for s in (0, 59.6, 61, 3605, 360000)] == ["0:00", "1:00", "1:01", "1:00:05", "100:00:00"]
+    assert [duration(s) for s in (0, 59.6, 61, 3605, 360000)] == [
+        "0 s",
+        "1:00 min",
+        "1:01 min",
+        "1:00:05 h",
+        "100:00:00 h",
+    ]
