@@ -218,7 +218,7 @@ def pair_rows(runs: Sequence[Run]) -> list[dict[str, object]]:
 def order_rows(runs: Sequence[Run]) -> list[dict[str, object]]:
     """How well the first epoch orders the recipes of a draw."""
     rows: list[dict[str, object]] = []
-    present = tuple(head for head in HEADS if any(run.head == head for run in runs))
+    present = tuple(head for head in HEADS if any(run.head == head for run in _fine_tuned(runs)))
     for heads in (*((head,) for head in present), present):
         correlations, regrets = [], []
         for one in dict.fromkeys((run.data, run.seed) for run in runs):
