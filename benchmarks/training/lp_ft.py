@@ -219,7 +219,8 @@ def order_rows(runs: Sequence[Run]) -> list[dict[str, object]]:
     """How well the first epoch orders the recipes of a draw."""
     rows: list[dict[str, object]] = []
     present = tuple(head for head in HEADS if any(run.head == head for run in _fine_tuned(runs)))
-    for heads in (*((head,) for head in present), present):
+    every = (present,) if len(present) > 1 else ()
+    for heads in (*((head,) for head in present), *every):
         correlations, regrets = [], []
         for one in dict.fromkeys((run.data, run.seed) for run in runs):
             own = [run for run in _fine_tuned(runs) if (run.data, run.seed) == one and run.head in heads]
@@ -230,7 +231,7 @@ def order_rows(runs: Sequence[Run]) -> list[dict[str, object]]:
             regrets.append(float(last.max() - last[first.argmax()]))
         rows.append(
             {
-                "recipes": "all" if heads == present else f"head = {heads[0]}",
+                "recipes": f"head = {heads[0]}" if len(heads) == 1 else "all",
                 "rank correlation": with_error(np.array(correlations), digits=2),
                 "leader after epoch 1 is behind by": with_error(np.array(regrets)),
             }

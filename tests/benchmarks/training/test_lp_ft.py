@@ -90,7 +90,7 @@ def test_the_tables_compare_pairs_and_orders() -> None:
 def test_the_order_is_that_of_the_heads_that_were_trained() -> None:
     probe = made_up("random", 0.0, 0.9, 0.9)  # the linear probe itself
     runs = [probe, made_up("probe", 0.1, 0.7, 0.9), made_up("probe", 0.2, 0.5, 0.7)]
-    assert [row["recipes"] for row in order_rows(runs)] == ["head = probe", "all"]
+    assert [row["recipes"] for row in order_rows(runs)] == ["head = probe"]
 
 
 def test_several_draws_have_a_standard_error() -> None:
