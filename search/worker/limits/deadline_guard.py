@@ -40,6 +40,7 @@ class DeadlineGuard:
         self._device = device
         self._ended: dict[int, EndedTrainings] = {}  # by study id
         self._ended_before, self._given_up_before = -1, 0  # trials ended and given up when a trial ended or paused last
+        self._rehearsals: dict[int, dict[str, tuple[int, float]]] = {}  # by study id, see `TimeLimit`
         self._measured: set[int] = set()  # ids of the studies of which a trial has ended
         self._limits: dict[int, TimeLimit] = {}  # of the trainings that were given up, by work item id
 
@@ -88,6 +89,7 @@ class DeadlineGuard:
             device=self._device or "",
             resumed=item.attempt > 1,
             rehearse=self._is_first(study, item),
+            rehearsals=self._rehearsals.setdefault(study.id, {}),
         )
         self._limits = {work_id: known for work_id, known in self._limits.items() if known.missed is not None}
         self._limits[item.id] = limit

@@ -154,6 +154,7 @@ class TimeLimit:
         device: str,
         resumed: bool = False,
         rehearse: bool = False,
+        rehearsals: dict[str, tuple[int, float]] | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """
@@ -162,10 +163,13 @@ class TimeLimit:
             device: of this worker, see `search.study_state.training_costs.device_of`.
             resumed: whether the training may continue from a checkpoint, which fits only its own recipe.
             rehearse: whether the training is rehearsed without a deadline, too, so that people see how long it takes.
+            rehearsals: image size and seconds of an epoch of the rehearsals of this worker, by backbone; those of this
+                training are added.
             clock: returns seconds, monotonic.
         """
         self._kind, self._read_study, self._device, self._resumed, self._clock = kind, read, device, resumed, clock
         self._rehearse = rehearse
+        self._rehearsals = {} if rehearsals is None else rehearsals
         self._lock = threading.Lock()
         self._state: StudyTime | None = None
         self._read_at = -math.inf
@@ -192,6 +196,9 @@ class TimeLimit:
                 self._judged = True
             if recipe.method == LINEAR_PROBE and state.study.deadline is not None:
                 self._judged = False  # it ends within its share of the time, even if the machine has become slower
+            if cost is None and recipe.method != LINEAR_PROBE and recipe.backbone in self._rehearsals:
+                size, epoch = self._rehearsals[recipe.backbone]
+                cost = self._cost_of(recipe, epoch * (recipe.image_size / size) ** 2)
             if cost is not None and not self._resumed:
                 self._shorten(state, recipe, cost, cost.total(recipe.epochs))
 
@@ -203,6 +210,7 @@ class TimeLimit:
         with self._lock:
             # With a deadline not final: the first batches of the training itself are measured as well.
             self._rehearsed, self._next_estimate = recipe.image_size, REHEARSED_PROGRESS
+            self._rehearsals[recipe.backbone] = recipe.image_size, epoch
             cost, state = self._cost_of(recipe, epoch), self._refresh()
             self._judged = state.study.deadline is None
             self._shorten(state, recipe, cost, cost.total(recipe.epochs))

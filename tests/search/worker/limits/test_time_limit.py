@@ -32,8 +32,14 @@ class Clock:
     ended: EndedTrainings = field(default_factory=EndedTrainings)
     now: float = 0.0
 
-    def limit(self, kind: WorkKind = WorkKind.SEARCH, *, resumed: bool = False) -> TimeLimit:
-        return TimeLimit(kind, self.read, device="", resumed=resumed, clock=lambda: self.now)
+    def limit(
+        self,
+        kind: WorkKind = WorkKind.SEARCH,
+        *,
+        resumed: bool = False,
+        rehearsals: dict[str, tuple[int, float]] | None = None,
+    ) -> TimeLimit:
+        return TimeLimit(kind, self.read, device="", resumed=resumed, rehearsals=rehearsals, clock=lambda: self.now)
 
     def read(self) -> StudyTime:
         stored = StoredStudy(
@@ -309,6 +315,24 @@ class TestLaterTrials:
             clock.limit().rehearsed(from_probe, 50.0)
         with pytest.raises(OutOfTime):  # one epoch of a random classifier is worse than the probe
             clock.limit().rehearsed(from_probe.replace({"head": "random"}), 50.0)
+
+    def test_that_cannot_end_in_time_by_an_earlier_rehearsal_are_not_rehearsed(self) -> None:
+        probe = RECIPE.replace({"method": "linear_probe", "epochs": 1})
+        ended = EndedTrainings(trials=(dataclasses.replace(record(3, 10.0, epochs_done=1), recipe=probe.to_flat()),))
+        clock, known = (
+            Clock(deadline=EXPORT_SECONDS + 40.0, costs=FINISHED, ended=ended),
+            dict[str, tuple[int, float]](),
+        )
+        from_probe = RECIPE.replace({"init": "pretrained", "head": "probe", "norm": "frozen"})
+        first, second = clock.limit(rehearsals=known), clock.limit(rehearsals=known)
+        first.fit(from_probe)
+        with pytest.raises(OutOfTime):
+            first.rehearsed(from_probe, 50.0)
+        with pytest.raises(OutOfTime):
+            second.fit(from_probe)
+        clock.deadline = EXPORT_SECONDS + 1000.0
+        second.fit(from_probe)
+        assert second.is_unknown(from_probe), "a rehearsal tells more than one of another trial"
 
     def test_end_with_few_epochs_while_only_a_probe_has_finished(self) -> None:
         probe = dataclasses.replace(
