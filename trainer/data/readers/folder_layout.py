@@ -32,8 +32,8 @@ from trainer.data.readers.class_folders import (
     subfolders,
 )
 from trainer.data.readers.competition_test_set import TrainingConventions, read_test_set
-from trainer.data.readers.doubtful_folders import doubtful_folders
-from trainer.data.readers.doubtful_labels import doubtful_labels
+from trainer.data.readers.doubts.doubtful_folders import doubtful_folders
+from trainer.data.readers.doubts.doubtful_labels import doubtful_labels
 from trainer.data.readers.matching.image_files import ImageFiles
 from trainer.data.readers.parts.divide_classes import divide_by_lists
 from trainer.data.readers.parts.part_files import images_apart

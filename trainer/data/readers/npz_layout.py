@@ -13,7 +13,7 @@ from trainer.data.file_names import Split, is_visible, split_of
 from trainer.data.image_set import DataOptions, ImageSet
 from trainer.data.images import ArrayImages
 from trainer.data.readers.base import Reader, ReadResult
-from trainer.data.readers.doubtful_labels import doubtful_labels
+from trainer.data.readers.doubts.doubtful_labels import doubtful_labels
 from trainer.data.readers.sample_submission import read_sample
 from trainer.data.readers.tables.find_tables import find_tables
 from trainer.formats.delimited import read_table

@@ -22,7 +22,7 @@ from trainer.data.readers.competition_test_set import (
     read_test_set,
     sample_has_header,
 )
-from trainer.data.readers.doubtful_labels import doubtful_labels, soft_labels
+from trainer.data.readers.doubts.doubtful_labels import doubtful_labels, soft_labels
 from trainer.data.readers.matching.id_spellings import composed
 from trainer.data.readers.matching.image_files import IMAGE_SUFFIXES, ImageFiles
 from trainer.data.readers.matching.match_images import ImageMatcher

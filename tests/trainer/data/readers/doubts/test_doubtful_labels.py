@@ -9,7 +9,7 @@ import pytest
 
 from tests.trainer.images import labels_of, save
 from trainer.data.read import read_images
-from trainer.data.readers.doubtful_labels import doubtful_labels
+from trainer.data.readers.doubts.doubtful_labels import doubtful_labels
 
 HEADER = "id,label"
 
