@@ -64,6 +64,16 @@ def add_to_export(stores: Stores, name: str, folder: Path) -> bool:
     return True
 
 
+def remove_from_export(folder: Path) -> None:
+    """Remove the report of an earlier export from the folder of a new one; a file of other origin stays."""
+    path = folder / REPORT
+    try:
+        check_page(path)
+        path.unlink(missing_ok=True)
+    except (SearchError, OSError) as problem:
+        log.warning("%s", problem)
+
+
 def write_report(stores: Stores, name: str, path: Path, *, provisional: Path | None = None) -> None:
     """Write the report of the study called ``name`` atomically, in place of an earlier one.
 

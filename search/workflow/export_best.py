@@ -17,7 +17,7 @@ from search.export.final_model import gather_refits
 from search.export.output.folder import Owner, check_output, output_folder
 from search.export.plan import ExportPlan, plan_export, queue_refits
 from search.export.pool import check_comparable
-from search.page.command import REPORT, add_to_export
+from search.page.command import REPORT, add_to_export, remove_from_export
 from search.report.dashboard.publish import publish
 from search.report.summary import print_export
 from search.runtime.commands import completed
@@ -142,6 +142,7 @@ def finish_export(
             step("Writing the report.")
             reported = add_to_export(stores, plan.study.name, export.folder)
         else:
+            remove_from_export(export.folder)
             command = completed(f"search report --study {plan.study.name}")
             say(console, f"The report is left out for the deadline. `{command}` writes it.")
     finally:  # the export is complete whatever becomes of its report

@@ -9,7 +9,7 @@ import pytest
 from rich.console import Console
 
 from search.export.plan import plan_export, queue_refits
-from search.page.command import REPORT, ReportNotWritable, add_to_export, report
+from search.page.command import REPORT, ReportNotWritable, add_to_export, remove_from_export, report
 from search.runtime.output_files import FileNotOurs
 from search.worker.study_context import StudyContext
 from search.workflow.export_best import finish_export
@@ -48,6 +48,16 @@ def test_a_report_replaces_a_report_and_nothing_else(searched: Stores, url: str,
     assert own.read_text() == "<p>my notes</p>" and not (tmp_path / "elsewhere.html").exists()
     (tmp_path / REPORT).write_text("mine")
     assert not add_to_export(searched, "made_up", tmp_path)
+    assert (tmp_path / REPORT).read_text() == "mine"
+
+
+def test_an_earlier_report_is_removed_and_nothing_else(searched: Stores, tmp_path: Path) -> None:
+    remove_from_export(tmp_path)
+    assert add_to_export(searched, "made_up", tmp_path)
+    remove_from_export(tmp_path)
+    assert not (tmp_path / REPORT).exists()
+    (tmp_path / REPORT).write_text("mine")
+    remove_from_export(tmp_path)
     assert (tmp_path / REPORT).read_text() == "mine"
 
 
