@@ -197,22 +197,24 @@ def pair_rows(runs: Sequence[Run]) -> list[dict[str, object]]:
     last = {(run.data, run.seed, run.norm, run.lr, run.head): 100 * run.accuracy[-1] for run in _fine_tuned(runs)}
     rows: list[dict[str, object]] = []
     for norm, lr in dict.fromkeys(key[2:4] for key in last):
-        draws = list(dict.fromkeys(key[:2] for key in last if key[2:4] == (norm, lr)))
-
-        def gain(head: str, over: str, norm: str = norm, lr: float = lr, draws: list[Any] = draws) -> str:
-            known = [one for one in draws if {(*one, norm, lr, head), (*one, norm, lr, over)} <= last.keys()]
-            return with_error(np.array([last[*one, norm, lr, head] - last[*one, norm, lr, over] for one in known]))
-
+        by_head = {
+            head: {key[:2]: value for key, value in last.items() if key[2:] == (norm, lr, head)} for head in HEADS
+        }
         rows.append(
             {
                 "norm": norm,
                 "lr": f"{lr:g}",
-                "draws": len(draws),
-                "gain of the probe's head": gain("probe", "random"),
-                "gain of wise_ft": gain("probe, wise_ft", "probe"),
+                "draws": len(set().union(*by_head.values())),
+                "gain of the probe's head": _gain(by_head["probe"], by_head["random"]),
+                "gain of wise_ft": _gain(by_head["probe, wise_ft"], by_head["probe"]),
             }
         )
     return rows
+
+
+def _gain(new: dict[tuple[str, int], float], old: dict[tuple[str, int], float]) -> str:
+    """Mean difference with its standard error, over the draws that both have."""
+    return with_error(np.array([new[draw] - old[draw] for draw in new if draw in old]))
 
 
 def order_rows(runs: Sequence[Run]) -> list[dict[str, object]]:

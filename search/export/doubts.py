@@ -11,6 +11,7 @@ from search.export.plan import ExportPlan
 from search.statistics.member_names import members_named, trials_named
 from search.study_state.confirmation import read_confirmation, why_skipped
 from search.study_state.study import Study
+from search.study_state.training_costs import length_ratio
 from storage.records.datasets import StoredDataset
 from storage.stores import Stores
 from storage.values import DEFAULT_TRIAL, StudyState, TrialRecord, TrialStatus, WorkKind
@@ -51,7 +52,7 @@ def _about_scores(stores: Stores, plan: ExportPlan, export: Export) -> Iterator[
         value = f"{export.score:.4f} ± {export.score_error or 0.0:.4f}"
         yield f"out-of-fold {value} is optimistic: the same images chose the recipe"
     low, high = (float((export.forecast or {}).get(name, np.nan)) for name in ("low", "high"))
-    if export.score is not None and (export.score < low or export.score > high) and _trains_longer(plan):
+    if export.score is not None and (export.score < low or export.score > high) and _trains_otherwise(plan):
         yield (
             f"out-of-fold {export.score:.4f} lies outside of the expected interval: the interval follows from the "
             "trials of the search, and the exported networks were trained with other epochs or image sizes"
@@ -66,10 +67,10 @@ def _about_scores(stores: Stores, plan: ExportPlan, export: Export) -> Iterator[
         yield f"among the best, but never tested on fresh splits: {trials_named(missing, confirmation.probes)}"
 
 
-def _trains_longer(plan: ExportPlan) -> bool:
-    """Whether the ``[final]`` table changed the training of a member."""
-    trained = [(member.recipe, member.trial.recipe or {}) for member in plan.members]
-    return any((new.epochs, new.image_size) != (old.get("epochs"), old.get("image_size")) for new, old in trained)
+def _trains_otherwise(plan: ExportPlan) -> bool:
+    """Whether the ``[final]`` table changed the length of the training of a member."""
+    members = [(member.trial.recipe, member.study.spec.final) for member in plan.members]
+    return any(length_ratio(recipe, final) != 1.0 for recipe, final in members if recipe)
 
 
 def _finished(stores: Stores, study: Study) -> list[TrialRecord]:

@@ -93,9 +93,8 @@ def method_of(recipe: Mapping[str, Any]) -> str:
 
 
 def begins_at_probe(recipe: Mapping[str, Any]) -> bool:
-    """Whether the training of a flat recipe begins with the predictions of a linear probe of its backbone."""
-    is_probe_head = recipe.get("head") == "probe" and recipe.get("norm") == "frozen"
-    return is_probe_head and method_of(recipe) != LINEAR_PROBE
+    """Whether the training of a flat recipe begins with the classifier of a linear probe."""
+    return recipe.get("head") == "probe" and method_of(recipe) != LINEAR_PROBE
 
 
 def is_fine_tuned(record: TrialRecord) -> bool:
@@ -123,7 +122,7 @@ def shortened(recipe: Recipe, cost: TrainingCost, seconds: float, *, probed: boo
     """A shorter recipe that fits into ``seconds``: with fewer epochs, and with smaller images where that is better.
 
     The sizes are its own and the multiples of 32 pixels below. The recipe has as many epochs as fit at its size, and
-    the size depends on how the training begins (`benchmarks.training.short_trainings`):
+    the size depends on how the training begins:
 
     * With a probe's classifier (`begins_at_probe`) it takes the largest size, down to `LEAST_PROBED_SIDE` of its own,
       at which `LEAST_PROBED_EPOCHS` fit.

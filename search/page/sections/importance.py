@@ -15,7 +15,7 @@ from optuna.trial import FrozenTrial, TrialState
 from trainer.common.arrays import Float64Array
 
 LEAST_TRIALS = 10
-"""Number of finished trials below which nothing can be told."""
+"""Least number of finished trials for which importances are estimated."""
 TOP_TRIALS = 5
 """Smallest number of trials in the better group: Optuna's advice for PED-ANOVA."""
 ROUNDS = 40

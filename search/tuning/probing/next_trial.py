@@ -215,10 +215,11 @@ def _probed_backbone(study: Study, trial: FrozenTrial) -> str:
 
 
 def _is_time_for_probe(study: Study, ended: Sequence[TrialRecord], trial: FrozenTrial, now: float) -> bool:
-    """Whether another probe may begin: the time until the deadline is not past the end that it has.
+    """Whether another probe may begin before the probes have had their share of the time until the deadline.
 
-    On enlarged images it also has to end in time, at least if they are only one step larger: the worker reduces their
-    size to the time. The first probe may always begin, and so may all where no trials follow.
+    A probe on enlarged images has to end in time instead (`latest_probe_end`), at least if its images are only one step
+    larger: the worker reduces their size to the time. The first probe may always begin, and so may all where no trials
+    follow.
 
     Args:
         now: Unix seconds on the database's clock.

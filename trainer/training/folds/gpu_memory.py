@@ -217,4 +217,5 @@ def _rehearse(model: FoldModel, micro_batch: int, device: torch.device) -> FoldM
     before = torch.cuda.memory_allocated(device)
     torch.cuda.reset_peak_memory_stats(device)
     copied.rehearse(micro_batch)
+    # In the state, the starting weights of `wise_ft` stand for the interpolated copy, which is as large.
     return FoldMemory(kept=tensor_bytes(copied.state()), step=torch.cuda.max_memory_allocated(device) - before)

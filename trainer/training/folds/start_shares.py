@@ -34,12 +34,10 @@ def settle_start_shares(
     by_share = {share: oof if share == MIDDLE else np.full_like(oof, np.nan) for share in SHARES}
 
     def predict(fold: int, model: FoldModel) -> dict[float, Float32Array]:
-        predicted = {}
-        for share in by_share:
-            if share != MIDDLE:
-                model.set_start_share(share)
-                rows = data.held_out(fold)
-                predicted[share] = average_views(folds.predict(model, data.pixels.train, rows, views), views)
+        predicted, rows = {}, data.held_out(fold)
+        for share in by_share.keys() - {MIDDLE}:
+            model.set_start_share(share)
+            predicted[share] = average_views(folds.predict(model, data.pixels.train, rows, views), views)
         return predicted
 
     for fold, predicted in folds.run(predict):
