@@ -15,6 +15,8 @@ from storage.records.datasets import StoredDataset
 from storage.records.exports import ExportRecord
 from storage.stores import Stores
 from storage.values import TrialRecord, TrialStatus, WorkKind
+from trainer.common.arrays import Float32Array
+from trainer.evaluation.label_errors import LabelErrors, find_label_errors
 from trainer.recipe.recipe import Scalar
 
 
@@ -41,6 +43,10 @@ class Facts:
     """The submission of the best trial so far; None after an export, and where there is none."""
     optimism: Optimism | None
     """None before a trial has finished."""
+    oof: Float32Array | None
+    """Out-of-fold probabilities of ``leader``, shape (n, C); None without one."""
+    label_errors: LabelErrors | None
+    """Labels that may be wrong by ``oof``; None without it."""
 
     @property
     def study(self) -> Study:
@@ -82,6 +88,8 @@ def read_facts(stores: Stores, name: str | None, provisional: Path | None = None
     export = exports[-1] if exports else None
     notes = None if export is None else ExportNotes.from_json(export.notes)
     leader, leader_study = _leader(stores, snapshot, notes)
+    dataset = stores.datasets.get(stored.fingerprint)
+    oof = None if leader is None else stores.trials.prediction(leader.id, "oof")
     comparison, unconfirmed = None, ""
     try:
         comparison = compare_finalists(stores, stored.name)
@@ -90,7 +98,7 @@ def read_facts(stores: Stores, name: str | None, provisional: Path | None = None
     return Facts(
         stores=stores,
         snapshot=snapshot,
-        dataset=stores.datasets.get(stored.fingerprint),
+        dataset=dataset,
         export=export,
         notes=notes,
         leader=leader,
@@ -99,6 +107,8 @@ def read_facts(stores: Stores, name: str | None, provisional: Path | None = None
         unconfirmed=unconfirmed,
         provisional=None if export is not None else provisional,
         optimism=read_optimism(stores, snapshot.study),
+        oof=oof,
+        label_errors=None if oof is None else find_label_errors(dataset.y, oof),
     )
 
 

@@ -13,7 +13,7 @@ from search.page.svg.rows import Mark, Row, rows_chart
 from search.page.svg.shapes import Drawing
 from search.study_setup.image_weights import weights_lines
 from storage.records.datasets import StoredDataset
-from trainer.evaluation.label_errors import LabelErrors, find_label_errors
+from trainer.evaluation.label_errors import LabelErrors
 
 MOST_ROWS = 20
 """Largest number of classes in the picture: of more, the ten largest and the ten smallest."""
@@ -102,10 +102,9 @@ def _skipped(dataset: StoredDataset) -> Iterator[str]:
 
 
 def _suspects(facts: Facts) -> tuple[str, tuple[Suspect, ...]]:
-    if facts.leader is None:
+    if facts.leader is None or facts.label_errors is None:
         return "", ()
-    dataset = facts.dataset
-    found = find_label_errors(dataset.y, facts.stores.trials.prediction(facts.leader.id, "oof"))
+    dataset, found = facts.dataset, facts.label_errors
     shown = tuple(_suspect(dataset, found, i) for i in range(min(SHOWN_LABELS, len(found.rows))))
     source = f"by the out-of-fold predictions of {text.trial_name(facts.leader)}"
     if not shown:

@@ -16,7 +16,6 @@ from search.page.svg.shapes import Drawing
 from trainer.evaluation.class_order import confusable_order, most_confused
 from trainer.evaluation.class_scores import ClassScore, class_scores, confusions
 from trainer.evaluation.confusion_matrix import confusion_matrix
-from trainer.evaluation.label_errors import find_label_errors
 from trainer.evaluation.reliability import Reliability, reliability
 from trainer.evaluation.temperature_scaling import scale_temperature
 
@@ -89,13 +88,12 @@ class ErrorsView:
 
 def errors(facts: Facts) -> ErrorsView | None:
     """The errors of the leader; None before a trial has finished."""
-    leader = facts.leader
-    if leader is None:
+    leader, oof, label_errors = facts.leader, facts.oof, facts.label_errors
+    if leader is None or oof is None or label_errors is None:
         return None
     y, names = facts.dataset.y, facts.dataset.class_names
-    oof = facts.stores.trials.prediction(leader.id, "oof")
     counts = confusion_matrix(y, oof.argmax(axis=1).astype(np.int64), len(names))
-    suspicious = np.bincount(y[find_label_errors(y, oof).rows], minlength=len(names))
+    suspicious = np.bincount(y[label_errors.rows], minlength=len(names))
     rows = _rows(counts, names, suspicious)
     order, note = _order(counts, ordinal=facts.metric == "qwk")
     block, ordered = counts[np.ix_(order, order)], [names[i] for i in order]

@@ -14,7 +14,7 @@ from search.report.comparison import Comparison
 from search.report.live.progress import recipe_difference
 from search.statistics.paired_gain import Gain, paired_gain
 from search.study_state.study_targets import read_targets
-from storage.values import DEFAULT_TRIAL
+from storage.values import DEFAULT_TRIAL, TrialRecord
 from trainer.common.arrays import Float32Array
 from trainer.evaluation.metrics import score
 from trainer.evaluation.targets import Targets
@@ -101,12 +101,12 @@ def _of_search(facts: Facts) -> FinalistsView:
     tied = [gain.mean <= gain.error for gain in gains]
     name = facts.snapshot.name_of(best.number)
     drawn = [(name, 0.0, 0.0, True)]
-    rows = [_row_of_search(facts, name, best.number, best.value, "leads", True)]
+    rows = [_row_of_search(facts, name, records[best.number], "leads", True)]
     for candidate, gain, ties in zip(others, gains, tied, strict=True):
         name = facts.snapshot.name_of(candidate.number)
         drawn.append((name, gain.mean, gain.error, ties))
         gap = f"{gain.mean:z.4f} ± {gain.error:.4f}"
-        rows.append(_row_of_search(facts, name, candidate.number, candidate.value, gap, ties))
+        rows.append(_row_of_search(facts, name, records[candidate.number], gap, ties))
     return FinalistsView(
         summary=_summary(rows[0].name, sum(tied), "On the images of the search"),
         lines=(
@@ -134,11 +134,10 @@ def quick_gain(metric: str, targets: Targets, new: Float32Array, old: Float32Arr
     return Gain(mean=mean, error=part.error * float(np.sqrt(MOST_IMAGES / n)))
 
 
-def _row_of_search(facts: Facts, name: str, number: int, value: float, gap: str, tied: bool) -> FinalistRow:
-    record = next(r for r in facts.finished if r.number == number)
+def _row_of_search(facts: Facts, name: str, record: TrialRecord, gap: str, tied: bool) -> FinalistRow:
     return FinalistRow(
         name=name,
-        score=text.score(value),
+        score=text.score(record.value),
         gap=gap,
         chance="",
         tied=tied,

@@ -1,4 +1,4 @@
-"""The colours of the report: text and marks can be told from their ground, in the light and in the dark."""
+"""The colours of the report: text and marks contrast with their background, in the light and in the dark scheme."""
 
 from __future__ import annotations
 

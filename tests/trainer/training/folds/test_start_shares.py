@@ -27,17 +27,6 @@ def one_thread() -> None:
     torch.set_num_threads(1)
 
 
-@pytest.fixture(scope="module")
-def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with ``shapes``, trained weights of the tests' network, without a classifier."""
-    torch.set_num_threads(1)
-    folder = tmp_path_factory.mktemp("weights")
-    trained = run({"epochs": 3}, competition(n=120, seed=5), keep_models=True)
-    body = {name: tensor for name, tensor in trained.models[0].items() if not name.startswith("fc.")}
-    torch.save(body, folder / "shapes.pth")
-    return folder
-
-
 def predictions(seed: int) -> list[np.ndarray[Any, Any]]:
     """Random predictions of the 30 images of `competition` with each share."""
     generator = np.random.default_rng(seed)
