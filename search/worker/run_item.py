@@ -22,7 +22,7 @@ from search.tuning.suggest import sample
 from search.worker.dead_workers import stop_after_failures
 from search.worker.lease import LeaseKeeper
 from search.worker.limits.gpu_wait import GpuBusy
-from search.worker.limits.time_limit import Limit, NoLimit
+from search.worker.limits.limit import Limit, NoLimit
 from search.worker.pausing import end_hopeless
 from search.worker.retention import remove_outranked_weights
 from search.worker.study_context import StudyContext

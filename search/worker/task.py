@@ -9,7 +9,7 @@ import optuna
 
 from search.runtime.errors import SearchError
 from search.worker.lease import LeaseKeeper
-from search.worker.limits.time_limit import Limit, NoLimit
+from search.worker.limits.limit import Limit, NoLimit
 from storage.queue.items import RungValues, WorkItem
 from storage.values import PROBE_NOTE, TrialOutcome, WorkKind
 

@@ -14,7 +14,7 @@ from search.runtime.gpus.seat import gpu_share
 from search.runtime.gpus.usage import UsageMeter
 from search.study_state.optuna_attributes import EPOCHS_ATTRIBUTE
 from search.worker.limits.gpu_wait import GpuWait
-from search.worker.limits.time_limit import OutOfTime, TooSlow
+from search.worker.limits.limit import OutOfTime, TooSlow
 from search.worker.pausing import RungKeeper
 from search.worker.retention import may_be_exported, only_best_predict
 from search.worker.task import LeaseLost, Paused, Task

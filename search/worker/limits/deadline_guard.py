@@ -14,7 +14,8 @@ from search.study_state.time_budget import (
 )
 from search.study_state.time_left import EndedTrainings, read_costs, read_ended
 from search.study_state.training_costs import is_fine_tuned
-from search.worker.limits.time_limit import Limit, NoLimit, StudyTime, TimeLimit
+from search.worker.limits.limit import Limit, NoLimit
+from search.worker.limits.time_limit import StudyTime, TimeLimit
 from storage.queue.items import WorkItem
 from storage.stores import Stores
 from storage.values import WorkKind

@@ -15,7 +15,8 @@ from search.study_state.study import read_study
 from search.tuning.probing.give_up import TOO_LATE, enqueue_given_up, give_up_waiting_probes
 from search.worker.lease import LEASE
 from search.worker.limits.deadline_guard import GIVE_UPS, DeadlineGuard
-from search.worker.limits.time_limit import NoLimit, OutOfTime, TimeLimit
+from search.worker.limits.limit import NoLimit, OutOfTime
+from search.worker.limits.time_limit import TimeLimit
 from search.worker.run_item import run_item
 from search.worker.study_context import StudyContext
 from storage.queue.items import WorkItem

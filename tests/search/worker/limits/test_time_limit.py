@@ -11,7 +11,8 @@ import pytest
 from search.study_state.study import Study
 from search.study_state.time_budget import EXPORT_SECONDS, PLAIN_OVERHEAD, SHORTENED_MARGIN, Costs
 from search.study_state.time_left import EndedTrainings
-from search.worker.limits.time_limit import NoLimit, OutOfTime, StudyTime, TimeLimit, TooSlow
+from search.worker.limits.limit import NoLimit, OutOfTime, TooSlow
+from search.worker.limits.time_limit import StudyTime, TimeLimit
 from storage.records.studies import StoredStudy
 from storage.values import StudyState, WorkKind
 from studies.spec import load_study

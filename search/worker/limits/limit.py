@@ -1,0 +1,80 @@
+"""The limit on the time of one training, as the training asks about it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+from search.runtime.errors import SearchError
+from trainer.recipe.recipe import Recipe
+
+if TYPE_CHECKING:
+    from trainer.training.results import EpochReport, Verdict
+
+
+class TooSlow(SearchError):
+    """The training would end too late. The shorter ``recipe`` would not."""
+
+    def __init__(self, recipe: Recipe, reason: str) -> None:
+        super().__init__(reason)
+        self.recipe = recipe
+        self.reason = reason
+
+
+class OutOfTime(SearchError):
+    """The training would end too late, and no shorter one is useful."""
+
+
+class Limit(Protocol):
+    """What a training asks about its time."""
+
+    reason: str
+    """Why the training was shortened or ended early, for people; empty if it was not."""
+    missed: float | None
+    """The deadline that the training would miss, once it has been given up; else None."""
+
+    def fit(self, recipe: Recipe) -> None:
+        """Called before the training. Raises `TooSlow` if it is known to end too late."""
+
+    def is_unknown(self, recipe: Recipe) -> bool:
+        """Whether nothing is known yet of the recipe's length, so that a rehearsal helps."""
+
+    def rehearsed(self, recipe: Recipe, epoch: float) -> float:
+        """Called after a rehearsal with the predicted seconds of an epoch; returns those of the training.
+
+        Raises `TooSlow` or `OutOfTime`.
+        """
+
+    def on_batch(self, recipe: Recipe, share: float) -> None:
+        """Called before every batch with the trained share of the epoch; may raise `TooSlow` or `OutOfTime`."""
+
+    def after_epoch(self, recipe: Recipe, report: EpochReport) -> Verdict:
+        """Called after every epoch: continue, finish with the predictions, or stop and release the item."""
+
+    def passed(self) -> bool:
+        """Whether the training has to be abandoned at once."""
+
+
+class NoLimit:
+    """The limit of a training without a deadline."""
+
+    reason = ""
+    missed: float | None = None
+
+    def fit(self, recipe: Recipe) -> None:
+        """See `Limit`, as below."""
+
+    def is_unknown(self, recipe: Recipe) -> bool:
+        return False
+
+    def rehearsed(self, recipe: Recipe, epoch: float) -> float:
+        return epoch * recipe.epochs
+
+    def on_batch(self, recipe: Recipe, share: float) -> None: ...
+
+    def after_epoch(self, recipe: Recipe, report: EpochReport) -> Verdict:
+        from trainer.training.results import Verdict
+
+        return Verdict.CONTINUE
+
+    def passed(self) -> bool:
+        return False
