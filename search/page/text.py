@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import shlex
 
+from search.report.live.progress import duration
 from search.runtime.commands import complete, completed
 from storage.values import TrialRecord
 from trainer.evaluation.metrics import METRICS
@@ -29,11 +30,7 @@ def share(value: float | None) -> str:
 
 def seconds(value: float) -> str:
     """A duration: ``6.8 s``, ``2 min 15 s``, ``1 h 05 min``."""
-    if value < 60.0:
-        return f"{value:.1f} s"
-    minutes, rest = divmod(round(value), 60)
-    hours, left = divmod(minutes, 60)
-    return f"{hours} h {left:02d} min" if hours else f"{minutes} min {rest:02d} s"
+    return f"{value:.1f} s" if value < 60.0 else duration(value)
 
 
 def moment(unix: float) -> str:

@@ -18,6 +18,9 @@ PER_IMAGE = ("accuracy", "log_loss")
 JACKKNIFE_GROUPS = 50
 """Groups of the jackknife that gives the standard error for any other metric; each leaves one group out."""
 
+MOST_IMAGES = 2000
+"""Number of images from which `quick_gain` computes a standard error."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Gain:
@@ -50,6 +53,20 @@ def paired_gain(metric: str, targets: Targets, new: Probabilities, old: Probabil
     parts = [(targets.select(k), k) for k in kept]
     without = np.array([score(metric, part, new[k]) - score(metric, part, old[k]) for part, k in parts])
     return Gain(mean=gain, error=float(np.sqrt((len(kept) - 1) * without.var())))
+
+
+def quick_gain(metric: str, targets: Targets, new: Probabilities, old: Probabilities) -> Gain:
+    """As `paired_gain`, but with the standard error of at most `MOST_IMAGES` random images, scaled to all of them.
+
+    The jackknife of a ROC curve takes minutes on tens of thousands of images.
+    """
+    n = len(targets)
+    if n <= MOST_IMAGES:
+        return paired_gain(metric, targets, new, old)
+    rows = np.sort(np.random.default_rng(0).permutation(n)[:MOST_IMAGES])
+    part = paired_gain(metric, targets.select(rows), new[rows], old[rows])
+    mean = score(metric, targets, new) - score(metric, targets, old)
+    return Gain(mean=mean, error=part.error * float(np.sqrt(MOST_IMAGES / n)))
 
 
 def shown_gain(gain: Gain, metric: str) -> str:

@@ -4,25 +4,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
-
 from search.page import text
 from search.page.facts import Facts
 from search.page.svg.rows import Mark, Row, rows_chart
 from search.page.svg.shapes import Drawing
 from search.report.comparison import Comparison
 from search.report.live.progress import recipe_difference
-from search.statistics.paired_gain import Gain, paired_gain
+from search.statistics.paired_gain import quick_gain
 from search.study_state.study_targets import read_targets
 from storage.values import DEFAULT_TRIAL, TrialRecord
-from trainer.common.arrays import Float32Array
-from trainer.evaluation.metrics import score
-from trainer.evaluation.targets import Targets
 
 MOST_OF_SEARCH = 6
 """Number of trials that are compared without fresh splits."""
-MOST_IMAGES = 2000
-"""Number of images from which the standard error of a gap is computed."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,20 +111,6 @@ def _of_search(facts: Facts) -> FinalistsView:
         rows=tuple(rows),
         on_fresh_splits=False,
     )
-
-
-def quick_gain(metric: str, targets: Targets, new: Float32Array, old: Float32Array) -> Gain:
-    """As `paired_gain`, but with the standard error of at most `MOST_IMAGES` random images, scaled to all of them.
-
-    The jackknife of a ROC curve takes minutes on tens of thousands of images.
-    """
-    n = len(targets)
-    if n <= MOST_IMAGES:
-        return paired_gain(metric, targets, new, old)
-    rows = np.sort(np.random.default_rng(0).permutation(n)[:MOST_IMAGES])
-    part = paired_gain(metric, targets.select(rows), new[rows], old[rows])
-    mean = score(metric, targets, new) - score(metric, targets, old)
-    return Gain(mean=mean, error=part.error * float(np.sqrt(MOST_IMAGES / n)))
 
 
 def _row_of_search(facts: Facts, name: str, record: TrialRecord, gap: str, tied: bool) -> FinalistRow:

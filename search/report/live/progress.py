@@ -244,9 +244,9 @@ def _bar(done: int, total: int) -> str:
 
 
 def duration(seconds: float) -> str:
-    """``14 s``, ``1:05 min`` or ``2:01:05 h``."""
+    """``14 s``, ``1 min 05 s`` or ``2 h 01 min``."""
     minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
+    hours, left = divmod(minutes, 60)
     if hours:
-        return f"{hours}:{minutes:02d}:{rest:02d} h"
-    return f"{minutes}:{rest:02d} min" if minutes else f"{rest} s"
+        return f"{hours} h {left:02d} min"
+    return f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"

@@ -13,10 +13,10 @@ from search.page.sections.answer import answer
 from search.page.sections.backbones import backbones
 from search.page.sections.data import data
 from search.page.sections.errors import errors
-from search.page.sections.finalists import MOST_IMAGES, finalists, quick_gain
+from search.page.sections.finalists import finalists
 from search.page.sections.history import history
 from search.page.sections.settings import settings
-from search.statistics.paired_gain import paired_gain
+from search.statistics.paired_gain import MOST_IMAGES, paired_gain, quick_gain
 from search.study_state.study import Study
 from storage.stores import Stores
 from storage.values import TrialStatus, WorkKind

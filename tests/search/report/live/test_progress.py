@@ -138,8 +138,8 @@ def test_a_terminal_gets_a_line_that_is_redrawn_and_no_log(context: StudyContext
 def test_durations_as_text() -> None:
     assert [duration(s) for s in (0, 59.6, 61, 3605, 360000)] == [
         "0 s",
-        "1:00 min",
-        "1:01 min",
-        "1:00:05 h",
-        "100:00:00 h",
+        "1 min 00 s",
+        "1 min 01 s",
+        "1 h 00 min",
+        "100 h 00 min",
     ]
