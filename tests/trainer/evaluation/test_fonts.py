@@ -7,6 +7,7 @@ import logging
 import re
 import warnings
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +23,15 @@ from trainer.evaluation.confusion_matrix import confusion_matrix_png
 from trainer.evaluation.fonts import fonts_for
 
 MUSHROOMS = ("しめじ", "エリンギ", "松茸")
+
+
+@contextmanager
+def no_warnings() -> Iterator[None]:
+    """Fail if the block warns. Garbage of other tests, which may be collected meanwhile, is none of its concern."""
+    with warnings.catch_warnings(record=True) as seen:
+        warnings.simplefilter("always")
+        yield
+    assert [str(one.message) for one in seen if not issubclass(one.category, ResourceWarning)] == []
 
 
 @pytest.fixture(autouse=True)
@@ -80,8 +90,7 @@ def test_an_installed_font_draws_what_the_own_font_lacks(tmp_path: Path, monkeyp
     chosen = fonts_for([*MUSHROOMS, "Müller ±"])
     assert chosen.families == ("DejaVu Sans", "Noto Sans CJK Test", "Kana Test")
     assert chosen.missing == frozenset()
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
+    with no_warnings():
         draw_all(tmp_path, MUSHROOMS)
     picture = (tmp_path / "forest.svg").read_text()
     assert len(set(re.findall('id="KanaTest-[0-9a-f]+"', picture))) == len("しめじエリンギ")
@@ -91,8 +100,7 @@ def test_without_such_a_font_the_package_is_named_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     only_fonts(monkeypatch)
-    with warnings.catch_warnings(), caplog.at_level(logging.WARNING):
-        warnings.simplefilter("error")
+    with no_warnings(), caplog.at_level(logging.WARNING):
         for _ in range(2):
             draw_all(tmp_path, MUSHROOMS)
     assert len(caplog.records) == 1
@@ -117,8 +125,7 @@ def test_the_package_depends_on_the_script(
 
 
 def test_control_characters_are_never_drawn(tmp_path: Path) -> None:
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
+    with no_warnings():
         draw_all(tmp_path, ("a\x1b[31m", "b\x00\udc83", "c\u202e"))
 
 
