@@ -83,7 +83,8 @@ class Watched:
         """Number of elements that the Tab key reaches, and of those that take part in it."""
         self.page.evaluate(
             """() => {
-                window.expected = [...document.querySelectorAll('a[href], button, summary, input, select, [tabindex="0"]')]
+                const focusable = 'a[href], button, summary, input, select, [tabindex="0"]';
+                window.expected = [...document.querySelectorAll(focusable)]
                     .filter(e => e.checkVisibility());
                 window.seen = new Set();
                 document.addEventListener('focusin', event => window.seen.add(event.target));
