@@ -17,11 +17,14 @@ from tests.search.page.test_report_page import HOSTILE
 
 pytestmark = pytest.mark.slow
 
+# fmt: off
 JAPANESE = (
-    "油絵 水彩画 版画 素描 日本画 浮世絵 書 彫刻 陶磁器 漆器 織物 刀剣 甲冑 仏像 絵巻 "
-    "屏風 掛軸 茶碗 花瓶 人形 能面 根付 印籠 硯箱 鏡 銅鐸 埴輪 土偶 勾玉 古墳の出土品"
-).split()
-NAMES = {"hostile": HOSTILE, "japanese": tuple(JAPANESE), "two": ("cat", "dog")}
+    "油絵", "水彩画", "版画", "素描", "日本画", "浮世絵", "書", "彫刻", "陶磁器", "漆器",
+    "織物", "刀剣", "甲冑", "仏像", "絵巻", "屏風", "掛軸", "茶碗", "花瓶", "人形",
+    "能面", "根付", "印籠", "硯箱", "鏡", "銅鐸", "埴輪", "土偶", "勾玉", "古墳の出土品",
+)
+# fmt: on
+NAMES = {"hostile": HOSTILE, "japanese": JAPANESE, "two": ("cat", "dog")}
 
 
 @pytest.fixture
