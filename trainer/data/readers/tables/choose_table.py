@@ -89,16 +89,16 @@ def choose_training_table(
             continue
         try:
             rows = _first_filled_rows(path, 2 * len(class_folders) + PROBED_ROWS, options.encoding)
-            listing = listing_column(rows, class_folders)
-            # The number of a class may be the name of an image, too.
-            if listing is not None and not labels_names(rows, listing, class_folders):
-                notes.append(f"not read: {_where(folder, path)}, which lists the classes")
-                continue
             if (
                 may_name_folders(rows, names)
                 and (labelled := _labelled_folders(path, rows, files, matcher, options.encoding)) is not None
             ):
                 of_folders.append(labelled)
+                continue
+            listing = listing_column(rows, class_folders)
+            # The number of a class may be the name of an image, too.
+            if listing is not None and not labels_names(rows, listing, class_folders):
+                notes.append(f"not read: {_where(folder, path)}, which lists the classes")
                 continue
             if _names_images(path, matcher, options.encoding):
                 naming.append(TrainingTable(read_table(path, encoding=options.encoding), options, matcher, sample))
@@ -220,9 +220,9 @@ def _labelled_folders(
     if not rows or len(rows[0]) > _WIDE or (path.suffix.lower() == ".txt" and not is_named_training(path)):
         return None
     found = folder_table(read_table(path, encoding=encoding), files, matcher)
-    if found is None or not labels_names(found.table.rows[found.first :], found.column, list(found.images)):
-        return None
-    return found
+    if found is None or found.repeats_labels():
+        return found
+    return found if labels_names(found.table.rows[found.first :], found.column, list(found.images)) else None
 
 
 def _names_images(path: Path, matcher: ImageMatcher, encoding: str | None) -> bool:

@@ -61,6 +61,14 @@ class FolderTable:
             return False
         return ids and (is_named_training(self.table.path) or any(map(is_usual_label, others)))
 
+    def repeats_labels(self) -> bool:
+        """Whether names say that the table labels folders, and several folders share one of two or more labels."""
+        if not self.surely_labels() or not self.first:
+            return False
+        rows = [row for row in self.table.rows[self.first :] if row[self.column] in self.images]
+        found = [{row[i].strip() for row in rows} - {""} for i, name in enumerate(self.names) if is_usual_label(name)]
+        return any(1 < len(values) < len(rows) for values in found)
+
     def expanded(self) -> tuple[Table, str]:
         """The table with one row for each image, whose path is the last cell, and the name of the folder column.
 

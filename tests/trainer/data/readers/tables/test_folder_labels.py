@@ -57,6 +57,16 @@ def test_every_image_of_a_folder_gets_its_label(tmp_path: Path, table: str, imag
     assert f"{table} labels folders: the 18 images of 6 folders named in 'patient_id' get" in "\n".join(found.notes)
 
 
+@pytest.mark.parametrize("images", ["train/{}/{}.png", "{}/{}.png"])
+@pytest.mark.parametrize("labels", ["aab", "aabc", "abcdd"])
+def test_few_folders_with_classes_of_one_folder(tmp_path: Path, labels: str, images: str) -> None:
+    rows = [(f"P{i:03}", name) for i, name in enumerate(labels)]
+    folders = [patient for patient, _ in rows]
+    found = read_images(folder_of(tmp_path, rows, table="labels.csv", folders=folders, images=images), verify=False)
+    assert labels_of(found) == [name for name in labels for _ in range(3)]
+    assert found.groups is not None and len(set(found.groups)) == len(labels)
+
+
 @pytest.mark.parametrize("options", [DataOptions(table="train_labels.csv"), DataOptions(id_column="patient_id"),
                                      DataOptions(layout="table"), DataOptions(label_column="label")])  # fmt: skip
 def test_options_name_what_is_read(tmp_path: Path, options: DataOptions) -> None:
