@@ -18,7 +18,15 @@ from typing import Annotated, Any, cast
 import typer
 from typer.core import TyperGroup
 
-from search.cli import control_commands, inspect_commands, probe_command, report_command, run_commands, start_command
+from search.cli import (
+    control_commands,
+    inspect_commands,
+    model_commands,
+    probe_command,
+    report_command,
+    run_commands,
+    start_command,
+)
 from search.cli.process_title import hide_passwords
 from search.cli.version import print_version
 from search.runtime.console import PrintableFormatter, accept_any_encoding, safe, say_error, say_traceback
@@ -114,7 +122,8 @@ COMMANDS = (
     ("report", report_command.report),
     ("export-best", run_commands.export_best),
     ("import", run_commands.import_predictions),
-    ("predict", inspect_commands.predict),
+    ("predict", model_commands.predict),
+    ("convert", model_commands.convert),
     ("replay", inspect_commands.replay),
     ("backbones", inspect_commands.backbones),
     ("submissions", inspect_commands.submissions),

@@ -1,4 +1,4 @@
-"""Commands that change no study: they show data, studies and results, predict new images, and replay a trial."""
+"""Commands that change no study: they show data, studies and results, and replay a trial."""
 
 from __future__ import annotations
 
@@ -206,27 +206,6 @@ def compare(
     from search.report.comparison import compare as run
 
     run(study, storage_url, home, picture)
-
-
-def predict(
-    model: Annotated[Path, typer.Argument(help="A model folder written by export-best.")],
-    images: Annotated[list[str], typer.Argument(help="A folder of images, image files, or an .npz file.")],
-    output: Annotated[Path, typer.Option("--output", "-o")] = Path("predictions.csv"),
-    device: Annotated[str, typer.Option("--device", help="cpu, cuda or cuda:N.")] = "cpu",
-) -> None:
-    """Apply an exported model to new images."""
-    from search.runtime.console import note, open_console, say
-    from trainer.inference.predict import predict_folder
-    from trainer.inference.predictions import check_output, write_predictions
-
-    check_output(output, model)
-    predictions = predict_folder(model, images, device=device)
-    write_predictions(output, predictions)
-    console = open_console()
-    for line in predictions.notes:
-        note(console, line)
-    count = len(predictions.ids)
-    say(console, f"{count} image{'s' * (count != 1)} predicted to {output}", whole=True)
 
 
 def replay(

@@ -26,7 +26,7 @@ from trainer.data.image_set import ImageSet
 from trainer.data.images import Images
 from trainer.inference.errors import ModelError
 from trainer.inference.model_folder import Member, ModelFolder
-from trainer.inference.predict import read_weights
+from trainer.inference.networks.torch_networks import read_weights
 from trainer.inference.printable import cause_of
 
 if TYPE_CHECKING:
@@ -190,7 +190,7 @@ class _Predictor:
         Raises:
             ModelError: the member cannot predict on the CPU either.
         """
-        from trainer.inference.predict import predict_member
+        from trainer.inference.networks.torch_networks import predict_member
 
         if device != "cpu" and not self._gpu_fails:
             try:

@@ -258,7 +258,7 @@ def _views(
     For a recipe without any: the flips that improve the out-of-fold score. Models of all images have no such score, so
     earlier refits of the recipe on folds choose.
     """
-    from trainer.inference.views import TTA
+    from trainer.inference.networks.views import TTA
     from trainer.networks.view_averaging import FLIPS, choose_views
 
     if member.recipe.tta != "none":

@@ -16,9 +16,9 @@ import numpy as np
 from .blend import Blend
 from .errors import ModelError
 from .images import INTERPOLATIONS, RESIZE_POLICIES
+from .networks.views import VIEWS
 from .pixel_values import Ranges, checked_ranges
 from .printable import cause_of, excerpt, name_problem, printable
-from .views import VIEWS
 
 CONFIG_FORMAT = 3
 """Format of config.json that exports write. Format 2 has no value ranges; format 1 held one model and no blend."""
@@ -35,8 +35,9 @@ class Member:
     model_args: arguments of ``timm.create_model``.
     mean, std: normalisation of red, green and blue, on the scale 0..1.
     size, resize, interpolation: arguments of `images.resize_image`.
-    views: test-time views to average, keys of `views.VIEWS`.
+    views: test-time views to average, keys of `networks.views.VIEWS`.
     weights: one ``.safetensors`` file for each network.
+    digests: SHA-256 of each file, hexadecimal.
     classes: number of classes.
     """
 
@@ -49,6 +50,7 @@ class Member:
     interpolation: str
     views: tuple[str, ...]
     weights: tuple[Path, ...]
+    digests: tuple[str, ...]
     classes: int
 
     @property
@@ -183,6 +185,7 @@ def _checked_member(root: Path, config: Any, classes: int) -> Member:
         resize=preprocessing["resize"], interpolation=preprocessing["interpolation"], views=tuple(views),
         classes=classes,
         weights=tuple(_weights_file(root, entry) for entry in config["weights"]),
+        digests=tuple(entry["sha256"] for entry in config["weights"]),
     )  # fmt: skip
 
 

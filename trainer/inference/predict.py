@@ -3,7 +3,8 @@
     python predict.py IMAGES [--output predictions.csv] [--device cpu]
 
 IMAGES is a folder, one or several image files, or an ``.npz`` file with images under the key ``arr_0``. The result is a
-CSV table ``image_id,y_pred,p_<class>,...``. Required packages: torch, timm (which brings safetensors), numpy, Pillow.
+CSV table ``image_id,y_pred,p_<class>,...``. Required packages: torch, timm (which brings safetensors), numpy, Pillow;
+with ``--onnx``: onnxruntime, numpy, Pillow.
 
 A model folder holds one or several members. The probabilities of a member are the average over its networks and its
 test-time views. config.json defines how the probabilities of the members are blended, and the decision rule by which
@@ -20,11 +21,12 @@ import io
 import os
 import sys
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,67 +37,16 @@ from .file_kinds import ARCHIVES, SUFFIXES
 from .find_images import find_images, is_own_picture, unread_message
 from .images import kind_of_values, read_image, resize_image
 from .model_folder import Member, ModelFolder, load_model_folder
+from .networks.onnx_networks import check_onnx_device, load_onnx, predict_member_onnx
+from .networks.torch_networks import predict_member
 from .pixel_values import Ranges
 from .predictions import Predictions, check_output, write_predictions
 from .printable import EXCERPT, cause_of, excerpt, name_problem, printable
-from .views import predict_views
-
-if TYPE_CHECKING:
-    import torch
 
 LINE_BREAK = "\n"
 LONGEST = 4_000  # characters of a printed message
 SHOWN = 20  # images in a message; the others are counted
 CHUNK_BYTES = 512 * 2**20  # bytes of resized images in memory at a time
-
-
-def predict_member(
-    model: ModelFolder, member: Member, images: NDArray[np.uint8], *, batch_size: int = 64, device: str = "cpu"
-) -> NDArray[np.float64]:
-    """Probabilities of one member, averaged over its networks and views: float64 (n, C).
-
-    Args:
-        images: uint8 (n, size, size, 3), resized as `Member.form` says.
-
-    Raises:
-        ModelError: the weights do not fit the backbone that the installed timm builds, or the probabilities are not
-            finite.
-    """
-    import timm
-
-    total = np.zeros((len(images), member.classes))
-    try:
-        network = timm.create_model(
-            member.backbone, pretrained=False, num_classes=member.classes, **member.model_args
-        ).to(device)
-        for path in member.weights:
-            network.load_state_dict(read_weights(path))
-            views = predict_views(
-                network, images, mean=member.mean, std=member.std, views=member.views, batch_size=batch_size,
-                device=device,
-            )  # fmt: skip
-            total += np.sum(list(views.values()), axis=0, dtype=np.float64)
-    except MemoryError as error:
-        raise ModelError(
-            f"the memory does not suffice for {member.backbone}: predict fewer images at a time"
-        ) from error
-    except Exception as error:  # timm and safetensors raise many types for settings and weights that do not fit
-        hint = f"the model was exported with timm {model.timm_version}; timm {timm.__version__} is installed"
-        raise ModelError(f"{member.backbone} cannot predict: {cause_of(error)} ({hint})") from error
-    if not np.isfinite(total).all():
-        raise ModelError(f"the weights of {member.backbone} predict values that are not finite")
-    return total / (len(member.weights) * len(member.views))
-
-
-def read_weights(path: Path) -> dict[str, torch.Tensor]:
-    """The state dict in a safetensors file."""
-    from safetensors.torch import load, load_file
-
-    try:
-        str(path).encode()
-    except UnicodeEncodeError:  # safetensors opens no file whose path is not UTF-8
-        return load(path.read_bytes())
-    return load_file(path)
 
 
 Item = tuple[str, Path | NDArray[Any]]
@@ -190,16 +141,21 @@ def predict_folder(
     *,
     batch_size: int = 64,
     device: str = "cpu",
+    onnx: bool = False,
 ) -> Predictions:
     """Predict files, folders or ``.npz`` archives with a model folder.
 
+    Args:
+        onnx: predict with the ONNX files of the folder, without torch and timm.
+
     Raises:
-        ModelError: see `load_model_folder`, `list_images`, `predict_member`; or there is no such device.
+        ModelError: see `load_model_folder`, `list_images`, `load_onnx`, `predict_member`, `predict_member_onnx`; or
+            there is no such device.
         ImageError: images cannot be read. The message names each one on its own line, with the cause.
     """
     model = load_model_folder(model_dir)
     listed = list_images(images)
-    _check_device(device)
+    predict = _predictor(Path(model_dir), model, batch_size=batch_size, device=device, onnx=onnx)
     items = listed.items
     forms = tuple(dict.fromkeys(member.form for member in model.members))
     blended: list[NDArray[np.float64]] = []
@@ -212,10 +168,7 @@ def predict_folder(
         if not problems:  # after the first bad image the others are only read, so that one error names all bad ones
             rows = [result for result in results if not isinstance(result, str)]
             pixels = {form: np.stack([row[i] for row in rows]) for i, form in enumerate(forms)}
-            by_member = [
-                predict_member(model, member, pixels[member.form], batch_size=batch_size, device=device)
-                for member in model.members
-            ]
+            by_member = [predict(member, pixels[member.form]) for member in model.members]
             blended.append(model.blend.probabilities(np.stack(by_member)))
     if problems:
         raise ImageError(_listed(problems, LINE_BREAK))
@@ -227,6 +180,17 @@ def predict_folder(
         labels=model.blend.labels(proba),
         notes=(*listed.notes, *_unscaled_note(unscaled)),
     )
+
+
+def _predictor(
+    folder: Path, model: ModelFolder, *, batch_size: int, device: str, onnx: bool
+) -> Callable[[Member, NDArray[np.uint8]], NDArray[np.float64]]:
+    """What predicts the resized images of one member."""
+    if onnx:
+        check_onnx_device(device)
+        return partial(predict_member_onnx, load_onnx(folder, model), batch_size=batch_size, device=device)
+    _check_device(device)
+    return partial(predict_member, model, batch_size=batch_size, device=device)
 
 
 def _unscaled_note(names: Sequence[str]) -> list[str]:
@@ -282,6 +246,7 @@ def main(model_dir: Path) -> int:
     parser.add_argument("images", nargs="+", metavar="IMAGES", help="a folder, image files, or an .npz file with arr_0")
     parser.add_argument("--output", type=Path, default=Path("predictions.csv"), help="table to write (%(default)s)")
     parser.add_argument("--device", default="cpu", help="cpu, cuda or cuda:N (%(default)s)")
+    parser.add_argument("--onnx", action="store_true", help="use the folder onnx/ and ONNX Runtime, without torch")
     parser.add_argument("--batch-size", type=_positive, default=64, help="images per batch (%(default)s)")
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
@@ -290,7 +255,11 @@ def main(model_dir: Path) -> int:
     try:
         check_output(arguments.output, model_dir)
         predictions = predict_folder(
-            model_dir, arguments.images, batch_size=arguments.batch_size, device=arguments.device
+            model_dir,
+            arguments.images,
+            batch_size=arguments.batch_size,
+            device=arguments.device,
+            onnx=arguments.onnx,
         )
         write_predictions(arguments.output, predictions)
     except (InferenceError, OSError) as error:

@@ -1,6 +1,6 @@
 """Test-time augmentation: predicting several views of an image, averaging them, and choosing which to average.
 
-The views and their prediction are `trainer.inference.views`, which every exported model contains.
+The views and their prediction are `trainer.inference.networks.views`, which every exported model contains.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ import numpy.typing as npt
 
 from trainer.evaluation.metrics import score
 from trainer.evaluation.targets import Targets
-from trainer.inference import views
-from trainer.inference.views import TTA, predict_views
+from trainer.inference.networks import views
+from trainer.inference.networks.views import TTA, predict_views
 
 if TYPE_CHECKING:
     import torch
@@ -44,7 +44,7 @@ def predict_proba(
         images: uint8, shape (n, side, side, 3), RGB.
         views: names of `VIEWS`.
         batch_size: images per forward pass.
-        precision: of autocast; None: full float32 (`trainer.inference.views.full_float32`).
+        precision: of autocast; None: full float32 (`trainer.inference.networks.views.full_float32`).
 
     Raises:
         torch.OutOfMemoryError: ``batch_size`` images do not fit.

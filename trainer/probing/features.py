@@ -1,9 +1,9 @@
 """Features of all images by a frozen backbone: computed once per host, then memory-mapped by every process.
 
-A file holds the features of one view (`trainer.inference.views.VIEWS`): the training images, then the test images. Its
-name begins with a digest of everything that determines the features: the weights below the classifier, the pixels, the
-preprocessing, the precision, the device, and the releases of torch and timm. So folds, trials, studies and processes
-share the files, and features of other weights are never found under the same name.
+A file holds the features of one view (`trainer.inference.networks.views.VIEWS`): the training images, then the test
+images. Its name begins with a digest of everything that determines the features: the weights below the classifier, the
+pixels, the preprocessing, the precision, the device, and the releases of torch and timm. So folds, trials, studies and
+processes share the files, and features of other weights are never found under the same name.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ from trainer.common.errors import BackboneError
 from trainer.common.files import replacing
 from trainer.common.memory_errors import is_out_of_memory
 from trainer.inference.images import Normaliser
+from trainer.inference.networks.views import VIEWS, full_float32
 from trainer.inference.resources import forward_batch
-from trainer.inference.views import VIEWS, full_float32
 from trainer.networks.backbones import preprocessing_of
 from trainer.probing.frozen_backbone import backbone_digest, pooled_features
 
@@ -63,7 +63,7 @@ def open_features(
     Args:
         model: the network, on its device, in evaluation mode, with any classifier.
         train, test: images, uint8, shapes (n, size, size, 3) and (m, size, size, 3).
-        views: names of `trainer.inference.views.VIEWS`.
+        views: names of `trainer.inference.networks.views.VIEWS`.
         folder: of the files; None: none.
         precision: of the forward pass (autocast).
         before_batch: called before every batch, and while another process computes, with the share of the images that

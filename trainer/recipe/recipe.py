@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from typing import Any, get_type_hints
 
 from trainer.common.errors import suggest
-from trainer.inference.views import TTA
+from trainer.inference.networks.views import TTA
 from trainer.recipe.augmentation_table import AUGMENTATIONS, POLICIES
 from trainer.recipe.exclusions import violated
 from trainer.recipe.field_info import RENAMED_VALUES, FieldInfo, RecipeError, Scalar, interval, setting

@@ -21,7 +21,7 @@ import torch
 
 from trainer.batches.batch_loader import BatchLoader
 from trainer.evaluation.ambiguity import Average
-from trainer.inference.views import full_float32
+from trainer.inference.networks.views import full_float32
 from trainer.recipe.recipe import LINEAR_PROBE, Recipe
 from trainer.training.checkpoint import CheckpointFile
 from trainer.training.final_predictions import PredictTest

@@ -18,7 +18,7 @@ from trainer.common.arrays import Float32Array
 from trainer.common.errors import BackboneError
 from trainer.common.randomness import random_key
 from trainer.evaluation.ambiguity import Average
-from trainer.inference.views import TTA
+from trainer.inference.networks.views import TTA
 from trainer.networks.build import create_backbone
 from trainer.networks.custom_weights import BUILT_IN, custom_weights_digest
 from trainer.networks.view_averaging import average_views

@@ -15,7 +15,7 @@ from trainer.batches.batch_plan import batches_per_epoch
 from trainer.common.arrays import Float32Array
 from trainer.common.errors import TrainerError
 from trainer.evaluation.ambiguity import Average
-from trainer.inference.views import TTA
+from trainer.inference.networks.views import TTA
 from trainer.networks.custom_weights import BUILT_IN, custom_weights_digest
 from trainer.networks.view_averaging import average_views
 from trainer.probing.linear_head import LinearHead

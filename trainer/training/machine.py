@@ -22,7 +22,7 @@ def machine_of(device: torch.device) -> dict[str, Scalar]:
         "threads": torch.get_num_threads(),
     }
     if device.type == "cuda":
-        machine["tf32"] = False  # `trainer.inference.views.full_float32`
+        machine["tf32"] = False  # `trainer.inference.networks.views.full_float32`
     if device.type == "cpu":
         # Its vector instructions decide in which order sums are added up.
         machine["cpu"] = f"{cpu_name()} ({torch.backends.cpu.get_cpu_capability()})"

@@ -4,6 +4,7 @@ config.json              class names, blend, versions, data fingerprint, value r
                          preprocessing, views, and weights with sha256
 weights/NAME.safetensors one per trained network; the networks of a member are averaged, the members blended
 inference/               a copy of the package `trainer.inference`, which also reads such a folder back
+onnx/                    after `trainer.conversion`: the same networks for ONNX Runtime
 predict.py               command line for predictions
 """
 
@@ -62,7 +63,7 @@ class FolderMember:
     preprocessing: Preprocessing
     """Of the networks; images are resized by its ``interpolation``."""
     views: Sequence[str]
-    """Test-time views to average, see `trainer.inference.views.VIEWS`."""
+    """Test-time views to average, see `trainer.inference.networks.views.VIEWS`."""
     state_dicts: Mapping[str, Mapping[str, torch.Tensor]]
     """State dict of each network by name (letters, digits, ``_ . -``), such as ``fold0-seed0``. No two members share a
     name. They are read one after another, so the mapping may load each on demand."""
@@ -129,9 +130,11 @@ def write_model_folder(
 
 
 def _write_program(root: Path) -> None:
-    (root / "inference").mkdir()
-    for module in Path(inference.__file__).parent.glob("*.py"):
-        shutil.copyfile(module, root / "inference" / module.name)
+    source = Path(inference.__file__).parent
+    for module in source.rglob("*.py"):
+        copy = root / "inference" / module.relative_to(source)
+        copy.parent.mkdir(exist_ok=True)
+        shutil.copyfile(module, copy)
     (root / "predict.py").write_text(_PROGRAM, encoding="utf-8")
 
 

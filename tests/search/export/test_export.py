@@ -30,7 +30,8 @@ from tests.search.small_study import COLOURS, STUDY, make_context, study_plan, w
 from trainer.formats.submission import SubmissionError
 from trainer.inference.errors import ModelError
 from trainer.inference.model_folder import Member, ModelFolder
-from trainer.inference.predict import predict_folder, predict_member
+from trainer.inference.networks.torch_networks import predict_member
+from trainer.inference.predict import predict_folder
 
 FINAL = "\n[final]\nepochs = 4\nseeds = 2\n"
 

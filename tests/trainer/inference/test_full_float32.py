@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from tests.trainer.training.support import run
-from trainer.inference.views import full_float32, predict_views
+from trainer.inference.networks.views import full_float32, predict_views
 from trainer.probing.features import open_features
 from trainer.training.folds import fold_model
 

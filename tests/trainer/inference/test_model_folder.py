@@ -23,9 +23,10 @@ from trainer.inference.blend import Blend
 from trainer.inference.errors import ImageError, ModelError
 from trainer.inference.images import read_image, resize_image
 from trainer.inference.model_folder import load_model_folder
-from trainer.inference.predict import predict_folder, predict_member
+from trainer.inference.networks.torch_networks import predict_member
+from trainer.inference.networks.views import TTA
+from trainer.inference.predict import predict_folder
 from trainer.inference.resources import PASSIVE_WAITING
-from trainer.inference.views import TTA
 from trainer.networks.backbones import preprocessing_of
 from trainer.networks.build import create_backbone
 from trainer.networks.view_averaging import predict_proba

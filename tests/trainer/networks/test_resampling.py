@@ -14,7 +14,7 @@ from timm.models import get_pretrained_cfg
 from trainer.common.errors import BackboneError
 from trainer.inference.blend import Blend
 from trainer.inference.model_folder import load_model_folder
-from trainer.inference.predict import predict_member
+from trainer.inference.networks.torch_networks import predict_member
 from trainer.networks.backbones import Preprocessing, preprocessing_of
 from trainer.networks.build import create_backbone
 from trainer.networks.freezing import freeze

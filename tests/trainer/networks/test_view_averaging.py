@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from trainer.evaluation.metrics import score
 from trainer.evaluation.targets import Targets
-from trainer.inference.views import TTA
-from trainer.inference.views import VIEWS as LOOKS
+from trainer.inference.networks.views import TTA
+from trainer.inference.networks.views import VIEWS as LOOKS
 from trainer.networks.backbones import Preprocessing
 from trainer.networks.view_averaging import VIEWS, average_views, choose_views, predict_proba
 

@@ -18,7 +18,7 @@ from trainer.evaluation.ambiguity import Average, ambiguity, brier_scores
 from trainer.evaluation.metrics import score
 from trainer.evaluation.targets import Targets
 from trainer.evaluation.temperature_scaling import scale_temperature
-from trainer.inference.views import TTA
+from trainer.inference.networks.views import TTA
 from trainer.recipe.recipe import Recipe
 from trainer.training.folds import fold_model
 from trainer.training.results import ALWAYS_TRAINED, CVResult, EpochReport, TrainingData, Verdict

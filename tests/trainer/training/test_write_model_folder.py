@@ -21,7 +21,7 @@ from trainer import inference
 from trainer.inference.blend import Blend
 from trainer.inference.errors import ModelError
 from trainer.inference.model_folder import load_model_folder
-from trainer.inference.predict import read_weights
+from trainer.inference.networks.torch_networks import read_weights
 from trainer.networks.backbones import preprocessing_of
 from trainer.networks.build import create_backbone
 from trainer.recipe.recipe import Recipe
@@ -59,8 +59,9 @@ def test_a_model_folder_holds_what_was_trained(tmp_path: Path, state: dict[str, 
     folder = tmp_path / "deep" / "model"
     write(folder, member({"seed0-fold1": state}))
     files = sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
-    modules = sorted(Path(inference.__file__).parent.glob("*.py"))
-    copies = [f"inference/{module.name}" for module in modules]
+    source = Path(inference.__file__).parent
+    modules = sorted(source.rglob("*.py"))
+    copies = [f"inference/{module.relative_to(source)}" for module in modules]
     assert files == ["config.json", *copies, "predict.py", "weights/seed0-fold1.safetensors"]
     assert list(folder.parent.iterdir()) == [folder]
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))

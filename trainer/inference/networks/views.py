@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from .images import Normaliser
+from ..images import Normaliser
 
 if TYPE_CHECKING:
     import torch

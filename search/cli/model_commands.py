@@ -1,0 +1,59 @@
+"""Commands for an exported model: predict new images, and convert it to other formats. They need no database."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+ModelArgument = Annotated[Path, typer.Argument(help="A model folder written by export-best.")]
+ImagesArgument = Annotated[list[str], typer.Argument(help="A folder of images, image files, or an .npz file.")]
+
+
+class FormatName(StrEnum):
+    """Names of `trainer.conversion.formats.FORMATS`, which imports torch."""
+
+    onnx = "onnx"
+    torch_export = "torch-export"
+
+
+def predict(
+    model: ModelArgument,
+    images: ImagesArgument,
+    output: Annotated[Path, typer.Option("--output", "-o")] = Path("predictions.csv"),
+    device: Annotated[str, typer.Option("--device", help="cpu, cuda or cuda:N.")] = "cpu",
+    onnx: Annotated[
+        bool, typer.Option("--onnx", help="Predict with the folder's ONNX files (`search convert`), without torch.")
+    ] = False,
+) -> None:
+    """Apply an exported model to new images."""
+    from search.runtime.console import note, open_console, say
+    from trainer.inference.predict import predict_folder
+    from trainer.inference.predictions import check_output, write_predictions
+
+    check_output(output, model)
+    predictions = predict_folder(model, images, device=device, onnx=onnx)
+    write_predictions(output, predictions)
+    console = open_console()
+    for line in predictions.notes:
+        note(console, line)
+    count = len(predictions.ids)
+    say(console, f"{count} image{'s' * (count != 1)} predicted to {output}", whole=True)
+
+
+def convert(
+    model: ModelArgument,
+    images: Annotated[
+        list[str],
+        typer.Argument(help="Images to check it on, such as the test images: a folder, files, or .npz."),
+    ],
+    to: Annotated[
+        list[FormatName], typer.Option("--to", help="Format; may be repeated. Default: all that are installed.")
+    ] = [],  # noqa: B006 - typer copies it
+) -> None:
+    """Convert an exported model to ONNX and to a program of torch.export, and check both against it on your images."""
+    from search.workflow.convert_model import convert_model
+
+    convert_model(model, [Path(image) for image in images], [one.value for one in to])

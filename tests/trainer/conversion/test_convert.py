@@ -1,0 +1,177 @@
+"""Converted models predict what the exported ones predict, for batches of any length, and without torch."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from typer.testing import CliRunner
+
+from search.cli.app import app
+from search.cli.model_commands import FormatName
+from tests.trainer.inference.test_model_folder import ensemble_dir as ensemble_dir
+from tests.trainer.inference.test_model_folder import images_dir as images_dir
+from tests.trainer.inference.test_model_folder import model_dir as model_dir
+from tests.trainer.inference.test_model_folder import read_table
+from trainer.conversion import convert as module
+from trainer.conversion.convert import BATCHES, TOLERANCE, ConversionError, convert
+from trainer.conversion.formats import FORMATS, Onnx
+from trainer.conversion.portable import PortableNetwork
+from trainer.inference.errors import ModelError
+from trainer.inference.model_folder import load_model_folder
+from trainer.inference.networks.onnx_networks import load_onnx
+from trainer.inference.networks.torch_networks import predict_member
+from trainer.inference.predict import predict_folder
+
+pytest.importorskip("onnxruntime", reason="ONNX needs pip install -e '.[onnx]'")
+pytest.importorskip("onnxscript", reason="ONNX needs pip install -e '.[onnx]'")
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def converted(ensemble_dir: Path, images_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model folder of two members with its ONNX files."""
+    folder = tmp_path_factory.mktemp("converted") / "model"
+    shutil.copytree(ensemble_dir, folder)
+    found = convert(folder, FORMATS["onnx"], [images_dir])
+    assert found.networks == 4 and found.images == 5
+    assert 0.0 <= found.difference < 1e-5
+    assert found.size == sum(path.stat().st_size for path in (folder / "onnx").iterdir())
+    return folder
+
+
+def test_onnx_predicts_what_torch_predicts(converted: Path, images_dir: Path) -> None:
+    original = predict_folder(converted, [images_dir])
+    for batch_size in (1, 2, 64):
+        found = predict_folder(converted, [images_dir], batch_size=batch_size, onnx=True)
+        np.testing.assert_allclose(found.proba, original.proba, rtol=0.0, atol=1e-5)
+        assert found.ids == original.ids and (found.labels == original.labels).all()
+
+
+def test_no_torch_is_needed(converted: Path, images_dir: Path, tmp_path: Path) -> None:
+    moved = tmp_path / "model"
+    shutil.copytree(converted, moved)
+    names = ("torch", "timm", "safetensors", "onnx", "trainer")
+    blocked = f"import sys\nfor name in {names}:\n    sys.modules[name] = None\n"
+    program = (moved / "predict.py").read_text(encoding="utf-8")
+    (moved / "predict.py").write_text(program.replace("import sys\n", blocked, 1), encoding="utf-8")
+    command = [sys.executable, "-I", str(moved / "predict.py"), "--onnx", str(images_dir)]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+    _, _, proba = read_table(tmp_path / "predictions.csv")
+    np.testing.assert_allclose(proba, predict_folder(converted, [images_dir]).proba, rtol=0.0, atol=1e-5)
+
+
+def test_a_program_of_torch_export_predicts_the_same(model_dir: Path, images_dir: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "model"
+    shutil.copytree(model_dir, folder)
+    found = convert(folder, FORMATS["torch-export"], [images_dir])
+    assert found.difference < 1e-5
+    model = load_model_folder(folder)
+    (member,) = model.members
+    for n in (1, 3, 33):
+        images = np.random.default_rng(n).integers(0, 256, (n, member.size, member.size, 3), np.uint8)
+        programs = [torch.export.load(path).module() for path in found.folder.glob("*.pt2")]
+        parts = [program(torch.from_numpy(images)) for program in programs]
+        mean = torch.stack(parts).mean(dim=0).numpy()
+        np.testing.assert_allclose(mean, predict_member(model, member, images), rtol=0.0, atol=1e-5)
+
+
+def test_a_second_conversion_replaces_the_first(converted: Path, images_dir: Path) -> None:
+    (converted / "onnx" / "left-over.onnx").write_bytes(b"")
+    convert(converted, FORMATS["onnx"], [images_dir])
+    assert len(list((converted / "onnx").iterdir())) == 5
+    assert not [path for path in converted.iterdir() if path.name.startswith(".")]
+
+
+def test_a_folder_of_the_user_is_left_alone(model_dir: Path, images_dir: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "model"
+    shutil.copytree(model_dir, folder)
+    (folder / "torch_export").mkdir()
+    (folder / "torch_export" / "notes.txt").write_text("mine")
+    with pytest.raises(ConversionError, match="left alone"):
+        convert(folder, FORMATS["torch-export"], [images_dir])
+    assert [path.name for path in (folder / "torch_export").iterdir()] == ["notes.txt"]
+
+
+@pytest.mark.parametrize("harm", ["changed", "missing", "outside", "other weights", "no index", "no JSON", "no table"])
+def test_damaged_onnx_files_are_refused(harm: str, converted: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "model"
+    shutil.copytree(converted, folder)
+    index = folder / "onnx" / "index.json"
+    content = json.loads(index.read_text(encoding="utf-8"))
+    first = folder / "onnx" / content["networks"][0]["file"]
+    if harm == "changed":
+        first.write_bytes(first.read_bytes()[:-1])
+    elif harm == "missing":
+        first.unlink()
+    elif harm == "outside":
+        shutil.move(first, tmp_path / "elsewhere.onnx")
+        content["networks"][0]["file"] = "../../elsewhere.onnx"
+    elif harm == "other weights":
+        content["networks"][0]["weights_sha256"] = "0" * 64
+    if harm == "no index":
+        index.unlink()
+    elif harm == "no JSON":
+        index.write_text("{", encoding="utf-8")
+    else:
+        index.write_text(json.dumps([] if harm == "no table" else content), encoding="utf-8")
+    with pytest.raises(ModelError, match="search convert"):
+        load_onnx(folder, load_model_folder(folder))
+
+
+class Wrong(Onnx):
+    """Writes a network whose first class is a little more probable."""
+
+    def write(self, network: PortableNetwork, size: int, path: Path) -> None:
+        super().write(torch.nn.Sequential(network, _Shift()), size, path)  # type: ignore[arg-type]
+
+
+class _Shift(torch.nn.Module):
+    def forward(self, proba: torch.Tensor) -> torch.Tensor:
+        return proba + 2.0 * TOLERANCE
+
+
+def test_a_network_that_differs_is_not_kept(model_dir: Path, images_dir: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "model"
+    shutil.copytree(model_dir, folder)
+    before = sorted(folder.rglob("*"))
+    with pytest.raises(ConversionError, match=r"test_vit as onnx differs from the original by up to 0\.0002"):
+        convert(folder, Wrong(), [images_dir])
+    assert sorted(folder.rglob("*")) == before
+
+
+def test_every_format_can_be_asked_for() -> None:
+    assert {one.value for one in FormatName} == set(FORMATS)
+    assert sum(BATCHES) == 40
+
+
+def test_the_command_converts_to_what_works(
+    model_dir: Path, images_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = tmp_path / "model"
+    shutil.copytree(model_dir, folder)
+
+    def fail(self: Onnx, network: PortableNetwork, size: int, path: Path) -> None:
+        raise RuntimeError("operator 'aten::odd' is unknown")
+
+    monkeypatch.setattr(Onnx, "write", fail)
+    done = CliRunner().invoke(app, ["convert", str(folder), str(images_dir)])
+    assert done.exit_code == 0, done.output
+    assert "torch-export: 2 networks" in " ".join(done.output.split())
+    assert "test_vit cannot be converted to onnx: operator 'aten::odd' is unknown" in caplog.text
+    assert not (folder / "onnx").exists()
+    alone = CliRunner().invoke(app, ["convert", str(folder), str(images_dir), "--to", "onnx"])
+    assert "converted to no format" in str(alone.exception)
+
+
+def test_missing_packages_are_named(model_dir: Path, images_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module.importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(ConversionError, match="pip install onnx onnxscript onnxruntime"):
+        convert(model_dir, FORMATS["onnx"], [images_dir])

@@ -1,0 +1,1 @@
+"""Conversion of the networks of a model folder to other formats, checked against the original."""
