@@ -1,4 +1,4 @@
-.PHONY: install test-fast test lint run
+.PHONY: install test-fast test lint docs run
 
 install:  ## Retable with what its tests and linters need
 	pip install -e '.[test]'
@@ -14,6 +14,9 @@ lint:  ## the linters of .ci/run
 	ruff format --check .
 	mypy
 	lint-imports
+
+docs:  ## the pages as a site, in build/site
+	.ci/site
 
 run:  ## the quickstart: a whole search on a small competition, on a CPU
 	search start --study quickstart

@@ -104,7 +104,7 @@ def test_the_licence_that_is_declared_is_the_one_that_is_there() -> None:
     assert (ROOT / metadata["license_files"]).read_text().startswith("MIT License\n")
 
 
-PAGES = [*ROOT.glob("*.md"), ROOT / "benchmarks" / "README.md", *(ROOT / "docs").glob("*.md")]
+PAGES = [*ROOT.glob("*.md"), ROOT / "benchmarks" / "README.md", *(ROOT / "docs").rglob("*.md")]
 
 
 @pytest.mark.parametrize("page", sorted(PAGES), ids=lambda page: str(page.relative_to(ROOT)))
@@ -125,8 +125,8 @@ def headings(text: str) -> set[str]:
 
 def test_every_page_is_in_the_index() -> None:
     index = (ROOT / "docs" / "README.md").read_text()
-    for page in (ROOT / "docs").glob("*.md"):
-        assert page.name == "README.md" or f"]({page.name})" in index
+    for page in (ROOT / "docs").rglob("*.md"):
+        assert page.name == "README.md" or f"]({page.relative_to(ROOT / 'docs')})" in index
 
 
 def test_the_readme_names_every_shipped_study() -> None:
@@ -139,7 +139,7 @@ def test_the_readme_names_every_shipped_study() -> None:
 # --- What pages name, in backticks and in commands ------------------------------------------------------------------
 
 NAMED_IN = [ROOT / "CONTRIBUTING.md", ROOT / "ARCHITECTURE.md", ROOT / "README.md", ROOT / "benchmarks" / "README.md"]
-NAMED_IN += sorted((ROOT / "docs").glob("*.md"))
+NAMED_IN += sorted((ROOT / "docs").rglob("*.md"))
 TOP = r"(?:search|trainer|storage|studies|benchmarks|tests|docs|deploy|\.ci|\.github)"
 
 

@@ -48,9 +48,11 @@ class BackboneFilter:
     min_params: float | None = None
     """Minimum number of parameters, in millions, including a classifier of 1000 classes."""
     max_params: float | None = None
+    """Maximum number of parameters, counted in the same way."""
     min_size: float | None = None
     """The network can be built from its weights for square images of a side, in pixels, from this to `max_size`."""
     max_size: float | None = None
+    """The upper limit of that side."""
     license: tuple[str, ...] = ()
     """Licences of the weights, of which one has to match; see `studies.space.backbone_filter`. Empty: all."""
     one_per_architecture: bool = False

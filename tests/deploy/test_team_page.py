@@ -12,15 +12,16 @@ from search.cli.app import app
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "team.md"
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
 
 def unknown_names(text: str) -> list[str]:
     """Commands and options of ``search`` on a page that do not exist."""
-    commands = typer.main.get_command(app).commands  # type: ignore[attr-defined]
+    program = typer.main.get_command(app)
+    commands = program.commands  # type: ignore[attr-defined]
     every_option = {
         option
-        for command in commands.values()
+        for command in (program, *commands.values())
         for parameter in command.params
         for option in (*parameter.opts, *parameter.secondary_opts)
     }
@@ -35,7 +36,7 @@ def unknown_names(text: str) -> list[str]:
         }
         unknown += [f"{name} {word}" for word in words if word.startswith("-") and word not in options]
     in_sentences = re.findall(r"`(--[a-z-]+)", text)
-    return unknown + [option for option in in_sentences if option not in every_option]
+    return unknown + [option for option in in_sentences if option not in {*every_option, "--help"}]
 
 
 def test_the_commands_of_the_team_page_exist() -> None:
