@@ -6,12 +6,13 @@ import inspect
 import math
 import typing
 from collections.abc import Callable, Iterable
+from enum import Enum
 from pathlib import Path
 from typing import Any
 
 from typer.models import ArgumentInfo, OptionInfo
 
-from docs.site.markdown import MARK, code, joined, range_of, table, type_name
+from docs.site.markdown import MARK, code, joined, listed, range_of, table, type_name
 from search.cli.app import COMMANDS
 from search.cli.app import _options as program_options
 from search.runtime import errors
@@ -102,6 +103,8 @@ def metavar(kind: Any, info: OptionInfo | ArgumentInfo) -> str:
     plain = next(iter(typing.get_args(plain)), plain)  # list[str]
     if plain is bool:
         return ""
+    if issubclass(plain, Enum):
+        return listed([choice.value for choice in plain])
     named = code(info.metavar) if info.metavar else {str: "text", Path: "path"}.get(plain) or type_name(plain)
     low = -math.inf if info.min is None else info.min
     high = math.inf if info.max is None else info.max
@@ -117,7 +120,7 @@ def default_of(info: OptionInfo | ArgumentInfo, spellings: str, default: Any) ->
         return "required"
     if isinstance(default, bool) and "/" in spellings:
         return code(spellings.strip("`").split("/")[0 if default else 1])
-    return "" if default in (None, False) else code(str(default))
+    return "" if default in (None, False, []) else code(str(default))
 
 
 def is_list(kind: Any) -> bool:

@@ -15,7 +15,7 @@ from studies.settings import SECTIONS
 from studies.space.dimension import BackboneFilter
 from studies.space.parse_dimensions import NEVER_SAMPLED
 from trainer.evaluation.metrics import METRICS
-from trainer.inference.views import TTA
+from trainer.inference.networks.views import TTA
 from trainer.networks.backbones import FAMILIES
 from trainer.recipe.augmentation_table import AUGMENTATIONS
 from trainer.recipe.exclusions import EXCLUSIONS
