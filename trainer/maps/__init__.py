@@ -1,0 +1,1 @@
+"""Class-activation maps: which part of an image speaks for a class."""
