@@ -36,6 +36,7 @@ class ArtifactFolder:
 
         checkpoints/STUDY@DATABASE/WORK_ID/checkpoint.pt
         weights/STUDY@DATABASE/WORK_ID/fold0.safetensors ...
+        galleries/STUDY@DATABASE/gallery.json
         pictures/
 
     `safe_name` turns study names into folder names, so that no name leads out of the tree. DATABASE is the beginning of
@@ -77,7 +78,7 @@ class ArtifactFolder:
         """The folder with the files of a study, which need not exist.
 
         Args:
-            kind: "checkpoints" or "weights".
+            kind: "checkpoints", "weights" or "galleries".
         """
         return self._study_folder(kind, study)
 

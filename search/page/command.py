@@ -46,18 +46,21 @@ def report(name: str | None, url: str, home: Path, output: Path | None) -> None:
     folder = output_folder(Owner.of(stores, study.name), Home(root=home))
     path = output or folder / REPORT
     check_page(path)
-    write_report(stores, study.name, path, provisional=_provisional(folder))
+    write_report(stores, study.name, path, provisional=_provisional(folder), home=Home(root=home))
     say(console, f"The report is written to {path}; open it in a browser.", whole=True)
 
 
-def add_to_export(stores: Stores, name: str, folder: Path) -> bool:
+def add_to_export(stores: Stores, name: str, folder: Path, home: Home | None = None) -> bool:
     """Write the report into the folder of an export.
+
+    Args:
+        home: folder with the stored pictures; None: none are shown.
 
     Returns:
         Whether it was written. A file of other origin under its name, for example, is no reason to end a search.
     """
     try:
-        write_report(stores, name, folder / REPORT)
+        write_report(stores, name, folder / REPORT, home=home)
     except (SearchError, StorageError) as problem:
         log.warning("%s", problem)
         return False
@@ -74,17 +77,20 @@ def remove_from_export(folder: Path) -> None:
         log.warning("%s", problem)
 
 
-def write_report(stores: Stores, name: str, path: Path, *, provisional: Path | None = None) -> None:
+def write_report(
+    stores: Stores, name: str, path: Path, *, provisional: Path | None = None, home: Home | None = None
+) -> None:
     """Write the report of the study called ``name`` atomically, in place of an earlier one.
 
     Args:
         provisional: the submission of the best trial so far; None: there is none.
+        home: folder with the stored pictures; None: none are shown.
 
     Raises:
         FileNotOurs: a file of other origin is there.
         ReportNotWritable: the file cannot be written.
     """
-    html = render(page_of(read_facts(stores, name, provisional)))
+    html = render(page_of(read_facts(stores, name, provisional, home)))
     check_page(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -7,7 +7,9 @@ from pathlib import Path
 
 from search.export.expected_score import Optimism, read_optimism
 from search.export.notes import ExportNotes
+from search.page.gallery.contents import Gallery, read_gallery
 from search.report.comparison import Comparison, NothingConfirmed, compare_finalists
+from search.runtime.home import Home
 from search.study_state.snapshot import StudySnapshot, read_snapshot
 from search.study_state.study import Study
 from search.tuning.restore_optuna import restore_if_gone
@@ -47,6 +49,8 @@ class Facts:
     """Out-of-fold probabilities of ``leader``, shape (n, C); None without one."""
     label_errors: LabelErrors | None
     """Labels that may be wrong by ``oof``; None without it."""
+    gallery: Gallery | None
+    """The pictures that the last export drew; None if there are none in the given home."""
 
     @property
     def study(self) -> Study:
@@ -70,11 +74,12 @@ class Facts:
         return self.study.spec.default_recipe()
 
 
-def read_facts(stores: Stores, name: str | None, provisional: Path | None = None) -> Facts:
+def read_facts(stores: Stores, name: str | None, provisional: Path | None = None, home: Home | None = None) -> Facts:
     """Read the facts of the study called ``name``, or of the latest.
 
     Args:
         provisional: as in `Facts`.
+        home: folder with the stored pictures; None: none are read.
 
     Raises:
         UnknownStudyError, NoStudy: there is no such study.
@@ -109,6 +114,7 @@ def read_facts(stores: Stores, name: str | None, provisional: Path | None = None
         optimism=read_optimism(stores, snapshot.study),
         oof=oof,
         label_errors=None if oof is None else find_label_errors(dataset.y, oof),
+        gallery=None if home is None else read_gallery(stores, home, stored.name, dataset),
     )
 
 

@@ -12,6 +12,7 @@ from search.page.sections.backbones import BackbonesView, backbones
 from search.page.sections.data import DataView, data
 from search.page.sections.errors import ErrorsView, errors
 from search.page.sections.finalists import FinalistsView, finalists
+from search.page.sections.gallery import GalleryView, gallery
 from search.page.sections.history import HistoryView, history
 from search.page.sections.reproduce import ReproduceView, reproduce
 from search.page.sections.settings import SettingsView, settings
@@ -38,6 +39,7 @@ class Page:
     settings: SettingsView | None
     backbones: BackbonesView | None
     errors: ErrorsView | None
+    gallery: GalleryView | None
     data: DataView
     reproduce: ReproduceView
 
@@ -55,6 +57,7 @@ def page_of(facts: Facts) -> Page:
         settings=settings(facts),
         backbones=backbones(facts),
         errors=errors(facts),
+        gallery=gallery(facts),
         data=data(facts),
         reproduce=reproduce(facts),
     )

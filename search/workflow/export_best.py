@@ -28,15 +28,12 @@ from search.study_state.confirmation import read_confirmation
 from search.study_state.snapshot import read_snapshot
 from search.study_state.stages import refits_are_over
 from search.study_state.study import read_study
+from search.workflow.draw_pictures import draw_pictures, seconds_of_report
 from search.workflow.watch import run_refits
 from storage.database.outages import OUTAGE_TIMEOUT
 from storage.stores import Stores, open_stores
-from storage.values import WorkKind
 from trainer.common.environment import check_torch_pair
 from trainer.data.image_set import ImageSet
-
-REPORT_SECONDS, REPORT_SECONDS_OF_TRIAL = 5.0, 0.01
-"""Cautious estimate of the time that the report takes: about twice that of a quiet processor core."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -139,8 +136,10 @@ def finish_export(
     reported = False
     try:
         if is_time_for_report(stores, plan.study.name):
+            step("Drawing the pictures of the report.")
+            draw_pictures(stores, plan.study, refits, images, home)
             step("Writing the report.")
-            reported = add_to_export(stores, plan.study.name, export.folder)
+            reported = add_to_export(stores, plan.study.name, export.folder, home)
         else:
             remove_from_export(export.folder)
             command = completed(f"search report --study {plan.study.name}")
@@ -161,5 +160,4 @@ def is_time_for_report(stores: Stores, name: str) -> bool:
     study, now = read_study(stores, name), stores.database.now()
     if study.deadline is None or now >= study.deadline:
         return True
-    seconds = REPORT_SECONDS + REPORT_SECONDS_OF_TRIAL * stores.trials.count(study.id, WorkKind.SEARCH)
-    return now + seconds < study.deadline
+    return now + seconds_of_report(stores, study) < study.deadline

@@ -9,10 +9,14 @@ import numpy as np
 import pytest
 
 from search.page.facts import read_facts
+from search.page.gallery.contents import MOST_PICTURES, SIDE, write_gallery
 from search.page.render import page_of, render
+from search.runtime.home import Home
+from search.study_state.study import read_study
 from storage.stores import Stores
 from storage.values import TrialStatus
 from tests.databases import DIALECTS
+from tests.search.page.gallery.stored import gallery_of, jpeg, picture, record_export
 from tests.search.page.html_reader import Element, read_html, section
 from tests.search.page.made_up import end_badly, end_trials, lay_study, noisy
 from trainer.evaluation.metrics import METRICS
@@ -72,9 +76,9 @@ def test_the_page_can_be_read_by_machines(stores: Stores, tmp_path: Path) -> Non
     assert all(i in ids for i in all_attributes(root)["aria-labelledby"])
     pictures = root.all("svg")
     assert len(pictures) >= 6
-    for picture in pictures:
-        assert picture.attributes["role"] == "img" and picture.attributes["aria-label"]
-        assert isinstance(picture.children[1], Element) and picture.children[1].tag == "title"
+    for drawing in pictures:
+        assert drawing.attributes["role"] == "img" and drawing.attributes["aria-label"]
+        assert isinstance(drawing.children[1], Element) and drawing.children[1].tag == "title"
     assert all(figure.all("figcaption")[0].text.endswith(".") for figure in root.all("figure"))
     scrolling = [div for div in root.all("div") if div.attributes.get("class") == "scroll"]
     assert scrolling and all(d.attributes["tabindex"] == "0" and d.attributes["aria-label"] for d in scrolling)
@@ -196,9 +200,15 @@ def test_a_hundred_classes(stores: Stores, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_thousand_trials_stay_small(stores: Stores, tmp_path: Path) -> None:
-    colours(stores, tmp_path, 1000)
-    html = page(stores)
+def test_a_thousand_trials_and_a_full_gallery_stay_small(stores: Stores, tmp_path: Path) -> None:
+    colours(stores, tmp_path, 1000, per_class=MOST_PICTURES)
+    study, home = read_study(stores, "made_up"), Home(root=tmp_path / "home")
+    record_export(stores, study)
+    heavy = jpeg(size=(SIDE, SIDE))  # noise: no photograph takes more bytes
+    pictures = [picture(3 * i, 0, 1, jpeg=heavy, map=heavy) for i in range(MOST_PICTURES)]
+    write_gallery(stores, home, study.name, gallery_of(study, *pictures))
+    html = render(page_of(read_facts(stores, "made_up", home=home)))
+    assert len(read_html(html).all("img")) == 2 * MOST_PICTURES
     assert len(html.encode()) < 5_000_000
     assert len(section(read_html(html), "history").all("table")[0].rows()) == 1001
 

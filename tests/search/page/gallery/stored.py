@@ -1,0 +1,67 @@
+"""Made-up galleries and an export of a made-up study."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import replace
+
+import numpy as np
+from PIL import Image
+
+from search.export.notes import ExportNotes
+from search.page.gallery.contents import TEST, TRAIN, Gallery, Picture
+from search.study_state.study import Study
+from storage.stores import Stores
+from trainer.evaluation.examples import Reason
+
+
+def jpeg(seed: int = 0, size: tuple[int, int] = (160, 120), quality: int = 80) -> bytes:
+    """A small noisy JPEG."""
+    file = io.BytesIO()
+    pixels = np.random.default_rng(seed).integers(0, 256, (size[1], size[0], 3)).astype(np.uint8)
+    Image.fromarray(pixels).save(file, "JPEG", quality=quality)
+    return file.getvalue()
+
+
+def picture(row: int, label: int | None, predicted: int, **changes: object) -> Picture:
+    """A picture of a training image, or of a test image without a label."""
+    made = Picture(
+        part=TEST if label is None else TRAIN,
+        row=row,
+        reasons=(Reason.FAR,) if label is None else (Reason.LOSS, Reason.SUSPECT),
+        label=label,
+        top=((predicted, 0.8), ((predicted + 1) % 3, 0.15)),
+        label_probability=None if label is None else 0.05,
+        jpeg=jpeg(row),
+        map=jpeg(row + 1),
+        focus="top left",
+    )
+    return replace(made, **changes)  # type: ignore[arg-type]
+
+
+def gallery_of(study: Study, *pictures: Picture, trial: int = 0, notes: tuple[str, ...] = ()) -> Gallery:
+    """A gallery of the study's leader."""
+    return Gallery(
+        fingerprint=study.fingerprint,
+        study=study.name,
+        trial=trial,
+        source=f"Out-of-fold predictions of trial {trial}.",
+        notes=notes,
+        pictures=pictures,
+    )
+
+
+def record_export(stores: Stores, study: Study, trial: int = 0) -> None:
+    """An export whose leader is the given trial."""
+    notes = ExportNotes(
+        trial=trial, seeds=1, trainings=((0, 0),), full_data=False, views=("identity",), temperature=1.0,
+        offsets=(), cuts=(),
+    )  # fmt: skip
+    stores.exports.add(
+        study.id,
+        folder="/exports",
+        recipe=study.spec.default_recipe(),
+        score=0.8,
+        score_se=0.01,
+        notes=notes.to_json(),
+    )
