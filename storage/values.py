@@ -306,6 +306,11 @@ probes with which a study begins.
 PREDICTED_NOTE = "predicted_seconds"
 """Entry in the note of a search item: the seconds of its training that a rehearsal of a few steps predicts."""
 
+TOO_LATE_NOTE = "too_late"
+"""Entry in the note of a search item that a worker has released because it would end too late: the deadline, the time
+of the release (both Unix seconds), and the number of search trials that had ended by then.
+"""
+
 
 RUNGS_NOTE = "rungs"
 """Key in the note of a search item: its number of epochs, and its value at each rung that it has reached."""

@@ -30,8 +30,12 @@ from search.study_state.training_costs import (
 )
 from storage.records.workers import Role, WorkerRecord
 from storage.stores import Stores
-from storage.values import DEFAULT_TRIAL, PREDICTED_NOTE, TrialRecord, TrialStatus, WorkKind
+from storage.values import DEFAULT_TRIAL, PREDICTED_NOTE, TOO_LATE_NOTE, TrialRecord, TrialStatus, WorkKind
 from studies.spec import StudySpec
+
+GIVE_UPS = 3
+SETTLED = 10.0
+"""Seconds after which no other worker takes what one has given up: each looks at the queue every few seconds."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,9 +86,31 @@ def kinds_in_time(
         return True, True
     costs, now = read_costs(stores, study, ended, device), stores.database.now()
     return (
-        is_time_for_trial(costs, now=now, deadline=study.deadline),
+        is_time_for_trial(costs, now=now, deadline=study.deadline) and not _are_given_up(stores, study, costs, now),
         confirmations_in_time(costs, now=now, deadline=study.deadline) > 0,
     )
+
+
+def most_give_ups(costs: Costs) -> int:
+    """Trials that a worker gives up one after another before it begins no more. A recipe may be slower than most."""
+    return GIVE_UPS if costs.finished else 1
+
+
+def _are_given_up(stores: Stores, study: Study, costs: Costs, now: float) -> bool:
+    """Whether workers have given up as many trials as they try since the last one ended, and none has taken them since.
+
+    Only a worker knows how long the next trial takes on its machine.
+    """
+    ended = stores.trials.count(study.id, WorkKind.SEARCH)
+    waiting, released = stores.queue.waiting(study.id, WorkKind.SEARCH), []
+    for item in waiting:
+        match item.note.get(TOO_LATE_NOTE):
+            case [deadline, float(moment), count] if (deadline, count) == (study.deadline, ended):
+                released.append(moment)
+    if not released or now - max(released) <= SETTLED:
+        return False
+    is_last = len(released) == len(waiting) and not stores.queue.may_begin(study.id)
+    return is_last or len(released) >= most_give_ups(costs)
 
 
 def probes_end(study: Study) -> float:

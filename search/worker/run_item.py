@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import traceback
 from collections.abc import Callable, Collection
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import optuna
 
@@ -31,7 +31,7 @@ from storage.database.outages import is_outage
 from storage.errors import StorageError, StorageUnavailableError
 from storage.optuna_storage.optuna_trials import running_trial
 from storage.queue.items import WorkItem
-from storage.values import PROBE_NOTE, Failure, TrialOutcome, TrialStatus, WorkKind
+from storage.values import PROBE_NOTE, TOO_LATE_NOTE, Failure, TrialOutcome, TrialStatus, WorkKind
 from trainer.common.memory_errors import is_out_of_memory, shortage_in_words
 from trainer.inference.printable import excerpt
 
@@ -115,9 +115,17 @@ def run_item(
             _store(context, item, outcome)
         elif task.limit.missed is not None and item.note.get(PROBE_NOTE):
             _give_up(context, item, lease, task.limit.missed)
-        elif context.stores.queue.release(item):
+        elif context.stores.queue.release(item, note=_too_late(context, item, task.limit.missed)):
             log.info("%s is released; the next worker continues it", describe(item))
         return True
+
+
+def _too_late(context: StudyContext, item: WorkItem, missed: float | None) -> dict[str, Any] | None:
+    """The note of a trial that would miss the deadline ``missed``, see `TOO_LATE_NOTE`; None for another item."""
+    if missed is None or item.kind is not WorkKind.SEARCH:
+        return None
+    ended = context.stores.trials.count(context.study.id, WorkKind.SEARCH)
+    return {TOO_LATE_NOTE: [missed, context.stores.database.now(), ended]}
 
 
 def _store(context: StudyContext, item: WorkItem, outcome: TrialOutcome) -> None:

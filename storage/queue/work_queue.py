@@ -165,10 +165,13 @@ class WorkQueue(PausingQueue):
         return self._update_held(item, lease_until=self._database.clock() + lease_seconds)
 
     @repeatable
-    def release(self, item: WorkItem, *, count_as_lost_worker: bool = False) -> bool:
+    def release(
+        self, item: WorkItem, *, count_as_lost_worker: bool = False, note: Mapping[str, Any] | None = None
+    ) -> bool:
         """End the lease, so that the next worker continues the same trial.
 
         Args:
+            note: entries to add to the item's note.
             count_as_lost_worker: count this towards `MAX_LOST_WORKERS`. Set it where the item may be the cause (it ran
                 its worker out of memory), not where the user interrupted the worker.
 
@@ -176,7 +179,8 @@ class WorkQueue(PausingQueue):
             False if another worker has taken the item.
         """
         lost = Work.lost_workers + 1 if count_as_lost_worker else Work.lost_workers
-        return self._update_held(item, state=WorkState.QUEUED.value, lease_until=None, lost_workers=lost)
+        added = {"note": {**item.note, **note}} if note else {}
+        return self._update_held(item, state=WorkState.QUEUED.value, lease_until=None, lost_workers=lost, **added)
 
     @repeatable
     def discard(self, item: WorkItem) -> bool:

@@ -12,7 +12,7 @@ from search.study_state.time_budget import (
     is_time_for_whole_trial,
     latest_end,
 )
-from search.study_state.time_left import EndedTrainings, read_costs, read_ended
+from search.study_state.time_left import EndedTrainings, most_give_ups, read_costs, read_ended
 from search.study_state.training_costs import is_fine_tuned
 from search.worker.limits.limit import Limit, NoLimit
 from search.worker.limits.time_limit import StudyTime, TimeLimit
@@ -23,10 +23,6 @@ from trainer.common.environment import cpu_name
 
 if TYPE_CHECKING:
     import torch
-
-
-GIVE_UPS = 3
-"""Trials that a worker gives up one after another before it begins no more. A recipe may be slower than most."""
 
 
 class DeadlineGuard:
@@ -113,7 +109,7 @@ class DeadlineGuard:
         ended = len(state.ended.trials) + len(state.ended.paused)
         if ended != self._ended_before:
             self._ended_before, self._given_up_before = ended, self._trials_given_up(state.study)
-        return self._trials_given_up(state.study) - self._given_up_before < (GIVE_UPS if state.costs.finished else 1)
+        return self._trials_given_up(state.study) - self._given_up_before < most_give_ups(state.costs)
 
     def _read(self, study: Study) -> StudyTime:
         """The present costs of a study. Its ended trainings are read again only when another one has ended.

@@ -204,7 +204,7 @@ def test_the_cpu_checks_an_export_whose_gpu_fails(
             raise ModelError("resnet18 cannot predict") from cause
         return predict_member(model, member, images, device=device)
 
-    monkeypatch.setattr("trainer.inference.predict.predict_member", busy)
+    monkeypatch.setattr("trainer.inference.networks.torch_networks.predict_member", busy)
     if difference < 1e-3:
         verify_model(exported.folder / "model", other, context.images, {})
     else:

@@ -46,12 +46,13 @@ from search.study_state.training_costs import (
     wall_seconds,
 )
 from search.worker.limits.deadline_guard import DeadlineGuard, device_name
+from search.worker.limits.limit import OutOfTime
 from search.worker.limits.time_limit import TimeLimit
 from search.worker.study_context import StudyContext
 from storage.queue.items import WorkItem
 from storage.records.trials import TrialStore
 from storage.stores import Stores
-from storage.values import TrialOutcome, TrialRecord, TrialStatus, WorkKind
+from storage.values import TOO_LATE_NOTE, TrialOutcome, TrialRecord, TrialStatus, WorkKind
 from studies.spec import StudySpec, load_study
 from tests.search.small_study import work_on
 from trainer.recipe.recipe import Recipe
@@ -526,6 +527,46 @@ class TestAgainstADatabase:
             d: DeadlineGuard(stores, d).kinds_to_begin(read_study(stores, "colours")) for d in ("new GPU", "old GPU")
         }
         assert WorkKind.SEARCH in begins["new GPU"] and WorkKind.SEARCH not in begins["old GPU"]
+
+    def test_the_search_is_over_once_the_first_trial_is_given_up(self, context: StudyContext, stores: Stores) -> None:
+        study = context.study
+        stores.studies.set_deadline(study.id, stores.database.now() + 1000.0)
+        item = stores.queue.take(study.id, context.worker, 60.0)
+        assert item is not None
+        item = stores.queue.assign_trial(item, 0, context.spec.default_recipe())
+        assert item is not None
+        deadline, now = read_study(stores, "colours").deadline, stores.database.now()
+        assert not search_is_over(read_snapshot(stores, "colours"))
+        for note, over in (
+            ({}, False),
+            ({TOO_LATE_NOTE: [deadline, now, 0]}, False),  # another worker may take it now
+            ({TOO_LATE_NOTE: [deadline, now - 60.0, 1]}, False),  # a trial has been undone since
+            ({TOO_LATE_NOTE: [now + 500.0, now - 60.0, 0]}, False),  # of another deadline
+            ({TOO_LATE_NOTE: "?"}, False),
+            ({TOO_LATE_NOTE: [deadline, now - 60.0, 0]}, True),
+        ):
+            assert stores.queue.release(item, note=note)
+            assert search_is_over(read_snapshot(stores, "colours")) is over, note
+            taken = stores.queue.take(study.id, context.worker, 60.0)
+            assert isinstance(taken, WorkItem) and taken.id == item.id
+            assert not search_is_over(read_snapshot(stores, "colours")), "a worker trains it"
+            item = taken
+
+    def test_a_worker_says_which_trial_it_gives_up(
+        self, context: StudyContext, stores: Stores, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def fit(self: TimeLimit, recipe: Recipe) -> None:
+            self.missed = read_study(stores, "colours").deadline
+            raise OutOfTime("too slow")
+
+        monkeypatch.setattr(TimeLimit, "fit", fit)
+        stores.studies.set_deadline(context.study.id, stores.database.now() + 1000.0)
+        study, before = read_study(stores, "colours"), stores.database.now()
+        work_on(context)
+        (item,) = stores.queue.waiting(study.id, WorkKind.SEARCH)
+        deadline, moment, ended = item.note[TOO_LATE_NOTE]
+        assert (deadline, ended) == (study.deadline, 0)
+        assert before <= moment <= stores.database.now()
 
     def test_a_device_has_the_name_that_its_trainings_record(self, context: StudyContext, stores: Stores) -> None:
         stores.studies.set_budget(context.study.id, 1)

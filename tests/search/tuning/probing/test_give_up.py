@@ -12,9 +12,10 @@ from search.study_state.optuna_attributes import PROBE_ATTRIBUTE, PROBE_SIZE_ATT
 from search.study_state.snapshot import read_snapshot
 from search.study_state.stages import search_is_over
 from search.study_state.study import read_study
+from search.study_state.time_left import GIVE_UPS
 from search.tuning.probing.give_up import TOO_LATE, enqueue_given_up, give_up_waiting_probes
 from search.worker.lease import LEASE
-from search.worker.limits.deadline_guard import GIVE_UPS, DeadlineGuard
+from search.worker.limits.deadline_guard import DeadlineGuard
 from search.worker.limits.limit import NoLimit, OutOfTime
 from search.worker.limits.time_limit import TimeLimit
 from search.worker.run_item import run_item
