@@ -83,7 +83,7 @@ def objective(metric: str, averaged: float, brier: float) -> float:
 
 
 def objective_name(metric: str) -> str:
-    """Name of `objective` in Optuna's displays. It is stored with each Optuna study, so it must not change."""
+    """Name of `objective` in the Optuna studies of earlier releases, whose trials have it as their value."""
     return metric if METRICS[metric].needs == "probabilities" else f"{metric} and Brier score of the average"
 
 

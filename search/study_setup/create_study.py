@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 from optuna.trial import TrialState
 
 from search.runtime.errors import SearchError
-from search.statistics.ranking import objective_name
 from search.study_setup.data_folder import VALUE_RANGES, Competition, DataMismatch
 from search.study_setup.image_weights import Weighting
 from search.study_setup.weights_folder import remembered_path
@@ -221,8 +220,7 @@ def _optuna_study(stores: Stores, study_plan: StudyPlan, suffix: str) -> optuna.
     with warnings.catch_warnings():
         # Optuna marks metric names as experimental. The dashboard labels its axes with them.
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-        metric = study_plan.spec.protocol.metric
-        study.set_metric_names([metric if suffix else objective_name(metric)])
+        study.set_metric_names([study_plan.spec.protocol.metric])
     return study
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from optuna.trial import FrozenTrial
+
 from storage.optuna_storage.optuna_trials import ENDED_BECAUSE
 from storage.values import PROBE_NOTE, WorkKind
 
@@ -34,3 +36,15 @@ RETRY_ATTRIBUTE = "retry_of"
 
 SECONDS_ATTRIBUTE = "seconds"
 """Attribute of every ended trial: seconds of training."""
+
+OBJECTIVE_ATTRIBUTE = "search_objective"
+"""Attribute of every finished trial: the value that samplers maximise (`search.statistics.ranking.objective`)."""
+
+
+def objective_of_trial(trial: FrozenTrial) -> float | None:
+    """The value of a finished trial that samplers maximise: of its attribute, else its own value.
+
+    Trials that an earlier release has ended lack the attribute, because that value is their own.
+    """
+    stored = trial.user_attrs.get(OBJECTIVE_ATTRIBUTE)
+    return float(stored) if isinstance(stored, int | float) else trial.value

@@ -15,13 +15,20 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from search.statistics.ranking import objective_name
-from search.study_state.optuna_attributes import REASON_ATTRIBUTE, SECONDS_ATTRIBUTE, SIBLINGS, WORK_ATTRIBUTE
+from search.study_state.optuna_attributes import (
+    OBJECTIVE_ATTRIBUTE,
+    REASON_ATTRIBUTE,
+    SECONDS_ATTRIBUTE,
+    SIBLINGS,
+    WORK_ATTRIBUTE,
+)
 from search.study_state.search_trials import objective_of
 from storage.optuna_storage.fleet_storage import TrialWrites
 from storage.optuna_storage.optuna_trials import load_sibling, trial_id_of
 from storage.stores import Stores
 from storage.values import TrialRecord, TrialStatus, WorkKind
 from trainer.evaluation.metrics import METRICS
+from trainer.inference.printable import excerpt
 
 STATES: dict[TrialStatus, TrialState] = {
     TrialStatus.FINISHED: TrialState.COMPLETE,
@@ -31,8 +38,9 @@ STATES: dict[TrialStatus, TrialState] = {
     TrialStatus.FAILED: TrialState.FAIL,
 }
 
-OBJECTIVES = {objective_name(metric): metric for metric in METRICS}
-"""Metric by the name under which Optuna knows its objective."""
+LONGEST_REASON = 120  # characters of a reason in a table
+_EARLIER_NAMES = {objective_name(metric): metric for metric in METRICS if objective_name(metric) != metric}
+"""Metric by the name of the objective, in studies of earlier releases."""
 
 
 def report_to_optuna(stores: Stores, study_id: int, study: optuna.Study, work_id: int | None = None) -> None:
@@ -58,18 +66,19 @@ def _report_trial(stores: Stores, study: optuna.Study, record: TrialRecord) -> N
     assert record.number is not None
     trial_id = trial_id_of(study, record.number)
     backend = stores.optuna_storage
-    if not backend.write(TrialWrites(trial_id, user_attrs=attributes_of(record))):
+    if not backend.write(TrialWrites(trial_id, user_attrs=attributes_of(record, metric_of(study)))):
         return  # another process has reported it meanwhile
     if record.attempt > 1:
         _report_missing_epochs(stores, trial_id, record)
     state = STATES[record.status]
     # Another process may still report the trial between the write above and the end of this block.
     with suppress(optuna.exceptions.UpdateFinishedTrialError):
-        if state is TrialState.COMPLETE and record.value is not None:
-            # Same effect as `study.tell` with a finite value, without reading the trial again.
-            backend.set_trial_state_values(trial_id, state, [objective_value(study, record)])
-        else:
+        value = value_of_trial(study, record)
+        if value is None:
             study.tell(record.number, state=state, skip_if_finished=True)
+        else:
+            # Same effect as `study.tell` with a finite value, without reading the trial again.
+            backend.set_trial_state_values(trial_id, state, [value])
 
 
 def _report_missing_epochs(stores: Stores, trial_id: int, record: TrialRecord) -> None:
@@ -82,14 +91,39 @@ def _report_missing_epochs(stores: Stores, trial_id: int, record: TrialRecord) -
                 backend.set_trial_intermediate_value(trial_id, epoch, value)
 
 
-def objective_value(study: optuna.Study, record: TrialRecord) -> float:
-    """The objective of a finished trial that Optuna receives, see `search.statistics.ranking.objective`.
+def value_of_trial(study: optuna.Study, record: TrialRecord) -> float | None:
+    """The value of a trial in Optuna's displays: the study's metric after the trial's last epoch.
 
-    It is less noisy than the metric.
+    Samplers see the objective instead (`search.study_state.optuna_attributes.OBJECTIVE_ATTRIBUTE`). A study that an
+    earlier release began goes on with the objective as the value, under the name that it has for it.
+
+    Returns:
+        None for a failed trial, for one without a finite score, and for a pruned one of such an earlier study. Then
+        Optuna takes the last value that the trial reported.
     """
+    metric = metric_of(study)
+    if metric == _name_of_value(study):
+        return shown_value(record)
+    return objective_of(record, metric) if record.status is TrialStatus.FINISHED else None
+
+
+def metric_of(study: optuna.Study) -> str:
+    """Name of the metric of a study of the search, by the name that Optuna has for the values of its trials."""
+    name = _name_of_value(study)
+    return _EARLIER_NAMES.get(name, name)
+
+
+def _name_of_value(study: optuna.Study) -> str:
     names = study.metric_names
-    assert names, "studies are created with the name of their objective"
-    return objective_of(record, OBJECTIVES[names[0]])
+    assert names, "studies are created with the name of their metric"
+    return names[0]
+
+
+def shown_value(record: TrialRecord) -> float | None:
+    """The metric of a finished, pruned or diverged trial; None for a failed one, and if it is not finite."""
+    if record.status is TrialStatus.FAILED or record.value is None or not math.isfinite(record.value):
+        return None
+    return record.value
 
 
 def _add_to_sibling(study: optuna.Study, record: TrialRecord) -> None:
@@ -99,12 +133,12 @@ def _add_to_sibling(study: optuna.Study, record: TrialRecord) -> None:
         return
     if record.value is None:
         return  # trained on all images, so that no score was measured
-    sibling.add_trial(sibling_trial(record))
+    sibling.add_trial(sibling_trial(record, metric_of(study)))
 
 
-def sibling_trial(record: TrialRecord) -> FrozenTrial:
-    """The trial of a sibling study that shows a confirmation or refit with a score."""
-    attributes = {**attributes_of(record), **(record.recipe or {}), **record.note}
+def sibling_trial(record: TrialRecord, metric: str) -> FrozenTrial:
+    """The trial of a sibling study that shows a confirmation or refit with a score; arguments as `attributes_of`."""
+    attributes = {**attributes_of(record, metric), **(record.recipe or {}), **record.note}
     return optuna.create_trial(
         value=record.value, user_attrs={**attributes, "seed": record.seed, "split": record.split}
     )
@@ -116,9 +150,16 @@ def reported_epochs(stores: Stores, record: TrialRecord) -> dict[int, float]:
     return {c.epoch: c.mean_true_probability for c in curves if math.isfinite(c.mean_true_probability)}
 
 
-def attributes_of(record: TrialRecord) -> dict[str, object]:
-    """User attributes of a trial; each is a sortable column of the dashboard."""
+def attributes_of(record: TrialRecord, metric: str) -> dict[str, object]:
+    """User attributes of a trial; each is a column of the dashboard, in the order of their names.
+
+    Args:
+        metric: name of the study's metric.
+    """
+    finished = record.status is TrialStatus.FINISHED and None not in (record.value, record.brier, record.ambiguity)
     attributes: dict[str, object] = {
+        **at_a_glance(record),
+        OBJECTIVE_ATTRIBUTE: objective_of(record, metric) if finished else None,
         WORK_ATTRIBUTE: record.work_id,
         "metric": record.value,
         "standard_error": record.value_se,
@@ -130,3 +171,14 @@ def attributes_of(record: TrialRecord) -> dict[str, object]:
     if record.reason:
         attributes[REASON_ATTRIBUTE] = record.reason
     return {name: value for name, value in attributes.items() if value is not None}
+
+
+def at_a_glance(record: TrialRecord) -> dict[str, object]:
+    """What a table of trials shows of one first: score, backbone, epochs, minutes, and why it ended."""
+    done, epochs = record.epochs_done, (record.recipe or {}).get("epochs")
+    return {
+        "score": None if record.value is None else f"{record.value:.4f} ± {record.value_se or 0.0:.4f}",
+        "backbone": (record.recipe or {}).get("backbone"),
+        "minutes": round(record.seconds / 60.0, 2),
+        "ended": excerpt(record.reason, LONGEST_REASON) or f"{record.status} after {done} of {epochs} epochs",
+    }

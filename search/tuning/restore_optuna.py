@@ -15,11 +15,9 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from search.runtime.errors import SearchError
-from search.statistics.ranking import objective_name
 from search.study_state.optuna_attributes import EPOCHS_ATTRIBUTE, PROBE_ATTRIBUTE, REASON_ATTRIBUTE, SIBLINGS
-from search.study_state.search_trials import objective_of
 from search.study_state.study import Study
-from search.tuning.report_to_optuna import STATES, attributes_of, reported_epochs, sibling_trial
+from search.tuning.report_to_optuna import STATES, attributes_of, reported_epochs, shown_value, sibling_trial
 from search.tuning.suggest import distribution_of
 from storage.optuna_storage.optuna_rows import find_optuna_study, restore_optuna_study
 from storage.optuna_storage.optuna_trials import FIXED_PARAMS, study_id_of
@@ -85,8 +83,7 @@ def restore_if_gone(stores: Stores, stored: StoredStudy) -> bool:
     restored = False
     if found is None:
         trials = _search_trials(stores, Study.of(stored))
-        metric_name = objective_name(Study.of(stored).metric)
-        restored = restore_optuna_study(database, stored.name, [metric_name], trials)
+        restored = restore_optuna_study(database, stored.name, [Study.of(stored).metric], trials)
         if restored:
             log.warning(
                 "study %s was gone from Optuna's tables; its %d trials are restored from Retable's records",
@@ -96,8 +93,9 @@ def restore_if_gone(stores: Stores, stored: StoredStudy) -> bool:
     for kind, suffix in SIBLINGS.items():
         if find_optuna_study(database, stored.name + suffix) is None:
             records = stores.trials.records(stored.id, kind=kind, status=TrialStatus.FINISHED)
-            copies = [sibling_trial(record) for record in records if record.value is not None]
-            restore_optuna_study(database, stored.name + suffix, [Study.of(stored).metric], _numbered(copies))
+            metric = Study.of(stored).metric
+            copies = [sibling_trial(record, metric) for record in records if record.value is not None]
+            restore_optuna_study(database, stored.name + suffix, [metric], _numbered(copies))
     return restored
 
 
@@ -168,10 +166,11 @@ def sampled_parts(
 def _end(trial: FrozenTrial, stores: Stores, study: Study, record: TrialRecord) -> None:
     """Make it a trial with this outcome."""
     trial.state = STATES[record.status]
-    trial.user_attrs |= attributes_of(record)
+    trial.user_attrs |= attributes_of(record, study.metric)
     trial.intermediate_values = reported_epochs(stores, record)
-    if trial.state is TrialState.COMPLETE:
-        trial.value = objective_of(record, study.metric)
+    value = shown_value(record)
+    if value is not None:
+        trial.value = value
     elif trial.state is TrialState.PRUNED and trial.last_step is not None:
         trial.value = trial.intermediate_values[trial.last_step]  # as `optuna.Study.tell`
     # Optuna's trials have local times.

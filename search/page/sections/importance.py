@@ -12,6 +12,7 @@ import optuna
 from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
 from optuna.trial import FrozenTrial, TrialState
 
+from search.study_state.optuna_attributes import objective_of_trial
 from trainer.common.arrays import Float64Array
 
 LEAST_TRIALS = 10
@@ -70,7 +71,7 @@ def importances(trials: Sequence[FrozenTrial], *, seed: int = 0) -> list[Importa
     study = optuna.create_study(direction="maximize")
     study.add_trials(trials)
     n, generator = len(trials), np.random.default_rng(seed)
-    objectives = np.array([trial.value for trial in trials], dtype=np.float64)
+    objectives = np.array([objective_of_trial(trial) for trial in trials], dtype=np.float64)
 
     def shares_of(values: Float64Array) -> Float64Array:
         """Importances for other objectives; a trial whose objective is NaN does not count."""

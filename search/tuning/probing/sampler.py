@@ -1,7 +1,8 @@
 """A sampler that keeps to the backbones whose probes are not clearly worse, and prefers those with the best probes.
 
 It wraps another sampler. That one never sees probes, because their scores are not those of the recipes that it samples.
-It sees a paused trial (`search.tuning.promotion`) as pruned, because it may learn from its scores.
+It sees a paused trial (`search.tuning.promotion`) as pruned, because it may learn from its scores. The value of a
+finished trial, for it, is the objective of the search, which is less noisy than the metric that Optuna's displays show.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.trial import FrozenTrial, TrialState
 
-from search.study_state.optuna_attributes import PROBE_ATTRIBUTE
+from search.study_state.optuna_attributes import PROBE_ATTRIBUTE, objective_of_trial
 from studies.space.dimension import field_of
 
 BACKBONE = "backbone"
@@ -27,8 +28,8 @@ UNPROBED = 1.0
 class _SeenStudy:
     """A study as the inner sampler sees it."""
 
-    def __init__(self, study: optuna.Study, *, pausing: bool) -> None:
-        self._whole, self._pausing = study, pausing
+    def __init__(self, study: optuna.Study, valued: _Objectives, *, pausing: bool) -> None:
+        self._whole, self._valued, self._pausing = study, valued, pausing
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._whole, name)
@@ -40,10 +41,28 @@ class _SeenStudy:
         if self._pausing:
             trials = [_as_pruned(trial) for trial in trials]
         return [
-            trial
+            self._valued.of(trial)
             for trial in trials
             if PROBE_ATTRIBUTE not in trial.user_attrs and (states is None or trial.state in states)
         ]
+
+
+class _Objectives:
+    """Finished trials whose value is their objective. Keeps its copies, because a suggestion reads all trials often."""
+
+    def __init__(self) -> None:
+        self._copies: dict[int, tuple[FrozenTrial, FrozenTrial]] = {}  # by number: the trial and its copy
+
+    def of(self, trial: FrozenTrial) -> FrozenTrial:
+        """A finished trial with its objective as its value; another trial as it is."""
+        if trial.state is not TrialState.COMPLETE:
+            return trial
+        known = self._copies.get(trial.number)
+        if known is None or known[0] is not trial:
+            known = trial, copy.copy(trial)
+            known[1].value = objective_of_trial(trial)
+            self._copies[trial.number] = known
+        return known[1]
 
 
 def _as_pruned(trial: FrozenTrial) -> FrozenTrial:
@@ -72,7 +91,7 @@ class ProbedSampler(optuna.samplers.BaseSampler):
                 fine-tuned (`search.tuning.probing.backbones.ProbeResults.distances`).
             pausing: whether the study pauses trials.
         """
-        self._pausing = pausing
+        self._pausing, self._objectives = pausing, _Objectives()
         self._inner, self._distances, self._generator = inner, distances, np.random.default_rng(seed)
 
     def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
@@ -105,7 +124,7 @@ class ProbedSampler(optuna.samplers.BaseSampler):
         self._inner.after_trial(self._seen(study), trial, state, values)
 
     def _seen(self, study: optuna.Study) -> optuna.Study:
-        return cast(optuna.Study, _SeenStudy(study, pausing=self._pausing))
+        return cast(optuna.Study, _SeenStudy(study, self._objectives, pausing=self._pausing))
 
     def reseed_rng(self) -> None:
         self._inner.reseed_rng()
