@@ -14,7 +14,7 @@ from trainer.common.errors import first_lines
 from trainer.inference.printable import excerpt, printable
 from trainer.recipe.recipe import FIELDS, LINEAR_PROBE, USED_BY_PROBES, Scalar
 
-_SPECIAL = re.compile(r"[&<>\\`*\[\]|~$]|^[-+=#]|(?<!\w)_|_(?!\w)|:(?=//)|(?<=www)\.", re.IGNORECASE)
+_SPECIAL = re.compile(r"[&<>\\`*\[\]|~$]|^[-+=#]|(?<![^\W_])_|_(?![^\W_])|:(?=//)|(?<=www)\.", re.IGNORECASE)
 """Characters that Markdown, GitHub's extensions of it or HTML interpret. An entity also breaks addresses of pages."""
 MOST_CLASSES = 6  # classes that the title names
 _NAME = 30  # characters of a class in the title
@@ -89,7 +89,7 @@ def write_card(facts: CardFacts) -> str:
     origin = ("study " if len(facts.studies) == 1 else "studies ") + ", ".join(map(_code, facts.studies))
     parts = [
         f"# {_title(facts)}",
-        f"Made by Retable from {origin} ({_plain(facts.study_title)}), {_plain(members)}, on "
+        f"Made by Retable from {origin} ({plain(facts.study_title)}), {plain(members)}, on "
         f"{datetime.date.today().isoformat()}.",
         "## How good it is",
         _how_good(facts),
@@ -99,7 +99,7 @@ def write_card(facts: CardFacts) -> str:
         _data(facts),
     ]
     if facts.warnings:
-        parts += ["## Warnings", "\n".join(f"- {_plain(line)}" for line in first_lines(facts.warnings, 20))]
+        parts += ["## Warnings", "\n".join(f"- {plain(line)}" for line in first_lines(facts.warnings, 20))]
     parts += [
         "## Use it",
         "    python model/predict.py FOLDER_OF_IMAGES --output predictions.csv\n\n"
@@ -110,7 +110,7 @@ def write_card(facts: CardFacts) -> str:
         if not member.recipe:
             continue
         parts += [
-            f"## Recipe of {_plain(str(member.name))}" if len(facts.members) > 1 else "## Recipe",
+            f"## Recipe of {plain(str(member.name))}" if len(facts.members) > 1 else "## Recipe",
             "Settings that differ from their defaults come first.\n\n" + _recipe_table(member.recipe),
         ]
     parts += ["## Made with", "\n".join(f"- {name} {value}" for name, value in facts.versions.items())]
@@ -124,7 +124,7 @@ def _title(facts: CardFacts) -> str:
     task = f"{', '.join(names[:-1])} or {names[-1]}" if few else f"{len(names)} classes ({', '.join(names[:3])}, …)"
     data = f" in {facts.folder}" * bool(facts.folder)
     backbones = dict.fromkeys(m.backbone if m.networks else str(m.name) for m in facts.members)
-    return f"{_plain(task + data)}: {_plain(' and '.join(backbones))}"
+    return f"{plain(task + data)}: {plain(' and '.join(backbones))}"
 
 
 def _reproducibility(facts: CardFacts) -> str:
@@ -158,9 +158,9 @@ def _how_good(facts: CardFacts) -> str:
             )
         )
     if facts.weighting:
-        lines.append(f"- {_plain(facts.weighting)}")
+        lines.append(f"- {plain(facts.weighting)}")
     if facts.expected:
-        lines += [f"- {_plain(line)}" for line in (facts.expected, facts.chances) if line]
+        lines += [f"- {plain(line)}" for line in (facts.expected, facts.chances) if line]
     lines.append(f"- In the search, {leader} scored {facts.search_score:.4f} ± {facts.search_error:.4f}.")
     trials, probes, pruned = facts.trials_finished, facts.probes_finished, facts.trials_pruned
     counts = [f"{trials} finished trial{'s' * (trials != 1)}"] * (trials > 0 or not probes)
@@ -186,7 +186,7 @@ def _what(facts: CardFacts) -> str:
     trained = f"all images with {facts.seeds} seed{'s' * (facts.seeds > 1)}"
     trained = trained if facts.full_data else f"all but one of {facts.folds} folds each"
     rows = [
-        f"| {_plain(m.name.short)} | {_code(m.backbone)} | {'regression' if m.weight is None else f'{m.weight:.3f}'} "
+        f"| {plain(m.name.short)} | {_code(m.backbone)} | {'regression' if m.weight is None else f'{m.weight:.3f}'} "
         f"| {m.networks or '-'} | {_input(m.recipe)} | {', '.join(m.views) or '-'} |"
         for m in facts.members
     ]
@@ -195,7 +195,7 @@ def _what(facts: CardFacts) -> str:
         [
             f"- {networks} network{'s' * (networks > 1)}, trained on {trained}. The probabilities of a recipe's "
             "networks are averaged.",
-            *(f"- {_plain(line)}" for line in facts.reasons),
+            *(f"- {plain(line)}" for line in facts.reasons),
             "",
             head,
             *rows,
@@ -208,7 +208,7 @@ def _input(recipe: Mapping[str, Scalar]) -> str:
 
 
 def _data(facts: CardFacts) -> str:
-    rows = [f"| {_plain(name)} | {count} |" for name, count in zip(facts.class_names, facts.class_counts, strict=True)]
+    rows = [f"| {plain(name)} | {count} |" for name, count in zip(facts.class_names, facts.class_counts, strict=True)]
     images = f"{sum(facts.class_counts)} training and {facts.test_images} test images"
     head = f"{images}; fingerprint `{facts.fingerprint[:16]}`."
     return head + "\n\n| class | training images |\n| --- | --- |\n" + "\n".join(rows)
@@ -220,12 +220,12 @@ def _recipe_table(recipe: Mapping[str, Scalar]) -> str:
     changed = [name for name in recipe if recipe[name] != FIELDS[name].default]
     rest = [name for name in recipe if name not in changed]
     rows = [
-        f"| `{name}` | {_plain(str(recipe[name]))} | {FIELDS[name].doc.replace('|', '/')} |" for name in changed + rest
+        f"| `{name}` | {plain(str(recipe[name]))} | {FIELDS[name].doc.replace('|', '/')} |" for name in changed + rest
     ]
     return "| setting | value | meaning |\n| --- | --- | --- |\n" + "\n".join(rows)
 
 
-def _plain(text: str) -> str:
+def plain(text: str) -> str:
     """Escape text from outside, so that Markdown and HTML show it as it is, on one line.
 
     Neither emphasis, code, links, tags, table cells nor headings come of it.
@@ -236,4 +236,4 @@ def _plain(text: str) -> str:
 
 def _code(text: str) -> str:
     """Text from outside as code."""
-    return f"<code>{_plain(text)}</code>" if re.search(r"[`|\s]|[^ -~]", text) else f"`{text}`"
+    return f"<code>{plain(text)}</code>" if re.search(r"[`|\s]|[^ -~]", text) else f"`{text}`"

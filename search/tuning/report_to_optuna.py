@@ -120,10 +120,13 @@ def _name_of_value(study: optuna.Study) -> str:
 
 
 def shown_value(record: TrialRecord) -> float | None:
-    """The metric of a finished, pruned or diverged trial; None for a failed one, and if it is not finite."""
+    """The metric of a finished, pruned or diverged trial, with the four decimal places of all tables.
+
+    None for a failed trial, and if the metric is not finite.
+    """
     if record.status is TrialStatus.FAILED or record.value is None or not math.isfinite(record.value):
         return None
-    return record.value
+    return round(record.value, 4)
 
 
 def _add_to_sibling(study: optuna.Study, record: TrialRecord) -> None:
@@ -140,7 +143,7 @@ def sibling_trial(record: TrialRecord, metric: str) -> FrozenTrial:
     """The trial of a sibling study that shows a confirmation or refit with a score; arguments as `attributes_of`."""
     attributes = {**attributes_of(record, metric), **(record.recipe or {}), **record.note}
     return optuna.create_trial(
-        value=record.value, user_attrs={**attributes, "seed": record.seed, "split": record.split}
+        value=shown_value(record), user_attrs={**attributes, "seed": record.seed, "split": record.split}
     )
 
 
@@ -151,7 +154,7 @@ def reported_epochs(stores: Stores, record: TrialRecord) -> dict[int, float]:
 
 
 def attributes_of(record: TrialRecord, metric: str) -> dict[str, object]:
-    """User attributes of a trial; each is a column of the dashboard, in the order of their names.
+    """User attributes of a trial. Optuna Dashboard sorts them by name and shows the first six without scrolling.
 
     Args:
         metric: name of the study's metric.
@@ -161,11 +164,8 @@ def attributes_of(record: TrialRecord, metric: str) -> dict[str, object]:
         **at_a_glance(record),
         OBJECTIVE_ATTRIBUTE: objective_of(record, metric) if finished else None,
         WORK_ATTRIBUTE: record.work_id,
-        "metric": record.value,
-        "standard_error": record.value_se,
-        "true_class_probability": record.mean_true_probability,
-        "brier_score_of_average": record.brier,
-        "ambiguity": record.ambiguity,
+        "search_brier": record.brier,
+        "search_ambiguity": record.ambiguity,
         SECONDS_ATTRIBUTE: round(record.seconds, 1),
     }
     if record.reason:
@@ -174,7 +174,7 @@ def attributes_of(record: TrialRecord, metric: str) -> dict[str, object]:
 
 
 def at_a_glance(record: TrialRecord) -> dict[str, object]:
-    """What a table of trials shows of one first: score, backbone, epochs, minutes, and why it ended."""
+    """What one look at a trial should tell beside its number of epochs: score, backbone, minutes, why it ended."""
     done, epochs = record.epochs_done, (record.recipe or {}).get("epochs")
     return {
         "score": None if record.value is None else f"{record.value:.4f} ± {record.value_se or 0.0:.4f}",

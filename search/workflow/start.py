@@ -16,6 +16,7 @@ from search.engines.plan import plan_fleet
 from search.export.output.folder import Owner, check_output, output_folder
 from search.export.plan import queue_refits
 from search.report.comparison import draw_finalists
+from search.report.dashboard.publish import StateKeeper
 from search.report.live.progress import print_trial
 from search.report.live.schedule import ScheduleView, SharingView
 from search.report.probe_table import print_probes
@@ -126,11 +127,13 @@ def start(request: StartRequest) -> None:
             provisional = ProvisionalSubmission(stores, study, images, folder, console)
             schedule = ScheduleView(stores, console)
             sharing = SharingView(console)
+            page = StateKeeper(stores, home)
 
             def look(snapshot: StudySnapshot) -> None:
                 provisional.update(snapshot)
                 schedule.update(snapshot)
                 sharing.update(snapshot)
+                page.update(snapshot)
 
             over = partial(either_holds, search_is_over, due)
             watch(stores, name, over, fleet=fleet, signals=signals, console=console, on_snapshot=look)
@@ -143,7 +146,16 @@ def start(request: StartRequest) -> None:
 
             def until(over: Callable[[StudySnapshot], bool]) -> None:
                 in_time = partial(either_holds, over, due)
-                watch(stores, name, in_time, fleet=fleet, signals=signals, console=console, shown=shown)
+                watch(
+                    stores,
+                    name,
+                    in_time,
+                    fleet=fleet,
+                    signals=signals,
+                    console=console,
+                    shown=shown,
+                    on_snapshot=page.update,
+                )
 
             run_confirmation(stores, study, images, home, until, console)
             draw_finalists(stores, name, home)

@@ -72,6 +72,16 @@ def study_id_of(study: optuna.Study) -> int:
     return study._study_id
 
 
+def system_attributes(study: optuna.Study) -> dict[str, Any]:
+    """What Optuna and its dashboard keep of a study beside its trials, by name."""
+    return study._storage.get_study_system_attrs(study._study_id)
+
+
+def set_system_attribute(study: optuna.Study, name: str, value: str) -> None:
+    """Set one of `system_attributes`."""
+    study._storage.set_study_system_attr(study._study_id, name, value)
+
+
 def load_sibling(study: optuna.Study, suffix: str) -> optuna.Study:
     """The study of the same storage whose name has ``suffix`` added, with the same sampler."""
     return optuna.load_study(study_name=study.study_name + suffix, storage=study._storage, sampler=study.sampler)

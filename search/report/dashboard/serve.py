@@ -5,18 +5,25 @@ from __future__ import annotations
 import ipaddress
 import logging
 import signal
+import threading
+import time
 from collections.abc import Collection
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from wsgiref.types import WSGIApplication
 
 from search.report.dashboard.access import TOKEN_PARAMETER, TOKEN_VARIABLE, TokenGate, chosen_token
 from search.report.dashboard.guard import Guard
+from search.report.dashboard.publish import StateKeeper
 from search.report.dashboard.request_check import RequestCheck
 from search.runtime.console import say_error
 from search.runtime.errors import SearchError
 from search.runtime.home import Home
+from search.study_state.snapshot import StudySnapshot, read_snapshot
 from storage.artifacts import ArtifactFolder
+from storage.errors import StorageError
+from storage.optuna_storage.optuna_rows import find_optuna_study
 from storage.stores import Stores, open_stores
 from studies.errors import StudyError
 
@@ -24,8 +31,13 @@ if TYPE_CHECKING:
     from optuna.artifacts import FileSystemArtifactStore
     from optuna.storages import BaseStorage
 
+PAGES_INTERVAL = 15.0
+"""Seconds between two looks at the studies whose pages the dashboard keeps current."""
 MAX_BODY_BYTES = 64 * 2**20
 """Largest upload; the dashboard holds it in memory."""
+
+
+log = logging.getLogger(__name__)
 
 
 class DashboardError(SearchError):
@@ -72,20 +84,22 @@ def run_dashboard(
     stores = open_stores(storage_url)
     _restore_studies(stores)
     pictures = ArtifactFolder(Home(root=home).artifacts).pictures()
+    threading.Thread(target=_keep_pages, args=(stores, Home(root=home)), name="pages", daemon=True).start()
     # A shell makes background commands ignore SIGINT (Ctrl-C). `kill -INT` has to end the dashboard nevertheless.
     for signal_number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(signal_number, signal.default_int_handler)
     app = make_app(stores.optuna_storage, pictures, allowed_hosts, token=token, writable=writable)
     # A fixed token stays out of the logs of a service. Its users know it.
     query = f"?{TOKEN_PARAMETER}={token}" if is_random else f"?{TOKEN_PARAMETER}=${TOKEN_VARIABLE}"
-    serve(app, host, port, query)
+    serve(app, host, port, query, _latest_note(stores))
 
 
-def serve(app: WSGIApplication, host: str, port: int, query: str = "") -> None:
+def serve(app: WSGIApplication, host: str, port: int, query: str = "", note: str = "") -> None:
     """Print the address, then answer requests until Ctrl-C. Port 0 stands for any free port.
 
     Args:
-        query: end of the printed address. The server writes no log of requests.
+        query: end of the printed addresses. The server writes no log of requests.
+        note: path of a study's note below the dashboard, which is printed as well; empty: none.
 
     Raises:
         DashboardError: the address is not available.
@@ -102,6 +116,8 @@ def serve(app: WSGIApplication, host: str, port: int, query: str = "") -> None:
             f"the dashboard cannot listen on {host}, port {port}: {reason}; --port 0 takes a free port"
         ) from error
     print(f"Optuna Dashboard: {_address(server, host)}{query}  (Ctrl-C ends it)", flush=True)
+    if note:
+        print(f"The latest study: {_address(server, host)}{note}{query}", flush=True)
     try:
         server.run()
     finally:
@@ -147,6 +163,29 @@ def _restore_studies(stores: Stores) -> None:
             restore_if_gone(stores, study)
         except (ForeignOptunaStudy, StudyError) as problem:
             say_error(f"warning: {problem}")
+
+
+def _latest_note(stores: Stores) -> str:
+    """The path of the latest study's note below the dashboard; empty without a study."""
+    studies = stores.studies.all()
+    found = find_optuna_study(stores.database, max(studies, key=lambda one: one.created).name) if studies else None
+    return "" if found is None else f"/studies/{found[0]}/note"
+
+
+def _keep_pages(stores: Stores, home: Home) -> None:
+    """Keep the pages of all studies current, whether `search start` or only workers run them."""
+    keepers: dict[int, StateKeeper] = {}
+    known: dict[int, StudySnapshot] = {}
+    while True:
+        try:
+            for study in stores.studies.all():
+                keeper = keepers.setdefault(study.id, StateKeeper(stores, home))
+                with suppress(StudyError):  # `_restore_studies` has named the studies that this release cannot read
+                    known[study.id] = read_snapshot(stores, study.name, known.get(study.id))
+                    keeper.update(known[study.id])
+        except StorageError as problem:
+            log.warning("the notes of the studies are not written: %s", problem)
+        time.sleep(PAGES_INTERVAL)
 
 
 def _address(server: Any, host: str) -> str:
