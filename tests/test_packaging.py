@@ -18,7 +18,14 @@ from search.cli.version import REPORTED, version_line
 
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("search", "storage", "studies", "trainer")
-EXTRAS = {"onnxruntime": "onnx", "pillow-heif": "heic", "psycopg": "postgres", "ray": "ray"}
+EXTRAS = {
+    "mlflow-skinny": "mlflow",
+    "onnxruntime": "onnx",
+    "pillow-heif": "heic",
+    "psycopg": "postgres",
+    "ray": "ray",
+    "tensorboard": "tensorboard",
+}
 """Distributions that only an extra installs. Each is imported where it is needed, if it is there."""
 USED_BY_OTHERS = {"plotly": "optuna-dashboard", "torchvision": "timm"}
 """Requirements that no package imports, and the requirement that uses them."""

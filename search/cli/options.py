@@ -156,6 +156,26 @@ CacheQuota = Annotated[
         "go first. Half of the free disk is the most in any case.",
     ),
 ]
+TensorBoard = Annotated[
+    Path | None,
+    typer.Option(
+        "--tensorboard",
+        metavar="DIR",
+        envvar="RETABLE_TENSORBOARD",
+        show_envvar=True,
+        help="Write TensorBoard's event files into this folder: scores of every epoch and fold, settings, pictures.",
+    ),
+]
+MLflow = Annotated[
+    str | None,
+    typer.Option(
+        "--mlflow",
+        metavar="URI",
+        envvar="RETABLE_MLFLOW",
+        show_envvar=True,
+        help="Log to MLflow: sqlite:///FILE or http://HOST:PORT; a run for the study, with a child for each training.",
+    ),
+]
 Gpus = Annotated[
     str | None,
     typer.Option("--gpus", help="GPUs for local workers: indices such as 0,2, or UUIDs; none: the CPU."),

@@ -1,4 +1,4 @@
-"""Hides passwords of database URLs in the process title, which ``ps`` shows to every user, and in all output."""
+"""Hides passwords of URLs in the process title, which ``ps`` shows to every user, and in all output."""
 
 from __future__ import annotations
 
@@ -7,6 +7,9 @@ from collections.abc import Sequence
 
 from storage.database.urls import remember_passwords, without_passwords
 
+WITH_PASSWORDS = ("RETABLE_STORAGE", "RETABLE_MLFLOW")
+"""Environment variables whose URLs may hold a password."""
+
 
 def hide_passwords(arguments: Sequence[str]) -> None:
     """Replace the process title if the command line holds a password, and let `search.runtime.console` recognise it.
@@ -14,7 +17,7 @@ def hide_passwords(arguments: Sequence[str]) -> None:
     The password stays visible for the fraction of a second in which Python starts. The environment variable
     ``RETABLE_STORAGE`` and the file ``~/.pgpass`` are safer places for it.
     """
-    remember_passwords([*arguments, os.environ.get("RETABLE_STORAGE", "")])
+    remember_passwords([*arguments, *(os.environ.get(name, "") for name in WITH_PASSWORDS)])
     title = " ".join(map(without_passwords, arguments))
     if title != " ".join(arguments):
         from setproctitle import setproctitle

@@ -16,10 +16,12 @@ from search.cli.options import (
     Gpus,
     Grace,
     HomeFolder,
+    MLflow,
     Quota,
     StoredIn,
     Studies,
     Study,
+    TensorBoard,
     Weights,
     Workers,
     a_number,
@@ -45,6 +47,8 @@ def worker(
     ] = None,
     storage_url: StoredIn = DEFAULT_STORAGE,
     weights: Weights = None,
+    tensorboard: TensorBoard = None,
+    mlflow: MLflow = None,
     home: HomeFolder = DEFAULT_HOME,
     stay: Annotated[bool, typer.Option("--stay", help="Wait for further work when none is left.")] = False,
     grace: Grace = GRACE,
@@ -63,6 +67,7 @@ def worker(
 ) -> None:
     """Run a worker: take trials from the database until none is left. Ctrl-C releases the current trial."""
     from search.runtime.disk import CACHE_QUOTA, QUOTA
+    from search.tracking.options import TrackingOptions
     from search.worker.lease import LEASE
     from search.worker.run_worker import WorkerRequest, run_worker
 
@@ -78,6 +83,7 @@ def worker(
             quota=QUOTA if checkpoint_quota is None else checkpoint_quota,
             cache_quota=CACHE_QUOTA if cache_quota is None else cache_quota,
             lease=LEASE if lease is None else lease,
+            tracking=TrackingOptions(tensorboard=tensorboard, mlflow=mlflow).checked(),
         )
     )
 

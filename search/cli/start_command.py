@@ -21,6 +21,7 @@ from search.cli.options import (
     IdColumn,
     LabelColumn,
     Layout,
+    MLflow,
     PerGpu,
     Quota,
     Set,
@@ -28,6 +29,7 @@ from search.cli.options import (
     SkipBad,
     Storage,
     StudyFile,
+    TensorBoard,
     TrainingTable,
     Weights,
     Workers,
@@ -148,6 +150,8 @@ def start(
         Path | None, typer.Option("--folds", help="Table of folds to use, such as folds.csv: columns image_id, fold.")
     ] = None,
     weights: Weights = None,
+    tensorboard: TensorBoard = None,
+    mlflow: MLflow = None,
     home: HomeFolder = DEFAULT_HOME,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Folder of the export; default: retable/STUDY.")
@@ -157,6 +161,7 @@ def start(
     begun = time.monotonic()
     from search.cli.early_checks import check_engine, check_folder, check_study
     from search.study_setup.deadline import parse_hours
+    from search.tracking.options import TrackingOptions
 
     limit = None if hours is None else parse_hours(hours)
     overrides = overrides_of(
@@ -175,6 +180,7 @@ def start(
     check_study(study, overrides, name, storage_url)
     if data is not None:
         check_folder(data)
+    tracking = TrackingOptions(tensorboard=tensorboard, mlflow=mlflow).checked()
     check_engine(engine, gpus=gpus, workers_per_gpu=workers_per_gpu, address=address, storage_url=storage_url)
     from search.engines.plan import RayCluster
     from search.engines.plan import Workers as WorkersRequest
@@ -207,6 +213,7 @@ def start(
                 grace=grace,
                 quota=checkpoint_quota,
                 cache_quota=cache_quota,
+                tracking=tracking,
                 ray=RayCluster(
                     address=address,
                     gpus_per_worker=gpus_per_worker,

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Protocol, Self
 
 from search.runtime.errors import SearchError
+from search.tracking.options import TrackingOptions
 
 FAREWELL = 10.0  # seconds that workers have to end by themselves when their fleet is closed
 
@@ -29,6 +30,8 @@ class WorkerCommand:
     """Home folder, see `search.runtime.home`."""
     weights: Path | None = None
     """Folder of pre-trained weights."""
+    tracking: TrackingOptions = field(default_factory=TrackingOptions)
+    """What else records the trainings; travels in the environment, too."""
     options: tuple[str, ...] = ()
     """Further arguments of `search worker`."""
 

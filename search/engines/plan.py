@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from search.engines.interface import Fleet, WorkerCommand
@@ -13,6 +13,7 @@ from search.runtime.gpus.listing import DeviceError, list_gpus
 from search.runtime.gpus.placement import CPU_OPTION, Placement, hides_all, place_workers
 from search.runtime.gpus.torch_check import unusable_gpus
 from search.runtime.signals import GRACE
+from search.tracking.options import TrackingOptions
 from trainer.common.environment import thread_limit, usable_cores
 
 
@@ -52,6 +53,8 @@ class Workers:
     """GiB for checkpoints; None: `search.runtime.disk.QUOTA`."""
     cache_quota: float | None = None
     """GiB for decoded images and features; None: `search.runtime.disk.CACHE_QUOTA`."""
+    tracking: TrackingOptions = field(default_factory=TrackingOptions.of_environment)
+    """What else records the trainings."""
     ray: RayCluster = RayCluster()
 
     @property

@@ -119,6 +119,7 @@ def _environment(command: WorkerCommand, seat: Seat, suffix: str) -> dict[str, s
     environment = {
         **os.environ,
         "RETABLE_STORAGE": command.storage_url,
+        **command.tracking.environment,
         PARENT_VARIABLE: str(os.getpid()),
         PLACE_VARIABLE: str(seat.place),
         SUFFIX_VARIABLE: suffix,

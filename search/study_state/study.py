@@ -6,6 +6,7 @@ import json
 from dataclasses import dataclass
 from functools import lru_cache
 
+from search.tracking.tracker import TrackedStudy
 from storage.records.studies import StoredStudy
 from storage.stores import Stores
 from storage.values import StudyState
@@ -43,6 +44,15 @@ class Study:
     def name(self) -> str:
         """Name of the study, here and in Optuna."""
         return self.stored.name
+
+    def tracked(self, database: str) -> TrackedStudy:
+        """The study as trackers know it.
+
+        Args:
+            database: identity of the database (`storage.database.connection.Database.identity`).
+        """
+        fields = frozenset(dimension.field for dimension in self.spec.space)
+        return TrackedStudy(key=f"{database}/{self.id}", name=self.name, metric=self.metric, sampled=fields)
 
     @property
     def fingerprint(self) -> str:

@@ -1,1 +1,1 @@
-"""Trackers that record trainings elsewhere (TensorBoard, MLflow), and the pictures that they show."""
+"""Trackers that record trainings elsewhere (TensorBoard, MLflow): one file for each, behind one protocol."""

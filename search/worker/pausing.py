@@ -11,6 +11,7 @@ from search.runtime.heartbeat import processes_present
 from search.runtime.home import Home
 from search.runtime.kept_networks import artifacts_of
 from search.study_state.study import Study, read_study
+from search.tracking.trackers import Trackers
 from search.tuning.promotion import AT_END
 from search.tuning.report_to_optuna import report_to_optuna
 from search.tuning.restore_optuna import optuna_study
@@ -83,7 +84,7 @@ def end_hopeless(context: StudyContext) -> None:
         return
     budget = read_study(stores, context.study.name).budget
     if rule.hopeless(stores.queue.rung_values(study_id), budget):
-        _end(stores, context.study, context.home, lambda trials: rule.hopeless(trials, budget))
+        _end(stores, context.study, context.home, lambda trials: rule.hopeless(trials, budget), context.trackers)
 
 
 def end_when_over(context: StudyContext) -> None:
@@ -97,7 +98,7 @@ def end_when_over(context: StudyContext) -> None:
     present = processes_present(stores.workers, study_id)
     homes = {context.home.identity(), *(process.home for process in present if process.role is Role.WORKER)}
     if rule is None or rule.choose(stores.queue.rung_values(study_id), homes, at_least=AT_END) is None:
-        end_all(stores, context.study, context.home)
+        end_all(stores, context.study, context.home, context.trackers)
 
 
 def is_last_phase(stores: Stores, study_id: int) -> bool:
@@ -109,21 +110,22 @@ def is_last_phase(stores: Stores, study_id: int) -> bool:
     return not (counts[WorkState.QUEUED] + counts[WorkState.LEASED] or queue.may_begin(study_id))
 
 
-def end_all(stores: Stores, study: Study, home: Home | None) -> None:
+def end_all(stores: Stores, study: Study, home: Home | None, trackers: Trackers | None = None) -> None:
     """End all paused trials of a study as pruned, because its search is over.
 
     Args:
         home: from which their checkpoints are removed at once; None: from none.
+        trackers: what else records their end; None: nothing.
     """
     if stores.queue.count_paused(study.id):
-        _end(stores, study, home, _all_paused)
+        _end(stores, study, home, _all_paused, trackers or Trackers())
 
 
 def _all_paused(trials: Collection[RungValues]) -> set[int]:
     return {trial.work_id for trial in trials if trial.paused_after is not None}
 
 
-def _end(stores: Stores, study: Study, home: Home | None, choose: Choices) -> None:
+def _end(stores: Stores, study: Study, home: Home | None, choose: Choices, trackers: Trackers) -> None:
     """End paused trials: report them to Optuna, and remove their checkpoints from this home.
 
     Those in other homes are removed by their workers (`search.runtime.disk.tidy`).
@@ -133,6 +135,10 @@ def _end(stores: Stores, study: Study, home: Home | None, choose: Choices) -> No
         return
     log.info("%d paused trial(s) of study %s end as pruned", len(ended), study.name)
     report_to_optuna(stores, study.id, optuna_study(stores, study.stored))
+    for work_id in ended if trackers else ():
+        record = stores.trials.record_of(work_id)
+        if record is not None:
+            trackers.on_trial_end(study.tracked(stores.database.identity), record)
     if home is None:
         return
     artifacts, here = artifacts_of(stores, home), home.identity()

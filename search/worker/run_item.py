@@ -144,6 +144,9 @@ def _store(context: StudyContext, item: WorkItem, outcome: TrialOutcome) -> None
         return
     context.artifacts.remove_checkpoint(context.study.name, item.id)
     _report(context, item)
+    record = context.stores.trials.record_of(item.id)
+    if record is not None:
+        context.trackers.on_trial_end(context.tracked, record)
     if outcome.status is TrialStatus.FAILED:
         stop_after_failures(context.stores, context.study.id)
     elif item.kind is WorkKind.SEARCH:

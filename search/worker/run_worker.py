@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,6 +17,8 @@ from search.runtime.home import Home
 from search.runtime.process_names import process_name
 from search.runtime.signals import GRACE, StopSignals
 from search.runtime.worker_environment import PARENT_VARIABLE, SHARE_VARIABLE
+from search.tracking.options import TrackingOptions
+from search.tracking.trackers import Trackers
 from search.worker.lease import LEASE
 from search.worker.limits.deadline_guard import device_name
 from search.worker.loop import work
@@ -57,6 +59,8 @@ class WorkerRequest:
     """GiB for decoded images and features, see `search.runtime.disk.CACHE_QUOTA`."""
     lease: float = LEASE
     """Seconds, see `search.worker.lease.LEASE`."""
+    tracking: TrackingOptions = field(default_factory=TrackingOptions.of_environment)
+    """What else records the trainings."""
 
 
 def run_worker(request: WorkerRequest) -> None:
@@ -75,7 +79,8 @@ def run_worker(request: WorkerRequest) -> None:
     only = None if request.study is None else stores.study(request.study)
     check_torch_pair(thorough=True)
     name, home = process_name(), Home(root=request.home)
-    with _open_resources(request, stores, home, name) as resources:
+    trackers = Trackers.of(request.tracking, stores)
+    with trackers, _open_resources(request, stores, home, name, trackers) as resources:
         study_cache = StudyCache(resources)
         if only is not None:
             study_cache.context(only)  # raises now if the study's images are missing
@@ -97,7 +102,9 @@ def run_worker(request: WorkerRequest) -> None:
 
 
 @contextmanager
-def _open_resources(request: WorkerRequest, stores: Stores, home: Home, name: str) -> Iterator[WorkerResources]:
+def _open_resources(
+    request: WorkerRequest, stores: Stores, home: Home, name: str, trackers: Trackers
+) -> Iterator[WorkerResources]:
     """Claim a GPU, set up torch's device, threads and memory limit, and start the batch loader."""
     with claimed_gpu(home) as host_gpus, _open_loader(host_gpus) as (device, loader, cores):
         yield WorkerResources(
@@ -107,6 +114,7 @@ def _open_resources(request: WorkerRequest, stores: Stores, home: Home, name: st
             folders=tuple(request.folders),
             device=device,
             loader=loader,
+            trackers=trackers,
             cores=cores,
             weights_dir=request.weights,
             lease=request.lease,

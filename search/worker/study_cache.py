@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections import OrderedDict
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +16,7 @@ from search.runtime.worker_environment import PLACE_VARIABLE
 from search.study_setup.data_folder import DataMismatch, NoData, known_folder, open_for_training
 from search.study_setup.weights_folder import weights_folder
 from search.study_state.study import Study
+from search.tracking.trackers import Trackers
 from search.tuning.probing.backbones import ProbeResults
 from search.tuning.probing.sampler import ProbedSampler
 from search.tuning.pruners import make_promotion, make_pruner
@@ -52,6 +53,8 @@ class WorkerResources:
     """Folders of images. A study is trained on the one with the study's fingerprint."""
     device: torch.device
     loader: BatchLoader
+    trackers: Trackers = field(default_factory=Trackers)
+    """What else records the trainings."""
     cores: int = 1
     """CPU cores of the worker."""
     weights_dir: Path | None = None
@@ -115,6 +118,7 @@ class StudyCache:
             home=resources.home,
             device=resources.device,
             loader=resources.loader,
+            trackers=resources.trackers,
             cores=resources.cores,
             train=train,
             weights_dir=weights_folder(stored, study.spec, resources.weights_dir),

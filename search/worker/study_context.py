@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,6 +16,8 @@ from search.runtime.home import Home
 from search.runtime.kept_networks import artifacts_of
 from search.study_state.study import Study
 from search.study_state.study_targets import read_folds, read_weights
+from search.tracking.tracker import TrackedStudy
+from search.tracking.trackers import Trackers
 from search.tuning.probing.backbones import ProbeResults
 from search.tuning.promotion import Promotion
 from search.tuning.pruners import Pruner, make_promotion
@@ -54,6 +56,8 @@ class StudyContext:
     loader: BatchLoader
     train: Callable[[StudyContext, Task], TrialOutcome | Paused | None]
     """Trains a work item: `search.worker.train_item.train`. Tests and benchmarks give another function."""
+    trackers: Trackers = field(default_factory=Trackers)
+    """What else records the trainings."""
     cores: int = 1
     """CPU cores of the worker."""
     weights_dir: Path | None = None
@@ -65,6 +69,11 @@ class StudyContext:
     def spec(self) -> StudySpec:
         """The study's specification."""
         return self.study.spec
+
+    @cached_property
+    def tracked(self) -> TrackedStudy:
+        """The study as trackers know it."""
+        return self.study.tracked(self.stores.database.identity)
 
     @cached_property
     def promotion(self) -> Promotion | None:

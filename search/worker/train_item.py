@@ -88,7 +88,9 @@ def _train(context: StudyContext, task: Task, recipe: Recipe) -> TrialOutcome | 
         nonlocal in_epochs
         in_epochs += report.seconds
         usage.mark()
-        return epoch_callback(report)
+        verdict = epoch_callback(report)
+        context.trackers.on_epoch(context.tracked, item, report)
+        return verdict
 
     def on_resume(report: EpochReport) -> Verdict:
         # A worker that was killed between writing the checkpoint and pausing the trial leaves the rung unrecorded.

@@ -12,7 +12,7 @@ from search.engines.plan import Workers
 from search.export.doubts import doubts_of_export
 from search.export.earlier_export import EarlierExportStays
 from search.export.expected_score import forecast_export
-from search.export.files import write_export
+from search.export.files import Export, write_export
 from search.export.final_model import gather_refits
 from search.export.output.folder import Owner, check_output, output_folder
 from search.export.plan import ExportPlan, plan_export, queue_refits
@@ -27,7 +27,10 @@ from search.study_setup.data_folder import NoData, known_folder, open_for_traini
 from search.study_state.confirmation import read_confirmation
 from search.study_state.snapshot import read_snapshot
 from search.study_state.stages import refits_are_over
-from search.study_state.study import read_study
+from search.study_state.study import Study, read_study
+from search.tracking.options import TrackingOptions
+from search.tracking.tracker import TrackedExport
+from search.tracking.trackers import Trackers
 from search.workflow.draw_pictures import draw_pictures, seconds_of_report
 from search.workflow.watch import run_refits
 from storage.database.outages import OUTAGE_TIMEOUT
@@ -85,7 +88,18 @@ def export_best(request: ExportRequest) -> None:
         if not refits_are_over(read_snapshot(stores, snapshot.study.name)):
             shown = len(snapshot.records)
             run_refits(stores, snapshot.study, data, request.workers, home, console, shown=shown)
-    finish_export(console, stores, plan, ids, images, home, request.output, request.submission_kind, steps=True)
+    finish_export(
+        console,
+        stores,
+        plan,
+        ids,
+        images,
+        home,
+        request.output,
+        request.submission_kind,
+        steps=True,
+        tracking=request.workers.tracking,
+    )
 
 
 def finish_export(
@@ -100,6 +114,7 @@ def finish_export(
     *,
     keep_better: bool = False,
     steps: bool = False,
+    tracking: TrackingOptions | None = None,
 ) -> None:
     """Make the final model from the refits, write the export and print the result.
 
@@ -109,6 +124,7 @@ def finish_export(
         submission_kind: what the submission holds; None: as the sample submission and the metric imply.
         keep_better: keep an earlier export that averages more networks and is no worse, and say so.
         steps: print a line before each slow step.
+        tracking: what else records the export; None: nothing.
 
     Raises:
         RefitFailed, SubmissionError, ExportBroken: as `export_best`.
@@ -133,6 +149,7 @@ def finish_export(
         say(console, str(reason))
         return
     publish(stores, plan.study.name, home, export.folder)
+    _track(stores, plan.study, export, tracking or TrackingOptions())
     reported = False
     try:
         if is_time_for_report(stores, plan.study.name):
@@ -152,6 +169,20 @@ def finish_export(
             study=plan.study.name,
             compared=bool(read_confirmation(stores, plan.study.name).finalists),
             probed=plan.study.budget == 0,
+        )
+
+
+def _track(stores: Stores, study: Study, export: Export, tracking: TrackingOptions) -> None:
+    files = [export.folder / name for name in export.files]
+    with Trackers.of(tracking, stores) as trackers:
+        trackers.on_export(
+            study.tracked(stores.database.identity),
+            TrackedExport(
+                folder=export.folder,
+                score=export.score,
+                pictures=[file for file in files if file.suffix == ".png"],
+                files=[file for file in files if file.suffix in (".md", ".csv") and file.is_file()],
+            ),
         )
 
 

@@ -34,6 +34,8 @@ from search.study_setup.prepare import StartRequest, prepare
 from search.study_state.snapshot import StudySnapshot, read_snapshot
 from search.study_state.stages import refits_are_over, search_is_over
 from search.study_state.study import Study, read_study
+from search.tracking.options import TrackingOptions
+from search.tracking.trackers import Trackers
 from search.tuning.probing.give_up import enqueue_given_up, give_up_waiting_probes
 from search.tuning.retry import retry_host_failures
 from search.tuning.warm_starts import origins_of
@@ -137,7 +139,7 @@ def start(request: StartRequest) -> None:
 
             over = partial(either_holds, search_is_over, due)
             watch(stores, name, over, fleet=fleet, signals=signals, console=console, on_snapshot=look)
-            snapshot = _end_paused_trials(stores, study, home, console)
+            snapshot = _end_paused_trials(stores, study, home, console, request.workers.tracking)
             print_search_over(console, snapshot)
             schedule.print_left_out(snapshot)
             if study.budget == 0:
@@ -178,7 +180,18 @@ def start(request: StartRequest) -> None:
     if not refits_are_over(snapshot) and not due(snapshot):
         run_refits(stores, study, study_plan.folder, request.workers, home, console, shown=shown)
     plan, ids = plan_of_finished(stores, plan, ids, home, console)
-    finish_export(console, stores, plan, ids, images, home, request.output, None, keep_better=True)
+    finish_export(
+        console,
+        stores,
+        plan,
+        ids,
+        images,
+        home,
+        request.output,
+        None,
+        keep_better=True,
+        tracking=request.workers.tracking,
+    )
 
 
 def begin_or_continue(stores: Stores, study_plan: StudyPlan) -> tuple[Study, str]:
@@ -197,7 +210,9 @@ def begin_or_continue(stores: Stores, study_plan: StudyPlan) -> tuple[Study, str
         return resume(stores, Study.of(stored), study_plan), "continues"
 
 
-def _end_paused_trials(stores: Stores, study: Study, home: Home, console: Console) -> StudySnapshot:
+def _end_paused_trials(
+    stores: Stores, study: Study, home: Home, console: Console, tracking: TrackingOptions
+) -> StudySnapshot:
     """End and print the trials that a search leaves paused because it was stopped or has no time left.
 
     Returns:
@@ -206,7 +221,8 @@ def _end_paused_trials(stores: Stores, study: Study, home: Home, console: Consol
     before = read_snapshot(stores, study.name)
     if not before.trials_paused:
         return before
-    end_all(stores, study, home)
+    with Trackers.of(tracking, stores) as trackers:
+        end_all(stores, study, home, trackers)
     after = read_snapshot(stores, study.name)
     for record in after.records[len(before.records) :]:
         print_trial(console, record, study.spec.default_recipe())

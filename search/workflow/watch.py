@@ -219,6 +219,7 @@ def make_fleet(
         data=data,
         home=workers.home,
         weights=workers.weights,
+        tracking=workers.tracking,
         options=workers.options,
     )
     return planned.make(command, home.logs(study.name))
