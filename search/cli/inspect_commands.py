@@ -330,11 +330,34 @@ def dashboard(
     writable: Annotated[
         bool, typer.Option("--writable", help="Let visitors edit, rename and delete studies and end trials by hand.")
     ] = False,
+    token: Annotated[
+        str,
+        typer.Option(
+            "--token",
+            show_default=False,
+            help="Fixed access token; default: a new one. RETABLE_DASHBOARD_TOKEN keeps it out of the command line.",
+        ),
+    ] = "",
+    behind_proxy: Annotated[
+        bool,
+        typer.Option(
+            "--behind-proxy", help="Ask for no token: a proxy in front decides who may visit. See --allow-host."
+        ),
+    ] = False,
 ) -> None:
     """Serve Optuna Dashboard on the study database, read-only.
 
-    The printed address holds an access token. RETABLE_DASHBOARD_TOKEN sets a fixed one.
+    The printed addresses hold an access token; the second one opens the note of the latest study.
     """
     from search.report.dashboard.serve import run_dashboard
 
-    run_dashboard(storage_url, home=home, host=host, port=port, allowed_hosts=allow_host or [], writable=writable)
+    run_dashboard(
+        storage_url,
+        home=home,
+        host=host,
+        port=port,
+        allowed_hosts=allow_host or [],
+        writable=writable,
+        token=token,
+        behind_proxy=behind_proxy,
+    )

@@ -21,7 +21,7 @@ from search.report.dashboard.answers import refuse
 from search.runtime.errors import SearchError
 
 TOKEN_VARIABLE = "RETABLE_DASHBOARD_TOKEN"  # noqa: S105 - a name
-"""Environment variable with a fixed token. There is no option, because other users can read command lines."""
+"""Environment variable with a fixed token, the safer place than ``--token``: other users can read command lines."""
 
 TOKEN_PARAMETER = "token"  # noqa: S105 - a name
 
@@ -32,18 +32,19 @@ class BadToken(SearchError):
     """The fixed token is too short or cannot be part of an address."""
 
 
-def chosen_token() -> tuple[str, bool]:
-    """The token of `TOKEN_VARIABLE`, else a random one; and whether it is random.
+def chosen_token(given: str = "") -> tuple[str, bool]:
+    """The token ``given``, else that of `TOKEN_VARIABLE`, else a random one; and whether it is random.
 
     Raises:
-        BadToken: the variable holds no usable token.
+        BadToken: what is given is no usable token.
     """
-    given = os.environ.get(TOKEN_VARIABLE, "")
+    source = "--token" if given else TOKEN_VARIABLE
+    given = given or os.environ.get(TOKEN_VARIABLE, "")
     if not given:
         return secrets.token_urlsafe(32), True
     if _TOKEN.fullmatch(given) is None:
         raise BadToken(
-            f"{TOKEN_VARIABLE} holds {len(given)} characters; a token has 16 to 256 of A-Z a-z 0-9 . _ ~ -. "
+            f"{source} holds {len(given)} characters; a token has 16 to 256 of A-Z a-z 0-9 . _ ~ -. "
             'python -c "import secrets; print(secrets.token_urlsafe())" prints one'
         )
     return given, False

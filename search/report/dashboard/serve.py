@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import logging
+import os
 import signal
 import threading
 import time
@@ -49,16 +50,16 @@ def make_app(
     artifact_store: FileSystemArtifactStore | None,
     allowed_hosts: Collection[str],
     *,
-    token: str,
+    token: str | None,
     writable: bool = False,
 ) -> WSGIApplication:
-    """Optuna Dashboard, protected by a `RequestCheck`, a `Guard` and a `TokenGate`.
+    """Optuna Dashboard, protected by a `RequestCheck`, a `Guard` and, with a token, a `TokenGate`.
 
     Args:
         optuna_storage: Optuna storage with a cache, because the dashboard reads all trials for every page.
         artifact_store: pictures of trials and studies; None: no pictures.
         allowed_hosts, writable: as for `Guard`.
-        token: that every request has to carry.
+        token: that every request has to carry; None: a proxy in front decides who may visit.
     """
     from optuna_dashboard import wsgi
 
@@ -66,21 +67,39 @@ def make_app(
     checked = RequestCheck(dashboard, optuna_storage, artifact_store)
     guard = Guard(checked, optuna_storage, allowed_hosts, writable=writable)
     # The host name comes first: a page of another site learns nothing, not even how to log in.
-    return guard.checking_host(TokenGate(guard, token))
+    return guard if token is None else guard.checking_host(TokenGate(guard, token))
 
 
 def run_dashboard(
-    storage_url: str, *, home: Path, host: str, port: int, allowed_hosts: Collection[str], writable: bool = False
+    storage_url: str,
+    *,
+    home: Path,
+    host: str,
+    port: int,
+    allowed_hosts: Collection[str],
+    writable: bool = False,
+    token: str = "",
+    behind_proxy: bool = False,
 ) -> None:
     """Serve the dashboard of a database until Ctrl-C.
 
+    Args:
+        token: as `search.report.dashboard.access.chosen_token`.
+        behind_proxy: ask for no token, because a proxy in front decides who may visit.
+
     Raises:
-        DashboardError: the address is not available, or ``host`` is public and ``allowed_hosts`` is empty.
+        DashboardError: the address is not available, or ``allowed_hosts`` is empty although ``host`` is public or a
+            proxy is in front, or a token is given beside the proxy.
         BadToken: as `search.report.dashboard.access.chosen_token`.
         StorageError, SchemaError: the database cannot be used.
     """
-    check_exposure(host, allowed_hosts, writable=writable)
-    token, is_random = chosen_token()
+    if behind_proxy and (token or os.environ.get(TOKEN_VARIABLE)):
+        raise DashboardError(
+            f"--behind-proxy asks for no token: leave out --token and unset {TOKEN_VARIABLE}, or leave out "
+            "--behind-proxy"
+        )
+    check_exposure(host, allowed_hosts, writable=writable, behind_proxy=behind_proxy)
+    chosen, is_random = chosen_token(token)
     stores = open_stores(storage_url)
     _restore_studies(stores)
     pictures = ArtifactFolder(Home(root=home).artifacts).pictures()
@@ -88,9 +107,11 @@ def run_dashboard(
     # A shell makes background commands ignore SIGINT (Ctrl-C). `kill -INT` has to end the dashboard nevertheless.
     for signal_number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(signal_number, signal.default_int_handler)
-    app = make_app(stores.optuna_storage, pictures, allowed_hosts, token=token, writable=writable)
+    needed = None if behind_proxy else chosen
+    app = make_app(stores.optuna_storage, pictures, allowed_hosts, token=needed, writable=writable)
     # A fixed token stays out of the logs of a service. Its users know it.
-    query = f"?{TOKEN_PARAMETER}={token}" if is_random else f"?{TOKEN_PARAMETER}=${TOKEN_VARIABLE}"
+    fixed = "TOKEN" if token else f"${TOKEN_VARIABLE}"
+    query = "" if behind_proxy else f"?{TOKEN_PARAMETER}={chosen if is_random else fixed}"
     serve(app, host, port, query, _latest_note(stores))
 
 
@@ -124,12 +145,25 @@ def serve(app: WSGIApplication, host: str, port: int, query: str = "", note: str
         server.close()
 
 
-def check_exposure(host: str, allowed_hosts: Collection[str], *, writable: bool = False) -> None:
-    """Refuse a public address unless ``allowed_hosts`` confirms it; then print a warning.
+def check_exposure(
+    host: str, allowed_hosts: Collection[str], *, writable: bool = False, behind_proxy: bool = False
+) -> None:
+    """Refuse a public address, or a proxy, unless ``allowed_hosts`` confirms it; then print a warning.
 
     Raises:
-        DashboardError: ``host`` is not the loopback interface, and ``allowed_hosts`` is empty.
+        DashboardError: ``allowed_hosts`` is empty.
     """
+    if behind_proxy:
+        if not allowed_hosts:
+            raise DashboardError(
+                "--behind-proxy needs the host name under which the proxy serves the dashboard: --allow-host NAME"
+            )
+        can = "read, change and delete" if writable else "read"
+        say_error(
+            f"WARNING: without a token, everyone who reaches {host} past the proxy can {can} all studies. Other "
+            "accounts of this machine reach it."
+        )
+        return
     if is_loopback(host):
         return
     if not allowed_hosts:

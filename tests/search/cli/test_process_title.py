@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from search.cli.process_title import _without_tokens
 from storage.database.urls import without_passwords
 
 
@@ -43,3 +44,16 @@ def test_the_title_of_a_running_process_shows_no_password(password: str) -> None
         [sys.executable, "-c", program, "--storage", url], capture_output=True, text=True, timeout=60, check=True
     )
     assert "me:***@db.example" in done.stdout and "s3cret" not in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "shown"),
+    [
+        (["dashboard", "--token", "s3cret", "--port", "0"], ["dashboard", "--token", "***", "--port", "0"]),
+        (["dashboard", "--token=s3cret=x"], ["dashboard", "--token=***"]),
+        (["dashboard", "--token"], ["dashboard", "--token"]),
+        (["start", "--name", "token"], ["start", "--name", "token"]),
+    ],
+)
+def test_the_token_of_the_dashboard_is_hidden(arguments: list[str], shown: list[str]) -> None:
+    assert _without_tokens(arguments) == shown

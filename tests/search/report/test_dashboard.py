@@ -12,7 +12,7 @@ import subprocess
 import sys
 import urllib.request
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 from wsgiref.types import WSGIApplication
@@ -340,6 +340,33 @@ def test_a_public_address_needs_a_second_option(capsys: pytest.CaptureFixture[st
     assert "WARNING" in capsys.readouterr().err
     check_exposure("127.0.0.1", [])
     assert capsys.readouterr().err == ""
+
+
+def test_a_proxy_in_front_needs_its_host_name(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(DashboardError, match="--behind-proxy needs the host name"):
+        check_exposure("127.0.0.1", [], behind_proxy=True)
+    check_exposure("127.0.0.1", ["retable.example"], behind_proxy=True)
+    assert "past the proxy can read all studies" in capsys.readouterr().err
+
+    def run(token: str) -> None:
+        url = f"sqlite:///{tmp_path / 'none.db'}"
+        hosts = ["retable.example"]
+        run_dashboard(url, home=tmp_path, host="127.0.0.1", port=0, allowed_hosts=hosts, token=token, behind_proxy=True)
+
+    with pytest.raises(DashboardError, match="asks for no token"):
+        run("a-token-of-sixteen")
+    monkeypatch.setenv("RETABLE_DASHBOARD_TOKEN", "a-token-of-sixteen")
+    with pytest.raises(DashboardError, match="asks for no token"):
+        run("")
+
+
+def test_behind_a_proxy_no_token_is_asked_for_but_all_other_checks_stay(site: Site) -> None:
+    behind = replace(site, app=make_app(site.storage, None, ["retable.example"], token=None))
+    assert behind.ask("/api/studies", host="retable.example", authorization="").status == 200
+    assert behind.ask("/api/studies", host="evil.example", authorization="").status == 403
+    assert behind.ask("/api/studies/1", method="DELETE", host="retable.example", authorization="").status == 403
 
 
 def test_a_port_in_use_is_named(site: Site) -> None:
