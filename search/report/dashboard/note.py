@@ -149,10 +149,11 @@ def _best(snapshot: StudySnapshot, comparison: Comparison | None) -> Iterator[st
     metric = plain(snapshot.metric)
     if comparison is not None:
         yield "### Finalists on fresh splits"
+        leader = comparison.estimates.leader
         rows = [
-            f"| {plain(str(row.name))}{' =' * (row.tied and row.gap_to_leader > 0.0)} | {row.averaged:.4f} | "
-            f"{row.gap_to_leader:z.4f} ± {row.gap_error:.4f} | {row.chance_best:.0%} | "
-            f"{plain(comparison.differences[row.number])} |"
+            f"| {plain(str(row.name))}{' =' * (row.tied and row is not leader)} | {row.averaged:.4f} | "
+            + ("leads" if row is leader else f"{row.gap_to_leader:z.4f} ± {row.gap_error:.4f}")
+            + f" | {row.chance_best:.0%} | {plain(comparison.differences[row.number])} |"
             for row in comparison.estimates.rows
         ]
         head = f"| recipe | {metric} of the average | behind the leader | chance to be the best | settings |"

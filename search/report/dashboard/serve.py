@@ -112,7 +112,7 @@ def run_dashboard(
     # A fixed token stays out of the logs of a service. Its users know it.
     fixed = "TOKEN" if token else f"${TOKEN_VARIABLE}"
     query = "" if behind_proxy else f"?{TOKEN_PARAMETER}={chosen if is_random else fixed}"
-    serve(app, host, port, query, _latest_note(stores))
+    serve(app, host, port, query, _prepare_latest(stores))
 
 
 def serve(app: WSGIApplication, host: str, port: int, query: str = "", note: str = "") -> None:
@@ -199,11 +199,18 @@ def _restore_studies(stores: Stores) -> None:
             say_error(f"warning: {problem}")
 
 
-def _latest_note(stores: Stores) -> str:
-    """The path of the latest study's note below the dashboard; empty without a study."""
-    studies = stores.studies.all()
-    found = find_optuna_study(stores.database, max(studies, key=lambda one: one.created).name) if studies else None
-    return "" if found is None else f"/studies/{found[0]}/note"
+def _prepare_latest(stores: Stores) -> str:
+    """Read the trials of the latest study into the cache, so that its first page waits for nothing.
+
+    Returns:
+        The path of its note below the dashboard; empty without a study.
+    """
+    latest = max(stores.studies.all(), key=lambda study: study.created, default=None)
+    found = None if latest is None else find_optuna_study(stores.database, latest.name)
+    if found is None:
+        return ""
+    stores.optuna_storage.get_all_trials(found[0], deepcopy=False)
+    return f"/studies/{found[0]}/note"
 
 
 def _keep_pages(stores: Stores, home: Home) -> None:
