@@ -5,7 +5,7 @@ Optuna Dashboard 0.21 trusts every visitor and every address. `Guard` refuses
 - requests under a foreign Host name: a web site whose name points to 127.0.0.1 (DNS rebinding) could otherwise read and
   delete studies through its visitor's browser;
 - every change, unless the dashboard is writable: deleting or renaming a study and ending a trial by hand would take
-  trials from running workers. A note would be overwritten by the next export;
+  trials from running workers. A note would be overwritten by the next one;
 - changes requested by a page of another site (cross-site request forgery): browsers send the page's origin;
 - plots whose cost is out of proportion for a large study. With 1,000 trials of 13 parameters, a contour plot took 19 s
   and 5 GB and a rank plot 10 s and 0.4 GB for an answer of 100 MB; all other pages took 1 s and 10 MB at most.

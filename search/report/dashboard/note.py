@@ -40,11 +40,12 @@ LARGE_STUDY = 1000
 _LONGEST_CARD = 2**16  # characters
 
 
-def study_note(stores: Stores, snapshot: StudySnapshot, folder: Path) -> str:
+def study_note(stores: Stores, snapshot: StudySnapshot, folder: Path, *, shows_metric: bool = True) -> str:
     """The note of a study at the moment of ``snapshot``.
 
     Args:
         folder: of the study's exports.
+        shows_metric: whether the value of a trial is the metric; false in a study of an earlier release.
     """
     exports = stores.exports.all(snapshot.study.id)
     export = exports[-1] if exports else None
@@ -57,7 +58,7 @@ def study_note(stores: Stores, snapshot: StudySnapshot, folder: Path) -> str:
         *_best(snapshot, comparison),
         *_list("### Doubts", _doubts(stores, snapshot, comparison)),
         *_list("### Files", _files(snapshot, files)),
-        *_list("### How to read this page", _legend(snapshot)),
+        *_list("### How to read this page", _legend(snapshot, shows_metric)),
     ]
     card = _card(files) if export is not None else ""
     return "\n\n".join([*parts, *(["---", card] if card else [])]) + "\n"
@@ -204,14 +205,16 @@ def _files(snapshot: StudySnapshot, folder: Path) -> Iterator[str]:
         yield f"Model card: {_code(str(folder / CARD))}"
 
 
-def _legend(snapshot: StudySnapshot) -> Iterator[str]:
+def _legend(snapshot: StudySnapshot, shows_metric: bool) -> Iterator[str]:
     metric = plain(snapshot.metric)
+    value = f"The value of a trial is its {metric} on held-out images"
+    if not shows_metric:
+        value = f"The value of a trial is the mean of its {metric} and of 1 minus its Brier score"
     yield (
-        f"The value of a trial is its {metric} on held-out images, higher is better. The plot of intermediate values "
-        "shows another number: the mean probability that the networks give to the right class, after each epoch. "
-        "Pruning compares trials by it."
+        f"{value}, higher is better. The plot of intermediate values shows another number: the mean probability that "
+        "the networks give to the right class, after each epoch. Pruning compares trials by it."
     )
-    if METRICS[snapshot.metric].needs == "labels":
+    if METRICS[snapshot.metric].needs == "labels" and shows_metric:
         yield (
             f"Retable ranks trials by {metric} together with the Brier score (column {_code('search_objective')}), "
             f"because {metric} alone is mostly luck among the best. So the trial with the highest value, which the "

@@ -53,14 +53,11 @@ def publish(stores: Stores, study_name: str, home: Home, folder: Path) -> None:
                 file_path=str(folder / name),
                 artifact_store=ArtifactFolder(home.artifacts).pictures(),
             )
-    publish_state(stores, read_snapshot(stores, study_name), home, folder)
+    StateKeeper(stores, home).update(read_snapshot(stores, study_name))
 
 
-def publish_state(stores: Stores, snapshot: StudySnapshot, home: Home, folder: Path | None = None) -> None:
+def publish_state(stores: Stores, snapshot: StudySnapshot, home: Home) -> None:
     """Write the note of a study, its facts, and the learning curves of its best trials that lack them.
-
-    Args:
-        folder: of the study's exports; None: the one in ``home``.
 
     Raises:
         SearchError, StudyError, StorageError, OSError: it cannot be read or written.
@@ -71,7 +68,8 @@ def publish_state(stores: Stores, snapshot: StudySnapshot, home: Home, folder: P
 
     name = snapshot.study.name
     study = optuna_study(stores, snapshot.study.stored)
-    note = study_note(stores, snapshot, folder or output_folder(Owner.of(stores, name), home))
+    folder = output_folder(Owner.of(stores, name), home)
+    note = study_note(stores, snapshot, folder, shows_metric=study.metric_names == [snapshot.metric])
     if note != get_note(study):
         save_note(study, note)
     for key, value in study_facts(stores, snapshot).items():

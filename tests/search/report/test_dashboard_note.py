@@ -48,6 +48,13 @@ def test_the_note_begins_with_the_answer(stores: Stores, stored: Study, tmp_path
     assert study_facts(stores, snapshot)["1. answer"] == "accuracy 0.9000 ± 0.0100: trial 1 is the best so far"
 
 
+def test_the_note_says_what_the_value_of_a_trial_is(stores: Stores, stored: Study, tmp_path: Path) -> None:
+    snapshot = read_snapshot(stores, "colours")
+    assert "The value of a trial is its accuracy on held-out images" in study_note(stores, snapshot, tmp_path)
+    earlier = study_note(stores, snapshot, tmp_path, shows_metric=False)
+    assert "the mean of its accuracy and of 1 minus its Brier score" in earlier and "search_objective" not in earlier
+
+
 def test_the_report_is_named_where_it_lies_and_else_how_to_write_it(
     stores: Stores, stored: Study, tmp_path: Path
 ) -> None:

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from search.engines.interface import WorkerCommand
+from search.engines.process import Seat, _environment
 from search.runtime.signals import StopSignals
 from search.tracking.options import MLFLOW_VARIABLE, TENSORBOARD_VARIABLE, TrackingError, TrackingOptions
 from search.tracking.tracker import EpochScores, TrackedExport, TrackedStudy, Training
@@ -212,6 +214,17 @@ def test_workers_get_absolute_places_through_the_environment(tmp_path: Path, mon
     for name, value in given.environment.items():
         monkeypatch.setenv(name, value)
     assert TrackingOptions.of_environment() == given
+
+
+def test_an_engine_hands_the_trackers_to_its_workers_in_the_environment(tmp_path: Path) -> None:
+    options = TrackingOptions(tensorboard=tmp_path / "tb", mlflow="postgresql://ann:geheim@db/runs")
+    command = WorkerCommand(
+        study="colours", storage_url="sqlite:///x.db", data=tmp_path, home=tmp_path, tracking=options
+    )
+    environment = _environment(command, Seat(place=0, threads=1, cores=1), "suffix")
+    assert environment[TENSORBOARD_VARIABLE] == f"{tmp_path}/tb"
+    assert environment[MLFLOW_VARIABLE] == "postgresql://ann:geheim@db/runs"
+    assert not any("geheim" in word for word in command.arguments()) and "geheim" not in repr(command)
 
 
 def test_a_password_in_the_uri_is_not_shown(caplog: pytest.LogCaptureFixture) -> None:
