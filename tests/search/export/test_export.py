@@ -133,7 +133,9 @@ def test_the_dashboard_shows_the_card_and_the_files(searched: Searched, exported
     context = searched.context
     publish(context.stores, "colours", context.home, exported.folder)
     study = context.stores.optuna_study("colours")
-    assert get_note(study) == (exported.folder / "MODEL_CARD.md").read_text()
+    note, card = get_note(study), (exported.folder / "MODEL_CARD.md").read_text()
+    assert note.startswith("## accuracy")
+    assert note.endswith(f"---\n\n{card.partition('## Recipe')[0].strip()}\n")
     artifacts = optuna.artifacts.get_all_artifact_meta(study)
     assert {meta.filename for meta in artifacts} == {"confusion_matrix.png", "submission.csv"}
 

@@ -10,6 +10,7 @@ from optuna.trial import TrialState
 
 import trainer.training.cross_validation
 from search.study_setup.create_study import create_study
+from search.study_state.optuna_attributes import objective_of_trial
 from search.study_state.search_trials import candidates
 from search.worker.dead_workers import MAX_FAILURES
 from search.worker.lease import LEASE
@@ -61,7 +62,8 @@ def test_the_budget_is_used_exactly_and_optuna_knows_all_outcomes(context: Study
     assert [record.number for record in records] == [0, 1, 2] == [trial.number for trial in trials]
     for record, trial in zip(records, trials, strict=True):
         assert (record.status, trial.state) == (TrialStatus.FINISHED, TrialState.COMPLETE)
-        assert trial.value == candidates([record], "accuracy")[0].objective
+        assert trial.value == round(record.value or 0.0, 4)
+        assert objective_of_trial(trial) == candidates([record], "accuracy")[0].objective
         assert sorted(trial.intermediate_values) == [1, 2, 3]
         curves = context.stores.trials.curves(record.id)
         assert [curve.epoch for curve in curves] == [1, 2, 3]
