@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime
 import shlex
 
-from search.report.live.progress import duration
+from search.report.live.status_line import duration
 from search.runtime.commands import complete, completed
 from storage.values import TrialRecord
 from trainer.evaluation.metrics import METRICS

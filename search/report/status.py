@@ -6,14 +6,15 @@ import datetime
 from collections import Counter
 from pathlib import Path
 
-from optuna.trial import TrialState
 from rich.console import Console
 from rich.text import Text
 
 from search.export.expected_score import read_optimism
 from search.export.members import describe_import
-from search.report.live.progress import print_trial, status_line
+from search.report.live.activity import read_workers
+from search.report.live.progress import print_trial
 from search.report.live.schedule import schedule_line
+from search.report.live.status_line import status_line
 from search.report.probe_table import print_probes
 from search.report.summary import RANKED, print_ranking
 from search.runtime.console import Column, note, open_console, print_table, say, say_facts
@@ -25,15 +26,14 @@ from search.statistics.member_names import MemberName
 from search.study_setup.deadline import clock
 from search.study_setup.image_weights import weights_lines
 from search.study_state.gpu_sharing import sharing_lines
-from search.study_state.optuna_attributes import EPOCHS_ATTRIBUTE
 from search.study_state.snapshot import StudySnapshot, read_snapshot
 from search.study_state.stages import confirmation_name, running_work, search_is_over
 from search.study_state.study import Study
-from search.tuning.restore_optuna import optuna_study, restore_if_gone
+from search.tuning.restore_optuna import restore_if_gone
 from search.tuning.warm_starts import origins_of
 from storage.records.workers import Role
 from storage.stores import Stores, open_stores
-from storage.values import PROBE_NOTE, Failure, StudyState, TrialRecord, TrialStatus, WorkKind
+from storage.values import Failure, StudyState, TrialRecord, TrialStatus, WorkKind
 from trainer.inference.printable import excerpt
 
 SHOWN_TRIALS = 30
@@ -107,7 +107,7 @@ def show_status(name: str | None, url: str, home: Path, *, everything: bool = Fa
             f"{study.name}` runs them again"
         )
         say(console, Text.assemble((_counted(failed), "red"), f": {hint}"))
-    _print_workers(console, stores, study)
+    _print_workers(console, stores, snapshot)
     _print_imports(console, stores, study)
     _print_exports(console, stores, study)
     _print_disk(console, study.name, home, disk_use(stores, Home(root=home), stored))
@@ -214,36 +214,14 @@ def _training_of(record: TrialRecord) -> str:
     return str(MemberName(trial=record.number, is_probe=record.is_probe))
 
 
-def _print_workers(console: Console, stores: Stores, study: Study) -> None:
+def _print_workers(console: Console, stores: Stores, snapshot: StudySnapshot) -> None:
     """The live workers of the study with their activity, and the number of those at other studies."""
-    present = stores.workers.alive(SEEN_WITHIN)
-    workers = [process for process in present if process.role is Role.WORKER]
-    own = [worker for worker in workers if worker.study_id in (study.id, None)]
-    activities = _activities(stores, study) if own else {}
+    own = read_workers(stores, snapshot)
     for worker in own:
-        say(console, f"worker {worker.name} ({worker.device}): {activities.get(worker.name, 'idle')}")
-    others = len(workers) - len(own)
-    if others:
+        say(console, f"worker {worker.name} ({worker.device}): {worker.doing}")
+    others = sum(process.role is Role.WORKER for process in stores.workers.alive(SEEN_WITHIN)) - len(own)
+    if others > 0:
         say(console, f"{others} worker(s) at other studies")
-
-
-def _activities(stores: Stores, study: Study) -> dict[str, str]:
-    """The activity of each busy worker, by its name."""
-    trials = optuna_study(stores, study.stored).get_trials(deepcopy=False, states=(TrialState.RUNNING,))
-    epochs = {t.number: f"epoch {(t.last_step or 0) + 1}/{t.user_attrs.get(EPOCHS_ATTRIBUTE, '?')}" for t in trials}
-    activities = {}
-    for held in stores.queue.held(study.id):
-        if held.kind is WorkKind.CONFIRM:
-            activities[held.worker] = f"confirming {confirmation_name(held)}"
-        elif held.kind is not WorkKind.SEARCH:
-            activities[held.worker] = f"a {held.kind}"
-        elif held.trial_number is None:
-            activities[held.worker] = "asking for a trial"
-        elif held.note.get(PROBE_NOTE):
-            activities[held.worker] = f"probe {held.trial_number}"
-        else:
-            activities[held.worker] = f"trial {held.trial_number} {epochs.get(held.trial_number, '')}".rstrip()
-    return activities
 
 
 def _print_imports(console: Console, stores: Stores, study: Study) -> None:

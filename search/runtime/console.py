@@ -15,7 +15,7 @@ import traceback
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from rich.cells import cell_len
+from rich.cells import cell_len, set_cell_size
 from rich.console import Console, ConsoleOptions, RenderableType
 from rich.segment import Segment
 from rich.text import Text
@@ -178,6 +178,38 @@ def shortened(line: str, width: int) -> str:
     while words and cell_len(" ".join([*words, "…"])) > width:
         words.pop()
     return " ".join([*words, "…"])
+
+
+def encodable(console: Console, text: str) -> str:
+    """The text as the console will show it: `safe`, with `REPLACEMENTS` for characters that its encoding lacks."""
+    shown = safe(text)
+    try:
+        shown.encode(console.encoding)
+    except UnicodeError:
+        return "".join(c if _has(console.encoding, c) else REPLACEMENTS.get(c, "?") for c in shown)
+    return shown
+
+
+def _has(encoding: str, character: str) -> bool:
+    try:
+        character.encode(encoding)
+    except UnicodeError:
+        return False
+    return True
+
+
+def clipped(console: Console, line: str, width: int, *, end: bool = False) -> str:
+    """A line of ``width`` cells at most. ``…`` stands for what is cut off.
+
+    Args:
+        end: keep the end of the line, not its beginning.
+    """
+    if cell_len(line) <= width:
+        return line
+    mark = encodable(console, "…")
+    room = max(0, width - cell_len(mark))
+    kept = set_cell_size(line[::-1] if end else line, room)
+    return set_cell_size(mark + kept[::-1] if end else kept + mark, width).rstrip()
 
 
 def wrapped(console: Console, text: Text, width: int) -> list[Text]:

@@ -13,7 +13,9 @@ from rich.console import Console
 
 from search.engines.interface import Fleet, WorkerCommand
 from search.engines.plan import FleetPlan, Workers, plan_fleet
+from search.report.live.activity import ActivityReader
 from search.report.live.progress import ProgressView
+from search.report.live.schedule import seconds_to_end
 from search.report.summary import print_interrupted
 from search.runtime.console import say
 from search.runtime.errors import EXIT_INTERRUPTED, SearchError
@@ -67,7 +69,10 @@ def watch(
     default = read_study(stores, name).spec.default_recipe()
     snapshot: StudySnapshot | None = None
     swept = -SWEEP_INTERVAL
-    with ProgressView(console, default, shown=shown, origins=lambda: origins_of(stores, name)) as view:
+    activity = ActivityReader(stores, seconds_to_end=partial(seconds_to_end, stores))
+    with ProgressView(
+        console, default, shown=shown, origins=lambda: origins_of(stores, name), activity=activity.read
+    ) as view:
         while True:
             alive = fleet is None or fleet.poll()
             if fleet is not None:
@@ -76,7 +81,7 @@ def watch(
                 sweep_all(stores)
                 swept = time.monotonic()
             snapshot = read_snapshot(stores, name, snapshot)
-            view.show(snapshot, _now(stores, snapshot, fleet))
+            view.show(snapshot, *_now(stores, snapshot, fleet))
             if on_snapshot is not None:
                 on_snapshot(snapshot)
             if over(snapshot):
@@ -103,16 +108,16 @@ def expire_dead_workers(stores: Stores, fleet: Fleet) -> None:
         stores.workers.remove(dead)
 
 
-def _now(stores: Stores, snapshot: StudySnapshot, fleet: Fleet | None) -> str:
+def _now(stores: Stores, snapshot: StudySnapshot, fleet: Fleet | None) -> tuple[str, str]:
     """What runs at the moment, and what keeps it from running, as text."""
     if snapshot.paused:
         stopping = " (trials stop after their epoch)" if snapshot.running else ""
-        return f"paused; `search resume --study {snapshot.study.name}` continues{stopping}"
+        return "", f"paused; `search resume --study {snapshot.study.name}` continues{stopping}"
     doing = running_work(stores, snapshot)
     trouble = fleet.waits_for() if fleet is not None else ""
     if fleet is None and not snapshot.workers:
         trouble = f"no worker is running; `search worker --study {snapshot.study.name}` starts one"
-    return " · ".join(part for part in (doing, trouble) if part)
+    return doing, trouble
 
 
 def run_refits(

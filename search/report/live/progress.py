@@ -1,26 +1,31 @@
-"""Live progress of a study: a line for every ended trial, and below them a status line that is redrawn in place.
+"""Live progress of a study: a line for every ended trial, and below them a panel that is redrawn in place.
 
 A log file or a pipe gets plain lines: those of ended trials, and now and then the status behind the time of day.
 """
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Mapping
 from types import TracebackType
 
 from rich.cells import cell_len
-from rich.console import Console
+from rich.console import Console, ConsoleDimensions
+from rich.control import Control
 from rich.live import Live
+from rich.segment import ControlType
 from rich.text import Text
 
-from search.runtime.console import LOG_INTERVAL, SEPARATOR, facts_in, redraws, say, shortened
+from search.report.live.activity import Activity
+from search.report.live.panel import panel_lines
+from search.report.live.status_line import status_line
+from search.runtime.console import LOG_INTERVAL, SEPARATOR, redraws, say, shortened
 from search.study_state.snapshot import StudySnapshot
 from storage.values import TrialRecord, TrialStatus
 from trainer.inference.printable import excerpt
 from trainer.recipe.recipe import FIELDS, Scalar
 
-BAR_WIDTH = 24  # characters
 EPOCHS_INTERVAL = 60.0  # seconds between two status lines of a log that differ only in epochs and times
 MOST_LINES = 3  # lines of a probe on a terminal
 SETTINGS_INDENT = 11  # cells before settings on a line of their own
@@ -43,6 +48,7 @@ class ProgressView:
         *,
         shown: int = 0,
         origins: Callable[[], Mapping[int, str]] = dict,
+        activity: Callable[[StudySnapshot], Activity] = lambda snapshot: Activity(),
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         """
@@ -51,6 +57,7 @@ class ProgressView:
             shown: number of ended trials that were printed before.
             origins: returns the origin of each trial that the sampler did not propose, by number (see
                 `search.tuning.warm_starts`).
+            activity: reads what the workers do; called for a terminal alone.
             monotonic: monotonic time in seconds, for the pauses between the status lines of a log.
         """
         self._console = console
@@ -58,6 +65,8 @@ class ProgressView:
         self._shown = shown
         self._origins = origins
         self._live = Live(console=console, auto_refresh=False, transient=True) if redraws(console) else None
+        self._activity = activity
+        self._panel: tuple[list[str], ConsoleDimensions] | None = None  # as drawn last, and the terminal's size then
         self._log = _StatusLog(console, monotonic)
 
     def __enter__(self) -> ProgressView:
@@ -69,24 +78,44 @@ class ProgressView:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if self._live is not None:
+            self._forget_wrapped_lines()
             self._live.stop()
 
-    def show(self, snapshot: StudySnapshot, now: str) -> None:
-        """Print the trials that ended since the last call, and redraw the status line or add one to the log.
+    def show(self, snapshot: StudySnapshot, now: str, trouble: str = "") -> None:
+        """Print the trials that ended since the last call, and redraw the panel or add a status line to the log.
 
         Args:
             now: what runs at the moment, as text.
+            trouble: what keeps it from running, as text.
         """
         new = snapshot.records[self._shown :]
         origins = self._origins() if new else {}
+        if new:
+            self._forget_wrapped_lines()
         for record in new:
             print_trial(self._console, record, self._default, origins.get(record.number or 0, ""))
         self._shown = len(snapshot.records)
         if self._live is None:
-            self._log.update(snapshot, now)
+            self._log.update(snapshot, SEPARATOR.join(filter(None, (now, trouble))))
             return
-        lines = facts_in(status_line(snapshot, now), self._console.width)
-        self._live.update(Text("\n".join(lines), no_wrap=True, overflow="ellipsis"), refresh=True)
+        panel = panel_lines(self._console, snapshot, self._activity(snapshot), now, trouble), self._console.size
+        if panel == self._panel:
+            return  # an unchanged panel that is drawn again flickers
+        self._forget_wrapped_lines()
+        self._panel = panel
+        self._live.update(Text("\n".join(panel[0]), no_wrap=True, overflow="crop"), refresh=True)
+
+    def _forget_wrapped_lines(self) -> None:
+        """Erase the rows by which a terminal that became narrower has made the panel taller. Rich erases the others."""
+        if self._panel is None or self._live is None:
+            return
+        lines, before = self._panel
+        width = self._console.width
+        extra = sum(max(1, math.ceil(cell_len(line) / width)) for line in lines) - len(lines)
+        if width < before.width and extra:
+            rows = ((ControlType.ERASE_IN_LINE, 2), (ControlType.CURSOR_UP, 1)) * extra
+            self._panel = lines, self._console.size
+            self._console.file.write(str(Control(ControlType.CARRIAGE_RETURN, *rows)))
 
 
 class _StatusLog:
@@ -204,49 +233,3 @@ def difference(recipe: Mapping[str, Scalar], default: Mapping[str, Scalar]) -> s
 def short(value: Scalar) -> str:
     """A setting with three significant digits."""
     return f"{value:.3g}" if isinstance(value, float) else str(value)
-
-
-def status_line(snapshot: StudySnapshot, now: str, *, bar: bool = True) -> str:
-    """Trials and probes done, time left, pruned and failed trials, the best so far, and ``now``, joined by `SEPARATOR`.
-
-    Args:
-        bar: begin with a bar that shows the share of the budget, or of the probes if the budget is 0.
-    """
-    budget, ended, planned = snapshot.study.budget, snapshot.probes_ended, snapshot.probes_planned
-    if budget is None:
-        parts = [f"{snapshot.counted} trial{'s' * (snapshot.counted != 1)}"]
-    else:
-        done, total, what = (snapshot.counted, budget, "trials") if budget else (ended, planned, "probes")
-        parts = [f"{_bar(done, total)} " * bar + f"{done}/{total} {what}"]
-    if ended and budget != 0:
-        parts.append(f"{ended}/{planned} probes" if ended < planned else f"{ended} probe{'s' * (ended != 1)}")
-    left = snapshot.seconds_left()
-    if left is not None and snapshot.counted < (budget or 0):
-        parts.append(f"about {duration(left)} left")
-    pruned = snapshot.count(TrialStatus.PRUNED)
-    failed = snapshot.count(TrialStatus.FAILED)
-    paused = snapshot.trials_paused
-    parts += [f"{paused} paused"] * bool(paused)
-    parts += [f"{pruned} pruned"] * bool(pruned) + [f"{failed} failed"] * bool(failed)
-    if snapshot.ranking:
-        best = snapshot.ranking[0]
-        name = snapshot.name_of(best.number)
-        parts.append(f"best: {name}, {snapshot.metric} {best.value:.4f} ± {best.standard_error:.4f}")
-    if now:
-        parts.append(now)
-    return SEPARATOR.join(parts)
-
-
-def _bar(done: int, total: int) -> str:
-    """``[######..]``."""
-    filled = min(BAR_WIDTH, round(BAR_WIDTH * done / total)) if total else 0
-    return f"[{'#' * filled}{'.' * (BAR_WIDTH - filled)}]"
-
-
-def duration(seconds: float) -> str:
-    """``14 s``, ``1 min 05 s`` or ``2 h 01 min``."""
-    minutes, rest = divmod(round(seconds), 60)
-    hours, left = divmod(minutes, 60)
-    if hours:
-        return f"{hours} h {left:02d} min"
-    return f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"

@@ -6,14 +6,16 @@ import math
 
 from rich.console import Console
 
-from search.report.live.progress import duration
+from search.report.live.status_line import duration
 from search.runtime.console import say
 from search.statistics.member_names import trials_named
 from search.study_setup.deadline import clock
 from search.study_state.gpu_sharing import sharing_lines
 from search.study_state.snapshot import StudySnapshot
+from search.study_state.stages import search_is_over
 from search.study_state.time_budget import Costs, Outline, outline
 from search.study_state.time_left import expected_end, read_costs
+from search.study_state.training_costs import wall_seconds
 from search.tuning.probing.plan import PROBE
 from search.tuning.warm_starts import origins_of
 from storage.stores import Stores
@@ -101,6 +103,39 @@ def schedule_line(stores: Stores, snapshot: StudySnapshot) -> str:
         count = plan.number_of_refits
         parts.append(f"{count} refit{'s' * (count != 1)} until {clock(plan.export)}")
     return f"{_rehearsed(costs)}Plan: {', then '.join(parts) or 'no more trials'}; export by {clock(study.deadline)}."
+
+
+def seconds_to_end(stores: Stores, snapshot: StudySnapshot) -> float | None:
+    """Expected seconds until the end of the export: the rest of the search, confirmation and final trainings included.
+
+    At most those until the deadline. None before any training gives an estimate, while no worker runs, and while no
+    work is left before the export.
+    """
+    study, left = snapshot.study, snapshot.seconds_to_deadline
+    if not snapshot.workers or snapshot.paused:
+        return None
+    costs = read_costs(stores, study, snapshot.ended)
+    seconds = _expected_seconds(stores, snapshot, costs)
+    known = [value for value in (seconds, left) if value is not None]
+    return max(0.0, min(known)) if known else None
+
+
+def _expected_seconds(stores: Stores, snapshot: StudySnapshot, costs: Costs) -> float | None:
+    """As `seconds_to_end`, without a deadline."""
+    study, final = snapshot.study, costs.final or 0.0
+    if snapshot.refits_open:
+        return wall_seconds(snapshot.refits_open, final, costs.workers_here) + costs.export
+    if search_is_over(snapshot):
+        if not snapshot.confirms_open:
+            return None
+        queued = wall_seconds(snapshot.confirms_open, final, costs.workers)
+        refits = wall_seconds(costs.refits, final, costs.workers_here)
+        return max(queued, costs.confirmation / costs.workers) + refits + costs.export
+    if study.budget is None:
+        return None
+    now, waits = stores.database.now(), study.budget - snapshot.counted - snapshot.trials_paused
+    end = expected_end(study.spec, costs, snapshot.ended, left=waits, counted=study.budget, now=now)
+    return None if end is None else end.export - now
 
 
 def _read_plan(stores: Stores, snapshot: StudySnapshot) -> tuple[Costs, Outline] | None:

@@ -12,11 +12,10 @@ from rich.console import Console
 from search.report.live.progress import (
     EPOCHS_INTERVAL,
     ProgressView,
-    duration,
     print_trial,
     recipe_difference,
-    status_line,
 )
+from search.report.live.status_line import duration, status_line
 from search.runtime.console import LOG_INTERVAL
 from search.study_state.optuna_attributes import EPOCHS_ATTRIBUTE
 from search.study_state.snapshot import StudySnapshot, read_snapshot
