@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from pathlib import Path
 from typing import Annotated
@@ -156,9 +157,20 @@ def start(
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Folder of the export; default: retable/STUDY.")
     ] = None,
+    quiet: Annotated[
+        bool,
+        typer.Option(
+            "--quiet",
+            "-q",
+            help="Print no progress, only warnings, errors and the answer: notes about the images, failed trials, what "
+            "ended the search early, and the export.",
+        ),
+    ] = False,
 ) -> None:
     """Start or continue a study: search, then export the best recipes. Ctrl-C loses nothing."""
     begun = time.monotonic()
+    if quiet and logging.getLogger().level == logging.INFO:  # not with --debug
+        logging.getLogger().setLevel(logging.WARNING)
     from search.cli.early_checks import check_engine, check_folder, check_study
     from search.study_setup.deadline import parse_hours
     from search.tracking.options import TrackingOptions
@@ -203,6 +215,7 @@ def start(
             memory=memory,
             folds=folds,
             output=output,
+            quiet=quiet,
             workers=WorkersRequest(
                 engine=engine,
                 workers=workers,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 
 from rich.console import Console
@@ -14,7 +15,7 @@ from search.export.files import ADVISED_SEEDS, Export
 from search.export.rationale import BLEND_NAMES
 from search.report.live.progress import difference, recipe_difference
 from search.runtime.commands import completed
-from search.runtime.console import Column, note, print_table, say
+from search.runtime.console import Column, loud, note, print_table, say
 from search.statistics.member_names import members_named
 from search.study_setup.data_folder import Competition
 from search.study_state.snapshot import StudySnapshot
@@ -74,7 +75,8 @@ def print_study(
     for full in (*notes, *first_lines(images.warnings), *duplicate_lines(images, competition.duplicates)):
         line = excerpt(full, LONGEST_LINE)
         if line.startswith(" "):
-            say(console, line)
+            with loud(console):
+                say(console, line)
         else:
             note(console, line)
 
@@ -163,13 +165,14 @@ def trial_counts(snapshot: StudySnapshot) -> str:
 
 
 def print_search_over(console: Console, snapshot: StudySnapshot) -> None:
-    """Print how the search ended."""
+    """Print how the search ended; on a quiet console, if something stopped it."""
     reason, begun = snapshot.study.state_reason, "search is over"
     counts = trial_counts(snapshot) or "no trial"
     if snapshot.study.budget == 0:
         begun, counts = "probes are over", trial_counts(snapshot) or "none ended"
         counts += f", {snapshot.probes_waiting} not begun" * bool(snapshot.probes_waiting)
-    say(console, f"The {begun}: {counts}" + f"; it stopped: {reason}" * bool(reason))
+    with loud(console) if reason else nullcontext():
+        say(console, f"The {begun}: {counts}" + f"; it stopped: {reason}" * bool(reason))
 
 
 def print_export(
@@ -295,6 +298,7 @@ def next_steps(
 
 
 def print_interrupted(console: Console, name: str) -> None:
-    """Print that an interrupted study can be continued."""
-    say(console)
-    say(console, f"Study {name} is interrupted. The same command continues it after the last stored epoch.")
+    """Print that an interrupted study can be continued, on a quiet console as well."""
+    with loud(console):
+        say(console)
+        say(console, f"Study {name} is interrupted. The same command continues it after the last stored epoch.")

@@ -13,6 +13,7 @@ import re
 import sys
 import traceback
 from collections.abc import Collection, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from rich.cells import cell_len, set_cell_size
@@ -72,14 +73,29 @@ class PrintableFormatter(logging.Formatter):
         return printable(without_passwords(super().format(record)), keep=KEPT)
 
 
-def open_console() -> Console:
-    """The console on standard output, without Rich's colours for numbers and paths."""
-    return _SafeConsole(highlight=False)
+def open_console(*, quiet: bool = False) -> Console:
+    """The console on standard output, without Rich's colours for numbers and paths.
+
+    Args:
+        quiet: print only what is printed inside `loud`: warnings, and the answer of a command.
+    """
+    return _SafeConsole(highlight=False, quiet=quiet)
+
+
+@contextmanager
+def loud(console: Console) -> Iterator[Console]:
+    """Let a quiet console of `open_console` print meanwhile."""
+    before = console.quiet
+    console.quiet = before and not isinstance(console, _SafeConsole)
+    try:
+        yield console
+    finally:
+        console.quiet = before
 
 
 def redraws(console: Console) -> bool:
     """Whether the output is a terminal that can redraw a line in place. A file or pipe gets plain lines instead."""
-    return console.is_terminal and not console.is_dumb_terminal
+    return console.is_terminal and not console.is_dumb_terminal and not console.quiet
 
 
 def say_error(message: str) -> None:
@@ -148,8 +164,9 @@ def safe_text(line: str | Text) -> Text:
 
 
 def note(console: Console, line: str, label: str = "note:", style: str = "yellow") -> None:
-    """Print a note or warning behind a coloured label."""
-    say(console, line, prefix=Text(f"{label} ", style=style))
+    """Print a note or warning behind a coloured label, on a quiet console as well."""
+    with loud(console):
+        say(console, line, prefix=Text(f"{label} ", style=style))
 
 
 def say_facts(console: Console, line: str) -> None:

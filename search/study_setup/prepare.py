@@ -219,5 +219,7 @@ class StartRequest:
     """Whether a new study tries good recipes of earlier studies."""
     folds: Path | None = None
     output: Path | None = None
+    quiet: bool = False
+    """Whether to print only warnings, errors and the answer."""
     begun: float = field(default_factory=time.monotonic)
     """When the command began, on the monotonic clock; the time until a deadline counts from then."""

@@ -81,7 +81,7 @@ def run_confirmation(
         try:
             queue_step(stores, confirmation, step, images)
         except DataError as problem:
-            say(console, f"No confirmation on a fresh split: {problem}.")
+            note(console, f"no confirmation on a fresh split: {problem}")
             return
         say(console, _heading(confirmation, step, estimates))
 

@@ -21,7 +21,7 @@ from search.report.live.progress import print_trial
 from search.report.live.schedule import ScheduleView, SharingView
 from search.report.probe_table import print_probes
 from search.report.summary import print_interrupted, print_search_over, print_study, print_warm_starts
-from search.runtime.console import open_console, say
+from search.runtime.console import loud, open_console, say
 from search.runtime.errors import EXIT_INTERRUPTED, SearchError
 from search.runtime.heartbeat import Heartbeat
 from search.runtime.home import Home
@@ -85,7 +85,7 @@ def start(request: StartRequest) -> None:
         EngineError: the workers cannot be placed as requested.
         DeadlineTooShort: the deadline came before the first training ended.
     """
-    console = open_console()
+    console = open_console(quiet=request.quiet)
     planned = plan_fleet(request.workers)
     study_plan = prepare(request, console)
     name, images = study_plan.name, study_plan.competition.images
@@ -114,7 +114,8 @@ def start(request: StartRequest) -> None:
         say(console, f"{probes} probe{'s' * (probes != 1)} that ran out of time will be made again.")
     if late:
         hint = "" if "`--hours +" in deadline else " `--hours +2` continues for two more hours."
-        say(console, f"No worker starts, because the export begins now. It holds what has finished.{hint}")
+        with loud(console):
+            say(console, f"No worker starts, because the export begins now. It holds what has finished.{hint}")
 
     with ExitStack() as stack:
         stack.enter_context(_supervising(stores, study, home))
@@ -180,18 +181,19 @@ def start(request: StartRequest) -> None:
     if not refits_are_over(snapshot) and not due(snapshot):
         run_refits(stores, study, study_plan.folder, request.workers, home, console, shown=shown)
     plan, ids = plan_of_finished(stores, plan, ids, home, console)
-    finish_export(
-        console,
-        stores,
-        plan,
-        ids,
-        images,
-        home,
-        request.output,
-        None,
-        keep_better=True,
-        tracking=request.workers.tracking,
-    )
+    with loud(console):
+        finish_export(
+            console,
+            stores,
+            plan,
+            ids,
+            images,
+            home,
+            request.output,
+            None,
+            keep_better=True,
+            tracking=request.workers.tracking,
+        )
 
 
 def begin_or_continue(stores: Stores, study_plan: StudyPlan) -> tuple[Study, str]:

@@ -17,7 +17,7 @@ from search.report.live.activity import ActivityReader
 from search.report.live.progress import ProgressView
 from search.report.live.schedule import seconds_to_end
 from search.report.summary import print_interrupted
-from search.runtime.console import say
+from search.runtime.console import loud, say
 from search.runtime.errors import EXIT_INTERRUPTED, SearchError
 from search.runtime.gpus.listing import DeviceError
 from search.runtime.home import Home
@@ -92,10 +92,9 @@ def watch(
                 raise WorkersLost(fleet.crash_report() or "the workers left before the work was done")
             time.sleep(REFRESH_INTERVAL)
     if fleet is not None:
-        say(
-            console,
-            f"Stopping: the current epoch is kept if it ends within {signals.grace:g} s. Ctrl-C again stops at once.",
-        )
+        line = f"Stopping: the current epoch is kept if it ends within {signals.grace:g} s. Ctrl-C again stops at once."
+        with loud(console):
+            say(console, line)
         fleet.ask_to_stop()
         fleet.wait(signals.grace + MARGIN)
     raise Interrupted(f"study {name} is interrupted; nothing is lost")

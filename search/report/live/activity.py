@@ -19,6 +19,8 @@ from storage.records.workers import Role
 from storage.stores import Stores
 from storage.values import PROBE_NOTE, TrialRecord, WorkKind
 
+SAME_ESTIMATE = 1e-3  # seconds by which two estimates from the same trainings differ: the clock is read in between
+
 
 @dataclass(frozen=True, kw_only=True)
 class WorkerActivity:
@@ -131,6 +133,7 @@ class ActivityReader:
         self._images: int | None = None  # an epoch of all folds trains on so many
         self._looks: dict[str, tuple[int, int, float]] = {}  # trial, ended epochs, and the time of the last new epoch
         self._speeds: dict[str, float] = {}
+        self._estimate: tuple[float, float] | None = None  # seconds to the end, and the time of the estimate
         self._leader: int | None = None
         self._leader_scores: tuple[float, ...] = ()
 
@@ -139,8 +142,15 @@ class ActivityReader:
         return Activity(
             workers=[self._with_speed(worker, snapshot) for worker in read_workers(self._stores, snapshot)],
             leader_scores=self._scores_of_leader(snapshot),
-            seconds_to_end=self._seconds_to_end(snapshot),
+            seconds_to_end=self._counted_down(self._seconds_to_end(snapshot)),
         )
+
+    def _counted_down(self, estimate: float | None) -> float | None:
+        """An estimate that stays the same until a training ends, less the time since it was made."""
+        now = self._monotonic()
+        if estimate is None or self._estimate is None or abs(estimate - self._estimate[0]) > SAME_ESTIMATE:
+            self._estimate = None if estimate is None else (estimate, now)
+        return None if self._estimate is None else max(0.0, self._estimate[0] - (now - self._estimate[1]))
 
     def _with_speed(self, worker: WorkerActivity, snapshot: StudySnapshot) -> WorkerActivity:
         if worker.kind is not WorkKind.SEARCH or worker.epochs is None:

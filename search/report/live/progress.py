@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from types import TracebackType
 
 from rich.cells import cell_len
@@ -20,7 +21,7 @@ from rich.text import Text
 from search.report.live.activity import Activity
 from search.report.live.panel import panel_lines
 from search.report.live.status_line import status_line
-from search.runtime.console import LOG_INTERVAL, SEPARATOR, redraws, say, shortened
+from search.runtime.console import LOG_INTERVAL, SEPARATOR, loud, redraws, say, shortened
 from search.study_state.snapshot import StudySnapshot
 from storage.values import TrialRecord, TrialStatus
 from trainer.inference.printable import excerpt
@@ -159,11 +160,21 @@ def print_trial(
 ) -> None:
     """Print one ended trial on one line: in a file with all settings, on a terminal with as many as fit.
 
+    A quiet console prints trials that failed, and no others.
+
     Args:
         default: the recipe of trial 0.
         origin: where the recipe comes from, if the sampler did not propose it.
         complete: print all settings; those that do not fit continue on lines of their own, within the console's width.
     """
+    with loud(console) if record.status is TrialStatus.FAILED else nullcontext():
+        _print_trial(console, record, default, origin, complete=complete)
+
+
+def _print_trial(
+    console: Console, record: TrialRecord, default: Mapping[str, Scalar], origin: str, *, complete: bool
+) -> None:
+    """As `print_trial`, on a console that is not quiet."""
     head, settings = _trial_head(record), _trial_settings(record, default, origin)
     if record.is_probe and console.is_terminal:
         # What is known of a backbone is not cut off, but a long reason is.

@@ -7,7 +7,7 @@ import math
 from rich.console import Console
 
 from search.report.live.status_line import duration
-from search.runtime.console import say
+from search.runtime.console import loud, say
 from search.statistics.member_names import trials_named
 from search.study_setup.deadline import clock
 from search.study_state.gpu_sharing import sharing_lines
@@ -48,7 +48,10 @@ class ScheduleView:
         self._planned = snapshot.counted + (_trials_of(plan[1], snapshot) if plan else 0)
 
     def print_left_out(self, snapshot: StudySnapshot) -> None:
-        """Print how many trials were planned and how many ran, if the deadline has ended the search before the rest."""
+        """Print how many trials were planned and how many ran, if the deadline has ended the search before the rest.
+
+        A quiet console prints it as well.
+        """
         study, ran = snapshot.study, snapshot.counted
         planned = self._planned if study.budget is None else study.budget
         if study.deadline is None or study.state is StudyState.STOPPED or ran >= planned:
@@ -58,11 +61,12 @@ class ScheduleView:
         waiting = [n for n, origin in origins.items() if n not in begun and origin.partition(":")[0] != PROBE]
         named = f" ({trials_named(waiting)} of the list at the beginning among them)" * bool(waiting)
         about = "About " if study.budget is None else ""
-        say(
-            self._console,
+        line = (
             f"{about}{planned} trials were planned, and {ran or 'none'} ran: the deadline of {clock(study.deadline)} "
-            f"left no time for the others{named}.",
+            f"left no time for the others{named}."
         )
+        with loud(self._console):
+            say(self._console, line)
 
 
 class SharingView:

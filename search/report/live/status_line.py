@@ -24,7 +24,7 @@ def counts_and_times(snapshot: StudySnapshot, *, bar: bool = True, to_end: float
 
     Args:
         bar: begin with a bar that shows the share of the budget, or of the probes if the budget is 0.
-        to_end: seconds until the end of the export; None: unknown.
+        to_end: seconds until the end of the export, named in place of those until the end of the search; None: unknown.
     """
     budget, ended, planned = snapshot.study.budget, snapshot.probes_ended, snapshot.probes_planned
     if budget is None:
@@ -35,10 +35,10 @@ def counts_and_times(snapshot: StudySnapshot, *, bar: bool = True, to_end: float
     if ended and budget != 0:
         parts.append(f"{ended}/{planned} probes" if ended < planned else f"{ended} probe{'s' * (ended != 1)}")
     left = snapshot.seconds_left()
-    if left is not None and snapshot.counted < (budget or 0):
-        parts.append(f"about {duration(left)} left")
     if to_end is not None:
         parts.append(f"export in about {duration(to_end)}")
+    elif left is not None and snapshot.counted < (budget or 0):
+        parts.append(f"about {duration(left)} left")
     pruned = snapshot.count(TrialStatus.PRUNED)
     failed = snapshot.count(TrialStatus.FAILED)
     paused = snapshot.trials_paused

@@ -97,7 +97,11 @@ def test_what_has_finished_is_exported_without_a_worker(
     folder = Home(root=tmp_path / "home").exports("colours")
     assert (folder / "submission.csv").is_file()
     assert len(stores.trials.records(stores.study("colours").id)) == 3
-    assert "Hand in" in start("--hours", "1"), "the same command again exports the same"
+    quiet = start("--hours", "1", "--quiet")
+    assert "Hand in" in quiet, "the same command again exports the same"
+    assert "No worker starts" in quiet and "Doubts" in quiet
+    for progress in ("continues", "training and 6 test images", "trial 0 finished", "The search is over", "onfirm"):
+        assert progress in output and progress not in quiet.partition("Recipe")[0]
 
 
 @pytest.mark.slow

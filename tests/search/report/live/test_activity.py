@@ -143,6 +143,22 @@ def test_the_time_to_the_end_of_the_export(stores: Stores, stored: Study) -> Non
     assert (seconds(ended=half, workers=1) or math.inf) < one
 
 
+def test_an_estimate_is_counted_down_until_a_training_ends(stores: Stores, stored: Study) -> None:
+    now, estimate = 0.0, 100.0
+    reader = ActivityReader(stores, seconds_to_end=lambda _: estimate, monotonic=lambda: now)
+
+    def seconds() -> float | None:
+        return reader.read(read_snapshot(stores, "colours")).seconds_to_end
+
+    assert seconds() == 100.0
+    now += 30.0
+    assert seconds() == 70.0
+    estimate = 90.0
+    assert seconds() == 90.0
+    now += 95.0
+    assert seconds() == 0.0
+
+
 def test_an_end_after_the_deadline_is_the_deadline(stores: Stores, stored: Study) -> None:
     stores.studies.set_deadline(stored.id, stores.database.now() + 90.0, period_began=stores.database.now())
     with Heartbeat(stores.workers, "a", device="cpu", home="h", study_id=stored.id):

@@ -14,10 +14,11 @@ from search.report.live.activity import Activity, WorkerActivity
 from search.report.live.panel import panel_lines
 from search.report.live.progress import ProgressView
 from search.report.live.sparkline import ASCII, BLOCKS
+from search.runtime.console import open_console
 from search.study_state.snapshot import StudySnapshot, read_snapshot
 from search.study_state.study import Study
 from storage.stores import Stores
-from storage.values import StudyState, TrialStatus, WorkKind
+from storage.values import Failure, StudyState, TrialStatus, WorkKind
 from tests.search.end_trials import end_next
 from tests.search.report.live.screen import Screen
 
@@ -173,6 +174,19 @@ def test_trials_are_printed_above_the_panel(snapshot: StudySnapshot, width: int)
         rows = screen.text.splitlines()
     assert [row.split()[:2] for row in rows[:3]] == [["trial", str(number)] for number in range(3)]
     assert screen.widest <= width and rows[3].startswith("[##")
+
+
+def test_a_quiet_console_prints_failed_trials_alone(
+    snapshot: StudySnapshot, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    first, second, third = snapshot.records
+    failed = replace(second, status=TrialStatus.FAILED, failure=Failure.DISK, reason="no room")
+    clock: Callable[[], float] = iter([0.0, 100.0, 100.0]).__next__
+    with ProgressView(open_console(quiet=True), {}, activity=lambda _: busy(), monotonic=clock) as view:
+        view.show(replace(snapshot, ended=replace(snapshot.ended, trials=(first, failed, third))), "trial 3")
+    (line,) = capsys.readouterr().out.splitlines()
+    assert "failed" in line and "no room" in line
 
 
 def test_a_file_reads_no_activity(snapshot: StudySnapshot) -> None:
