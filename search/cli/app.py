@@ -26,6 +26,7 @@ from search.cli import (
     report_command,
     run_commands,
     start_command,
+    status_commands,
 )
 from search.cli.process_title import hide_passwords
 from search.cli.version import print_version
@@ -110,7 +111,7 @@ COMMANDS = (
     ("probe", probe_command.probe),
     ("start", start_command.start),
     ("worker", run_commands.worker),
-    ("status", inspect_commands.status),
+    ("status", status_commands.status),
     ("pause", control_commands.pause),
     ("resume", control_commands.resume),
     ("stop", control_commands.stop),
@@ -118,7 +119,7 @@ COMMANDS = (
     ("retry", control_commands.retry),
     ("folds", inspect_commands.folds),
     ("confirm", run_commands.confirm),
-    ("compare", inspect_commands.compare),
+    ("compare", status_commands.compare),
     ("report", report_command.report),
     ("export-best", run_commands.export_best),
     ("import", run_commands.import_predictions),

@@ -158,22 +158,6 @@ def studies(
         show_study(name, overrides_of(assignments, False), storage_url)
 
 
-def status(
-    study: Study = None,
-    storage_url: StoredIn = DEFAULT_STORAGE,
-    home: HomeFolder = DEFAULT_HOME,
-    failed: Annotated[bool, typer.Option("--failed", help="List the failed trainings with reason and advice.")] = False,
-    everything: Annotated[bool, typer.Option("--all", help="List all of them, not only the latest.")] = False,
-) -> None:
-    """Show the state of a study: trials, the best so far, workers, failures, disk use."""
-    from search.report.status import show_failed, show_status
-
-    if failed:
-        show_failed(study, storage_url, everything=everything)
-    else:
-        show_status(study, storage_url, home, everything=everything)
-
-
 def folds(
     study: Study = None,
     storage_url: StoredIn = DEFAULT_STORAGE,
@@ -191,21 +175,6 @@ def folds(
     with creating(output) as temporary:
         write_folds(stores, read_study(stores, study), SEARCH_SPLIT, temporary)
     say(open_console(), f"The folds are written to {output}", whole=True)
-
-
-def compare(
-    study: Study = None,
-    storage_url: StoredIn = DEFAULT_STORAGE,
-    picture: Annotated[
-        Path | None,
-        typer.Option("--picture", help="Picture to write: .png, .pdf or .svg; default: retable/STUDY/compare.png."),
-    ] = None,
-    home: HomeFolder = DEFAULT_HOME,
-) -> None:
-    """Compare the recipes confirmed on fresh splits: scores, gaps and ties, as a table and a picture."""
-    from search.report.comparison import compare as run
-
-    run(study, storage_url, home, picture)
 
 
 def replay(

@@ -8,7 +8,7 @@ from pathlib import Path
 from search.export.expected_score import Optimism, read_optimism
 from search.export.notes import ExportNotes
 from search.page.gallery.contents import Gallery, read_gallery
-from search.report.comparison import Comparison, NothingConfirmed, compare_finalists
+from search.report.finalists.comparison import Comparison, NothingConfirmed, compare_finalists
 from search.runtime.home import Home
 from search.study_state.snapshot import StudySnapshot, read_snapshot
 from search.study_state.study import Study

@@ -56,8 +56,11 @@ def show_status(name: str | None, url: str, home: Path, *, everything: bool = Fa
         UnknownStudyError, NoStudy: there is no such study.
         ForeignOptunaStudy: another program has replaced Optuna's study.
     """
-    console = open_console()
-    stores = open_stores(url)
+    print_status(open_console(), open_stores(url), name, home, everything=everything)
+
+
+def print_status(console: Console, stores: Stores, name: str | None, home: Path, *, everything: bool) -> None:
+    """As `show_status`, on a console of the caller."""
     stored = stores.study(name)
     restore_if_gone(stores, stored)
     snapshot = read_snapshot(stores, stored.name)
@@ -128,8 +131,11 @@ def show_failed(name: str | None, url: str, *, everything: bool = False) -> None
     Raises:
         UnknownStudyError, NoStudy: there is no such study.
     """
-    console = open_console()
-    stores = open_stores(url)
+    print_failed(open_console(), open_stores(url), name, everything=everything)
+
+
+def print_failed(console: Console, stores: Stores, name: str | None, *, everything: bool) -> None:
+    """As `show_failed`, on a console of the caller."""
     study = stores.study(name)
     failed = stores.trials.records(study.id, status=TrialStatus.FAILED)
     if not failed:

@@ -58,7 +58,7 @@ class Column:
     of other columns are never wrapped."""
 
 
-class _SafeConsole(Console):
+class SafeConsole(Console):
     """A console whose output holds no control characters but those of Rich itself."""
 
     def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
@@ -79,14 +79,14 @@ def open_console(*, quiet: bool = False) -> Console:
     Args:
         quiet: print only what is printed inside `loud`: warnings, and the answer of a command.
     """
-    return _SafeConsole(highlight=False, quiet=quiet)
+    return SafeConsole(highlight=False, quiet=quiet)
 
 
 @contextmanager
 def loud(console: Console) -> Iterator[Console]:
     """Let a quiet console of `open_console` print meanwhile."""
     before = console.quiet
-    console.quiet = before and not isinstance(console, _SafeConsole)
+    console.quiet = before and not isinstance(console, SafeConsole)
     try:
         yield console
     finally:

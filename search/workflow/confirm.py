@@ -10,7 +10,7 @@ from pathlib import Path
 from rich.console import Console
 
 from search.engines.plan import Workers
-from search.report.comparison import show_comparison
+from search.report.finalists.comparison import show_comparison
 from search.report.summary import print_interrupted
 from search.runtime.console import note, open_console, say
 from search.runtime.errors import EXIT_INTERRUPTED

@@ -15,8 +15,8 @@ from search.engines.local import LocalFleet
 from search.engines.plan import plan_fleet
 from search.export.output.folder import Owner, check_output, output_folder
 from search.export.plan import queue_refits
-from search.report.comparison import draw_finalists
 from search.report.dashboard.publish import StateKeeper
+from search.report.finalists.comparison import draw_finalists
 from search.report.live.progress import print_trial
 from search.report.live.schedule import ScheduleView, SharingView
 from search.report.probe_table import print_probes

@@ -8,7 +8,7 @@ from search.page import text
 from search.page.facts import Facts
 from search.page.svg.rows import Mark, Row, rows_chart
 from search.page.svg.shapes import Drawing
-from search.report.comparison import Comparison
+from search.report.finalists.comparison import Comparison
 from search.report.live.progress import recipe_difference
 from search.statistics.paired_gain import quick_gain
 from search.study_state.study_targets import read_targets

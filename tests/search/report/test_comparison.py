@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 from rich.console import Console
 
-from search.report.comparison import (
+from search.report.finalists.comparison import (
     NothingConfirmed,
     PictureNotWritable,
     compare,
@@ -83,7 +83,9 @@ def test_a_gap_that_rounds_to_zero_has_no_sign(
     leader, *others = estimates.rows
     assert leader.number != 0
     equal = (replace(row, gap_to_leader=-1e-9, gap_error=0.01, tied=True) for row in others)
-    monkeypatch.setattr("search.report.comparison.judge", lambda *_: replace(estimates, rows=(leader, *equal)))
+    monkeypatch.setattr(
+        "search.report.finalists.comparison.judge", lambda *_: replace(estimates, rows=(leader, *equal))
+    )
     text = said(stores)
     assert "-0.0000" not in text
     assert "advantage over it is 0.0000 ± 0.0100" in text

@@ -21,7 +21,7 @@ from search.export.files import Export
 from search.export.notes import ExportNotes
 from search.report.backbone_table import BackbonesRequest, show_backbones
 from search.report.checks.check import CheckRequest, check
-from search.report.comparison import compare, compare_finalists
+from search.report.finalists.comparison import compare, compare_finalists
 from search.report.live.progress import ProgressView, print_trial, recipe_difference
 from search.report.status import SHOWN_TRIALS, show_failed, show_status
 from search.report.study_list import show_studies, show_study

@@ -16,7 +16,7 @@ from fontTools.fontBuilder import FontBuilder
 from fontTools.pens.ttGlyphPen import TTGlyphPen
 from matplotlib import font_manager
 
-from search.report.forest_plot import Mark, draw_forest
+from search.report.finalists.forest_plot import Mark, draw_forest
 from search.report.preview.picture import PictureRow, draw
 from trainer.evaluation import fonts
 from trainer.evaluation.confusion_matrix import confusion_matrix_png

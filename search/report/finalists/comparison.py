@@ -11,7 +11,7 @@ from pathlib import Path
 from rich.console import Console
 
 from search.export.output.folder import Owner, output_folder
-from search.report.forest_plot import Mark, draw_forest
+from search.report.finalists.forest_plot import Mark, draw_forest
 from search.report.live.progress import recipe_difference
 from search.runtime.console import Column, note, open_console, print_table, say
 from search.runtime.errors import SearchError
@@ -71,13 +71,26 @@ def compare(name: str | None, url: str, home: Path, picture: Path | None) -> Non
         NothingConfirmed: no trial was confirmed; names the command that confirms.
         PictureNotWritable, FileNotOurs: ``picture`` cannot be written.
     """
-    if picture is not None and picture.suffix.lower() not in FORMATS:
-        raise PictureNotWritable(f"{picture} has to end in one of {', '.join(FORMATS)}")
+    if picture is not None:
+        check_target(picture)
     console, stores = open_console(), open_stores(url)
     study = stores.study(name)
-    path = _picture_of(stores, study.name, Home(root=home)) if picture is None else picture
-    check_picture(path)
+    path = picture
+    if path is None:
+        path = _picture_of(stores, study.name, Home(root=home))
+        check_picture(path)
     _show(console, compare_finalists(stores, study.name), path)
+
+
+def check_target(picture: Path) -> None:
+    """Check the name of a picture, and that no file of other origin is in its place.
+
+    Raises:
+        PictureNotWritable, FileNotOurs: the picture cannot be written.
+    """
+    if picture.suffix.lower() not in FORMATS:
+        raise PictureNotWritable(f"{picture} has to end in one of {', '.join(FORMATS)}")
+    check_picture(picture)
 
 
 def show_comparison(console: Console, stores: Stores, name: str, home: Home) -> None:
