@@ -50,17 +50,18 @@ def report(name: str | None, url: str, home: Path, output: Path | None) -> None:
     say(console, f"The report is written to {path}; open it in a browser.", whole=True)
 
 
-def add_to_export(stores: Stores, name: str, folder: Path, home: Home | None = None) -> bool:
+def add_to_export(stores: Stores, name: str, folder: Path, home: Home | None = None, *, with_map: bool = True) -> bool:
     """Write the report into the folder of an export.
 
     Args:
         home: folder with the stored pictures; None: none are shown.
+        with_map: as in `read_facts`.
 
     Returns:
         Whether it was written. A file of other origin under its name, for example, is no reason to end a search.
     """
     try:
-        write_report(stores, name, folder / REPORT, home=home)
+        write_report(stores, name, folder / REPORT, home=home, with_map=with_map)
     except (SearchError, StorageError) as problem:
         log.warning("%s", problem)
         return False
@@ -78,19 +79,26 @@ def remove_from_export(folder: Path) -> None:
 
 
 def write_report(
-    stores: Stores, name: str, path: Path, *, provisional: Path | None = None, home: Home | None = None
+    stores: Stores,
+    name: str,
+    path: Path,
+    *,
+    provisional: Path | None = None,
+    home: Home | None = None,
+    with_map: bool = True,
 ) -> None:
     """Write the report of the study called ``name`` atomically, in place of an earlier one.
 
     Args:
         provisional: the submission of the best trial so far; None: there is none.
         home: folder with the stored pictures; None: none are shown.
+        with_map: as in `read_facts`.
 
     Raises:
         FileNotOurs: a file of other origin is there.
         ReportNotWritable: the file cannot be written.
     """
-    html = render(page_of(read_facts(stores, name, provisional, home)))
+    html = render(page_of(read_facts(stores, name, provisional, home, with_map=with_map)))
     check_page(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

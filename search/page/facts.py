@@ -51,6 +51,8 @@ class Facts:
     """Labels that may be wrong by ``oof``; None without it."""
     gallery: Gallery | None
     """The pictures that the last export drew; None if there are none in the given home."""
+    home: Home | None
+    """Folder with the features and images of the map; None: the map is left out."""
 
     @property
     def study(self) -> Study:
@@ -74,12 +76,20 @@ class Facts:
         return self.study.spec.default_recipe()
 
 
-def read_facts(stores: Stores, name: str | None, provisional: Path | None = None, home: Home | None = None) -> Facts:
+def read_facts(
+    stores: Stores,
+    name: str | None,
+    provisional: Path | None = None,
+    home: Home | None = None,
+    *,
+    with_map: bool = True,
+) -> Facts:
     """Read the facts of the study called ``name``, or of the latest.
 
     Args:
         provisional: as in `Facts`.
         home: folder with the stored pictures; None: none are read.
+        with_map: whether there is time for the map of the images.
 
     Raises:
         UnknownStudyError, NoStudy: there is no such study.
@@ -115,6 +125,7 @@ def read_facts(stores: Stores, name: str | None, provisional: Path | None = None
         oof=oof,
         label_errors=None if oof is None else find_label_errors(dataset.y, oof),
         gallery=None if home is None else read_gallery(stores, home, stored.name, dataset),
+        home=home if with_map else None,
     )
 
 

@@ -14,6 +14,7 @@ from search.page.sections.errors import ErrorsView, errors
 from search.page.sections.finalists import FinalistsView, finalists
 from search.page.sections.gallery import GalleryView, gallery
 from search.page.sections.history import HistoryView, history
+from search.page.sections.map import MapView, image_map
 from search.page.sections.reproduce import ReproduceView, reproduce
 from search.page.sections.settings import SettingsView, settings
 from search.page.svg.shapes import FONT, Box, Dot, Label, Line
@@ -40,6 +41,7 @@ class Page:
     backbones: BackbonesView | None
     errors: ErrorsView | None
     gallery: GalleryView | None
+    map: MapView
     data: DataView
     reproduce: ReproduceView
 
@@ -58,6 +60,7 @@ def page_of(facts: Facts) -> Page:
         backbones=backbones(facts),
         errors=errors(facts),
         gallery=gallery(facts),
+        map=image_map(facts),
         data=data(facts),
         reproduce=reproduce(facts),
     )

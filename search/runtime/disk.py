@@ -186,6 +186,8 @@ def _remove_cached(home: Home, path: Path) -> bool:
             if not remove_unused(path):
                 return False
             path.with_suffix(".sha256").unlink(missing_ok=True)
+            if path.parent == home.features and not any(path.parent.glob(f"{name}-*.npy")):
+                path.with_name(f"{name}.json").unlink(missing_ok=True)  # the origin of all views
             return True
     except Timeout:
         return False

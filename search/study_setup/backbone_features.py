@@ -66,6 +66,7 @@ def backbone_features(
     from trainer.batches.pixel_cache import open_pixels
     from trainer.networks.backbones import preprocessing_of
     from trainer.probing.features import open_features
+    from trainer.probing.origin import Origin
     from trainer.training.folds.devices import training_precision
 
     total = len(competition.images.train_ids) + len(competition.images.test_ids)
@@ -87,6 +88,9 @@ def backbone_features(
             folder=features_folder,
             precision=training_precision(device),
             before_batch=lambda share: progress(round(share * total), total),
+            origin=Origin(
+                fingerprint=competition.images.fingerprint, backbone=extractor.name, image_size=extractor.size
+            ),
         )
     return BackboneFeatures(name=extractor.name, train=found.train["identity"], test=found.test["identity"])
 

@@ -151,4 +151,5 @@ def training_data(
         num_classes=len(images.class_names),
         image_weights=image_weights,
         features=features,
+        fingerprint=images.fingerprint,
     )

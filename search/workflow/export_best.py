@@ -38,6 +38,9 @@ from storage.stores import Stores, open_stores
 from trainer.common.environment import check_torch_pair
 from trainer.data.image_set import ImageSet
 
+MAP_SECONDS = 25.0
+"""Cautious estimate of the time that the map of the images takes beside the rest of the report."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class ExportRequest:
@@ -156,7 +159,8 @@ def finish_export(
             step("Drawing the pictures of the report.")
             draw_pictures(stores, plan.study, refits, images, home)
             step("Writing the report.")
-            reported = add_to_export(stores, plan.study.name, export.folder, home)
+            has_time = is_time_for_report(stores, plan.study.name, more=MAP_SECONDS)
+            reported = add_to_export(stores, plan.study.name, export.folder, home, with_map=has_time)
         else:
             remove_from_export(export.folder)
             command = completed(f"search report --study {plan.study.name}")
@@ -186,9 +190,13 @@ def _track(stores: Stores, study: Study, export: Export, tracking: TrackingOptio
         )
 
 
-def is_time_for_report(stores: Stores, name: str) -> bool:
-    """Whether the report of a study is written before its deadline, by a cautious estimate; true after the deadline."""
+def is_time_for_report(stores: Stores, name: str, more: float = 0.0) -> bool:
+    """Whether the report of a study is written before its deadline, by a cautious estimate; true after the deadline.
+
+    Args:
+        more: seconds beside those of `seconds_of_report`.
+    """
     study, now = read_study(stores, name), stores.database.now()
     if study.deadline is None or now >= study.deadline:
         return True
-    return now + seconds_of_report(stores, study) < study.deadline
+    return now + more + seconds_of_report(stores, study) < study.deadline

@@ -30,6 +30,7 @@ from trainer.inference.networks.views import VIEWS, full_float32
 from trainer.inference.resources import forward_batch
 from trainer.networks.backbones import preprocessing_of
 from trainer.probing.frozen_backbone import backbone_digest, pooled_features
+from trainer.probing.origin import Origin, write_origin
 
 MOST_IMAGES = {"cpu": 64, "cuda": 256}  # images per forward pass, unless memory runs out
 LOCK_INTERVAL = 0.2  # seconds between two looks at the lock of another process, which also asks `before_batch`
@@ -54,6 +55,7 @@ def open_features(
     folder: Path | None,
     precision: torch.dtype = torch.float32,
     before_batch: Callable[[float], None] | None = None,
+    origin: Origin | None = None,
 ) -> Features:
     """Open the features of all images; the first call on a host computes them and writes them to ``folder``.
 
@@ -68,6 +70,7 @@ def open_features(
         precision: of the forward pass (autocast).
         before_batch: called before every batch, and while another process computes, with the share of the images that
             are done, 0 <= share < 1. What it raises is passed on.
+        origin: written beside the files, so that `trainer.probing.origin.find_features` finds them; None: not written.
 
     Raises:
         BackboneError: the features are not finite, or no vectors.
@@ -84,6 +87,8 @@ def open_features(
             computed = _compute(model, (train, test), missing, precision, before_batch) if missing else {}
             for view, values in computed.items():
                 _keep(paths[view], values)
+            if origin is not None:
+                write_origin(folder, key, origin)
             found = {view: computed[view] if view in computed else _mapped(paths[view]) for view in views}
             features = _divided(found, n)
             for view in views:

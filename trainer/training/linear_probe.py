@@ -25,6 +25,7 @@ from trainer.networks.view_averaging import average_views
 from trainer.probing.features import Features, open_features
 from trainer.probing.frozen_backbone import linear_classifier
 from trainer.probing.linear_head import LinearHead, fit_heads
+from trainer.probing.origin import Origin
 from trainer.recipe.recipe import Recipe, Scalar
 from trainer.training.final_predictions import PredictTest, ambiguity_sample, average_of_folds
 from trainer.training.folds.devices import training_precision
@@ -188,6 +189,11 @@ def _fit_heads(
         folder=data.features,
         precision=precision,
         before_batch=before_batch,
+        origin=(
+            None
+            if data.fingerprint is None
+            else Origin(fingerprint=data.fingerprint, backbone=recipe.backbone, image_size=recipe.image_size)
+        ),
     )
 
     def class_weights(y: Labels) -> Float32Array:

@@ -45,6 +45,8 @@ class TrainingData:
 
     features: Path | None = None
     """Folder in which linear probes share the features of frozen backbones; None: they are not kept."""
+    fingerprint: str | None = None
+    """Of the image set, by which the features can be found; None: they cannot."""
 
     def __post_init__(self) -> None:
         """Check that the fields fit each other.

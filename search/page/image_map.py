@@ -1,0 +1,148 @@
+"""Places of a study's images on a map, from the features of a frozen backbone; computed once, then kept in the home."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from search.page.facts import Facts
+from search.runtime.home import Home
+from trainer.common.arrays import Float32Array, Float64Array
+from trainer.common.cache_files import mark_in_use
+from trainer.common.files import replacing
+from trainer.probing.image_map import (
+    LEAST_IMAGES,
+    neighbours,
+    place_images,
+    principal_components,
+    stratified_sample,
+)
+from trainer.probing.origin import Origin, find_features
+from trainer.shift.adversarial import TooFewImages, measure_shift
+
+MOST_IMAGES = 2_000
+"""Images on the map; of more, a sample in which each class and the test images have their share."""
+NEIGHBOURS = 10
+SEED = 0
+VERSION = b"1"
+"""Changes with everything besides features, labels and seed that moves the places."""
+LIKE_TEST = 0.1
+"""Share of the training images that are marked as the most like test images."""
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class ImageMap:
+    """The map of k images of a study."""
+
+    origin: Origin
+    """Of the features."""
+    rows: NDArray[np.int64]
+    """Index of each image, training images first, then test images: ``(k,)``, ascending."""
+    places: Float32Array
+    """``(k, 2)``, each axis from 0 to 1."""
+    nearest: NDArray[np.int64]
+    """The `NEIGHBOURS` nearest images of each one, as indices into ``rows``: ``(k, NEIGHBOURS)`` or fewer columns."""
+    likeness: Float64Array | None
+    """Probability of each training image among ``rows`` of being a test image; None where a classifier cannot tell the
+    two apart, or there are too few images."""
+
+
+def read_map(facts: Facts, home: Home) -> ImageMap | None:
+    """The map of a study's images; None where the home has no features of them, or there are too few images."""
+    dataset = facts.dataset
+    n, total = len(dataset.y), len(dataset.y) + len(dataset.test_ids)
+    for path, origin in _by_preference(facts, find_features(home.features, facts.study.fingerprint)):
+        strata = np.concatenate([dataset.y, np.full(total - n, -1, np.int64)])
+        rows = stratified_sample(strata, MOST_IMAGES, SEED)
+        features = _features(path, total, rows)
+        if features is None or len(rows) < LEAST_IMAGES:
+            continue
+        components = principal_components(features, SEED)
+        return ImageMap(
+            origin=origin,
+            rows=rows,
+            places=_places(path, features, components),
+            nearest=neighbours(components, NEIGHBOURS),
+            likeness=_likeness(facts, components, rows),
+        )
+    return None
+
+
+def _by_preference(facts: Facts, found: list[tuple[Path, Origin]]) -> list[tuple[Path, Origin]]:
+    """The features of the best probe first, then those of the leader's backbone, then the largest images."""
+    probes = [record for record in facts.finished if record.is_probe]
+    best = max(probes, key=lambda record: record.mean_true_probability or 0.0, default=None)
+
+    def rank(each: tuple[Path, Origin]) -> tuple[bool, bool, int, str]:
+        origin = each[1]
+        of_probe = best is not None and _uses(best.recipe, origin, sized=True)
+        of_leader = facts.leader is not None and _uses(facts.leader.recipe, origin, sized=False)
+        return not of_probe, not of_leader, -origin.image_size, each[0].name
+
+    return sorted(found, key=rank)
+
+
+def _uses(recipe: dict[str, object] | None, origin: Origin, *, sized: bool) -> bool:
+    if recipe is None or recipe.get("backbone") != origin.backbone:
+        return False
+    return not sized or recipe.get("image_size") == origin.image_size
+
+
+def _features(path: Path, total: int, rows: NDArray[np.int64]) -> Float32Array | None:
+    """The features of the images ``rows``; None if the file does not hold finite features of ``total`` images."""
+    try:
+        mapped = np.load(path, mmap_mode="r", allow_pickle=False)
+        if mapped.dtype != np.float32 or mapped.ndim != 2 or len(mapped) != total or not mapped.shape[1]:
+            return None
+        mark_in_use(path, mapped)
+        features: Float32Array = np.array(mapped[rows])
+    except (OSError, ValueError, EOFError):  # removed meanwhile, truncated, or not an array
+        return None
+    return features if np.isfinite(features).all() else None
+
+
+def _places(path: Path, features: Float32Array, components: Float32Array) -> Float32Array:
+    """The places of all images, read from the file that an earlier report has left, or computed and kept."""
+    digest = hashlib.sha256(VERSION + SEED.to_bytes(8, "big") + repr(features.shape).encode())
+    digest.update(np.ascontiguousarray(features).data)
+    key = path.stem.rpartition("-")[0]
+    kept = path.with_name(f"{key}-map{digest.hexdigest()[:16]}.npy")
+    found = _kept_places(kept, len(components))
+    if found is not None:
+        return found
+    places = place_images(components, SEED)
+    try:
+        with replacing(kept) as temporary, temporary.open("wb") as file:
+            np.save(file, places, allow_pickle=False)
+    except OSError as problem:
+        log.info("the map is not kept in %s: %s", kept.parent, problem.strerror or problem)
+    return places
+
+
+def _kept_places(path: Path, count: int) -> Float32Array | None:
+    """Places of ``count`` images; None if the file does not hold such."""
+    try:
+        places = np.load(path, allow_pickle=False)
+    except (OSError, ValueError, EOFError):
+        return None
+    if not isinstance(places, np.ndarray) or places.shape != (count, 2) or places.dtype != np.float32:
+        return None
+    return places if bool(((places >= 0.0) & (places <= 1.0)).all()) else None
+
+
+def _likeness(facts: Facts, components: Float32Array, rows: NDArray[np.int64]) -> Float64Array | None:
+    dataset = facts.dataset
+    is_training = rows < len(dataset.y)
+    groups = rows if dataset.groups is None else dataset.groups[rows]
+    try:
+        shift = measure_shift(components[is_training], components[~is_training], groups)
+    except TooFewImages:
+        return None
+    return shift.train if shift.auc - 2.0 * shift.standard_error > 0.5 else None
