@@ -19,7 +19,7 @@ def report(
     ] = None,
     home: HomeFolder = DEFAULT_HOME,
 ) -> None:
-    """Write a study as one HTML page: the answer, the search, what matters, where the model errs, the data."""
+    """Write a study as one HTML page: the answer, the search, what matters, where the model errs, a map, the data."""
     from search.page.command import report as run
 
     run(study, storage_url, home, output)

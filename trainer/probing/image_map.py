@@ -30,6 +30,8 @@ def principal_components(features: Float32Array, seed: int) -> Float32Array:
     values = features.astype(np.float64)
     values = (values - values.mean(axis=0)) / max(float(np.abs(values).max(initial=0.0)), 1e-30)
     count = min(COMPONENTS, *values.shape)
+    if not values.any():
+        return np.zeros((len(values), count), np.float32)
     with threadpool_limits(1):  # as in `place_images`
         reduced = PCA(count, svd_solver="randomized", random_state=seed).fit_transform(values)
     return np.ascontiguousarray(np.nan_to_num(reduced), np.float32)

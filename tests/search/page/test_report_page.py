@@ -169,7 +169,8 @@ def test_a_study_that_has_not_begun(stores: Stores, tmp_path: Path) -> None:
     lay_study(stores, tmp_path)
     root = document(stores)
     assert "No trial has finished yet" in section(root, "answer").text
-    assert [s.attributes["id"] for s in root.all("section")] == ["answer", "history", "settings", "data", "reproduce"]
+    sections = [s.attributes["id"] for s in root.all("section")]
+    assert sections == ["answer", "history", "settings", "map", "data", "reproduce"]
     assert all(s.text.partition("?")[2] or s.text for s in root.all("section"))
 
 

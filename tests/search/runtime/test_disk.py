@@ -26,6 +26,7 @@ from tests.search.small_study import work_on
 from trainer.batches.pixel_cache import open_pixels
 from trainer.common.cache_files import mark_in_use
 from trainer.data.read import read_images
+from trainer.probing.origin import Origin, find_features, write_origin
 
 LONG_AGO = 10 * UNTOUCHED
 
@@ -117,6 +118,20 @@ def cached(home: Home, number: int) -> Path:
         path.with_suffix(".sha256").write_text("digest")
     age(path, LONG_AGO * number)
     return path
+
+
+def test_the_origin_of_features_goes_with_the_last_view(tmp_path: Path) -> None:
+    home, key = Home(root=tmp_path), "0" * 64
+    home.features.mkdir(parents=True)
+    views = [home.features / f"{key}-{view}.npy" for view in ("hflip", "identity")]
+    for number, path in enumerate(views):
+        path.write_bytes(b"x" * 1000)
+        age(path, LONG_AGO * (2 - number))
+    write_origin(home.features, key, Origin(fingerprint="f" * 64, backbone="x", image_size=32))
+    assert limit_caches(home, 1500 / GIB) == 1
+    assert [found[0] for found in find_features(home.features, "f" * 64)] == views[1:]
+    assert limit_caches(home, 0.0) == 1
+    assert not list(home.features.glob("*.json"))
 
 
 def test_cached_files_over_the_quota_are_removed_the_longest_unused_first(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from trainer.common.errors import BackboneError
 from trainer.probing import features as features_module
 from trainer.probing.features import Features, open_features
 from trainer.probing.frozen_backbone import backbone_digest, linear_classifier, pooled_features
+from trainer.probing.origin import Origin, find_features
 
 
 def network(seed: int = 0, name: str = "test_resnet") -> torch.nn.Module:
@@ -77,6 +78,18 @@ def test_a_damaged_file_is_computed_again(tmp_path: Path, damage: bytes) -> None
         file.write_bytes(damage)
     again = opened(network(), tmp_path)
     assert np.array_equal(again.train["identity"], first.train["identity"])
+
+
+def test_the_features_say_what_they_are_of(tmp_path: Path) -> None:
+    origin = Origin(fingerprint="f" * 64, backbone="test_resnet", image_size=32)
+    opened(network(), tmp_path)
+    assert find_features(tmp_path, "f" * 64) == [], "unknown"
+    features = opened(network(), tmp_path, origin=origin)
+    ((path, found),) = find_features(tmp_path, "f" * 64)
+    assert found == origin
+    np.testing.assert_array_equal(
+        np.load(path), np.concatenate([features.train["identity"], features.test["identity"]])
+    )
 
 
 def test_a_folder_that_cannot_be_written_to_is_no_obstacle(tmp_path: Path) -> None:
