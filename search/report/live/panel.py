@@ -35,7 +35,8 @@ def panel_lines(console: Console, snapshot: StudySnapshot, activity: Activity, n
     in_search = any(worker.trial is not None for worker in activity.workers) and not snapshot.paused
     runs = "" if in_search and not snapshot.confirms_open and not snapshot.refits_open else now
     facts = counts_and_times(snapshot, to_end=activity.seconds_to_end)
-    lines = facts_in(encodable(console, SEPARATOR.join([*facts, *filter(None, (runs, trouble))])), width)
+    shown = [encodable(console, fact) for fact in (*facts, runs, trouble) if fact]
+    lines = [encodable(console, line) for line in facts_in(SEPARATOR.join(shown), width)]
     best = best_fact(snapshot)
     if best:
         finished = [record.value or 0.0 for record in snapshot.records if record.status is TrialStatus.FINISHED]

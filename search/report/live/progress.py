@@ -21,7 +21,7 @@ from rich.text import Text
 from search.report.live.activity import Activity
 from search.report.live.panel import panel_lines
 from search.report.live.status_line import status_line
-from search.runtime.console import LOG_INTERVAL, SEPARATOR, loud, redraws, say, shortened
+from search.runtime.console import LOG_INTERVAL, SEPARATOR, encodable, loud, redraws, say, shortened
 from search.study_state.snapshot import StudySnapshot
 from storage.values import TrialRecord, TrialStatus
 from trainer.inference.printable import excerpt
@@ -186,7 +186,9 @@ def _print_trial(
         say(console, Text(settings, style="dim"), prefix=" " * SETTINGS_INDENT)
         return
     if console.is_terminal:
-        settings = shortened(settings, console.width - head.cell_len)
+        # An encoding may lack `±` and `…`: what stands for them is longer.
+        taken = cell_len(encodable(console, head.plain)) + cell_len(encodable(console, "…")) - 1
+        settings = shortened(settings, console.width - taken)
     say(console, head + Text(settings, style="dim"), whole=True)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -12,9 +13,9 @@ from rich.console import Console
 
 from search.report.live.activity import Activity, WorkerActivity
 from search.report.live.panel import panel_lines
-from search.report.live.progress import ProgressView
+from search.report.live.progress import ProgressView, print_trial
 from search.report.live.sparkline import ASCII, BLOCKS
-from search.runtime.console import open_console
+from search.runtime.console import encodable, open_console
 from search.study_state.snapshot import StudySnapshot, read_snapshot
 from search.study_state.study import Study
 from storage.stores import Stores
@@ -102,6 +103,7 @@ def test_an_encoding_without_blocks_gets_other_characters(snapshot: StudySnapsho
     assert all(cell_len(line) <= width for line in lines)
     text = "\n".join(lines)
     text.encode(encoding)
+    assert "export in about 1 h 05 min" in text and not re.search(r"\w\.\.\.", text), "facts are wrapped, not cut"
     assert not set(text) & set(BLOCKS) and set(lines[-1].split()[-1]) <= set(ASCII)
     assert ("0.7500 +/- 0.0100" if encoding == "ascii" else "0.7500 ± 0.0100") in text
 
@@ -163,6 +165,20 @@ def test_a_new_width_leaves_nothing_behind(snapshot: StudySnapshot, before: int,
         assert screen.text.splitlines() == ["above", *panel_lines(console, snapshot, busy(), "", "")]
         screen.resize(console, before)
     assert screen.text == "above"
+
+
+@pytest.mark.parametrize("width", [60, 64, 70, *WIDTHS])
+def test_ended_trials_fit_an_output_without_unicode(snapshot: StudySnapshot, width: int) -> None:
+    screen = Screen(width, encoding="ascii")
+    console = screen.console()
+    shown: list[str] = []
+    long = dict.fromkeys(("optimizer.lr", "augment.rotate", "loss.label_smoothing", "augment.shift"), 0.123456)
+    record = replace(snapshot.records[0], number=1, recipe=long)
+    for length in range(1, 5):
+        with console.capture() as capture:
+            print_trial(console, replace(record, recipe=dict(list(long.items())[:length])), {})
+        shown += encodable(console, re.sub(r"\x1b\[[0-9;]*m", "", capture.get())).splitlines()
+    assert len(shown) == 4 and all(cell_len(line) <= width and "+/-" in line for line in shown)
 
 
 @pytest.mark.parametrize("width", WIDTHS)
