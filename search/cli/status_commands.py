@@ -1,4 +1,4 @@
-"""The commands that show a study: its state and its finalists, for people and for scripts."""
+"""The commands that show a study: its state and its finalists, for people and for scripts, and its report."""
 
 from __future__ import annotations
 
@@ -84,3 +84,18 @@ def compare(
         from search.report.finalists.comparison import compare as run
 
         run(study, storage_url, home, picture)
+
+
+def report(
+    study: Study = None,
+    storage_url: StoredIn = DEFAULT_STORAGE,
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", help="File to write, .html; default: retable/STUDY/report.html."),
+    ] = None,
+    home: HomeFolder = DEFAULT_HOME,
+) -> None:
+    """Write a study as one HTML page: the answer, the search, what matters, where the model errs, a map, the data."""
+    from search.page.command import report as run
+
+    run(study, storage_url, home, output)

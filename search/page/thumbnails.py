@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import logging
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from search.runtime.home import Home
-from search.study_setup.data_folder import known_folder, open_for_training
+from search.study_setup.data_folder import DataMismatch, known_folder, open_for_training
 from search.study_state.study import Study
 from storage.stores import Stores
 from trainer.common.errors import TrainerError
@@ -26,6 +27,8 @@ SIDES = (64, 56, 48, 40, 32, 24)
 QUALITIES = (80, 65, 50)
 MOST_BYTES = 1_100_000
 """Of a sheet; as text in the report it takes a third more."""
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,7 +65,8 @@ def read_thumbnails(stores: Stores, study: Study, home: Home, rows: Sequence[int
         images, n = open_for_training(folder, study, stores), len(dataset.y)
         decoded = [images.train_images.read(row) if row < n else images.test_images.read(row - n) for row in rows]
         return np.stack([resize_image(image, side, "pad", "bilinear") for image in decoded])
-    except (TrainerError, ImageError, OSError):  # moved, changed or damaged since the study began
+    except (DataMismatch, TrainerError, ImageError, OSError) as problem:  # moved, changed or damaged since the begin
+        log.warning("the report has no pictures of the images: %s", problem)
         return np.zeros((0, side, side, 3), np.uint8)
 
 

@@ -21,12 +21,14 @@ from search.page.render import page_of, render
 from search.page.sections.map import MapView, image_map
 from search.page.thumbnails import MOST_BYTES, read_thumbnails, sheet_of
 from search.runtime.home import Home
+from search.study_setup.create_study import create_study
 from search.study_state.study import Study
 from search.workflow.export_best import MAP_SECONDS, REPORT_SECONDS, is_time_for_report
 from storage.stores import Stores
 from tests.search.page.html_reader import Element, read_html, section
 from tests.search.page.made_up import end_trials, lay_study, noisy
 from tests.search.page.test_report_page import HOSTILE
+from tests.search.small_study import COLOURS, study_plan, write_competition
 from trainer.probing.origin import Origin, write_origin
 
 KEY = hashlib.sha256(b"features").hexdigest()
@@ -232,6 +234,21 @@ def test_without_images_there_is_a_map_without_pictures(stores: Stores, tmp_path
     assert len(read_thumbnails(stores, facts.study, home, [0, 1], 64)) == 0
     html, found = drawn(facts)
     assert found.all("input") and "no longer has the images" in found.text and "data:image" not in html
+
+
+def test_pictures_are_read_from_the_folder_where_the_cache_lacks_them(
+    stores: Stores, study_file: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = write_competition(tmp_path)
+    study, home = create_study(stores, study_plan(study_file, folder)), Home(root=tmp_path / "home")
+    n = len(stores.datasets.get(study.fingerprint).y)
+    pictures = read_thumbnails(stores, study, home, [0, 1, n], 24)
+    assert pictures.shape == (3, 24, 24, 3)
+    for picture, colour in zip(pictures[:2], ("blue", "green"), strict=True):
+        assert picture.mean(axis=(0, 1)).argmax() == np.argmax(COLOURS[colour])
+    (folder / "train" / "p000.png").unlink()
+    assert len(read_thumbnails(stores, study, home, [0, 1, n], 24)) == 0
+    assert "no pictures" in caplog.text
 
 
 def test_hostile_and_japanese_names(stores: Stores, tmp_path: Path) -> None:

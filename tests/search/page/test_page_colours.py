@@ -55,7 +55,9 @@ def test_text_can_be_read(palette: str) -> None:
 @pytest.mark.parametrize("palette", PALETTES)
 def test_marks_can_be_seen(palette: str) -> None:
     colours = {name: rgb(value) for name, value in PALETTES[palette].items()}
-    for mark in ("accent", "warn", "faint", "muted"):
+    classes = ("ca", "cb", "cc", "cd", "ce", "cf")  # of the map
+    assert len({colours[mark] for mark in classes}) == len(classes)
+    for mark in ("accent", "warn", "faint", "muted", *classes):
         assert contrast(colours[mark], colours["ground"]) >= MARK_CONTRAST, mark
 
 
