@@ -23,7 +23,8 @@ from search.page.thumbnails import MOST_BYTES, read_thumbnails, sheet_of
 from search.runtime.home import Home
 from search.study_setup.create_study import create_study
 from search.study_state.study import Study
-from search.workflow.export_best import MAP_SECONDS, REPORT_SECONDS, is_time_for_report
+from search.workflow.draw_pictures import REPORT_SECONDS
+from search.workflow.export_best import MAP_SECONDS, is_time_for_report
 from storage.stores import Stores
 from tests.search.page.html_reader import Element, read_html, section
 from tests.search.page.made_up import end_trials, lay_study, noisy
@@ -176,7 +177,7 @@ def test_near_a_deadline_the_map_is_left_out(stores: Stores, tmp_path: Path) -> 
     facts, _ = mapped(stores, tmp_path)
     _, found = drawn(replace(facts, home=None))
     assert "left out" in found.text and not found.all("input")
-    assert add_to_export(stores, "made_up", tmp_path)
+    assert add_to_export(stores, "made_up", tmp_path, facts.home, with_map=False)
     assert "left out" in (tmp_path / "report.html").read_text()
     now = stores.database.now()
     stores.studies.set_deadline(facts.study.id, now + REPORT_SECONDS + MAP_SECONDS / 2, hours=1.0, period_began=now)
