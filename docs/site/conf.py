@@ -23,7 +23,7 @@ CONTENTS = {
     "Search": ["docs/study-files", "docs/running", "docs/watching", "docs/how-good-is-it"],
     "Results": ["docs/exports", "docs/kaggle-notebook"],
     "Many machines": ["docs/team", "docs/reference/scale"],
-    "Look up": ["docs/reference/fields", "docs/reference/commands", "CHANGELOG"],
+    "Look up": ["docs/reference/fields", "docs/reference/commands", "docs/json", "CHANGELOG"],
     "How it works": [
         "ARCHITECTURE",
         "CONTRIBUTING",
