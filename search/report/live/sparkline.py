@@ -44,5 +44,6 @@ def _level(value: float, bounds: tuple[float, float], levels: str) -> str:
     if not math.isfinite(value):
         return " "
     low, high = bounds
-    share = (value - low) / (high - low) if high > low else 0.5
+    span = high / 2.0 - low / 2.0  # no overflow
+    share = (value / 2.0 - low / 2.0) / span if span > 0.0 else 0.5
     return levels[min(len(levels) - 1, max(0, int(share * len(levels))))]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from search.report.live.sparkline import ASCII, BLOCKS, best_so_far, bounds_of, sparkline
@@ -33,6 +33,8 @@ def test_two_curves_on_one_scale() -> None:
 
 
 @given(Numbers, st.integers(1, 30))
+@example([-1.7e308, 0.0, 1.7e308], 3)
+@example([0.0, 5e-324], 2)
 def test_any_numbers_give_one_character_a_cell(values: list[float], cells: int) -> None:
     drawn = sparkline(values, cells, bounds_of(values))
     assert len(drawn) == min(cells, len(values)) and set(drawn) <= {*BLOCKS, " "}
