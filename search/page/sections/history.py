@@ -141,7 +141,7 @@ def _drawing(facts: Facts, finished: list[TrialRecord]) -> tuple[Drawing, int]:
         title=f"{facts.metric} of each finished trial and the best so far",
         x_label="number of the trial",
         y_label=facts.metric,
-        x=x_scale([steps[0][0], float(last)]),
+        x=x_scale([steps[0][0], float(last)], whole=True),
         y=y,
     )
     return chart(frame, points, steps=steps, band=band), len(values) - len(shown)

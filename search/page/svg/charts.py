@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from search.page.svg.scales import Scale, spanning
 from search.page.svg.shapes import Box, Dot, Drawing, Label, Line, Shape, fitting, joined
@@ -37,9 +37,9 @@ class Frame:
     """Names at x = 0, 1, 2 ... instead of numbers."""
 
 
-def x_scale(values: Sequence[float], *, log: bool = False, margin: float = 0.04) -> Scale:
-    """The horizontal axis of a chart that holds all values."""
-    return spanning(values, LEFT, WIDTH - RIGHT, log=log, margin=margin)
+def x_scale(values: Sequence[float], *, log: bool = False, whole: bool = False, margin: float = 0.04) -> Scale:
+    """The horizontal axis of a chart that holds all values; with ``whole``, its ticks are whole numbers."""
+    return replace(spanning(values, LEFT, WIDTH - RIGHT, log=log, margin=margin), whole=whole)
 
 
 def y_scale(values: Sequence[float], *, margin: float = 0.06) -> Scale:

@@ -26,6 +26,8 @@ class Scale:
     stop: float
     """Place of ``high``."""
     log: bool = False
+    whole: bool = False
+    """Whether only whole numbers are ticks."""
 
     def __post_init__(self) -> None:
         if not (math.isfinite(self.low) and math.isfinite(self.high) and self.low < self.high):
@@ -61,7 +63,8 @@ class Scale:
         if not (math.isfinite(rough) and rough > 0.0):
             return []
         magnitude = 10.0 ** math.floor(math.log10(rough))
-        step = next((s * magnitude for s in _STEPS if s * magnitude >= rough), 10.0 * magnitude)
+        steps = (s * magnitude for s in _STEPS if not self.whole or (s * magnitude).is_integer())
+        step = next((s for s in steps if s >= rough), max(10.0 * magnitude, float(self.whole)))
         if not step:
             return []
         decimals = max(0, -math.floor(math.log10(step)) + (step / magnitude == 2.5))

@@ -50,6 +50,20 @@ def test_ticks_are_few_and_on_the_axis(values: list[float], log: bool) -> None:
 
 
 @pytest.mark.parametrize(
+    ("low", "high", "expected"),
+    [
+        (5.96, 7.04, ["6", "7"]),
+        (0.5, 9.4, ["2", "4", "6", "8"]),
+        (0.0, 12.0, ["0", "5", "10"]),
+        (-0.1, 0.1, ["0"]),
+        (0.0, 110.0, ["0", "25", "50", "75", "100"]),
+    ],
+)
+def test_ticks_of_whole_numbers(low: float, high: float, expected: list[str]) -> None:
+    assert [text for _, text in Scale(low=low, high=high, start=0.0, stop=1.0, whole=True).ticks()] == expected
+
+
+@pytest.mark.parametrize(
     ("low", "high", "log", "expected"),
     [
         (0.0, 1.0, False, ["0.0", "0.2", "0.4", "0.6", "0.8", "1.0"]),
