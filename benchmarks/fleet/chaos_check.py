@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from optuna.trial import FrozenTrial, TrialState
 
+from search.study_state.optuna_attributes import objective_of_trial
 from search.study_state.search_trials import candidates
 from search.study_state.study import Study
+from search.tuning.report_to_optuna import shown_value
 from search.worker.study_context import StudyContext
 from search.worker.train_item import outcome_of
 from storage.stores import Stores
@@ -96,10 +98,17 @@ def compare(stores: Stores, stored: Study, data: Path, home: Path, logs: Sequenc
 
 def _agree(records: Sequence[TrialRecord], trials: Sequence[FrozenTrial], metric: str) -> bool:
     objectives = {candidate.number: candidate.objective for candidate in candidates(records, metric)}
-    ours = Counter((r.number, r.status is TrialStatus.FINISHED, objectives.get(r.number or 0)) for r in records)
-    complete = {trial.number: trial.value for trial in trials if trial.state is TrialState.COMPLETE}
-    theirs = Counter((trial.number, trial.number in complete, complete.get(trial.number)) for trial in trials)
+    ours = Counter((r.number, _values(r, objectives)) for r in records)
+    complete = {t.number: (objective_of_trial(t), t.value) for t in trials if t.state is TrialState.COMPLETE}
+    theirs = Counter((trial.number, complete.get(trial.number)) for trial in trials)
     return ours == theirs
+
+
+def _values(record: TrialRecord, objectives: Mapping[int, float]) -> tuple[float, float | None] | None:
+    """What samplers see of a finished trial, and what Optuna shows; None for another one."""
+    if record.status is not TrialStatus.FINISHED:
+        return None
+    return objectives[record.number or 0], shown_value(record)
 
 
 def _is_other(context: StudyContext, record: TrialRecord, trial: FrozenTrial | None) -> bool:

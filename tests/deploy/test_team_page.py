@@ -26,7 +26,7 @@ def unknown_names(text: str) -> list[str]:
         for option in (*parameter.opts, *parameter.secondary_opts)
     }
     unknown = []
-    for line in re.findall(r"^    (?:\w+=\S+ )?search (.*?)(?: +#.*)?$", text, re.MULTILINE):
+    for line in re.findall(r"^    (?:\w+=\S+ )?search (.*?)(?: +[#|].*)?$", text, re.MULTILINE):
         name, *words = line.split()
         if name not in commands:
             unknown.append(name)

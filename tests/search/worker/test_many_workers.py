@@ -20,6 +20,7 @@ from search.runtime.failures import WorkerLeaves
 from search.runtime.signals import StopSignals
 from search.study_setup.create_study import create_study
 from search.study_setup.data_folder import DataMismatch
+from search.study_state.optuna_attributes import objective_of_trial
 from search.study_state.search_trials import candidates
 from search.study_state.study import Study
 from search.tuning.report_to_optuna import report_to_optuna
@@ -428,5 +429,6 @@ def test_a_worker_suspended_past_its_lease_drops_its_result_and_changes_nothing(
     assert (record.worker, record.attempt) == ("rival", 2)
     trial = context.optuna_study.get_trials()[0]
     objective = candidates([record], context.spec.protocol.metric)[0].objective
-    assert (trial.state, trial.value) == (TrialState.COMPLETE, objective)
+    assert (trial.state, objective_of_trial(trial)) == (TrialState.COMPLETE, objective)
+    assert record.value is not None and trial.value == pytest.approx(record.value, abs=5e-5)
     assert stores.queue.states(context.study.id) == {record.work_id: WorkState.STORED}
