@@ -6,6 +6,7 @@ import json
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,32 +16,47 @@ from typer.testing import CliRunner
 
 from search.cli.app import app
 from search.cli.model_commands import FormatName
-from tests.trainer.inference.test_model_folder import ensemble_dir as ensemble_dir
+from tests.trainer.inference.test_model_folder import BLEND, CLASSES, RECIPE, SECOND, folder_member, read_table
 from tests.trainer.inference.test_model_folder import images_dir as images_dir
-from tests.trainer.inference.test_model_folder import model_dir as model_dir
-from tests.trainer.inference.test_model_folder import read_table
 from trainer.conversion import convert as module
 from trainer.conversion.convert import BATCHES, TOLERANCE, ConversionError, convert
 from trainer.conversion.formats import FORMATS, Onnx
 from trainer.conversion.portable import PortableNetwork
+from trainer.inference.blend import Blend
 from trainer.inference.errors import ModelError
 from trainer.inference.model_folder import load_model_folder
 from trainer.inference.networks.onnx_networks import load_onnx
 from trainer.inference.networks.torch_networks import predict_member
 from trainer.inference.predict import predict_folder
+from trainer.training.write_model_folder import FolderMember, write_model_folder
 
 pytest.importorskip("onnxruntime", reason="ONNX needs pip install -e '.[onnx]'")
 pytest.importorskip("onnxscript", reason="ONNX needs pip install -e '.[onnx]'")
 pytestmark = pytest.mark.slow
 
 
+def write_folder(folder: Path, *members: FolderMember, blend: Blend) -> Path:
+    """A model folder whose members have one network each: conversion takes seconds for each network."""
+    single = [replace(member, state_dicts=dict(list(member.state_dicts.items())[:1])) for member in members]
+    write_model_folder(folder, class_names=CLASSES, members=single, blend=blend, data_fingerprint="f" * 64)
+    return folder
+
+
 @pytest.fixture(scope="module")
-def converted(ensemble_dir: Path, images_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A model folder of two members with its ONNX files."""
+def model_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model folder of one convolutional network."""
+    folder = tmp_path_factory.mktemp("export") / "model"
+    return write_folder(folder, folder_member(SECOND, ("identity", "zoom")), blend=Blend(weights=(1.0,)))
+
+
+@pytest.fixture(scope="module")
+def converted(images_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model folder of a transformer and a convolutional network, with its ONNX files."""
     folder = tmp_path_factory.mktemp("converted") / "model"
-    shutil.copytree(ensemble_dir, folder)
+    members = folder_member(RECIPE, ("identity", "hflip")), folder_member(SECOND, ("identity", "zoom"))
+    write_folder(folder, *members, blend=BLEND)
     found = convert(folder, FORMATS["onnx"], [images_dir])
-    assert found.networks == 4 and found.images == 5
+    assert found.networks == 2 and found.images == 5
     assert 0.0 <= found.difference < 1e-5
     assert found.size == sum(path.stat().st_size for path in (folder / "onnx").iterdir())
     return folder
@@ -83,11 +99,14 @@ def test_a_program_of_torch_export_predicts_the_same(model_dir: Path, images_dir
         np.testing.assert_allclose(mean, predict_member(model, member, images), rtol=0.0, atol=1e-5)
 
 
-def test_a_second_conversion_replaces_the_first(converted: Path, images_dir: Path) -> None:
-    (converted / "onnx" / "left-over.onnx").write_bytes(b"")
-    convert(converted, FORMATS["onnx"], [images_dir])
-    assert len(list((converted / "onnx").iterdir())) == 5
-    assert not [path for path in converted.iterdir() if path.name.startswith(".")]
+def test_a_second_conversion_replaces_the_first(model_dir: Path, images_dir: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "model"
+    shutil.copytree(model_dir, folder)
+    for _ in range(2):
+        convert(folder, FORMATS["torch-export"], [images_dir])
+        assert len(list((folder / "torch_export").iterdir())) == 2
+        (folder / "torch_export" / "left-over.pt2").write_bytes(b"")
+    assert not [path for path in folder.iterdir() if path.name.startswith(".")]
 
 
 def test_a_folder_of_the_user_is_left_alone(model_dir: Path, images_dir: Path, tmp_path: Path) -> None:
@@ -142,7 +161,7 @@ def test_a_network_that_differs_is_not_kept(model_dir: Path, images_dir: Path, t
     folder = tmp_path / "model"
     shutil.copytree(model_dir, folder)
     before = sorted(folder.rglob("*"))
-    with pytest.raises(ConversionError, match=r"test_vit as onnx differs from the original by up to 0\.0002"):
+    with pytest.raises(ConversionError, match=r"test_resnet as onnx differs from the original by up to 0\.0002"):
         convert(folder, Wrong(), [images_dir])
     assert sorted(folder.rglob("*")) == before
 
@@ -164,8 +183,8 @@ def test_the_command_converts_to_what_works(
     monkeypatch.setattr(Onnx, "write", fail)
     done = CliRunner().invoke(app, ["convert", str(folder), str(images_dir)])
     assert done.exit_code == 0, done.output
-    assert "torch-export: 2 networks" in " ".join(done.output.split())
-    assert "test_vit cannot be converted to onnx: operator 'aten::odd' is unknown" in caplog.text
+    assert "torch-export: 1 network " in " ".join(done.output.split())
+    assert "test_resnet cannot be converted to onnx: operator 'aten::odd' is unknown" in caplog.text
     assert not (folder / "onnx").exists()
     alone = CliRunner().invoke(app, ["convert", str(folder), str(images_dir), "--to", "onnx"])
     assert "converted to no format" in str(alone.exception)
