@@ -204,7 +204,7 @@ def why_skipped(confirmation: Confirmation) -> str:
     if not confirmation.study.spec.confirm.rounds:
         return "confirm.rounds is 0"
     if confirmation.trials and not confirmation.counted:
-        return "the study has only linear probes"
+        return "only linear probes have ended"
     if confirmation.trials and confirmation.counted < TRIALS_PER_FINALIST:
         return f"it takes {TRIALS_PER_FINALIST} trials, and {confirmation.counted} counted"
     return "no trial has finished"

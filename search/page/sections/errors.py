@@ -16,6 +16,7 @@ from search.page.svg.shapes import Drawing
 from trainer.evaluation.class_order import confusable_order, most_confused
 from trainer.evaluation.class_scores import ClassScore, class_scores, confusions
 from trainer.evaluation.confusion_matrix import confusion_matrix
+from trainer.evaluation.metrics import METRICS
 from trainer.evaluation.reliability import Reliability, reliability
 from trainer.evaluation.temperature_scaling import scale_temperature
 
@@ -99,7 +100,8 @@ def errors(facts: Facts) -> ErrorsView | None:
     block, ordered = counts[np.ix_(order, order)], [names[i] for i in order]
     right = int(counts.trace())
     found = reliability(y, oof)
-    scaled = reliability(y, scale_temperature(oof, leader.temperature or 1.0))
+    hands_in_probabilities = METRICS[facts.metric].needs == "probabilities"
+    scaled = reliability(y, scale_temperature(oof, leader.temperature or 1.0)) if hands_in_probabilities else None
     return ErrorsView(
         source=_source(facts, text.trial_name(leader)),
         summary=f"{right:,} of {len(y):,} images are right ({right / len(y):.1%}).",
@@ -214,14 +216,15 @@ def _reliability_chart(found: Reliability) -> Drawing:
     return chart(frame, points, line=[(0.0, 0.0), (1.0, 1.0)])
 
 
-def _reliability_note(found: Reliability, scaled: Reliability) -> str:
+def _reliability_note(found: Reliability, scaled: Reliability | None) -> str:
+    """``scaled`` is None for a metric of labels: its export applies no temperature scaling."""
     if abs(found.overconfidence) < 0.02:
         verdict = "The probabilities can be taken at their word"
     elif found.overconfidence > 0:
         verdict = f"The probabilities are {found.overconfidence:.0%} too high on average (points below the line)"
     else:
         verdict = f"The probabilities are {-found.overconfidence:.0%} too low on average (points above the line)"
-    return (
-        f"{verdict}: expected calibration error {found.error:.3f}, and {scaled.error:.3f} after the temperature "
-        "scaling that an export applies."
-    )
+    line = f"{verdict}: expected calibration error {found.error:.3f}"
+    if scaled is None:
+        return f"{line}."
+    return f"{line}, and {scaled.error:.3f} after temperature scaling, which an export applies if it raises the score."

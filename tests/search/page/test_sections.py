@@ -17,6 +17,7 @@ from search.page.sections.finalists import finalists
 from search.page.sections.history import history
 from search.page.sections.settings import settings
 from search.statistics.paired_gain import MOST_IMAGES, paired_gain, quick_gain
+from search.study_state.confirmation import read_confirmation, why_skipped
 from search.study_state.study import Study
 from storage.stores import Stores
 from storage.values import TrialStatus, WorkKind
@@ -137,6 +138,26 @@ def test_reliability_is_that_of_the_stored_predictions(stores: Stores, tmp_path:
     assert view is not None
     assert view.reliability.error == pytest.approx(0.25) and "25% too high" in view.reliability_note
     assert view.summary == "70 of 100 images are right (70.0%)."
+
+
+@pytest.mark.parametrize(("metric", "named"), [("accuracy", False), ("log_loss", True)])
+def test_temperature_scaling_is_named_where_an_export_may_apply_it(
+    stores: Stores, tmp_path: Path, metric: str, named: bool
+) -> None:
+    study = lay_study(stores, tmp_path, metric=metric)
+    y = labels_of(stores, study)
+    end_trials(stores, study, 1, lambda number, recipe: noisy(y, 3, 0.9, number))
+    view = errors(facts_of(stores))
+    assert view is not None
+    assert ("temperature" in view.reliability_note) is named
+
+
+def test_a_study_whose_trials_have_not_ended_is_not_called_one_of_probes_only(stores: Stores, tmp_path: Path) -> None:
+    study = lay_study(stores, tmp_path, budget=3)
+    y = labels_of(stores, study)
+    end_trials(stores, study, 0, lambda number, recipe: noisy(y, 3, 0.9, number), probes=2)
+    reason = why_skipped(read_confirmation(stores, study.name))
+    assert "probes" in reason and "study has" not in reason
 
 
 def test_the_data_are_counted(stores: Stores, tmp_path: Path) -> None:
