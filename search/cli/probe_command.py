@@ -45,7 +45,9 @@ def probe(
     ] = None,
     size: Annotated[
         int | None,
-        typer.Option("--size", min=8, max=2048, help="Side of the images, in pixels; default: 224."),
+        typer.Option(
+            "--size", min=8, max=2048, help="Side of the images of the first probes, in pixels; default: 224."
+        ),
     ] = None,
     weights: Weights = None,
     name: Annotated[
