@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from search.page.facts import Facts
 from search.runtime.home import Home
 from trainer.common.arrays import Float32Array, Float64Array
-from trainer.common.cache_files import mark_in_use
+from trainer.common.cache_files import mapped_array, mark_in_use
 from trainer.common.files import replacing
 from trainer.probing.image_map import (
     LEAST_IMAGES,
@@ -97,14 +97,14 @@ def _uses(recipe: dict[str, object] | None, origin: Origin, *, sized: bool) -> b
 
 def _features(path: Path, total: int, rows: NDArray[np.int64]) -> Float32Array | None:
     """The features of the images ``rows``; None if the file does not hold finite features of ``total`` images."""
-    try:
-        mapped = np.load(path, mmap_mode="r", allow_pickle=False)
-        if mapped.dtype != np.float32 or mapped.ndim != 2 or len(mapped) != total or not mapped.shape[1]:
-            return None
-        mark_in_use(path, mapped)
-        features: Float32Array = np.array(mapped[rows])
-    except (OSError, ValueError, EOFError):  # removed meanwhile, truncated, or not an array
+    mapped = mapped_array(path)
+    if mapped is None or mapped.dtype != np.float32 or mapped.ndim != 2 or len(mapped) != total or not mapped.shape[1]:
         return None
+    try:
+        mark_in_use(path, mapped)
+    except OSError:  # removed meanwhile
+        return None
+    features: Float32Array = np.array(mapped[rows])
     return features if np.isfinite(features).all() else None
 
 
@@ -128,13 +128,10 @@ def _places(path: Path, features: Float32Array, components: Float32Array) -> Flo
 
 def _kept_places(path: Path, count: int) -> Float32Array | None:
     """Places of ``count`` images; None if the file does not hold such."""
-    try:
-        places = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError):
+    places = mapped_array(path)
+    if places is None or places.shape != (count, 2) or places.dtype != np.float32:
         return None
-    if not isinstance(places, np.ndarray) or places.shape != (count, 2) or places.dtype != np.float32:
-        return None
-    return places if bool(((places >= 0.0) & (places <= 1.0)).all()) else None
+    return np.array(places) if bool(((places >= 0.0) & (places <= 1.0)).all()) else None
 
 
 def _likeness(facts: Facts, components: Float32Array, rows: NDArray[np.int64]) -> Float64Array | None:

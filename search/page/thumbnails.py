@@ -8,7 +8,6 @@ import logging
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +17,7 @@ from search.runtime.home import Home
 from search.study_setup.data_folder import DataMismatch, known_folder, open_for_training
 from search.study_state.study import Study
 from storage.stores import Stores
+from trainer.common.cache_files import mapped_array
 from trainer.common.errors import TrainerError
 from trainer.inference.errors import ImageError
 from trainer.inference.images import resize_image
@@ -101,20 +101,12 @@ def _cached_pixels(home: Home, fingerprint: str, count: int, side: int) -> NDArr
     """The smallest cached images of a data set that are large enough (`trainer.batches.pixel_cache`)."""
     found = []
     for path in sorted(home.pixels.glob(f"{fingerprint[:32]}-*.npy")):
-        mapped = _mapped(path)
+        mapped = mapped_array(path)
         if mapped is not None and mapped.dtype == np.uint8 and mapped.ndim == 4 and len(mapped) == count:
             height, width, channels = mapped.shape[1:]
             if height == width and channels == 3 and height >= side:
                 found.append((height, path.name, mapped))
     return min(found, key=lambda each: each[:2])[2] if found else None
-
-
-def _mapped(path: Path) -> NDArray[np.uint8] | None:
-    try:
-        mapped: NDArray[np.uint8] = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError):  # removed meanwhile, truncated, or not an array
-        return None
-    return mapped
 
 
 def _resized(picture: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:

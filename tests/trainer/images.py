@@ -15,6 +15,22 @@ from PIL import Image
 from trainer.data.read import DataError, DataOptions, ImageSet, read_images
 
 
+def _npy(header: str) -> bytes:
+    """The beginning of a ``.npy`` file."""
+    return b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header.encode()
+
+
+NO_ARRAYS = {
+    "zip": b"PK\x03\x04",
+    "cut header": _npy("{'descr': '<f4', 'shape': (60, 2"),
+    "indented header": _npy("  a\n b\n   c"),
+    "many elements": _npy("{'descr': '<f4', 'fortran_order': False, 'shape': (10000000000000, 2)}\n"),
+    "too many elements": _npy(f"{{'descr': '<f4', 'fortran_order': False, 'shape': ({10**30}, 2)}}\n"),
+    "negative length": _npy("{'descr': '<f4', 'fortran_order': False, 'shape': (-60, 2)}\n"),
+}
+"""Contents of files that NumPy refuses with errors of different types."""
+
+
 def sample_image(seed: int, side: int = 24) -> NDArray[np.uint8]:
     """An image of coarse coloured patches, uint8 (side, side, 3); two seeds give clearly different images."""
     coarse = np.random.default_rng(seed).integers(0, 256, (6, 6, 3)).astype(np.uint8)

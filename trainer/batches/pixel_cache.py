@@ -12,7 +12,7 @@ import numpy as np
 from filelock import FileLock
 from numpy.typing import NDArray
 
-from trainer.common.cache_files import mark_in_use
+from trainer.common.cache_files import mapped_array, mark_in_use
 from trainer.common.environment import usable_cores
 from trainer.common.errors import DataError
 from trainer.common.files import DISK_FULL, replacing
@@ -123,11 +123,8 @@ def open_pixels(
 
 def _is_whole(path: Path, shape: tuple[int, ...]) -> bool:
     """Whether the file exists and holds an array of exactly this shape."""
-    if not path.exists():
-        return False
-    try:
-        mapped = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (ValueError, EOFError):  # truncated, or not an array
+    mapped = mapped_array(path)
+    if mapped is None:
         return False
     return bool(mapped.shape == shape and mapped.dtype == np.uint8 and not np.isfortran(mapped))
 

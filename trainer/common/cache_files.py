@@ -12,8 +12,23 @@ import logging
 import os
 import weakref
 from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 log = logging.getLogger(__name__)
+
+
+def mapped_array(path: Path) -> NDArray[Any] | None:
+    """The array of a ``.npy`` file, mapped into memory; None: there is none, or the file holds something else."""
+    if not path.is_file():  # a pipe, for example, would never end
+        return None
+    try:
+        return np.lib.format.open_memmap(path, mode="r")
+    except Exception as problem:  # NumPy parses the header as Python code, whose tokenizer raises types of its own
+        log.debug("%s is no array: %s", path, problem)
+        return None
 
 
 def mark_in_use(path: Path, user: object) -> None:

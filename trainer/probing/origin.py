@@ -51,7 +51,7 @@ def find_features(folder: Path, fingerprint: str) -> list[tuple[Path, Origin]]:
 
 def _read(path: Path) -> Origin | None:
     try:
-        if not _KEY.fullmatch(path.stem) or path.stat().st_size > _LONGEST:
+        if not _KEY.fullmatch(path.stem) or not path.is_file() or path.stat().st_size > _LONGEST:
             return None
         known = json.loads(path.read_bytes())
     except (OSError, ValueError, RecursionError):

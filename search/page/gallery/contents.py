@@ -26,6 +26,7 @@ from storage.records.datasets import StoredDataset
 from storage.stores import Stores
 from trainer.common.files import replacing
 from trainer.evaluation.examples import Reason
+from trainer.inference.printable import printable
 
 MOST_PICTURES = 60
 SIDE = 160
@@ -118,7 +119,7 @@ def read_gallery(stores: Stores, home: Home, name: str, dataset: StoredDataset) 
         if (size := path.stat().st_size) > _MOST_FILE_BYTES:
             raise _Damaged(f"it has {size:,} bytes, and at most {_MOST_FILE_BYTES:,} are read")
         gallery = _from_json(json.loads(path.read_bytes().decode("utf-8")), dataset)
-    except (SearchError, OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as problem:
+    except Exception as problem:  # whatever the parsers of JSON, base64 and JPEG raise
         log.warning("the pictures in %s are damaged and not shown (%s); an export draws them again", path, problem)
         return None
     return gallery if gallery.fingerprint == dataset.fingerprint else None
@@ -206,7 +207,7 @@ def _picture(content: Mapping[str, Any], dataset: StoredDataset) -> Picture:
 def _text(value: object) -> str:
     if not isinstance(value, str) or len(value) > _MOST_TEXT:
         raise _Damaged("a text is none or too long")
-    return value
+    return printable(value)
 
 
 def _whole(value: object, end: int) -> int:

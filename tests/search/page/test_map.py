@@ -30,6 +30,7 @@ from tests.search.page.html_reader import Element, read_html, section
 from tests.search.page.made_up import end_trials, lay_study, noisy
 from tests.search.page.test_report_page import HOSTILE
 from tests.search.small_study import COLOURS, study_plan, write_competition
+from tests.trainer.images import NO_ARRAYS
 from trainer.probing.origin import Origin, write_origin
 
 KEY = hashlib.sha256(b"features").hexdigest()
@@ -131,7 +132,7 @@ def test_the_same_features_give_the_same_page_and_the_second_report_reads_the_pl
     assert image_map(facts) == first, "read"
 
 
-@pytest.mark.parametrize("damage", ["empty", "pickle", "shape", "nan", "beyond", "type"])
+@pytest.mark.parametrize("damage", ["empty", "pickle", "shape", "nan", "beyond", "type", *NO_ARRAYS])
 def test_a_damaged_file_of_places_is_computed_again(stores: Stores, tmp_path: Path, damage: str) -> None:
     facts, home = mapped(stores, tmp_path)
     first = image_map(facts)
@@ -139,6 +140,8 @@ def test_a_damaged_file_of_places_is_computed_again(stores: Stores, tmp_path: Pa
     places = np.load(kept)
     if damage == "empty":
         kept.write_bytes(b"")
+    elif damage in NO_ARRAYS:
+        kept.write_bytes(NO_ARRAYS[damage])
     else:
         wrong = {
             "pickle": np.array([{}] * len(places), object),
@@ -152,7 +155,7 @@ def test_a_damaged_file_of_places_is_computed_again(stores: Stores, tmp_path: Pa
     np.testing.assert_array_equal(np.load(kept), places)
 
 
-@pytest.mark.parametrize("damage", ["missing", "empty", "count", "nan", "pickle", "flat"])
+@pytest.mark.parametrize("damage", ["missing", "empty", "count", "nan", "pickle", "flat", *NO_ARRAYS])
 def test_without_usable_features_the_section_names_the_commands(stores: Stores, tmp_path: Path, damage: str) -> None:
     facts, home = mapped(stores, tmp_path)
     path = home.features / f"{KEY}-identity.npy"
@@ -160,6 +163,8 @@ def test_without_usable_features_the_section_names_the_commands(stores: Stores, 
     path.unlink()
     if damage == "empty":
         path.write_bytes(b"")
+    elif damage in NO_ARRAYS:
+        path.write_bytes(NO_ARRAYS[damage])
     elif damage != "missing":
         wrong = {
             "count": features[1:],

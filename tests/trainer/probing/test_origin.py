@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -62,3 +63,9 @@ def test_a_file_of_another_name_is_skipped(tmp_path: Path) -> None:
 def test_a_folder_that_cannot_be_written_to_is_no_error(tmp_path: Path) -> None:
     write_origin(tmp_path / "missing" / "folder", KEY, ORIGIN)
     assert not (tmp_path / "missing").exists()
+
+
+def test_a_pipe_and_a_folder_are_skipped(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / f"{KEY}.json")
+    (tmp_path / f"{'1' * 64}.json").mkdir()
+    assert find_features(tmp_path, "f" * 64) == []

@@ -69,6 +69,12 @@ def edit_picture(**changes: object) -> Callable[[Content], None]:
     return lambda content: content["pictures"][0].update(changes)
 
 
+def of_size(data: bytes, side: int) -> bytes:
+    """A JPEG whose header claims another size."""
+    place = data.index(b"\xff\xc0") + 5
+    return data[:place] + 2 * side.to_bytes(2, "big") + data[place + 4 :]
+
+
 def text(data: bytes) -> str:
     return base64.b64encode(data).decode()
 
@@ -89,6 +95,7 @@ DAMAGES: dict[str, Callable[[Content], None]] = {
     "no prediction": edit_picture(top=[]),
     "a probability above 1": edit_picture(top=[[1, 1.5]]),
     "a probability that is none": edit_picture(top=[[1, float("nan")]]),
+    "a probability of 400 digits": edit_picture(top=[[1, 10**400]]),
     "true as a number": edit_picture(row=True),
     "an unknown reason": edit_picture(reasons=["<script>"]),
     "a reason twice": edit_picture(reasons=["loss", "loss"]),
@@ -97,6 +104,7 @@ DAMAGES: dict[str, Callable[[Content], None]] = {
     "no JPEG": edit_picture(jpeg=text(b"GIF89a" + b"0" * 100)),
     "an SVG": edit_picture(map=text(b"<svg onload='alert(1)'></svg>")),
     "a large picture": edit_picture(jpeg=text(jpeg(size=(161, 20)))),
+    "a picture of billions of pixels": edit_picture(jpeg=text(of_size(jpeg(size=(8, 8)), 65_535))),
     "a heavy picture": edit_picture(jpeg=text(jpeg(size=(160, 160), quality=100))),
     "a test image with a label": edit_picture(part="test"),
 }
@@ -111,6 +119,16 @@ def test_a_damaged_file_is_not_shown(
     file.write_text(json.dumps(content))
     assert read(stores, home) is None
     assert "damaged" in caplog.text and "an export draws them again" in caplog.text
+
+
+def test_no_character_of_a_text_changes_the_page(stores: Stores, home: Home, file: Path) -> None:
+    content = json.loads(file.read_text())
+    edit(source="a\u202eb\x00", notes=["a\ud800"])(content)
+    edit_picture(focus="top\u2028left")(content)
+    file.write_text(json.dumps(content))
+    found = read(stores, home)
+    assert found is not None
+    assert (found.source, *found.notes, found.pictures[0].focus) == ("a\\u202eb\\x00", "a\\ud800", "top\\u2028left")
 
 
 OTHER_FILES = [b"", b"[]", b"null", b"{}", b"\xff\xfe", b"[" * 100_000, b'{"a": 1}' + b" " * 2**23]
