@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import importlib.util
 import json
+import os
 import shutil
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,14 +22,16 @@ from numpy.typing import NDArray
 
 from trainer.common.environment import library_versions
 from trainer.common.errors import TrainerError
+from trainer.conversion.files import SCRATCH
 from trainer.conversion.formats import Format
 from trainer.conversion.portable import PortableNetwork
 from trainer.inference.arrays import array_image
+from trainer.inference.errors import ImageError
 from trainer.inference.images import read_image, resize_image
 from trainer.inference.model_folder import Member, ModelFolder, load_model_folder
 from trainer.inference.networks.onnx_networks import INDEX, INDEX_FORMAT
-from trainer.inference.predict import list_images
-from trainer.inference.printable import cause_of
+from trainer.inference.predict import Item, list_images
+from trainer.inference.printable import cause_of, printable
 
 BATCHES = (1, 7, 32)
 """Batch sizes that the check predicts. An exporter may have fixed the size of its example."""
@@ -76,33 +81,21 @@ def convert(folder: Path, to: Format, images: Sequence[Path]) -> Converted:
     Raises:
         ModelError: ``folder`` is no model folder, or there is no image.
         ImageError: an image cannot be read.
-        ConversionError: a package is missing, the format cannot hold a network, or a converted network differs.
-        OSError: the folder cannot be written.
+        ConversionError: a package is missing, the format cannot hold a network, a converted network differs, or the
+            folder cannot be written.
     """
     missing = missing_packages(to)
     if missing:
         raise ConversionError(f"{to.name} needs {', '.join(missing)}: pip install {' '.join(missing)}")
     model = load_model_folder(folder)
-    decoded = _decoded(images, model)
-    with tempfile.TemporaryDirectory(dir=folder, prefix=f".{to.folder}.") as temporary:
-        new = Path(temporary, "new")
-        new.mkdir()
-        checks = [
-            _convert_network(member, weights, digest, to, new, decoded)
-            for member in model.members
-            for weights, digest in zip(member.weights, member.digests, strict=True)
-        ]
-        index = {
-            "format": INDEX_FORMAT,
-            "networks": [check.entry for check in checks],
-            "tolerance": TOLERANCE,
-            "largest_difference": max(check.difference for check in checks),
-            "batches": list(BATCHES),
-            "versions": library_versions(),
-        }
-        (new / INDEX).write_text(json.dumps(index, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-        _replace(folder / to.folder, new, Path(temporary, "old"))
     target = folder / to.folder
+    _check_target(target)
+    decoded = _decoded(images, model)
+    try:
+        with _alone_in(folder):
+            checks = _write(model, to, target, decoded)
+    except OSError as error:
+        raise ConversionError(f"{target} cannot be written: {error.strerror or error}") from error
     return Converted(
         folder=target,
         networks=len(checks),
@@ -123,6 +116,43 @@ class _Check:
     difference: float
     original_time: float
     converted_time: float
+
+
+@contextmanager
+def _alone_in(folder: Path) -> Iterator[None]:
+    """Wait for other conversions in a model folder, and remove what killed ones have left."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        with suppress(OSError):  # a file system without locks
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        for left in folder.glob(f"{SCRATCH}*"):
+            shutil.rmtree(left, ignore_errors=True)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _write(model: ModelFolder, to: Format, target: Path, decoded: Sequence[NDArray[np.uint8]]) -> list[_Check]:
+    """Write and check all networks, and put them into place."""
+    with tempfile.TemporaryDirectory(dir=target.parent, prefix=SCRATCH) as temporary:
+        new = Path(temporary, "new")
+        new.mkdir()
+        checks = [
+            _convert_network(member, weights, digest, to, new, decoded)
+            for member in model.members
+            for weights, digest in zip(member.weights, member.digests, strict=True)
+        ]
+        index = {
+            "format": INDEX_FORMAT,
+            "networks": [check.entry for check in checks],
+            "tolerance": TOLERANCE,
+            "largest_difference": max(check.difference for check in checks),
+            "batches": list(BATCHES),
+            "versions": library_versions(),
+        }
+        (new / INDEX).write_text(json.dumps(index, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        _replace(target, new, Path(temporary, "old"))
+    return checks
 
 
 def _convert_network(
@@ -166,10 +196,15 @@ def _decoded(images: Sequence[Path], model: ModelFolder) -> list[NDArray[np.uint
     """Images evenly spaced over all given ones, uint8 ``(height, width, 3)``."""
     items = list_images(images).items
     chosen = np.unique(np.linspace(0, len(items) - 1, sum(BATCHES), dtype=np.int64))
-    return [
-        read_image(source, model.value_ranges) if isinstance(source, Path) else array_image(source)
-        for _, source in (items[index] for index in chosen)
-    ]
+    return [_read(items[index], model) for index in chosen]
+
+
+def _read(item: Item, model: ModelFolder) -> NDArray[np.uint8]:
+    name, source = item
+    try:
+        return read_image(source, model.value_ranges) if isinstance(source, Path) else array_image(source)
+    except ImageError as error:
+        raise ImageError(f"{printable(name)}: {error}") from error
 
 
 def _batches(decoded: Sequence[NDArray[np.uint8]], member: Member) -> Iterator[NDArray[np.uint8]]:
@@ -181,10 +216,14 @@ def _batches(decoded: Sequence[NDArray[np.uint8]], member: Member) -> Iterator[N
         start += size
 
 
+def _check_target(target: Path) -> None:
+    if os.path.lexists(target) and (target.is_symlink() or not (target / INDEX).is_file()):
+        raise ConversionError(f"{target} exists and is no conversion; it is left alone")
+
+
 def _replace(target: Path, new: Path, old: Path) -> None:
-    if target.is_dir():
-        if not (target / INDEX).is_file():
-            raise ConversionError(f"{target} exists and is no conversion; it is left alone")
+    _check_target(target)
+    if target.exists():
         target.rename(old)
     try:
         new.rename(target)

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from trainer.conversion.files import PROGRAM_FOLDER
 from trainer.conversion.portable import PortableNetwork
 from trainer.inference.networks.onnx_networks import INPUT, ONNX_FOLDER, OUTPUT, open_onnx
 
@@ -71,14 +72,17 @@ class Program(Format):
     """A program of torch.export, which needs torch alone."""
 
     name = "torch-export"
-    folder = "torch_export"
+    folder = PROGRAM_FOLDER
     suffix = ".pt2"
     packages = ()
 
     def write(self, network: PortableNetwork, size: int, path: Path) -> None:
         with _quiet(), torch.no_grad():
             program = torch.export.export(network, (_example(size),), dynamic_shapes=({0: torch.export.Dim("n")},))
-            torch.export.save(program, path)
+            content = io.BytesIO()  # on a full disk, torch's own writer of files ends the process
+            torch.export.save(program, content)
+        with path.open("wb") as file:
+            file.write(content.getbuffer())
 
     def open(self, path: Path) -> Callable[[NDArray[np.uint8]], NDArray[np.float32]]:
         program = torch.export.load(path).module()

@@ -17,6 +17,8 @@ from typing import Any
 from search.runtime.errors import SearchError
 from storage.artifacts import digest_of
 from trainer.common.files import replacing
+from trainer.conversion.files import FOLDERS, SCRATCH, converted_files
+from trainer.inference.networks.onnx_networks import INDEX
 
 MANIFEST = ".retable-export.json"
 MODEL = "model"
@@ -108,7 +110,7 @@ def manifest_of(folder: Path, *, database: str, study: str) -> Manifest:
 def foreign_entries(folder: Path, name: str, *manifests: Manifest) -> Iterator[str]:
     """Why the entry ``name`` of ``folder`` may not be replaced: a line for each file that none of the manifests names.
 
-    Compiled Python files, which a run of ``predict.py`` leaves, do not count.
+    Compiled Python files, which a run of ``predict.py`` leaves, and what ``search convert`` wrote do not count.
     """
     path = folder / name
     if path.is_symlink():
@@ -118,7 +120,7 @@ def foreign_entries(folder: Path, name: str, *manifests: Manifest) -> Iterator[s
             shown = inner.relative_to(folder).as_posix()
             if inner.is_symlink():
                 yield f"{shown} is a link"
-            elif not inner.is_dir() and not _is_compiled(inner):
+            elif not inner.is_dir() and not _is_compiled(inner) and not _is_converted(inner, path):
                 yield from _foreign_file(inner, shown, manifests)
     elif path.is_file():
         yield from _foreign_file(path, name, manifests)
@@ -136,6 +138,15 @@ def _foreign_file(path: Path, shown: str, manifests: tuple[Manifest, ...]) -> It
 
 def _is_compiled(path: Path) -> bool:
     return path.parent.name == "__pycache__" and path.suffix == ".pyc"
+
+
+def _is_converted(path: Path, model: Path) -> bool:
+    """Whether ``search convert`` wrote the file, and nothing has changed it since."""
+    first, *rest = path.relative_to(model).parts
+    if first.startswith(SCRATCH):
+        return True
+    files = converted_files(model / first) if first in FOLDERS and len(rest) == 1 else {}
+    return bool(files) and (rest[0] == INDEX or (path.is_file() and files.get(rest[0]) == digest_of(path)))
 
 
 def _parse(content: Any) -> Manifest | None:

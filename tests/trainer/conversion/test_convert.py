@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -16,14 +18,16 @@ from typer.testing import CliRunner
 
 from search.cli.app import app
 from search.cli.model_commands import FormatName
+from tests.trainer.images import fill_disk
 from tests.trainer.inference.test_model_folder import BLEND, CLASSES, RECIPE, SECOND, folder_member, read_table
 from tests.trainer.inference.test_model_folder import images_dir as images_dir
 from trainer.conversion import convert as module
 from trainer.conversion.convert import BATCHES, TOLERANCE, ConversionError, convert
+from trainer.conversion.files import SCRATCH
 from trainer.conversion.formats import FORMATS, Onnx
 from trainer.conversion.portable import PortableNetwork
 from trainer.inference.blend import Blend
-from trainer.inference.errors import ModelError
+from trainer.inference.errors import ImageError, ModelError
 from trainer.inference.model_folder import load_model_folder
 from trainer.inference.networks.onnx_networks import load_onnx
 from trainer.inference.networks.torch_networks import predict_member
@@ -117,6 +121,51 @@ def test_a_folder_of_the_user_is_left_alone(model_dir: Path, images_dir: Path, t
     with pytest.raises(ConversionError, match="left alone"):
         convert(folder, FORMATS["torch-export"], [images_dir])
     assert [path.name for path in (folder / "torch_export").iterdir()] == ["notes.txt"]
+
+
+def test_a_file_in_place_of_the_folder_is_left_alone(model_dir: Path, images_dir: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "model"
+    shutil.copytree(model_dir, folder)
+    (folder / "torch_export").write_text("mine")
+    with pytest.raises(ConversionError, match="left alone"):
+        convert(folder, FORMATS["torch-export"], [images_dir])
+    assert (folder / "torch_export").read_text() == "mine"
+
+
+def test_an_image_that_cannot_be_read_is_named(model_dir: Path, tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_text("no image")
+    with pytest.raises(ImageError, match=r"^a\.png: "):
+        convert(model_dir, FORMATS["onnx"], [tmp_path / "a.png"])
+
+
+def test_what_a_killed_conversion_left_is_removed(model_dir: Path, images_dir: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "model"
+    shutil.copytree(model_dir, folder)
+    (folder / f"{SCRATCH}x1" / "new").mkdir(parents=True)
+    convert(folder, FORMATS["torch-export"], [images_dir])
+    assert not list(folder.glob(f"{SCRATCH}*"))
+
+
+def test_a_folder_that_cannot_be_written_to_is_an_error_in_words(
+    model_dir: Path, images_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    monkeypatch.setattr("trainer.conversion.convert.tempfile.mkdtemp", refuse)
+    with pytest.raises(ConversionError, match="cannot be written: Read-only file system"):
+        convert(model_dir, FORMATS["torch-export"], [images_dir])
+
+
+def test_a_full_disk_does_not_end_the_process(
+    model_dir: Path, images_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "model"
+    shutil.copytree(model_dir, folder)
+    fill_disk(monkeypatch, errno.ENOSPC, room=1000)
+    with pytest.raises(ConversionError, match="No space left"):
+        convert(folder, FORMATS["torch-export"], [images_dir])
+    assert not (folder / "torch_export").exists()
 
 
 @pytest.mark.parametrize("harm", ["changed", "missing", "outside", "other weights", "no index", "no JSON", "no table"])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 import subprocess
 import sys
@@ -87,6 +89,38 @@ def test_changes_of_an_export_are_not_overwritten(tmp_path: Path, case: str) -> 
     with pytest.raises(OutputNotOurs, match=problem):
         export(tmp_path / "out", NEW)
     assert snapshot(tmp_path) == before
+
+
+def convert(model: Path) -> Path:
+    """Lay files as `trainer.conversion.convert` does."""
+    network = model / "onnx" / "a.onnx"
+    write(network)
+    entry = {"file": network.name, "sha256": hashlib.sha256(network.read_bytes()).hexdigest(), "weights_sha256": ""}
+    (network.parent / "index.json").write_text(json.dumps({"format": 1, "networks": [entry]}))
+    write(model / ".retable-convert-killed" / "new" / "b.onnx")
+    return network
+
+
+def test_converted_networks_go_with_the_model(tmp_path: Path) -> None:
+    export(tmp_path / "out", OLD)
+    convert(tmp_path / "out" / "model")
+    export(tmp_path / "out", NEW)
+    assert read(tmp_path / "out") == (NEW, {})
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        (lambda network: network.write_text("edited"), "model/onnx/a.onnx is not of an export"),
+        (lambda network: write(network.parent / "mine.onnx"), "model/onnx/mine.onnx is not of an export"),
+        (lambda network: (network.parent / "index.json").write_text("[]"), "model/onnx/a.onnx is not of an export"),
+    ],
+)
+def test_changes_of_converted_networks_are_not_overwritten(tmp_path: Path, change: Change, problem: str) -> None:
+    export(tmp_path / "out", OLD)
+    change(convert(tmp_path / "out" / "model"))
+    with pytest.raises(OutputNotOurs, match=problem):
+        export(tmp_path / "out", NEW)
 
 
 def test_removed_files_are_no_obstacle(tmp_path: Path) -> None:
