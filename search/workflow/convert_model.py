@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from rich.console import Console
 
 from search.runtime.console import note, open_console, say
 from search.runtime.errors import SearchError
@@ -45,7 +48,7 @@ def convert_model(folder: Path, images: Sequence[Path], to: Sequence[str]) -> No
     failures = []
     for one in formats:
         try:
-            converted = convert(folder, one, images)
+            converted = convert(folder, one, images, on_network=partial(_progress, console, one.name))
         except ConversionError as error:
             failures.append(str(error))
             continue
@@ -54,6 +57,11 @@ def convert_model(folder: Path, images: Sequence[Path], to: Sequence[str]) -> No
         log.warning("%s", failure)
     if len(failures) == len(formats):
         raise NothingConverted("the model was converted to no format; its folder is as before")
+
+
+def _progress(console: Console, name: str, done: int, networks: int) -> None:
+    if done < networks:
+        say(console, f"{name}: {done} of {networks} networks")
 
 
 def _description(converted: Converted) -> str:

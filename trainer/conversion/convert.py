@@ -10,7 +10,7 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -68,7 +68,9 @@ def missing_packages(to: Format) -> list[str]:
     return [name for name in to.packages if importlib.util.find_spec(name) is None]
 
 
-def convert(folder: Path, to: Format, images: Sequence[Path]) -> Converted:
+def convert(
+    folder: Path, to: Format, images: Sequence[Path], *, on_network: Callable[[int, int], None] = lambda done, all: None
+) -> Converted:
     """Convert all networks of a model folder, and replace an earlier conversion to the same format.
 
     The files appear all together, after each has predicted the images as the original does, or not at all.
@@ -77,6 +79,7 @@ def convert(folder: Path, to: Format, images: Sequence[Path]) -> Converted:
         folder: of an export (`trainer.training.write_model_folder`).
         images: files, folders or ``.npz`` files whose images are compared, up to the sum of `BATCHES`. Of fewer images
             some occur several times.
+        on_network: called after each network with the number of converted ones and of all.
 
     Raises:
         ModelError: ``folder`` is no model folder, or there is no image.
@@ -93,7 +96,7 @@ def convert(folder: Path, to: Format, images: Sequence[Path]) -> Converted:
     decoded = _decoded(images, model)
     try:
         with _alone_in(folder):
-            checks = _write(model, to, target, decoded)
+            checks = _write(model, to, target, decoded, on_network)
     except OSError as error:
         raise ConversionError(f"{target} cannot be written: {error.strerror or error}") from error
     return Converted(
@@ -132,16 +135,26 @@ def _alone_in(folder: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
-def _write(model: ModelFolder, to: Format, target: Path, decoded: Sequence[NDArray[np.uint8]]) -> list[_Check]:
+def _write(
+    model: ModelFolder,
+    to: Format,
+    target: Path,
+    decoded: Sequence[NDArray[np.uint8]],
+    on_network: Callable[[int, int], None],
+) -> list[_Check]:
     """Write and check all networks, and put them into place."""
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=SCRATCH) as temporary:
         new = Path(temporary, "new")
         new.mkdir()
-        checks = [
-            _convert_network(member, weights, digest, to, new, decoded)
+        networks = [
+            (member, weights, digest)
             for member in model.members
             for weights, digest in zip(member.weights, member.digests, strict=True)
         ]
+        checks = []
+        for member, weights, digest in networks:
+            checks.append(_convert_network(member, weights, digest, to, new, decoded))
+            on_network(len(checks), len(networks))
         index = {
             "format": INDEX_FORMAT,
             "networks": [check.entry for check in checks],

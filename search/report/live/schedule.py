@@ -7,6 +7,7 @@ import math
 from rich.console import Console
 
 from search.report.live.status_line import duration
+from search.runtime.commands import completed
 from search.runtime.console import loud, say
 from search.statistics.member_names import trials_named
 from search.study_setup.deadline import clock
@@ -54,7 +55,18 @@ class ScheduleView:
         """
         study, ran = snapshot.study, snapshot.counted
         planned = self._planned if study.budget is None else study.budget
-        if study.deadline is None or study.state is StudyState.STOPPED or ran >= planned:
+        if study.deadline is None or study.state is StudyState.STOPPED or study.budget == 0:
+            return
+        if not ran and not planned:
+            command = completed(f"search start --study {study.name}")
+            with loud(self._console):
+                say(
+                    self._console,
+                    f"No trial ran: the deadline of {clock(study.deadline)} left no time for one. "
+                    f"`{command} --hours +1` goes on with more time.",
+                )
+            return
+        if ran >= planned:
             return
         begun = {record.number for record in snapshot.records}
         origins = origins_of(self._stores, study.name)

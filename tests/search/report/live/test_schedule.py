@@ -117,6 +117,24 @@ def test_planned_trials_that_did_not_run_are_named_with_the_reason(
         assert said(capsys) == ""
 
 
+def test_a_search_without_a_trial_says_why(
+    context: StudyContext, stores: Stores, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Only probes have ended, and no plan was printed: no training was ever known to fit."""
+    stores.studies.set_budget(context.study.id, None)
+    now = stores.database.now()
+    stores.studies.set_deadline(context.study.id, now + 60.0, hours=1 / 60, period_began=now)
+    snapshot = read_snapshot(stores, "colours")
+    ScheduleView(stores, open_console(quiet=True)).print_left_out(snapshot)
+    output = said(capsys)
+    assert "No trial ran: the deadline of" in output and "left no time for one." in output
+    assert "search start --study colours" in output and "--hours +1` goes on with more time." in output
+    for other in (replace(snapshot.study.stored, deadline=None), replace(snapshot.study.stored, budget=0)):
+        view = ScheduleView(stores, open_console())
+        view.print_left_out(replace(snapshot, study=replace(snapshot.study, stored=other)))
+        assert said(capsys) == ""
+
+
 def test_trials_are_rehearsed_until_one_has_ended_but_probes_never(context: StudyContext, stores: Stores) -> None:
     guard, default = DeadlineGuard(stores, "cpu"), context.spec.default_recipe()
     probe, trial = (
