@@ -28,7 +28,7 @@ START = ROOT / "docs" / "start.md"
 COMMAND = "search start --study quickstart"
 RUNNING = 0.9
 """The picture of the running search is the one at this share of the output before its end."""
-SECTIONS = {"errors": 900}
+SECTIONS = {"errors": 900, "gallery": 900}
 """Sections of the report with a picture of their own, ``report-SECTION.webp``: its height by the section's id."""
 PREVIEW_ROW = 100
 """Lines of a picture in the preview that are all drawn on."""
