@@ -14,7 +14,8 @@ from pathlib import Path
 
 from PIL import Image
 
-NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome")
+NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+"""Programs that are looked for; `.ci/browser` looks for the same."""
 MOST_BYTES = 200_000
 """Largest picture."""
 

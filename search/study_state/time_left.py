@@ -84,9 +84,11 @@ def kinds_in_time(
     """
     if study.deadline is None:
         return True, True
+    ended = read_ended(stores, study.id) if ended is None else ended
     costs, now = read_costs(stores, study, ended, device), stores.database.now()
     return (
-        is_time_for_trial(costs, now=now, deadline=study.deadline) and not _are_given_up(stores, study, costs, now),
+        is_time_for_trial(costs, now=now, deadline=study.deadline)
+        and not _are_given_up(stores, study, costs, ended=len(ended.trials), now=now),
         confirmations_in_time(costs, now=now, deadline=study.deadline) > 0,
     )
 
@@ -96,12 +98,15 @@ def most_give_ups(costs: Costs) -> int:
     return GIVE_UPS if costs.finished else 1
 
 
-def _are_given_up(stores: Stores, study: Study, costs: Costs, now: float) -> bool:
+def _are_given_up(stores: Stores, study: Study, costs: Costs, *, ended: int, now: float) -> bool:
     """Whether workers have given up as many trials as they try since the last one ended, and none has taken them since.
 
     Only a worker knows how long the next trial takes on its machine.
+
+    Args:
+        ended: number of ended trials.
+        now: Unix seconds.
     """
-    ended = stores.trials.count(study.id, WorkKind.SEARCH)
     waiting, released = stores.queue.waiting(study.id, WorkKind.SEARCH), []
     for item in waiting:
         match item.note.get(TOO_LATE_NOTE):

@@ -10,19 +10,18 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from docs.site.browser import NAMES
 from storage.stores import Stores, open_stores
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page, Request
-
-PROGRAMS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 
 
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Browser]:
     """A Chromium of this machine."""
     playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright: pip install -e '.[test]'")
-    program = next(filter(None, map(shutil.which, PROGRAMS)), None)
+    program = next(filter(None, map(shutil.which, NAMES)), None)
     if program is None:
         pytest.skip("needs a browser: `sudo apt install chromium` brings one (Debian, Ubuntu)")
     with playwright.sync_playwright() as started:

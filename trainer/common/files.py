@@ -1,4 +1,4 @@
-"""Atomic writing of files: a file appears complete or not at all."""
+"""Atomic writing of files and folders: each appears complete or not at all."""
 
 from __future__ import annotations
 
@@ -33,6 +33,22 @@ def replacing(path: Path) -> Iterator[Path]:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def put_folder(new: Path, target: Path, old: Path) -> None:
+    """Rename the folder ``new`` to ``target``. A folder that is there is renamed to ``old``, and back if that fails.
+
+    Raises:
+        OSError: a folder cannot be renamed. ``target`` is as before.
+    """
+    if target.exists():
+        target.rename(old)
+    try:
+        new.rename(target)
+    except OSError:
+        if old.exists():
+            old.rename(target)
+        raise
 
 
 def remove_leftovers(folder: Path) -> int:

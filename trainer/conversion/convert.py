@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from trainer.common.environment import library_versions
 from trainer.common.errors import TrainerError
+from trainer.common.files import put_folder
 from trainer.conversion.files import SCRATCH
 from trainer.conversion.formats import Format
 from trainer.conversion.portable import PortableNetwork
@@ -164,7 +165,8 @@ def _write(
             "versions": library_versions(),
         }
         (new / INDEX).write_text(json.dumps(index, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-        _replace(target, new, Path(temporary, "old"))
+        _check_target(target)  # a folder of the user may have appeared meanwhile
+        put_folder(new, target, Path(temporary, "old"))
     return checks
 
 
@@ -232,16 +234,3 @@ def _batches(decoded: Sequence[NDArray[np.uint8]], member: Member) -> Iterator[N
 def _check_target(target: Path) -> None:
     if os.path.lexists(target) and (target.is_symlink() or not (target / INDEX).is_file()):
         raise ConversionError(f"{target} exists and is no conversion; it is left alone")
-
-
-def _replace(target: Path, new: Path, old: Path) -> None:
-    _check_target(target)
-    if target.exists():
-        target.rename(old)
-    try:
-        new.rename(target)
-    except OSError:
-        if old.exists():
-            old.rename(target)
-        raise
-    shutil.rmtree(old, ignore_errors=True)

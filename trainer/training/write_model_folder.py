@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 
 from trainer import inference
 from trainer.common.environment import library_versions
-from trainer.common.files import replacing
+from trainer.common.files import put_folder, replacing
 from trainer.inference.blend import Blend
 from trainer.inference.errors import ModelError
 from trainer.inference.model_folder import CONFIG_FORMAT, load_model_folder
@@ -119,14 +119,7 @@ def write_model_folder(
         (new / "config.json").write_text(text + "\n", encoding="utf-8")
         _write_program(new)
         load_model_folder(new)  # raises if the folder cannot be read back
-        if folder.exists():
-            folder.rename(old)
-        try:
-            new.rename(folder)
-        except OSError:
-            if old.exists():
-                old.rename(folder)
-            raise
+        put_folder(new, folder, old)
 
 
 def _write_program(root: Path) -> None:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from search.page import text
 from search.page.facts import Facts
 from search.page.image_map import LIKE_TEST, MOST_IMAGES, ImageMap, read_map
-from search.page.thumbnails import SIDES, Sheet, read_thumbnails, sheet_of
+from search.page.picture_sheet import SIDES, Sheet, read_thumbnails, sheet_of
 from search.study_setup.data_folder import known_folder
 
 COLOURS, SHAPES = 6, 4

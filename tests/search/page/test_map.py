@@ -17,9 +17,9 @@ from PIL import Image
 from search.page.command import add_to_export
 from search.page.facts import Facts, read_facts
 from search.page.image_map import MOST_IMAGES, read_map
+from search.page.picture_sheet import MOST_BYTES, read_thumbnails, sheet_of
 from search.page.render import page_of, render
 from search.page.sections.map import MapView, image_map
-from search.page.thumbnails import MOST_BYTES, read_thumbnails, sheet_of
 from search.runtime.home import Home
 from search.study_setup.create_study import create_study
 from search.study_state.study import Study
