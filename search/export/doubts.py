@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from search.export.files import Export
+from search.export.output.export import Export
 from search.export.plan import ExportPlan
 from search.statistics.member_names import members_named, trials_named
 from search.study_state.confirmation import read_confirmation, why_skipped
@@ -101,7 +101,7 @@ def doubts_of_data(dataset: StoredDataset) -> Iterator[str]:
     training, test = dataset.groups[:n], dataset.groups[n:]
     copies = int(np.isin(test, training).sum())
     if copies:
-        yield f"{copies} of {len(test)} test images nearly copy a training image (`search check` names them)"
+        yield f"{copies} of {len(test)} test images nearly copy a training image (see `search check DATA`)"
     labels = np.unique(np.stack([training, dataset.y]), axis=1)
     contradictions = int((np.unique(labels[0], return_counts=True)[1] > 1).sum())
     if contradictions:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from search.export.doubts import doubts_of_export
 from search.export.earlier_export import compare_with_earlier, networks_of
 from search.export.expected_score import is_optimistic
 from search.export.exported_model import verify_model, write_model
@@ -18,14 +19,13 @@ from search.export.final_model import Imported, MemberRefits, Refits
 from search.export.members import ExportMember, ImportedMember
 from search.export.model_card import CardFacts, CardMember, write_card
 from search.export.notes import ExportNotes, ImportNotes, RecipeNotes
+from search.export.output.export import Export
 from search.export.output.folder import Owner, writing
 from search.export.output.manifest import manifest_of, write_manifest
 from search.export.output.replacement import replace_export
 from search.export.plan import ExportPlan
 from search.export.rationale import chances_line, forecast_line, reasons, warnings
 from search.runtime.home import Home
-from search.statistics.estimates import Estimate
-from search.statistics.member_names import MemberName
 from search.study_setup.data_folder import known_folder
 from search.study_setup.image_weights import weights_lines
 from search.study_state.study import Study
@@ -38,53 +38,10 @@ from trainer.evaluation.confusion_matrix import confusion_matrix_png
 from trainer.evaluation.metrics import METRICS
 from trainer.formats.delimited import write_table
 from trainer.formats.submission import check_submission, decide_kind, write_submission
-from trainer.recipe.recipe import LINEAR_PROBE, Scalar
+from trainer.recipe.recipe import LINEAR_PROBE
 
 ADVISED_SEEDS = 3
 """Trainings of each recipe that are advised for a steadier score."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Export:
-    """A written export, with the facts that the console shows."""
-
-    folder: Path
-    files: tuple[str, ...]
-    metric: str
-    members: tuple[MemberName, ...]
-    """Recipes and imports in the blend, the leader first."""
-    estimate: Estimate | None
-    """The leader's own, from fresh splits; None if no recipe was confirmed."""
-    score: float | None
-    """Of the blend, on images that its networks did not see; None if there is no such score."""
-    score_error: float | None
-    """Standard error of ``score``."""
-    by_confirmations: bool
-    """Whether the score is that of the confirmations, because the model itself was trained on all images."""
-    optimistic: bool = True
-    """Whether ``score`` is too high because its images chose the recipe (`search.export.expected_score`)."""
-    networks: int
-    """Number of averaged networks, over all recipes."""
-    more_seeds_help: bool
-    """Whether `ADVISED_SEEDS` seeds give further networks: not where every recipe has as many or is a linear probe,
-    which no seed changes."""
-    views: tuple[tuple[str, ...], ...]
-    """Test-time views of each recipe."""
-    submission_kind: str | None
-    """What the submission holds; None without test images."""
-    reasons: tuple[str, ...]
-    """Why these members were chosen, a sentence each."""
-    expected: str
-    """The forecast for the test images as a sentence; empty if there is none."""
-    forecast: Mapping[str, Any] | None
-    """The forecast as numbers, see `search.statistics.score_forecast.Forecast`."""
-    blend_method: str
-    """How the members are blended: a key of `search.export.rationale.BLEND_NAMES`."""
-    recipe: Mapping[str, Scalar]
-    """The leader's, flat, as exported."""
-    default: Mapping[str, Scalar]
-    """The default recipe of the study that found the leader."""
-    warnings: tuple[str, ...]
 
 
 def write_export(
@@ -137,6 +94,9 @@ def write_export(
         (made / "MODEL_CARD.md").write_text(write_card(facts), encoding="utf-8")
         names = sorted(path.name for path in made.iterdir())
         write_manifest(made, manifest_of(made, database=owner.database, study=owner.study))
+        own_warnings = (*smaller, *facts.warnings[len(images.warnings) :])
+        export = _export(plan, refits, facts, folder, names, submission_kind, forecast, own_warnings)
+        export = replace(export, doubts=tuple(doubts_of_export(stores, plan, export)))
         replace_export(made, target)
         stores.exports.add(
             plan.study.id,
@@ -144,9 +104,22 @@ def write_export(
             recipe=plan.leader.recipe.to_flat(),
             score=facts.score,
             score_se=facts.score_error,
-            notes=_notes(plan, refits).to_json(),
+            notes=_notes(plan, refits, export.doubts).to_json(),
             forecast=forecast,
         )
+    return export
+
+
+def _export(
+    plan: ExportPlan,
+    refits: Refits,
+    facts: CardFacts,
+    folder: Path,
+    names: Sequence[str],
+    submission_kind: str | None,
+    forecast: Mapping[str, Any] | None,
+    own_warnings: tuple[str, ...],
+) -> Export:
     return Export(
         folder=folder,
         files=tuple(names),
@@ -170,11 +143,11 @@ def write_export(
         blend_method=plan.choice.method if len(refits.all_members) > 1 else "equal",
         recipe=plan.leader.recipe.to_flat(),
         default=plan.leader.study.spec.default_recipe(),
-        warnings=(*smaller, *facts.warnings[len(images.warnings) :]),
+        warnings=own_warnings,
     )
 
 
-def _notes(plan: ExportPlan, refits: Refits) -> ExportNotes:
+def _notes(plan: ExportPlan, refits: Refits, doubts: Sequence[str]) -> ExportNotes:
     blend, leader = refits.blend, refits.members[0]
     return ExportNotes(
         trial=plan.leader.number,
@@ -193,6 +166,7 @@ def _notes(plan: ExportPlan, refits: Refits) -> ExportNotes:
             if len(refits.all_members) > 1
         ),
         labels=None if refits.test is None else blend.labels(refits.test),
+        doubts=tuple(doubts),
     )
 
 

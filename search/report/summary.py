@@ -11,7 +11,8 @@ from pathlib import Path
 from rich.console import Console
 from rich.text import Text
 
-from search.export.files import ADVISED_SEEDS, Export
+from search.export.files import ADVISED_SEEDS
+from search.export.output.export import Export
 from search.export.rationale import BLEND_NAMES
 from search.report.live.progress import difference, recipe_difference
 from search.runtime.commands import completed
@@ -175,13 +176,10 @@ def print_search_over(console: Console, snapshot: StudySnapshot) -> None:
         say(console, f"The {begun}: {counts}" + f"; it stopped: {reason}" * bool(reason))
 
 
-def print_export(
-    console: Console, export: Export, doubts: Sequence[str], *, study: str, compared: bool, probed: bool = False
-) -> None:
+def print_export(console: Console, export: Export, *, study: str, compared: bool, probed: bool = False) -> None:
     """Print the final model, its expected score and files, the doubts about it, and the next commands.
 
     Args:
-        doubts: a line each.
         study: name of the study.
         compared: whether `search compare` has finalists to show.
         probed: whether the study has only probed backbones.
@@ -190,10 +188,10 @@ def print_export(
     for label, lines in _answer(export):
         for i, line in enumerate(lines):
             say(console, line, prefix=Text(f"{'' if i else label:{LABEL}}", style="bold"))
-    if doubts:
+    if export.doubts:
         say(console)
         say(console, Text("Doubts", style="bold"))
-        for line in doubts:
+        for line in export.doubts:
             say(console, line, prefix=Text("- ", style="yellow"))
     say(console)
     say(console, Text("Next", style="bold"))

@@ -9,11 +9,11 @@ from pathlib import Path
 from rich.console import Console
 
 from search.engines.plan import Workers
-from search.export.doubts import doubts_of_export
 from search.export.earlier_export import EarlierExportStays
 from search.export.expected_score import forecast_export
-from search.export.files import Export, write_export
+from search.export.files import write_export
 from search.export.final_model import gather_refits
+from search.export.output.export import Export
 from search.export.output.folder import Owner, check_output, output_folder
 from search.export.plan import ExportPlan, plan_export, queue_refits
 from search.export.pool import check_comparable
@@ -169,7 +169,6 @@ def finish_export(
         print_export(
             console,
             replace(export, files=(*export.files, *[REPORT] * reported)),
-            doubts_of_export(stores, plan, export),
             study=plan.study.name,
             compared=bool(read_confirmation(stores, plan.study.name).finalists),
             probed=plan.study.budget == 0,

@@ -134,6 +134,8 @@ def _details(facts: Facts) -> Iterator[tuple[str, str]]:
 
 
 def _doubts(facts: Facts) -> tuple[str, ...]:
+    if facts.notes is not None and facts.notes.doubts:
+        return facts.notes.doubts
     lines = [*([] if facts.comparison is None else facts.comparison.doubts), *doubts_of_data(facts.dataset)]
     return (facts.study.state_reason, *lines) if facts.study.state_reason else tuple(lines)
 

@@ -57,7 +57,7 @@ def study_note(stores: Stores, snapshot: StudySnapshot, folder: Path, *, shows_m
         "### Progress",
         _progress(stores, snapshot),
         *_best(snapshot, comparison),
-        *_list("### Doubts", _doubts(stores, snapshot, comparison)),
+        *_list("### Doubts", _doubts(stores, snapshot, comparison, export)),
         *_list("### Files", _files(snapshot, files)),
         *_list("### How to read this page", _legend(snapshot, shows_metric)),
     ]
@@ -180,7 +180,14 @@ def _settings(snapshot: StudySnapshot, record: TrialRecord) -> str:
     )
 
 
-def _doubts(stores: Stores, snapshot: StudySnapshot, comparison: Comparison | None) -> Iterator[str]:
+def _doubts(
+    stores: Stores, snapshot: StudySnapshot, comparison: Comparison | None, export: ExportRecord | None
+) -> Iterator[str]:
+    """Those of the export, which its console output shows, too; before there is one, those of the search."""
+    exported = () if export is None else ExportNotes.from_json(export.notes).doubts
+    if exported:
+        yield from map(_prose, exported)
+        return
     study = snapshot.study
     if study.state_reason:
         yield _prose(study.state_reason)

@@ -13,9 +13,10 @@ import pytest
 from numpy.typing import NDArray
 
 from search.export.expected_score import forecast_export
-from search.export.files import Export, write_export
+from search.export.files import write_export
 from search.export.final_model import MemberRefits, Refits, gather_refits
 from search.export.notes import ExportNotes
+from search.export.output.export import Export
 from search.export.plan import ExportPlan, plan_export, queue_refits
 from search.export.pool import StudiesDiffer, check_comparable, read_pool
 from search.report.submissions import describe_export

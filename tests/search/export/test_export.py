@@ -14,9 +14,10 @@ import numpy.typing as npt
 import pytest
 
 from search.export.exported_model import ExportBroken, verify_model
-from search.export.files import Export, write_export
+from search.export.files import write_export
 from search.export.final_model import RefitFailed, gather_refits
 from search.export.notes import ExportNotes
+from search.export.output.export import Export
 from search.export.plan import plan_export, queue_refits
 from search.report.dashboard.publish import publish
 from search.statistics.member_names import MemberName

@@ -17,9 +17,10 @@ from numpy.typing import NDArray
 
 from search.export.doubts import doubts_of_data, doubts_of_export
 from search.export.expected_score import forecast_export, read_optimism
-from search.export.files import Export, write_export
+from search.export.files import write_export
 from search.export.final_model import RefitFailed, Refits, gather_refits
 from search.export.notes import ExportNotes, RecipeNotes
+from search.export.output.export import Export
 from search.export.plan import ExportPlan, plan_export, queue_refits
 from search.report.status import optimism_lines
 from search.statistics.paired_gain import shown_gain
@@ -214,7 +215,9 @@ def test_a_leader_no_better_than_the_default_recipe_is_a_doubt(context: StudyCon
 
 def test_doubts_about_an_export(context: StudyContext, plan: ExportPlan, exported: Export) -> None:
     doubts = doubts_of_export(context.stores, plan, exported)
-    assert set(exported.warnings) <= set(doubts)
+    assert set(exported.warnings) <= set(doubts) == set(exported.doubts)
+    record = context.stores.exports.all(context.study.id)[-1]
+    assert ExportNotes.from_json(record.notes).doubts == exported.doubts, "report and dashboard show them as well"
     assert sum(f"{exported.score:.4f} ± {exported.score_error:.4f}" in line for line in doubts) == 1
     assert not any("just as good" in line or "tested on fresh splits" in line for line in doubts), "both are blended"
     assert plan.estimates is not None

@@ -12,8 +12,9 @@ import pytest
 from sqlalchemy import text
 
 from search.export.exported_model import ExportBroken
-from search.export.files import Export, write_export
+from search.export.files import write_export
 from search.export.final_model import gather_refits
+from search.export.output.export import Export
 from search.export.plan import plan_export, queue_refits
 from search.study_setup.create_study import create_study
 from search.worker.study_context import StudyContext

@@ -17,8 +17,8 @@ from rich.cells import cell_len
 from rich.console import Console
 from rich.text import Text
 
-from search.export.files import Export
 from search.export.notes import ExportNotes
+from search.export.output.export import Export
 from search.report.backbone_table import BackbonesRequest, show_backbones
 from search.report.checks.check import CheckRequest, check
 from search.report.finalists.comparison import compare, compare_finalists
@@ -323,12 +323,14 @@ def export(**changes: object) -> Export:
 
 DOUBTS = (
     "not clearly better than the default recipe: +0.2 ± 0.2 points on fresh splits",
-    "3 of 597 test images nearly copy a training image (`search check` names them)",
+    "3 of 597 test images nearly copy a training image (see `search check DATA`)",
 )
 
 
 def test_an_export_prints_the_model_then_doubts_then_commands(screen: Screen) -> None:
-    text = shown(screen, lambda console: print_export(console, export(), DOUBTS, study="aug_tuning", compared=True))
+    text = shown(
+        screen, lambda console: print_export(console, export(doubts=DOUBTS), study="aug_tuning", compared=True)
+    )
     answer = ["trial 7", "resnet18.a1_in1k", "lr=0.00306", "rotate=9.74", "0.9941", "0.9801 to 0.9998"]
     answer += ["retable/quickstart/submission.csv", "MODEL_CARD.md"]
     commands = [
@@ -347,14 +349,14 @@ def test_an_export_prints_the_model_then_doubts_then_commands(screen: Screen) ->
 def test_commands_that_are_all_long_stand_above_their_purposes(screen: Screen, monkeypatch: pytest.MonkeyPatch) -> None:
     storage = " --storage sqlite:////srv/searches/a_competition_with_a_long_name.db"
     monkeypatch.setattr("search.report.summary.completed", lambda command: command + storage)
-    text = shown(screen, lambda console: print_export(console, export(), (), study="aug_tuning", compared=True))
+    text = shown(screen, lambda console: print_export(console, export(), study="aug_tuning", compared=True))
     assert f"search status --study aug_tuning{storage}" in text
 
 
 def test_an_exported_ensemble_of_several_studies(screen: Screen) -> None:
     members = (MemberName(trial=7, study="aug_tuning"), MemberName(trial=12, study="full"), MemberName(label="big"))
     made = export(members=members, networks=12, blend_method="stack")
-    text = shown(screen, lambda console: print_export(console, made, (), study="aug_tuning", compared=False))
+    text = shown(screen, lambda console: print_export(console, made, study="aug_tuning", compared=False))
     lines = holds(text, screen, "aug_tuning:7", "full:12", "imported big", "12 networks", "lr=0.00306")
     assert not any("search compare" in line for line in lines), "there are no finalists"
     assert "search status --study aug_tuning" in " ".join(lines)
@@ -370,16 +372,14 @@ def test_an_exported_ensemble_of_several_studies(screen: Screen) -> None:
     ],
 )
 def test_an_export_with_fewer_facts(changes: dict[str, object], fact: str, screen: Screen) -> None:
-    text = shown(
-        screen, lambda console: print_export(console, export(**changes), (), study="aug_tuning", compared=False)
-    )
+    text = shown(screen, lambda console: print_export(console, export(**changes), study="aug_tuning", compared=False))
     lines = holds(text, screen, fact)
     assert any("submission.csv" in line for line in lines) == ("files" not in changes)
 
 
 def test_more_seeds_are_advised_only_where_they_give_other_networks(screen: Screen) -> None:
     texts = [
-        shown(screen, lambda console, made=made: print_export(console, made, (), study="aug_tuning", compared=False))
+        shown(screen, lambda console, made=made: print_export(console, made, study="aug_tuning", compared=False))
         for made in (export(), export(more_seeds_help=False))
     ]
     assert ["--seeds" in text for text in texts] == [True, False]
@@ -391,7 +391,7 @@ def test_the_estimate_replaces_a_missing_forecast(screen: Screen) -> None:
     estimate = Estimate(number=7, rounds=1, shrunk=0.9123, error=0.0456, tied=True, eliminated=False, **numbers)
     made = export(forecast=None, estimate=estimate)
     holds(
-        shown(screen, lambda console: print_export(console, made, (), study="aug_tuning", compared=True)),
+        shown(screen, lambda console: print_export(console, made, study="aug_tuning", compared=True)),
         screen,
         "0.9123 ± 0.0456",
     )

@@ -13,9 +13,10 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from search.export.files import Export, write_export
+from search.export.files import write_export
 from search.export.final_model import gather_refits
 from search.export.notes import ExportNotes
+from search.export.output.export import Export
 from search.export.plan import ExportPlan, missing_refits, plan_export, queue_refits
 from search.report.status import show_status
 from search.runtime.home import Home
