@@ -28,6 +28,11 @@ from trainer.evaluation.metrics import Probabilities
 from trainer.evaluation.targets import Labels, Targets
 from trainer.evaluation.temperature_scaling import RANGE, scale_temperature
 
+LEAST_IMAGES = 20
+"""Fewest images on which the ambiguity of networks is measured. A single image on which they differ by chance would
+predict a gain for all others.
+"""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Average:
@@ -71,9 +76,12 @@ def expected_average(targets: Targets, proba: Probabilities, members: Sequence[P
         targets: true classes and weights of n images that are held out, at least one.
         proba: out-of-fold probabilities, each image by the network that was not trained on it, ``(n, C)``.
         members: probabilities of each network for the same other images, which none was trained on, ``(m, C)`` each.
-            Empty if there are no such images; the ambiguity is then taken to be 0.
+            Empty if there are no such images. Of fewer than `LEAST_IMAGES`, the ambiguity is taken to be 0.
     """
     from scipy.optimize import minimize_scalar
+
+    if any(len(one) < LEAST_IMAGES for one in members):
+        members = ()
 
     def at(log_temperature: float) -> Average:
         temperature = math.exp(log_temperature)

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from trainer.evaluation.ambiguity import ambiguity, brier_scores, expected_average
+from trainer.evaluation.ambiguity import LEAST_IMAGES, ambiguity, brier_scores, expected_average
 from trainer.evaluation.targets import Targets, mean_over
 from trainer.evaluation.temperature_scaling import scale_temperature
 
@@ -81,6 +81,15 @@ def test_networks_that_differ_more_gain_more() -> None:
         expected_average(Targets(y), same[0], same).ambiguity
         < expected_average(Targets(y), different[0], different).ambiguity
     )
+
+
+def test_too_few_images_predict_no_gain_from_averaging() -> None:
+    y, drawn = networks(5, 200, noise=2.0)
+
+    def on(images: int) -> float:
+        return expected_average(Targets(y), drawn[0], [proba[:images] for proba in drawn]).ambiguity
+
+    assert on(1) == on(LEAST_IMAGES - 1) == 0.0 < on(LEAST_IMAGES)
 
 
 def test_no_more_than_all_errors_can_be_scatter() -> None:
