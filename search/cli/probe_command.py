@@ -46,7 +46,10 @@ def probe(
     size: Annotated[
         int | None,
         typer.Option(
-            "--size", min=8, max=2048, help="Side of the images of the first probes, in pixels; default: 224."
+            "--size",
+            min=8,
+            max=2048,
+            help="Side of the images in pixels; default: 224, then enlarged for the best backbones.",
         ),
     ] = None,
     weights: Weights = None,
@@ -90,7 +93,7 @@ def probe(
     overrides = overrides_of(
         [
             *([f"space.backbone.match={json.dumps(match)}"] if match else []),
-            *([f"recipe.image_size={size}"] if size is not None else []),
+            *([f"recipe.image_size={size}", "probe.enlarge=1"] if size is not None else []),
             *(assignments or []),
         ],
         skip_bad,

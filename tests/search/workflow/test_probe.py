@@ -112,7 +112,7 @@ def test_a_whole_run_survives_bad_weights(
     url: str, competition_folder: Path, weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     arguments = ["probe", str(competition_folder), "--weights", str(weights), "--size", "32", "--storage", url]
-    first = CliRunner().invoke(app, [*arguments, "--set", "protocol.folds=2"])
+    first = CliRunner().invoke(app, [*arguments, "--set", "protocol.folds=2", "--set", "probe.enlarge=1.3"])
     assert first.exit_code == 0, (first.output, first.exception)
     for name in (RESNET, VIT, CONVNEXT):
         assert re.search(rf"^probe +\d+ .*{name}", first.output, re.M), name
