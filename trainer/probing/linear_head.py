@@ -1,7 +1,13 @@
 """Linear heads: multinomial logistic regression on frozen features, one head for every fold.
 
-Features are standardised by the training part of each fold, and an L2 penalty on the weights is chosen inside that part
-by cross-validation, so that a held-out label affects nothing.
+Features are scaled by the training part of each fold, and an L2 penalty on the weights is chosen inside that part by
+cross-validation, so that a held-out label affects nothing.
+
+A feature is divided by the square root of its variance, shrunk half-way toward the mean variance of all features. Plain
+standardisation gives every feature the same weight, also those that hardly vary. On images unlike those of the
+pre-training, many of these are noise, and a fine-tuning that begins with large weights on them ruins the network
+(`benchmarks/README.md`). Tusher et al. 2001, "Significance analysis of microarrays", add a constant to deviations for
+the same reason.
 
 The fits minimise cross-entropy by L-BFGS (Liu & Nocedal 1989) in the basis of the principal components. There the
 curvature of the loss is nearly diagonal, and dividing by its square root makes a few dozen steps suffice. The penalty
@@ -23,13 +29,13 @@ from trainer.data.folds import make_folds
 from trainer.data.inspection import Progress
 from trainer.evaluation.targets import Labels
 
-PENALTIES = (10.0, 3.0, 1.0, 0.3, 0.1, 0.03, 0.01, 0.003, 0.001, 0.0003)
+PENALTIES = (10.0, 3.0, 1.0, 0.3, 0.1, 0.03, 0.01, 0.003, 0.001, 0.0003, 0.0001, 0.00003)
 """L2 penalties that are tried, the strongest first, relative to the mean cross-entropy of the images."""
 INNER_FOLDS = 5
 """Folds of a training part in which the penalty is chosen, where the folds themselves cannot serve."""
 
 _WORSE = 1.05  # ratio to the best validation loss so far at which weaker penalties are no longer tried
-_SMALLEST_DEVIATION = 1e-6  # of a feature; smaller ones, of dead units, are not enlarged to 1
+_SMALLEST_SCALE = 1e-6  # if no feature varies
 _SMALLEST_VARIANCE = 1e-6  # of a principal component, relative to the largest
 _CURVATURE = 0.1  # typical second derivative of the cross-entropy by a logit
 _TOLERANCE, _COARSE_TOLERANCE = 1e-5, 1e-3  # of the gradient in the scaled basis; coarse to choose a penalty
@@ -142,9 +148,9 @@ class _Problem:
         self._x, self._all_y, self._class_weights = x, y, class_weights
         own, self._y = x[rows], y[rows]
         self._weights = class_weights[self._y]
-        self._mean, self._deviation = own.mean(dim=0), own.std(dim=0, correction=0).clamp_min(_SMALLEST_DEVIATION)
-        standardised = (own - self._mean) / self._deviation
-        self._scores, self._axes, self._variances = _principal_components(standardised)
+        self._mean, variance = own.mean(dim=0), own.var(dim=0, correction=0)
+        self._scale = ((variance + variance.mean()) / 2).sqrt().clamp_min(_SMALLEST_SCALE)
+        self._scores, self._axes, self._variances = _principal_components((own - self._mean) / self._scale)
         classes = len(class_weights)
         self._solution = x.new_zeros((len(self._variances), classes)), x.new_zeros(classes)
 
@@ -177,7 +183,7 @@ class _Problem:
         with torch.enable_grad():
             optimizer.step(closure)  # type: ignore[no-untyped-call]
         self._solution = (scale * scaled).detach(), bias.detach()
-        weight = ((self._axes @ self._solution[0]).T / self._deviation).contiguous()
+        weight = ((self._axes @ self._solution[0]).T / self._scale).contiguous()
         return LinearHead(weight=weight, bias=self._solution[1] - weight @ self._mean, penalty=penalty)
 
 

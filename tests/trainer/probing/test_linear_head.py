@@ -31,16 +31,21 @@ def folds_of(n: int, count: int) -> Any:
     return np.arange(n, dtype=np.int64) // 3 % count
 
 
+def scaled(x: Any, part: Any) -> Any:
+    """Features divided by their deviations in ``part``, with variances shrunk half-way toward their mean."""
+    variance = x[part].var(axis=0)
+    return (x - x[part].mean(axis=0)) / np.sqrt((variance + variance.mean()) / 2)
+
+
 @pytest.mark.parametrize(("n", "d"), [(60, 200), (300, 20)])
 def test_the_heads_are_those_of_scikit_learn(n: int, d: int) -> None:
     x, y = clusters(n, d)
     folds = folds_of(n, 4)
     for fold, head in enumerate(fit_heads(x, y, folds, class_weights=plain)):
         part = folds != fold
-        mean, deviation = x[part].mean(axis=0), x[part].std(axis=0)
         reference = LogisticRegression(C=1.0 / (head.penalty * part.sum()), tol=1e-8, max_iter=10_000)
-        reference.fit((x[part] - mean) / deviation, y[part])
-        expected = reference.predict_proba((x - mean) / deviation)
+        reference.fit(scaled(x, part)[part], y[part])
+        expected = reference.predict_proba(scaled(x, part))
         assert np.abs(head.predict_proba(x) - expected).max() < 0.02
 
 
@@ -51,11 +56,19 @@ def test_class_weights_are_those_of_scikit_learn() -> None:
     folds = folds_of(len(y), 3)
     head = fit_heads(x, y, folds, class_weights=lambda own: compute_class_weights(own, 3, 1.0))[0]
     part = folds != 0
-    mean, deviation = x[part].mean(axis=0), x[part].std(axis=0)
     reference = LogisticRegression(
         C=1.0 / (head.penalty * part.sum()), class_weight="balanced", tol=1e-8, max_iter=10_000
-    ).fit((x[part] - mean) / deviation, y[part])
-    assert np.abs(head.predict_proba(x) - reference.predict_proba((x - mean) / deviation)).max() < 0.02
+    ).fit(scaled(x, part)[part], y[part])
+    assert np.abs(head.predict_proba(x) - reference.predict_proba(scaled(x, part))).max() < 0.02
+
+
+def test_features_that_hardly_vary_get_no_large_weights() -> None:
+    """Such features are noise on images unlike those of the pre-training. Standardised, they had most of the weight."""
+    x, y = clusters(90, 30)
+    faint = np.random.default_rng(1).normal(size=(90, 30)).astype(np.float32) * 1e-3
+    for head in fit_heads(np.hstack([x, faint]), y, folds_of(90, 3), class_weights=plain):
+        strong, weak = head.weight[:, :30], head.weight[:, 30:]
+        assert weak.abs().max() < strong.abs().max()
 
 
 @settings(max_examples=20, deadline=None)
