@@ -94,6 +94,12 @@ class ProbeSettings:
     enlarge: float = _setting(
         1.3, "the best are probed again on images this much larger than their weights' own; 1: no", low=1.0, high=4.0
     )
+    reduce: float = _setting(
+        0.5,
+        "the default backbone is first probed on images this much smaller than its own, for an early result; 1: no",
+        low=0.1,
+        high=1.0,
+    )
     share: float = _setting(0.5, "maximum share of the time until a deadline for probes", low=0.0, high=1.0)
 
 

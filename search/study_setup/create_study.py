@@ -196,7 +196,7 @@ def _waiting_trials(
     ]
     for probe in plan_probes(spec):
         attributes = {EPOCHS_ATTRIBUTE: 1, ORIGIN_ATTRIBUTE: probe.origin, PROBE_ATTRIBUTE: True}
-        if probe.enlarged:
+        if probe.resized:
             attributes[PROBE_SIZE_ATTRIBUTE] = probe.recipe.image_size
         trials.append((dict(probe.params), attributes))
     return trials

@@ -126,7 +126,7 @@ def _to_starting_point(study: Study, record: TrialRecord) -> StartingPoint:
         recipe = Recipe.from_flat(record.recipe or {}).to_flat()
         if record.is_probe:
             recipe |= {field: study.spec.recipe[field] for field in PROBE_FIELDS}
-            if recipe["image_size"] not in image_sizes(study.spec):  # an enlarged probe
+            if recipe["image_size"] not in image_sizes(study.spec):  # a probe on reduced or enlarged images
                 recipe["image_size"] = study.spec.default_recipe()["image_size"]
     except RecipeError as error:
         raise NoSuchTrial(f"the recipe of trial {record.number} of {study.name} cannot be used: {error}") from error

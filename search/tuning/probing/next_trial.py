@@ -19,7 +19,7 @@ from search.study_state.time_budget import MARGIN
 from search.study_state.time_left import latest_probe_end, probes_end
 from search.study_state.training_costs import predicted_cost
 from search.tuning.probing.backbones import LEAST_KEPT, ProbedBackbone, ProbeResults
-from search.tuning.probing.plan import SIZE_STEP
+from search.tuning.probing.plan import SIZE_STEP, image_sizes
 from search.tuning.restore_optuna import record_enqueued
 from search.tuning.suggest import value_of
 from storage.database.locks import Purpose, exclusive
@@ -89,13 +89,22 @@ def begin_next_trial(
 
 
 def _wanted_probes(study: Study, waiting: Sequence[FrozenTrial], probes: ProbeResults) -> list[FrozenTrial]:
-    """The waiting probes that may begin: first all that compare backbones, then the best ones on enlarged images."""
+    """The waiting probes that may begin: that on reduced images, then all that compare backbones, then the best ones on
+    enlarged images.
+    """
+    reduced = [trial for trial in waiting if _is_reduced(study, trial)]
     comparing = [trial for trial in waiting if PROBE_SIZE_ATTRIBUTE not in trial.user_attrs]
-    if comparing:
-        return comparing
+    if reduced or comparing:
+        return reduced + comparing
     rank = {backbone.name: number for number, backbone in enumerate(probes.kept[:LEAST_KEPT])}
     best = [trial for trial in waiting if _probed_backbone(study, trial) in rank]
     return sorted(best, key=lambda trial: (rank[_probed_backbone(study, trial)], trial.number))
+
+
+def _is_reduced(study: Study, trial: FrozenTrial) -> bool:
+    """Whether a probe has smaller images than all trials."""
+    size = trial.user_attrs.get(PROBE_SIZE_ATTRIBUTE)
+    return size is not None and int(size) < min(map(int, image_sizes(study.spec)))
 
 
 def _begin_probe(
@@ -226,7 +235,7 @@ def _is_time_for_probe(study: Study, ended: Sequence[TrialRecord], trial: Frozen
     """
     if study.deadline is None or study.budget == 0 or not ended:
         return True
-    if PROBE_SIZE_ATTRIBUTE not in trial.user_attrs:
+    if PROBE_SIZE_ATTRIBUTE not in trial.user_attrs or _is_reduced(study, trial):
         return now < probes_end(study)
     backbone = _probed_backbone(study, trial)
     sizes = [int(r.recipe["image_size"]) for r in ended if r.recipe and r.recipe["backbone"] == backbone]

@@ -30,6 +30,7 @@ from search.study_state.training_costs import (
     predicted_cost,
     probed_sizes,
     shortened,
+    sufficient_size,
 )
 from search.worker.limits.limit import OutOfTime, TooSlow
 from storage.values import WorkKind
@@ -211,7 +212,9 @@ class TimeLimit:
         if state.costs.finished:
             plain = TrainingCost(epoch=cost.epoch, overhead=PLAIN_OVERHEAD * cost.overhead)
             probed = probed_sizes(state.ended.trials, recipe.backbone)
-            shorter = shortened(recipe, plain, left / SHORTENED_MARGIN, probed=bool(probed))
+            enough = sufficient_size(state.ended.trials, recipe.backbone, recipe.image_size)
+            within = left / SHORTENED_MARGIN
+            shorter = shortened(recipe, plain, within, probed=bool(probed), sufficient=enough)
             if shorter is None or length(shorter.to_flat()) < self._least_length(state, recipe):
                 self.missed = state.study.deadline
                 raise OutOfTime(f"one epoch takes about {cost.epoch:.0f} s, and {max(0.0, left):.0f} s are left for it")
@@ -245,7 +248,9 @@ class TimeLimit:
             return float((max(sizes) + 1) ** 2) if sizes else 0.0
         if begins_at_probe(recipe.to_flat()):
             return 0.0  # the shortest recipe that `shortened` returns is useful
-        return LEAST_LENGTH * min(length(recipe.to_flat()), state.longest_training)
+        enough = sufficient_size(state.ended.trials, recipe.backbone, recipe.image_size)
+        least = LEAST_LENGTH * (enough / recipe.image_size) ** 2
+        return least * min(length(recipe.to_flat()), state.longest_training)
 
     def _least_epochs(self, state: StudyTime, recipe: Recipe, epochs: int) -> float:
         """Number of epochs after which the training is useful although others of its ``epochs`` are missing."""

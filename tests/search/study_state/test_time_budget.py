@@ -42,6 +42,7 @@ from search.study_state.training_costs import (
     length_ratio,
     predicted_cost,
     shortened,
+    sufficient_size,
     upper_quantile,
     wall_seconds,
 )
@@ -341,6 +342,46 @@ class TestPredictedCosts:
         assert all((o / size) ** 2 * cost.total(enough) > seconds for o in sides if o > shorter.image_size)
         assert shorter.epochs == epochs or pixels * cost.total(shorter.epochs + 1) > seconds
         assert shorter.replace({"epochs": epochs, "image_size": size}) == recipe
+
+    @given(
+        head=st.sampled_from(["probe", "random"]),
+        epochs=st.integers(1, 50),
+        sufficient=st.sampled_from([96, 128, 192, 224]),
+        seconds=st.floats(0.0, 10_000.0),
+    )
+    def test_sufficient_images_leave_time_for_all_epochs(
+        self, head: str, epochs: int, sufficient: int, seconds: float
+    ) -> None:
+        changes = {"epochs": epochs, "image_size": 224, "init": "pretrained", "head": head, "norm": "frozen"}
+        recipe = Recipe.from_flat({**SPEC.default_recipe(), **changes})
+        cost = TrainingCost(epoch=100.0, overhead=50.0)
+        shorter = shortened(recipe, cost, seconds, probed=True, sufficient=sufficient)
+        otherwise = shortened(recipe, cost, seconds, probed=True)
+        whole = [
+            o for o in (96, 128, 160, 192, 224) if o >= sufficient and (o / 224) ** 2 * cost.total(epochs) <= seconds
+        ]
+        if sufficient < 224 and whole:
+            assert shorter is not None
+            assert (shorter.epochs, shorter.image_size) == (epochs, max(whole))
+        elif shorter != otherwise:
+            assert shorter is not None and shorter.image_size == sufficient < 224
+            assert (sufficient / 224) ** 2 * cost.total(shorter.epochs + 1) > seconds
+            least = math.ceil(epochs / 2) if head == "random" else min(2, epochs)
+            assert shorter.epochs >= least
+
+
+def test_the_sufficient_size_is_the_smallest_whose_probe_is_about_as_good() -> None:
+    def probe(image_size: int, brier: float, backbone: str = "test_resnet") -> TrialRecord:
+        recipe = {**SPEC.default_recipe(), "method": "linear_probe", "backbone": backbone, "image_size": image_size}
+        return replace(record(image_size, 1.0), recipe=recipe, brier=brier)
+
+    near = [probe(224, 0.2), probe(160, 0.24), probe(128, 0.24), probe(96, 0.3), probe(288, 0.1)]
+    assert sufficient_size(near, "test_resnet", 224) == 128
+    assert sufficient_size([*near, probe(64, 0.2, "test_vit")], "test_resnet", 224) == 128
+    assert sufficient_size(near[1:], "test_resnet", 224) == 224, "its own size is not probed"
+    assert sufficient_size([probe(224, 0.1), probe(128, 0.2)], "test_resnet", 224) == 224
+    fine_tuned = replace(near[2], recipe={**(near[2].recipe or {}), "method": "fine_tune"})
+    assert sufficient_size([near[0], fine_tuned], "test_resnet", 224) == 224
 
 
 @dataclass

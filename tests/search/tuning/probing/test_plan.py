@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from search.tuning.probing.plan import as_probe, enlarged_size, plan_probes
+from search.tuning.probing.plan import as_probe, enlarged_size, plan_probes, reduced_size
 from studies.spec import StudySpec, load_study
 from trainer.recipe.recipe import LINEAR_PROBE, Recipe
 
@@ -29,7 +29,7 @@ backbone = ["test_resnet", "test_vit", "test_efficientnet"]
 def spec(tmp_path: Path, *overrides: str, text: str = STUDY) -> StudySpec:
     file = tmp_path / "sweep.toml"
     file.write_text(text)
-    return load_study(file, ("probe.enlarge=1", *overrides))
+    return load_study(file, ("probe.enlarge=1", "probe.reduce=1", *overrides))
 
 
 def planned(found: StudySpec) -> list[tuple[str, int, str]]:
@@ -62,16 +62,16 @@ def test_image_sizes_to_choose_from_are_probed_of_a_range_only_the_default(tmp_p
 
 def test_networks_of_any_size_are_probed_again_on_enlarged_images(tmp_path: Path) -> None:
     found = plan_probes(spec(tmp_path, "probe.enlarge=1.3"))
-    assert [probe.enlarged for probe in found] == [False] * 3 + [True] * 2
+    assert [probe.resized for probe in found] == [False] * 3 + [True] * 2
     # test_vit is built for one size; the authors test test_efficientnet and test_resnet at their own sizes.
-    sizes = {probe.recipe.backbone: probe.recipe.image_size for probe in found if probe.enlarged}
+    sizes = {probe.recipe.backbone: probe.recipe.image_size for probe in found if probe.resized}
     assert sizes == {name: enlarged_size(name, 1.3) for name in ("test_efficientnet", "test_resnet")}
     assert all(probe.recipe.method == LINEAR_PROBE for probe in found)
 
 
 def test_images_that_are_large_already_are_not_enlarged(tmp_path: Path) -> None:
     found = plan_probes(spec(tmp_path, "probe.enlarge=1.3", "recipe.image_size=512"))
-    assert not any(probe.enlarged for probe in found)
+    assert not any(probe.resized for probe in found)
 
 
 @pytest.mark.parametrize(
@@ -85,6 +85,30 @@ def test_images_that_are_large_already_are_not_enlarged(tmp_path: Path) -> None:
 )
 def test_enlarged_sizes(backbone: str, factor: float, expected: int | None) -> None:
     assert enlarged_size(backbone, factor) == expected
+
+
+def test_the_default_is_also_probed_on_reduced_images(tmp_path: Path) -> None:
+    reduce = ("probe.reduce=0.5", "recipe.image_size=160")
+    found = plan_probes(spec(tmp_path, *reduce))
+    assert [(p.recipe.backbone, p.recipe.image_size) for p in found if p.resized] == [("test_resnet", 96)]
+    assert found[0].recipe == found[-1].recipe.replace({"image_size": 160})
+    assert not any(probe.resized for probe in plan_probes(spec(tmp_path, *reduce, "search.trials=0"))), "no trials"
+    choices = STUDY.replace("image_size = 64\n", "") + "image_size = [160, 96]\n"
+    assert not any(probe.resized for probe in plan_probes(spec(tmp_path, "probe.reduce=0.5", text=choices)))
+
+
+@pytest.mark.parametrize(
+    ("backbone", "image_size", "factor", "expected"),
+    [
+        ("tf_efficientnet_lite0.in1k", 224, 0.5, 128),  # 112 rounded up
+        ("tf_efficientnet_lite0.in1k", 224, 1.0, None),
+        ("tf_efficientnet_lite0.in1k", 96, 0.1, 64),
+        ("tf_efficientnet_lite0.in1k", 64, 0.5, None),  # hardly smaller
+        ("vit_tiny_patch16_224.augreg_in21k_ft_in1k", 224, 0.5, None),
+    ],
+)
+def test_reduced_sizes(backbone: str, image_size: int, factor: float, expected: int | None) -> None:
+    assert reduced_size(backbone, image_size, factor) == expected
 
 
 def test_a_start_from_random_weights_is_not_probed(tmp_path: Path) -> None:
