@@ -96,7 +96,7 @@ class ProbeSettings:
     )
     reduce: float = _setting(
         0.5,
-        "the default backbone is first probed on images this much smaller than its own, for an early result; 1: no",
+        "the default backbone is first probed on images whose side is this share of its own; 1: no",
         low=0.1,
         high=1.0,
     )

@@ -73,9 +73,9 @@ class ExportNotes:
     labels: NDArray[np.int64] | None = None
     """Predicted class of each test image, int64 ``(m,)``, in the order of the data set's test ids; None without test
     images, and in exports from before labels were stored."""
-    doubts: tuple[str, ...] = ()
-    """Reasons to trust the export less, a sentence each (`search.export.doubts`); empty also in exports from before
-    doubts were stored."""
+    doubts: tuple[str, ...] | None = None
+    """Reasons to trust the export less, a sentence each (`search.export.doubts`); None in exports from before doubts
+    were stored."""
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON values, for the column ``notes`` of `storage.database.tables.Export`."""
@@ -94,7 +94,7 @@ class ExportNotes:
         if self.labels is not None:
             smallest = np.min_scalar_type(int(self.labels.max(initial=0)))
             notes["labels"] = base64.b64encode(pack(self.labels.astype(smallest))).decode("ascii")
-        if self.doubts:
+        if self.doubts is not None:
             notes["doubts"] = list(self.doubts)
         return {**notes, **_study(self.study), **_probe(self.is_probe)}
 
@@ -119,7 +119,7 @@ class ExportNotes:
                 is_probe=notes.get("probe") is True,
                 members=tuple(_member_from_json(member) for member in notes.get("members", ())),
                 labels=_read_labels(notes["labels"]) if "labels" in notes else None,
-                doubts=tuple(map(str, notes.get("doubts", ()))),
+                doubts=tuple(map(str, notes["doubts"])) if "doubts" in notes else None,
             )
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise StorageError(f"the notes of an export are damaged: {error!r}") from error

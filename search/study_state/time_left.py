@@ -21,6 +21,7 @@ from search.study_state.time_budget import (
 )
 from search.study_state.training_costs import (
     device_of,
+    finished_probes,
     full_training_seconds,
     is_fine_tuned,
     length_ratio,
@@ -136,7 +137,7 @@ def latest_probe_end(study: Study, ended: Sequence[TrialRecord], backbone: str, 
     """
     assert study.deadline is not None, "without a deadline there is no end"
     latest = study.deadline - export_seconds(study.deadline - study.period_began)
-    probes = [r for r in ended if r.recipe and r.status is TrialStatus.FINISHED and not is_fine_tuned(r)]
+    probes = finished_probes(ended)
     best = max(probes, key=lambda record: record.mean_true_probability or 0.0, default=None)
     is_best = best is not None and (best.recipe or {})["backbone"] == backbone
     if study.budget == 0 or (is_best and image_size > max(probed_sizes(probes, backbone))):

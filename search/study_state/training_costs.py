@@ -106,10 +106,15 @@ def is_fine_tuned(record: TrialRecord) -> bool:
     return method_of(record.recipe or {}) != LINEAR_PROBE
 
 
+def finished_probes(records: Sequence[TrialRecord], backbone: str | None = None) -> list[TrialRecord]:
+    """The finished linear probes among ``records``; with a backbone only its own."""
+    probes = [r for r in records if r.recipe and r.status is TrialStatus.FINISHED and not is_fine_tuned(r)]
+    return [r for r in probes if backbone in (None, (r.recipe or {})["backbone"])]
+
+
 def probed_sizes(records: Sequence[TrialRecord], backbone: str) -> list[int]:
     """Image sizes, in pixels, of the finished linear probes of a backbone."""
-    recipes = [r.recipe for r in records if r.recipe and r.status is TrialStatus.FINISHED and not is_fine_tuned(r)]
-    return [int(recipe["image_size"]) for recipe in recipes if recipe["backbone"] == backbone]
+    return [int((record.recipe or {})["image_size"]) for record in finished_probes(records, backbone)]
 
 
 def length(recipe: Mapping[str, Any]) -> float:
@@ -130,15 +135,8 @@ def sufficient_size(records: Sequence[TrialRecord], backbone: str, image_size: i
     Returns:
         ``image_size`` if that size is not probed, or no smaller one is as good (`SUFFICIENT`).
     """
-    brier = {
-        int(record.recipe["image_size"]): record.brier
-        for record in records
-        if record.recipe is not None
-        and record.status is TrialStatus.FINISHED
-        and not is_fine_tuned(record)
-        and record.recipe["backbone"] == backbone
-        and record.brier is not None
-    }
+    probes = finished_probes(records, backbone)
+    brier = {int((r.recipe or {})["image_size"]): r.brier for r in probes if r.brier is not None}
     if image_size not in brier:
         return image_size
     most = SUFFICIENT * brier[image_size]

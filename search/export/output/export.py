@@ -1,4 +1,4 @@
-"""A written export, with the facts that the console shows."""
+"""What the console, the trackers and the report are told of a written export."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from trainer.recipe.recipe import Scalar
 
 @dataclass(frozen=True, kw_only=True)
 class Export:
-    """One export."""
+    """An export that `search.export.files.write_export` has written."""
 
     folder: Path
     files: tuple[str, ...]
@@ -34,8 +34,8 @@ class Export:
     networks: int
     """Number of averaged networks, over all recipes."""
     more_seeds_help: bool
-    """Whether `ADVISED_SEEDS` seeds give further networks: not where every recipe has as many or is a linear probe,
-    which no seed changes."""
+    """Whether `search.export.files.ADVISED_SEEDS` seeds give further networks: not where every recipe has as many or is
+    a linear probe, which no seed changes."""
     views: tuple[tuple[str, ...], ...]
     """Test-time views of each recipe."""
     submission_kind: str | None
@@ -53,8 +53,8 @@ class Export:
     default: Mapping[str, Scalar]
     """The default recipe of the study that found the leader."""
     warnings: tuple[str, ...]
-    """Facts about the final model that the model card lists, too."""
+    """Facts about the final model, and whether it averages fewer networks than an earlier export."""
     doubts: tuple[str, ...] = ()
-    """Reasons to trust the export less, `warnings` included, the most important first
+    """Reasons to trust the export less, the most important first, `warnings` among them
     (`search.export.doubts.doubts_of_export`).
     """

@@ -134,7 +134,7 @@ def _details(facts: Facts) -> Iterator[tuple[str, str]]:
 
 
 def _doubts(facts: Facts) -> tuple[str, ...]:
-    if facts.notes is not None and facts.notes.doubts:
+    if facts.notes is not None and facts.notes.doubts is not None:
         return facts.notes.doubts
     lines = [*([] if facts.comparison is None else facts.comparison.doubts), *doubts_of_data(facts.dataset)]
     return (facts.study.state_reason, *lines) if facts.study.state_reason else tuple(lines)

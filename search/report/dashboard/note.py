@@ -183,9 +183,9 @@ def _settings(snapshot: StudySnapshot, record: TrialRecord) -> str:
 def _doubts(
     stores: Stores, snapshot: StudySnapshot, comparison: Comparison | None, export: ExportRecord | None
 ) -> Iterator[str]:
-    """Those of the export, which its console output shows, too; before there is one, those of the search."""
-    exported = () if export is None else ExportNotes.from_json(export.notes).doubts
-    if exported:
+    """Doubts about the export, as `search export-best` prints them; before there is one, those about the search."""
+    exported = None if export is None else ExportNotes.from_json(export.notes).doubts
+    if exported is not None:
         yield from map(_prose, exported)
         return
     study = snapshot.study

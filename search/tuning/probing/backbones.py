@@ -39,8 +39,10 @@ class ProbeResults:
             spec: resolved specification of the study.
         """
         self._stores, self._study_id, self._keep = stores, study_id, spec.probe.keep
-        # Backbones are compared at these sizes: not every one has a probe on enlarged images.
+        # Backbones are compared at these sizes: not every one has a probe on reduced and enlarged images.
         self._sizes = image_sizes(spec)
+        self.smallest_size = min(map(int, self._sizes))
+        """Smallest of the image sizes at which every backbone is probed."""
         self._known: dict[int, tuple[str, NDArray[np.float64]]] = {}  # by record id
         self.ranked: list[ProbedBackbone] = []
         """The best first; empty before the first probe has finished."""

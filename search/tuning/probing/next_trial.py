@@ -19,7 +19,7 @@ from search.study_state.time_budget import MARGIN
 from search.study_state.time_left import latest_probe_end, probes_end
 from search.study_state.training_costs import predicted_cost
 from search.tuning.probing.backbones import LEAST_KEPT, ProbedBackbone, ProbeResults
-from search.tuning.probing.plan import SIZE_STEP, image_sizes
+from search.tuning.probing.plan import SIZE_STEP
 from search.tuning.restore_optuna import record_enqueued
 from search.tuning.suggest import value_of
 from storage.database.locks import Purpose, exclusive
@@ -74,7 +74,7 @@ def begin_next_trial(
         wanted = _wanted_probes(study, waiting, probes)
         if compared:
             _cancel(stores, study, optuna_study, [trial for trial in waiting if trial not in wanted], NOT_ENLARGED)
-        begun = _begin_probe(stores, study, optuna_study, wanted, ended)
+        begun = _begin_probe(stores, study, optuna_study, wanted, ended, probes)
         if begun is not None:
             return begun
     if not has_room():
@@ -92,19 +92,19 @@ def _wanted_probes(study: Study, waiting: Sequence[FrozenTrial], probes: ProbeRe
     """The waiting probes that may begin: that on reduced images, then all that compare backbones, then the best ones on
     enlarged images.
     """
-    reduced = [trial for trial in waiting if _is_reduced(study, trial)]
+    reduced = [trial for trial in waiting if _is_reduced(trial, probes)]
     comparing = [trial for trial in waiting if PROBE_SIZE_ATTRIBUTE not in trial.user_attrs]
-    if reduced or comparing:
+    if comparing:
         return reduced + comparing
     rank = {backbone.name: number for number, backbone in enumerate(probes.kept[:LEAST_KEPT])}
-    best = [trial for trial in waiting if _probed_backbone(study, trial) in rank]
-    return sorted(best, key=lambda trial: (rank[_probed_backbone(study, trial)], trial.number))
+    best = [trial for trial in waiting if trial not in reduced and _probed_backbone(study, trial) in rank]
+    return reduced + sorted(best, key=lambda trial: (rank[_probed_backbone(study, trial)], trial.number))
 
 
-def _is_reduced(study: Study, trial: FrozenTrial) -> bool:
-    """Whether a probe has smaller images than all trials."""
+def _is_reduced(trial: FrozenTrial, probes: ProbeResults) -> bool:
+    """Whether a probe has smaller images than those that compare backbones."""
     size = trial.user_attrs.get(PROBE_SIZE_ATTRIBUTE)
-    return size is not None and int(size) < min(map(int, image_sizes(study.spec)))
+    return size is not None and int(size) < probes.smallest_size
 
 
 def _begin_probe(
@@ -113,6 +113,7 @@ def _begin_probe(
     optuna_study: optuna.Study,
     waiting: Sequence[FrozenTrial],
     ended: Sequence[TrialRecord],
+    probes: ProbeResults,
 ) -> optuna.Trial | None:
     """Begin the first waiting probe; None if none waits, or if they have had their share of the time, which ends them.
 
@@ -120,7 +121,7 @@ def _begin_probe(
         ended: records of the probes that have ended.
     """
     now = stores.database.now()
-    late = [trial for trial in waiting if not _is_time_for_probe(study, ended, trial, now)]
+    late = [trial for trial in waiting if not _is_time_for_probe(study, ended, trial, now, probes)]
     _cancel(stores, study, optuna_study, late, NO_TIME)
     for trial in waiting:
         if trial not in late and (begun := begin_waiting(optuna_study, trial.number)) is not None:
@@ -223,7 +224,9 @@ def _probed_backbone(study: Study, trial: FrozenTrial) -> str:
     return backbone_of(trial) or str(study.spec.recipe["backbone"])
 
 
-def _is_time_for_probe(study: Study, ended: Sequence[TrialRecord], trial: FrozenTrial, now: float) -> bool:
+def _is_time_for_probe(
+    study: Study, ended: Sequence[TrialRecord], trial: FrozenTrial, now: float, probes: ProbeResults
+) -> bool:
     """Whether another probe may begin before the probes have had their share of the time until the deadline.
 
     A probe on enlarged images has to end in time instead (`latest_probe_end`), at least if its images are only one step
@@ -235,7 +238,7 @@ def _is_time_for_probe(study: Study, ended: Sequence[TrialRecord], trial: Frozen
     """
     if study.deadline is None or study.budget == 0 or not ended:
         return True
-    if PROBE_SIZE_ATTRIBUTE not in trial.user_attrs or _is_reduced(study, trial):
+    if PROBE_SIZE_ATTRIBUTE not in trial.user_attrs or _is_reduced(trial, probes):
         return now < probes_end(study)
     backbone = _probed_backbone(study, trial)
     sizes = [int(r.recipe["image_size"]) for r in ended if r.recipe and r.recipe["backbone"] == backbone]

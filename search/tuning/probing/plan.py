@@ -79,7 +79,7 @@ def plan_probes(spec: StudySpec) -> list[Probe]:
     planned = list(probes.values())
     first = 1 if spec.search_settings.trials else 0
     ordered = planned[:first] + sorted(planned[first:], key=_cost) + _enlarged(planned, spec.probe.enlarge)
-    return ordered + _reduced(planned, spec.probe.reduce)[:first]
+    return ordered + (_reduced(planned, spec.probe.reduce) if spec.search_settings.trials else [])
 
 
 def image_sizes(spec: StudySpec) -> list[Scalar]:
@@ -148,9 +148,7 @@ def reduced_size(backbone: str, image_size: int, factor: float) -> int | None:
 
 
 def _reduced(planned: Sequence[Probe], factor: float) -> list[Probe]:
-    """The first of the planned probes on reduced images, unless another one has the same backbone and start and images
-    as small.
-    """
+    """The first of the planned probes on reduced images; none if its backbone has another one on images as small."""
     if not planned:
         return []
     recipe = planned[0].recipe

@@ -215,7 +215,7 @@ class TimeLimit:
             enough = sufficient_size(state.ended.trials, recipe.backbone, recipe.image_size)
             within = left / SHORTENED_MARGIN
             shorter = shortened(recipe, plain, within, probed=bool(probed), sufficient=enough)
-            if shorter is None or length(shorter.to_flat()) < self._least_length(state, recipe):
+            if shorter is None or length(shorter.to_flat()) < self._least_length(state, recipe, enough):
                 self.missed = state.study.deadline
                 raise OutOfTime(f"one epoch takes about {cost.epoch:.0f} s, and {max(0.0, left):.0f} s are left for it")
         else:
@@ -240,15 +240,18 @@ class TimeLimit:
             predictions = PROBE_PREDICTIONS
         return TrainingCost(epoch=epoch, overhead=predictions * epoch)
 
-    def _least_length(self, state: StudyTime, recipe: Recipe) -> float:
-        """Length, epochs times pixels, of the shortest recipe that is useful in place of ``recipe``."""
+    def _least_length(self, state: StudyTime, recipe: Recipe, enough: int) -> float:
+        """Length, epochs times pixels, of the shortest recipe that is useful in place of ``recipe``.
+
+        Args:
+            enough: image size down to which the backbone loses little (`sufficient_size`).
+        """
         if recipe.method == LINEAR_PROBE:
             # Smaller images than those of a finished probe would tell nothing new.
             sizes = probed_sizes(state.ended.trials, recipe.backbone)
             return float((max(sizes) + 1) ** 2) if sizes else 0.0
         if begins_at_probe(recipe.to_flat()):
             return 0.0  # the shortest recipe that `shortened` returns is useful
-        enough = sufficient_size(state.ended.trials, recipe.backbone, recipe.image_size)
         least = LEAST_LENGTH * (enough / recipe.image_size) ** 2
         return least * min(length(recipe.to_flat()), state.longest_training)
 

@@ -30,11 +30,12 @@ def make(stores: Stores, tmp_path: Path, competition_folder: Path) -> Iterator[M
         save_file(timm.create_model(name, num_classes=10).state_dict(), weights / f"{name}.safetensors")
     made: list[StudyContext] = []
 
-    def context_of(budget: int) -> StudyContext:
+    def context_of(budget: int, *overrides: str) -> StudyContext:
         file = tmp_path / "sweep.toml"
         names = ", ".join(f'"{name}"' for name in NETWORKS)
         file.write_text(SWEEP.replace("[space]\n", f"[space]\nbackbone = [{names}]\n"))
-        study = create_study(stores, study_plan(file, competition_folder, f"search.trials={budget}", budget=budget))
+        changes = (f"search.trials={budget}", *overrides)
+        study = create_study(stores, study_plan(file, competition_folder, *changes, budget=budget))
         made.append(replace(make_context(stores, study, competition_folder, tmp_path / "home"), weights_dir=weights))
         return made[-1]
 

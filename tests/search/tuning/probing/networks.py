@@ -7,5 +7,5 @@ from collections.abc import Callable
 from search.worker.study_context import StudyContext
 
 NETWORKS = ("test_resnet", "test_efficientnet")
-Make = Callable[[int], StudyContext]
-"""Makes a worker's context for a new study with a budget."""
+Make = Callable[..., StudyContext]
+"""Makes a worker's context for a new study with a budget, and changes of its file as FIELD=VALUE."""

@@ -14,7 +14,7 @@ from search.study_state.time_left import EndedTrainings
 from search.worker.limits.limit import NoLimit, OutOfTime, TooSlow
 from search.worker.limits.time_limit import StudyTime, TimeLimit
 from storage.records.studies import StoredStudy
-from storage.values import StudyState, WorkKind
+from storage.values import StudyState, TrialRecord, WorkKind
 from studies.spec import load_study
 from tests.search.study_state.test_time_budget import record
 from trainer.recipe.recipe import Recipe
@@ -254,6 +254,25 @@ class TestLaterTrials:
         with pytest.raises(TooSlow) as slow:
             clock.limit().fit(large)
         assert (slow.value.recipe.epochs, slow.value.recipe.image_size) == (2, 128)
+
+    def test_keep_their_epochs_on_smaller_images_where_the_probes_are_as_good(self) -> None:
+        large = RECIPE.replace({"image_size": 224})
+        known = dataclasses.replace(record(0, 1000.0, epochs_done=10), recipe=large.to_flat(), overhead=20.0)
+
+        def probe(number: int, image_size: int, brier: float) -> TrialRecord:
+            recipe = {**large.to_flat(), "method": "linear_probe", "image_size": image_size}
+            return dataclasses.replace(record(number, 10.0, epochs_done=1), recipe=recipe, brier=brier)
+
+        def shorter(brier: float) -> tuple[int, int]:
+            trials = (probe(1, 128, brier), probe(2, 224, 0.20), known)
+            ended = EndedTrainings(trials=trials)
+            limit = Clock(deadline=EXPORT_SECONDS + 600.0, costs=FINISHED, ended=ended).limit()
+            with pytest.raises(TooSlow) as slow:
+                limit.fit(large)
+            return slow.value.recipe.epochs, slow.value.recipe.image_size
+
+        assert shorter(brier=0.22) == (10, 160), "the largest size on which ten epochs fit"
+        assert shorter(brier=0.40) == (5, 224)
 
     def test_that_would_end_too_late_are_released_before_half_of_their_epochs(self) -> None:
         known = dataclasses.replace(record(0, 100.0, epochs_done=10), recipe=RECIPE.to_flat(), overhead=30.0)
