@@ -252,12 +252,13 @@ def test_views_and_models_are_returned_on_request() -> None:
     np.testing.assert_allclose(test, result.test_views["hflip"], atol=1e-5)
 
 
-def test_ambiguity_is_measured_with_and_without_test_predictions() -> None:
+def test_ambiguity_is_measured_with_and_without_test_predictions(monkeypatch: pytest.MonkeyPatch) -> None:
     from trainer.networks.backbones import preprocessing_of
     from trainer.networks.build import create_backbone
     from trainer.networks.view_averaging import predict_proba
 
     data = competition(36)
+    monkeypatch.setattr("trainer.evaluation.ambiguity.LEAST_IMAGES", len(data.pixels.test))
     result = run({"epochs": 2}, data, keep_models=True)
     found = result.average
     assert found is not None and found.ambiguity > 0.0

@@ -41,6 +41,7 @@ def test_a_sample_ranks_and_all_test_images_are_for_what_is_kept(
     kept: bool, predicted: Predicted, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(final_predictions, "AMBIGUITY_IMAGES", SAMPLE)
+    monkeypatch.setattr("trainer.evaluation.ambiguity.LEAST_IMAGES", SAMPLE)
     monkeypatch.setattr(lockstep, "training_precision", lambda device: torch.bfloat16)
     result = run({"epochs": 1}, DATA, predict_test="if kept", worth_keeping=lambda report, average: kept)
     assert result.average is not None and result.average.ambiguity > 0.0
