@@ -10,12 +10,12 @@ from pathlib import Path
 
 from trainer.common.errors import DataError, first_lines, listed
 from trainer.data.file_names import is_data, names_no_class, split_of
-from trainer.data.formulas import formula_warnings
 from trainer.data.image_set import DataOptions, ImageSet
 from trainer.data.inspection import InspectedImages, Progress, inspect_images
 from trainer.data.readers import folder_layout, npz_layout, table_layout
 from trainer.data.readers.base import Reader, ReadResult
 from trainer.data.readers.class_folders import class_folder_names, subfolders
+from trainer.data.readers.doubts.formulas import formula_warnings
 from trainer.data.readers.matching.image_files import ImageFiles
 from trainer.data.readers.tables.find_tables import (
     OWN_HELP,
