@@ -20,6 +20,7 @@ from search.cli.options import (
     IdColumn,
     LabelColumn,
     Layout,
+    NoCorrections,
     PerGpu,
     Set,
     SimilarLabels,
@@ -72,6 +73,7 @@ def probe(
     similar_labels: SimilarLabels = None,
     encoding: Encoding = None,
     skip_bad: SkipBad = False,
+    no_corrections: NoCorrections = False,
     home: HomeFolder = DEFAULT_HOME,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Folder of the export; default: retable/STUDY.")
@@ -94,6 +96,7 @@ def probe(
             *(assignments or []),
         ],
         skip_bad,
+        no_corrections,
         id_column=id_column,
         label_column=label_column,
         group_column=group_column,
