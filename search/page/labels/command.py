@@ -95,9 +95,10 @@ def review_labels(name: str | None, url: str, home: Path, data: Path | None, out
     say(
         console,
         f"Next: look at each picture and write into its row, column decision: {KEEP} (the label is right), the right "
-        f"class, or {DROP} (leave the image out). Then `{apply}` checks the decisions and writes {CORRECTIONS_FILE} "
-        "beside the images.",
+        f"class, or {DROP} (leave the image out). Then this command checks the decisions and writes {CORRECTIONS_FILE} "
+        "beside the images:",
     )
+    say(console, f"  {apply}", whole=True)
 
 
 def _earlier_rows(path: Path) -> list[ReviewRow]:
