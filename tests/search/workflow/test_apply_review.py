@@ -106,7 +106,7 @@ def test_a_study_after_the_corrections_is_on_corrected_labels(
     assert open_for_training(data, later, stores).fingerprint == later.fingerprint
     assert any("1 label corrected" in line for line in data_section(read_facts(stores, "later")).lines)
     (data / CORRECTIONS_FILE).unlink()
-    with pytest.raises(DataMismatch, match="begun with 1 label corrected.*which are not there now"):
+    with pytest.raises(DataMismatch, match=r"begun with 1 label corrected.*which are not there now"):
         open_for_training(data, later, stores)
     with pytest.raises(DataMismatch, match="which are not there now"):
         resume(stores, later, study_plan(study_file, data, name="later"))
