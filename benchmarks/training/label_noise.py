@@ -289,6 +289,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--images", type=int, default=800, help="in a draw, at most (%(default)s)")
     parser.add_argument("--classes", type=int, default=20, help="in a draw, at most (%(default)s)")
     parser.add_argument("--folds", type=int, default=5)
+    parser.add_argument("--shares", type=float, nargs="+", default=SHARES, help="of changed labels (%(default)s)")
     parser.add_argument("--json", type=Path, help="file for everything measured, written after every draw")
     given = parser.parse_args(arguments)
     fields: dict[str, Scalar] = {
@@ -308,7 +309,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 of_row = make_folds(drawn.y, np.arange(len(drawn.y)), given.folds, seed)
                 proba = drawn.oof(drawn.fit(drawn.y, of_row), of_row)
                 partner = most_confused(drawn.y, proba, drawn.num_classes)
-                for mode, share in product(MODES, SHARES):
+                for mode, share in product(MODES, given.shares):
                     if share == 0.0 and mode != MODES[0]:
                         continue
                     run = measure(folder.name, drawn, mode, share, partner, folds=given.folds, seed=seed)

@@ -283,7 +283,8 @@ def _check_unchanged(stores: Stores, study: Study, study_plan: StudyPlan) -> Non
     images = study_plan.competition.images
     if images.fingerprint != study.fingerprint:
         corrections = about_corrections(stores.datasets.get(study.fingerprint), images)
-        raw = "add --no-corrections, which reads the labels as they are, " if images.corrections is not None else ""
+        is_corrected = images.corrections is not None and images.corrections.changes
+        raw = "add --no-corrections, which reads the labels as they are, " if is_corrected else ""
         raise DataMismatch(
             f"study {study.name} was begun on other images (fingerprint {study.fingerprint[:12]}, those in "
             f"{study_plan.folder} have {images.fingerprint[:12]}). {corrections}Give the original folder, {raw}or "

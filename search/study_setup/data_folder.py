@@ -80,7 +80,7 @@ def open_for_training(folder: Path, study: Study, stores: Stores) -> ImageSet:
     images = read_images(folder, options, verify=False, ranges=ranges)
     if images.fingerprint == study.fingerprint:
         return images
-    if images.corrections is not None:
+    if images.corrections is not None and images.corrections.changes:
         as_given = read_images(folder, options.without_corrections(), verify=False, ranges=ranges)
         if as_given.fingerprint == study.fingerprint:
             return as_given

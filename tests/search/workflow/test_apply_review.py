@@ -10,7 +10,6 @@ import pytest
 from search.page.facts import read_facts
 from search.page.labels.command import review_labels
 from search.page.sections.data import data as data_section
-from search.runtime.errors import SearchError
 from search.study_setup.create_study import create_study, resume
 from search.study_setup.data_folder import CORRECTIONS, DataMismatch, NoData, open_for_training
 from search.study_state.study import Study
@@ -18,7 +17,7 @@ from search.workflow.apply_review import CorrectionsNotWritable, apply_review
 from storage.stores import Stores
 from tests.search.page.labels.test_candidates import sure_of
 from tests.search.page.made_up import end_trials, lay_study
-from tests.search.small_study import study_plan, write_competition
+from tests.search.small_study import study_plan
 from trainer.common.errors import DataError
 from trainer.data.file_names import REVIEW_TABLE
 from trainer.formats.label_tables import CORRECTIONS_FILE, read_corrections, read_review
@@ -157,5 +156,5 @@ def test_what_is_missing_is_named(stores: Stores, url: str, tmp_path: Path) -> N
     lay_study(stores, tmp_path)
     with pytest.raises(NoData):
         apply_review("made_up", url, None, review(tmp_path, "a,b,c,0.9,d"))
-    with pytest.raises((DataError, SearchError), match="there is no file"):
-        apply_review("made_up", url, write_competition(tmp_path / "other"), tmp_path / "none.csv")
+    with pytest.raises(DataError, match="there is no file"):
+        apply_review("made_up", url, tmp_path, tmp_path / "none.csv")

@@ -128,7 +128,7 @@ def test_row_weights_are_those_of_scikit_learn() -> None:
 @pytest.mark.parametrize("count", [1, 2, 3])
 def test_inner_probabilities_know_nothing_of_what_a_fold_holds_out(count: int) -> None:
     """Other labels of held-out rows change nothing, and each row is predicted by fits without itself."""
-    x, y = clusters(90, 12)
+    x, y = clusters(90, 12, noise=0.7)
     folds = folds_of(90, count) if count > 1 else np.full(90, -1)
     heads = fit_heads(x, y, folds, class_weights=plain)
     before = inner_probabilities(x, y, folds, heads, class_weights=plain)

@@ -29,8 +29,8 @@ def one_thread() -> None:
 
 @pytest.fixture(scope="module")
 def noisy() -> TrainingData:
-    """Images of three things with 15 wrong labels of 150."""
-    data = competition(n=150)
+    """Images of three things with 12 wrong labels of 120."""
+    data = competition(n=120)
     y = data.y.copy()
     y[::10] = (y[::10] + 1) % 3
     return replace(data, y=y)
@@ -46,7 +46,7 @@ def judged(recipe: dict[str, Any], data: TrainingData, weights: Path) -> Trainin
 def test_wrong_labels_leave_the_training_parts(noisy: TrainingData, weights: Path) -> None:
     found = judged({**TUNED, "suspicious_labels": "drop"}, noisy, weights)
     assert found.suspects is not None
-    wrong = np.arange(0, 150, 10)
+    wrong = np.arange(0, 120, 10)
     for fold in range(3):
         rows = found.suspects[fold]
         assert np.isin(wrong[noisy.folds[wrong] != fold], rows).mean() > 0.5
@@ -68,26 +68,27 @@ def test_rows_that_count_less_stay(noisy: TrainingData, weights: Path) -> None:
         assert np.array_equal(found.training_part(fold), noisy.training_part(fold))
 
 
-@pytest.mark.parametrize("base", [TUNED, {**TUNED, "head": "probe"}, PROBE], ids=["random", "probe", "linear probe"])
+@pytest.mark.parametrize(
+    ("base", "way"),
+    [({**TUNED, "head": "probe"}, "drop"), (TUNED, "downweight"), (PROBE, "drop"), (PROBE, "downweight")],
+    ids=["LP-FT, drop", "fine-tuning, downweight", "linear probe, drop", "linear probe, downweight"],
+)
 def test_held_out_labels_change_nothing_of_what_is_predicted_for_them(
-    noisy: TrainingData, weights: Path, base: dict[str, Any]
+    noisy: TrainingData, weights: Path, base: dict[str, Any], way: str
 ) -> None:
     y = noisy.y.copy()
     rows = noisy.held_out(1)
     y[rows] = (y[rows] + 1) % 3
-    for way in ("drop", "downweight"):
-        recipe = {**base, "suspicious_labels": way, "epochs": 1}
-        first, second = (
-            run(recipe, one, weights_dir=weights, predict_test=False) for one in (noisy, replace(noisy, y=y))
-        )
-        assert np.array_equal(first.oof[rows], second.oof[rows])
-        assert float(first.machine["suspicious_labels"]) > 5.0
+    recipe = {**base, "suspicious_labels": way, "epochs": 1}
+    first, second = (run(recipe, one, weights_dir=weights, predict_test=False) for one in (noisy, replace(noisy, y=y)))
+    assert np.array_equal(first.oof[rows], second.oof[rows])
+    assert float(first.machine["suspicious_labels"]) > 4.0
 
 
 @pytest.mark.parametrize("base", [TUNED, PROBE], ids=["fine-tuning", "linear probe"])
 def test_each_way_trains_differently(noisy: TrainingData, weights: Path, base: dict[str, Any]) -> None:
     keep, drop, less = (
-        run({**base, "suspicious_labels": way}, noisy, weights_dir=weights, predict_test=False)
+        run({**base, "epochs": 1, "suspicious_labels": way}, noisy, weights_dir=weights, predict_test=False)
         for way in ("keep", "drop", "downweight")
     )
     assert "suspicious_labels" not in keep.machine
@@ -108,16 +109,16 @@ def test_a_linear_probe_that_drops_wrong_labels_is_better_on_right_ones(weights:
 
 
 def test_without_held_out_images_one_network_trains_on_what_is_left(noisy: TrainingData, weights: Path) -> None:
-    everything = replace(noisy, folds=np.full(150, ALWAYS_TRAINED))
+    everything = replace(noisy, folds=np.full(120, ALWAYS_TRAINED))
     found = judged({**TUNED, "suspicious_labels": "drop"}, everything, weights)
     assert found.suspects is not None and len(found.suspects) == 1
-    assert len(found.training_part(0)) == 150 - len(found.suspects[0]) < 150
+    assert len(found.training_part(0)) == 120 - len(found.suspects[0]) < 120
 
 
 def test_a_resumed_training_judges_nothing_and_has_the_same_rows(
     noisy: TrainingData, weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    recipe = {**TUNED, "epochs": 3, "suspicious_labels": "drop"}
+    recipe = {**TUNED, "suspicious_labels": "drop"}
     undisturbed = run(recipe, noisy, weights_dir=weights)
     path = tmp_path / "trial.pt"
     stopped = run(recipe, noisy, weights_dir=weights, checkpoint=path, on_epoch=after(1, Verdict.STOP))

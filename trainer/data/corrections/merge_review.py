@@ -71,7 +71,19 @@ def merge_review(image_set: ImageSet, earlier: Sequence[Correction], review: Seq
             f"A decision is {KEEP}, {DROP}, the name of a class, or empty. Nothing was changed: mend these rows and "
             "type the same command again",
         )
-    return MergedReview(corrections=tuple(after.values()), decided=len(decided), undecided=len(review) - len(decided))
+    renewed = {identifier for identifier, _ in new}
+    return MergedReview(
+        corrections=tuple(
+            each for each in after.values() if each.id not in renewed or _is_about(each, labelled[each.id])
+        ),
+        decided=len(decided),
+        undecided=len(review) - len(decided),
+    )
+
+
+def _is_about(correction: Correction, labels: Sequence[_Labelled]) -> bool:
+    """Whether the data still give the label that was decided about."""
+    return any(each.given == correction.given for each in labels)
 
 
 def _labels_by_id(image_set: ImageSet, earlier: Sequence[Correction]) -> dict[str, list[_Labelled]]:

@@ -20,10 +20,14 @@ NAMES = ("red", "green", "blue")
 
 def sure_of(wrong: tuple[int, ...], n: int = 60, seed: int = 0, classes: int = 3) -> Float32Array:
     """Probabilities that are right, but for the images ``wrong``, which are taken for the next class."""
-    proba = noisy(np.arange(n) % classes, classes, 1.0, seed)
-    for i in wrong:
-        proba[i] = np.roll(proba[i], 1)
-    return proba
+    y, rng = np.arange(n) % classes, np.random.default_rng(seed)
+    sure = 0.8 + 0.02 * rng.random(n)
+    sure[list(wrong)] += 0.1
+    proba = np.repeat((1.0 - sure)[:, None] / (classes - 1), classes, axis=1)
+    predicted = y.copy()
+    predicted[list(wrong)] = (y[list(wrong)] + 1) % classes
+    proba[np.arange(n), predicted] = sure
+    return proba.astype(np.float32)
 
 
 def test_the_labels_that_all_trials_contradict_come_first(stores: Stores, tmp_path: Path) -> None:

@@ -150,7 +150,7 @@ def test_a_study_without_candidates_says_so(
 
 def test_a_page_of_many_candidates_is_bounded(stores: Stores, tmp_path: Path) -> None:
     study = lay_study(stores, tmp_path, per_class=300)
-    wrong = tuple(range(0, 900, 3))
+    wrong = tuple(range(0, 900, 4))
     end_trials(stores, study, 1, lambda number, _: sure_of(wrong, n=900))
     found = find_candidates(stores, study)
     page = review_page(stores, Home(root=tmp_path / "home"), found, [], "search labels")

@@ -96,17 +96,25 @@ def test_arrays_are_corrected(tmp_path: Path) -> None:
     assert np.array_equal(found.train_images.read(4), images[5])
 
 
-def test_a_folder_inside_of_the_folder_has_the_table(tmp_path: Path, animals: Path) -> None:
-    """Wherever --data points, to the folder or to the one that holds nothing else."""
+def test_a_folder_in_a_folder_is_read_as_before(tmp_path: Path, animals: Path) -> None:
     outer = tmp_path / "outer"
     outer.mkdir()
-    animals = animals.rename(outer / "animals")
+    animals.rename(outer / "animals")
     before = read_images(outer)
     correct(before.root, ("cat/0.png", "cat", "dog"))
-    assert before.root == animals
-    for folder in (outer, animals):
-        assert by_id(read_images(folder))["cat/0.png"] == "dog"
+    found = read_images(outer)
+    assert (found.root, found.train_ids) == (before.root, before.train_ids) and by_id(found)["cat/0.png"] == "dog"
     assert read_images(outer, RAW).fingerprint == before.fingerprint
+
+
+def test_corrections_of_a_table_in_a_folder_are_found_from_both(kaggle: Callable[..., Path], tmp_path: Path) -> None:
+    inner = kaggle()
+    outer = tmp_path / "outer"
+    outer.mkdir()
+    inner = inner.rename(outer / "competition")
+    correct(read_images(outer).root, ("a0", "dog", "cat"))
+    for folder in (outer, inner):
+        assert by_id(read_images(folder))["a0"] == "cat"
 
 
 @pytest.mark.parametrize(
@@ -156,7 +164,7 @@ def test_a_link_to_nothing_is_an_error_and_not_no_corrections(animals: Path) -> 
         read_images(animals)
 
 
-@pytest.mark.parametrize("name", ["label_review.csv", "labels.csv", "train_review.csv", "mine.csv"])
+@pytest.mark.parametrize("name", ["label_review.csv", "labels.csv", "mine.csv"])
 @pytest.mark.parametrize("header", ["id,given,proposed,confidence,decision", "id,given,decision,fingerprint"])
 def test_copies_of_the_tables_are_no_tables_of_labels(animals: Path, name: str, header: str) -> None:
     before = read_images(animals)
