@@ -78,10 +78,10 @@ def render_template(name: str, **values: object) -> str:
 
 
 def _environment() -> Environment:
-    from jinja2 import Environment, PackageLoader, StrictUndefined
+    from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 
     environment = Environment(
-        loader=PackageLoader("search.page", "templates"),
+        loader=ChoiceLoader([PackageLoader("search.page", folder) for folder in ("templates", "labels")]),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
