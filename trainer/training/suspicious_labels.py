@@ -18,7 +18,8 @@ from trainer.training.results import Labels, TrainingData
 
 WEIGHTS = {KEEP: 1.0, DOWNWEIGHT: 0.5, DROP: 0.0}
 """How much a suspicious row counts. Dropping them all is what confident learning does (Northcutt et al. 2021, "prune").
-With the half, a right label that is suspicious costs no more than a wrong one that stays: neither is known."""
+With the half, a right label that is suspicious costs no more than a wrong one that stays: neither is known. In the
+benchmark of label noise, dropping gained more or as much."""
 SUSPECTS = "suspects"
 """Key of the suspicious rows in a checkpoint, so that a resumed training has the same ones."""
 
