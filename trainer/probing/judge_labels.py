@@ -14,7 +14,7 @@ from trainer.data.inspection import Progress
 from trainer.evaluation.label_errors import LabelErrors, find_label_errors
 
 SIGNIFICANT = 2.0
-"""Standard errors by which a probe must predict better than the frequencies of the classes."""
+"""Standard errors by which a probe must predict better than the frequencies of the classes do."""
 
 
 class CannotJudge(TrainerError):
@@ -82,7 +82,10 @@ def judge_labels(
 
 
 def is_informative(y: NDArray[np.int64], proba: Float32Array) -> bool:
-    """Whether the log loss is significantly below that of the frequencies of the classes.
+    """Whether probabilities predict the labels significantly better than the frequencies of the classes do.
+
+    Either the log loss or the accuracy has to be better. A few wrong labels that are contradicted with confidence spoil
+    the log loss, but hardly the accuracy; with a class of nearly all images, only the log loss can be better.
 
     Args:
         y: labels, int64, shape (n,), 0 .. C - 1.
@@ -92,5 +95,7 @@ def is_informative(y: NDArray[np.int64], proba: Float32Array) -> bool:
         return False
     smallest = np.finfo(np.float32).tiny
     own = np.log(np.maximum(proba[np.arange(len(y)), y], smallest).astype(np.float64))
-    gains = own - np.log(np.bincount(y)[y] / len(y))
-    return bool(gains.mean() > SIGNIFICANT * gains.std(ddof=1) / np.sqrt(len(y)))
+    counts = np.bincount(y)
+    log_gains = own - np.log(counts[y] / len(y))
+    hits = (proba.argmax(axis=1) == y).astype(np.float64) - (y == counts.argmax())
+    return any(bool(gains.mean() > SIGNIFICANT * gains.std(ddof=1) / np.sqrt(len(y))) for gains in (log_gains, hits))
