@@ -27,6 +27,7 @@ ADDED_FIELDS = {
     "lora_rank": 8,
     "lora_alpha": 16.0,
     "wise_ft": False,
+    "suspicious_labels": "keep",
 }
 """Fields of a recipe that rows may lack, with the value that they had before they were settings: their default."""
 

@@ -141,6 +141,7 @@ class DataSettings:
     similar_labels: str = _setting("ask", "labels that differ only in spelling", choices=SIMILAR_LABELS)
     encoding: str | None = _setting(None, "encoding of tables that are not UTF-8, such as cp1252")
     skip_bad: bool = _setting(False, "leave out unreadable training images")
+    corrections: bool = _setting(True, "apply the label corrections beside the data, if there are some")
 
     @property
     def options(self) -> DataOptions:
@@ -156,6 +157,7 @@ class DataSettings:
             similar_labels=cast(SimilarLabels, self.similar_labels),
             encoding=self.encoding,
             skip_bad=self.skip_bad,
+            corrections=self.corrections,
         )
 
 

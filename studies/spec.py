@@ -70,8 +70,10 @@ FREE_TO_CHANGE = (
     "final",
     "portfolio",
     "begun_from",
+    "data.corrections",
 )
-"""Settings that may change while a study runs: no result of a trial depends on them."""
+"""Settings that may change while a study runs: no result of a trial depends on them. Corrections change the data, and
+with them the fingerprint, which binds a study."""
 
 BEGUN_FROM = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}:[0-9]{1,9}")
 """``STUDY:TRIAL``: the name of a study and the number of a trial."""

@@ -19,6 +19,7 @@ CONTENTS = {
         "docs/data/reading",
         "docs/data/train-test-shift",
         "docs/data/suspicious-labels",
+        "docs/data/label-corrections",
     ],
     "Search": ["docs/study-files", "docs/running", "docs/watching", "docs/how-good-is-it"],
     "Results": ["docs/exports", "docs/kaggle-notebook"],

@@ -120,6 +120,7 @@ COMMANDS = (
     ("confirm", run_commands.confirm),
     ("compare", status_commands.compare),
     ("report", status_commands.report),
+    ("labels", inspect_commands.labels),
     ("export-best", run_commands.export_best),
     ("import", run_commands.import_predictions),
     ("predict", model_commands.predict),

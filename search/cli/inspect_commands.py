@@ -18,6 +18,7 @@ from search.cli.options import (
     IdColumn,
     LabelColumn,
     Layout,
+    NoCorrections,
     Set,
     SimilarLabels,
     SkipBad,
@@ -42,6 +43,7 @@ def check(
     similar_labels: SimilarLabels = None,
     encoding: Encoding = None,
     skip_bad: SkipBad = False,
+    no_corrections: NoCorrections = False,
     n_folds: Annotated[int, typer.Option("--folds", min=2, max=50, help="Number of folds to check for.")] = 5,
     shift: Annotated[
         bool, typer.Option("--shift/--no-shift", help="Whether to compare training and test images.")
@@ -82,6 +84,7 @@ def check(
         similar_labels=similar_labels or "ask",
         encoding=encoding,
         skip_bad=skip_bad,
+        corrections=not no_corrections,
     )
     request = CheckRequest(
         shift=shift, labels=labels, backbone=backbone, weights=weights, output=output, home=Home(root=home)
@@ -109,6 +112,7 @@ def preview(
     layout: Layout = None,
     similar_labels: SimilarLabels = None,
     encoding: Encoding = None,
+    no_corrections: NoCorrections = False,
     home: HomeFolder = DEFAULT_HOME,
 ) -> None:
     """Draw a study's augmentations: each at its weakest and at its strongest."""
@@ -130,6 +134,7 @@ def preview(
             overrides=overrides_of(
                 assignments,
                 False,
+                no_corrections,
                 id_column=id_column,
                 label_column=label_column,
                 group_column=group_column,
@@ -175,6 +180,46 @@ def folds(
     with creating(output) as temporary:
         write_folds(stores, read_study(stores, study), SEARCH_SPLIT, temporary)
     say(open_console(), f"The folds are written to {output}", whole=True)
+
+
+def labels(
+    study: Study = None,
+    data: Data = None,
+    storage_url: StoredIn = DEFAULT_STORAGE,
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", help="Folder of the review; default: the folder of the study's exports."),
+    ] = None,
+    apply: Annotated[
+        Path | None,
+        typer.Option(
+            "--apply",
+            metavar="REVIEW.csv",
+            help="Write the decisions of this review as corrections into the folder of images, and make no new review.",
+        ),
+    ] = None,
+    home: HomeFolder = DEFAULT_HOME,
+) -> None:
+    """List labels that may be wrong, for review: a page with pictures, and a table; with --apply, correct them.
+
+    Out-of-fold predictions of all finished trials and probes, averaged, are compared with the labels. In the table
+    label_review.csv, write into the column `decision` keep, drop or the right class; `--apply` checks all decisions and
+    writes them into retable_corrections.csv in the folder of images, which every later study reads.
+    """
+    if data is not None:
+        from search.cli.early_checks import check_folder
+
+        check_folder(data)
+    if apply is None:
+        from search.page.labels.command import review_labels
+
+        review_labels(study, storage_url, home, data, output)
+    elif output is not None:
+        raise typer.BadParameter("--output names the folder of a new review, which --apply does not make")
+    else:
+        from search.workflow.apply_review import apply_review
+
+        apply_review(study, storage_url, data, apply)
 
 
 def replay(

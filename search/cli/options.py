@@ -223,19 +223,30 @@ Encoding = Annotated[
     str | None, typer.Option("--encoding", help="Encoding of tables that are not UTF-8, such as cp1252 or cp932.")
 ]
 SkipBad = Annotated[bool, typer.Option("--skip-bad", help="Leave out unreadable training images, and list them.")]
+NoCorrections = Annotated[
+    bool,
+    typer.Option(
+        "--no-corrections",
+        help="Read the labels as they are, without the corrections that `search labels` has written.",
+    ),
+]
 
 DEFAULT_STORAGE = "sqlite:///retable.db"
 DEFAULT_HOME = Path("retable")
 
 
-def overrides_of(assignments: list[str] | None, skip_bad: bool, **data: str | None) -> list[str]:
-    """The changes of ``--set``, ``--skip-bad`` and the options on data to a study file, as ``FIELD=VALUE``.
+def overrides_of(
+    assignments: list[str] | None, skip_bad: bool, no_corrections: bool = False, **data: str | None
+) -> list[str]:
+    """The changes of ``--set``, ``--skip-bad``, ``--no-corrections`` and the options on data to a study file, as
+    ``FIELD=VALUE``.
 
     Args:
         data: values by the key of [data]; None for an option that is not given.
     """
     given = [f"data.{key}={value}" for key, value in data.items() if value is not None]
-    return [*(assignments or []), *given, *(["data.skip_bad=true"] if skip_bad else [])]
+    flags = {"data.skip_bad=true": skip_bad, "data.corrections=false": no_corrections}
+    return [*(assignments or []), *given, *(text for text, is_given in flags.items() if is_given)]
 
 
 def gpu_names(text: str | None) -> list[str] | None:

@@ -20,6 +20,7 @@ from search.cli.options import (
     IdColumn,
     LabelColumn,
     Layout,
+    NoCorrections,
     PerGpu,
     Set,
     SimilarLabels,
@@ -75,6 +76,7 @@ def probe(
     similar_labels: SimilarLabels = None,
     encoding: Encoding = None,
     skip_bad: SkipBad = False,
+    no_corrections: NoCorrections = False,
     home: HomeFolder = DEFAULT_HOME,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Folder of the export; default: retable/STUDY.")
@@ -97,6 +99,7 @@ def probe(
             *(assignments or []),
         ],
         skip_bad,
+        no_corrections,
         id_column=id_column,
         label_column=label_column,
         group_column=group_column,

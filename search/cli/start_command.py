@@ -23,6 +23,7 @@ from search.cli.options import (
     LabelColumn,
     Layout,
     MLflow,
+    NoCorrections,
     PerGpu,
     Quota,
     Set,
@@ -147,6 +148,7 @@ def start(
     similar_labels: SimilarLabels = None,
     encoding: Encoding = None,
     skip_bad: SkipBad = False,
+    no_corrections: NoCorrections = False,
     folds: Annotated[
         Path | None, typer.Option("--folds", help="Table of folds to use, such as folds.csv: columns image_id, fold.")
     ] = None,
@@ -179,6 +181,7 @@ def start(
     overrides = overrides_of(
         assignments,
         skip_bad,
+        no_corrections,
         id_column=id_column,
         label_column=label_column,
         group_column=group_column,

@@ -15,7 +15,7 @@ from search.study_state.training_costs import length_ratio
 from storage.records.datasets import StoredDataset
 from storage.stores import Stores
 from storage.values import DEFAULT_TRIAL, StudyState, TrialRecord, TrialStatus, WorkKind
-from trainer.data.formulas import formula_warnings
+from trainer.data.readers.doubts.formulas import formula_warnings
 
 
 def doubts_of_export(stores: Stores, plan: ExportPlan, export: Export) -> list[str]:

@@ -10,10 +10,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from search.page.cached_features import features_by_preference, read_features
 from search.page.facts import Facts
 from search.runtime.home import Home
 from trainer.common.arrays import Float32Array, Float64Array
-from trainer.common.cache_files import mapped_array, mark_in_use
+from trainer.common.cache_files import mapped_array
 from trainer.common.files import replacing
 from trainer.probing.image_map import (
     LEAST_IMAGES,
@@ -22,7 +23,7 @@ from trainer.probing.image_map import (
     principal_components,
     stratified_sample,
 )
-from trainer.probing.origin import Origin, find_features
+from trainer.probing.origin import Origin
 from trainer.shift.adversarial import TooFewImages, measure_shift
 
 MOST_IMAGES = 2_000
@@ -58,10 +59,10 @@ def read_map(facts: Facts, home: Home) -> ImageMap | None:
     """The map of a study's images; None where the home has no features of them, or there are too few images."""
     dataset = facts.dataset
     n, total = len(dataset.y), len(dataset.y) + len(dataset.test_ids)
-    for path, origin in _by_preference(facts, find_features(home.features, facts.study.fingerprint)):
+    for path, origin in features_by_preference(home, facts.study.fingerprint, facts.finished, facts.leader):
         strata = np.concatenate([dataset.y, np.full(total - n, -1, np.int64)])
         rows = stratified_sample(strata, MOST_IMAGES, SEED)
-        features = _features(path, total, rows)
+        features = read_features(path, total, rows)
         if features is None or len(rows) < LEAST_IMAGES:
             continue
         components = principal_components(features, SEED)
@@ -73,39 +74,6 @@ def read_map(facts: Facts, home: Home) -> ImageMap | None:
             likeness=_likeness(facts, components, rows),
         )
     return None
-
-
-def _by_preference(facts: Facts, found: list[tuple[Path, Origin]]) -> list[tuple[Path, Origin]]:
-    """The features of the best probe first, then those of the leader's backbone, then the largest images."""
-    probes = [record for record in facts.finished if record.is_probe]
-    best = max(probes, key=lambda record: record.mean_true_probability or 0.0, default=None)
-
-    def rank(each: tuple[Path, Origin]) -> tuple[bool, bool, int, str]:
-        origin = each[1]
-        of_probe = best is not None and _uses(best.recipe, origin, sized=True)
-        of_leader = facts.leader is not None and _uses(facts.leader.recipe, origin, sized=False)
-        return not of_probe, not of_leader, -origin.image_size, each[0].name
-
-    return sorted(found, key=rank)
-
-
-def _uses(recipe: dict[str, object] | None, origin: Origin, *, sized: bool) -> bool:
-    if recipe is None or recipe.get("backbone") != origin.backbone:
-        return False
-    return not sized or recipe.get("image_size") == origin.image_size
-
-
-def _features(path: Path, total: int, rows: NDArray[np.int64]) -> Float32Array | None:
-    """The features of the images ``rows``; None if the file does not hold finite features of ``total`` images."""
-    mapped = mapped_array(path)
-    if mapped is None or mapped.dtype != np.float32 or mapped.ndim != 2 or len(mapped) != total or not mapped.shape[1]:
-        return None
-    try:
-        mark_in_use(path, mapped)
-    except OSError:  # removed meanwhile
-        return None
-    features: Float32Array = np.array(mapped[rows])
-    return features if np.isfinite(features).all() else None
 
 
 def _places(path: Path, features: Float32Array, components: Float32Array) -> Float32Array:

@@ -68,15 +68,20 @@ def page_of(facts: Facts) -> Page:
 
 def render(page: Page) -> str:
     """The HTML of a page. Every text from outside is escaped, its control characters are shown as escapes."""
-    html: str = _environment().get_template("page.html").render(page=page, author=AUTHOR)
+    return render_template("page.html", page=page)
+
+
+def render_template(name: str, **values: object) -> str:
+    """The HTML of one of the templates, which see ``values``."""
+    html: str = _environment().get_template(name).render(author=AUTHOR, **values)
     return html
 
 
 def _environment() -> Environment:
-    from jinja2 import Environment, PackageLoader, StrictUndefined
+    from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 
     environment = Environment(
-        loader=PackageLoader("search.page", "templates"),
+        loader=ChoiceLoader([PackageLoader("search.page", folder) for folder in ("templates", "labels")]),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from storage.database.urls import without_passwords
 
-_BOTH = "start worker status stop confirm compare report export-best probe preview replay dashboard"  # have both
+_BOTH = "start worker status stop confirm compare report labels export-best probe preview replay dashboard"
 _STORAGE_ONLY = "studies pause resume try retry folds import submissions"
 TAKE_STORAGE = frozenset(f"{_BOTH} {_STORAGE_ONLY}".split())
 """Commands with the option ``--storage``."""

@@ -16,7 +16,13 @@ from numpy.typing import NDArray
 from optuna.trial import TrialState
 
 from search.runtime.errors import SearchError
-from search.study_setup.data_folder import VALUE_RANGES, Competition, DataMismatch
+from search.study_setup.data_folder import (
+    CORRECTIONS,
+    VALUE_RANGES,
+    Competition,
+    DataMismatch,
+    about_corrections,
+)
 from search.study_setup.image_weights import Weighting
 from search.study_setup.weights_folder import remembered_path
 from search.study_state.optuna_attributes import (
@@ -125,6 +131,7 @@ def create_study(stores: Stores, study_plan: StudyPlan) -> Study:
                 "reader": images.reader,
                 "skipped": list(images.skipped),
                 VALUE_RANGES: {kind: list(ends) for kind, ends in images.value_ranges.items()},
+                **_corrections(images),
                 **_image_statistics(stores, images),
             },
         )
@@ -158,6 +165,11 @@ def create_study(stores: Stores, study_plan: StudyPlan) -> Study:
     )
     record_enqueued(stores, stored.id, stores.optuna_study(stored.name))
     return Study.of(stored)
+
+
+def _corrections(images: ImageSet) -> dict[str, object]:
+    applied = images.corrections
+    return {} if applied is None or not applied.changes else {CORRECTIONS: applied.sentence}
 
 
 def _image_statistics(stores: Stores, images: ImageSet) -> dict[str, object]:
@@ -234,7 +246,7 @@ def resume(stores: Stores, study: Study, study_plan: StudyPlan) -> Study:
         DataMismatch: the images are not those of the stored study.
         StudyChanged: settings that trials depend on have changed, or a table of folds is given.
     """
-    _check_unchanged(study, study_plan)
+    _check_unchanged(stores, study, study_plan)
     # Trials that were enqueued before a crash, or by an earlier release, may be unrecorded.
     record_enqueued(stores, study.id, optuna_study(stores, study.stored))
     before = study.spec
@@ -267,12 +279,16 @@ def _budget_of_resumed(study: Study, study_plan: StudyPlan, before: int) -> int 
     return now if study.budget is None or before != now else study.budget
 
 
-def _check_unchanged(study: Study, study_plan: StudyPlan) -> None:
-    fingerprint = study_plan.competition.images.fingerprint
-    if fingerprint != study.fingerprint:
+def _check_unchanged(stores: Stores, study: Study, study_plan: StudyPlan) -> None:
+    images = study_plan.competition.images
+    if images.fingerprint != study.fingerprint:
+        corrections = about_corrections(stores.datasets.get(study.fingerprint), images)
+        is_corrected = images.corrections is not None and images.corrections.changes
+        raw = "add --no-corrections, which reads the labels as they are, " if is_corrected else ""
         raise DataMismatch(
             f"study {study.name} was begun on other images (fingerprint {study.fingerprint[:12]}, those in "
-            f"{study_plan.folder} have {fingerprint[:12]}). Give the original folder, or choose another --name"
+            f"{study_plan.folder} have {images.fingerprint[:12]}). {corrections}Give the original folder, {raw}or "
+            "choose another --name"
         )
     changes = differences(study.spec, study_plan.spec)
     if changes:

@@ -14,13 +14,14 @@ from rich.markup import escape
 from search.runtime.console import LOG_INTERVAL, redraws, say
 from search.runtime.errors import SearchError
 from search.study_state.study import Study
+from storage.records.datasets import StoredDataset
 from storage.stores import Stores
 from trainer.data.duplicates import DuplicateReport, find_duplicates
 from trainer.data.image_set import DataOptions, ImageSet
 from trainer.data.inspection import Progress
 from trainer.data.read import read_images
 from trainer.inference.pixel_values import checked_ranges
-from trainer.inference.printable import printable
+from trainer.inference.printable import excerpt, printable
 
 
 class DataMismatch(SearchError):
@@ -59,28 +60,54 @@ def inspect(folder: Path, options: DataOptions, progress: Progress | None = None
 
 VALUE_RANGES = "value_ranges"
 """Key of `storage.records.datasets.StoredDataset.summary`: the `ImageSet.value_ranges`."""
+CORRECTIONS = "corrections"
+"""Key of the same: `trainer.data.image_set.AppliedCorrections.sentence`, where the labels are corrected."""
 
 
 def open_for_training(folder: Path, study: Study, stores: Stores) -> ImageSet:
     """Read the images of a study for training, without decoding them.
 
     Values with more than 8 bits are scaled by the recorded ranges, so that all workers and the export see the same
-    pixels.
+    pixels. A study that was begun before the corrections beside the data keeps its labels.
 
     Raises:
         DataMismatch: the images are not those of the study.
         DataError: the data cannot be read.
     """
-    recorded = stores.datasets.get(study.fingerprint).summary.get(VALUE_RANGES, {})
-    images = read_images(folder, study.spec.data.options, verify=False, ranges=checked_ranges(recorded))
-    if images.fingerprint != study.fingerprint:
-        unread = "".join(f"\n{warning}" for warning in images.warnings if warning.startswith("not read: "))
-        raise DataMismatch(
-            f"{folder} does not hold the images that this study was begun with (fingerprint {images.fingerprint[:12]}, "
-            f"the study's is {study.fingerprint[:12]}). Point --data at the original folder, or begin a new study with "
-            f"--name{unread}"
-        )
-    return images
+    dataset = stores.datasets.get(study.fingerprint)
+    ranges = checked_ranges(dataset.summary.get(VALUE_RANGES, {}))
+    options = study.spec.data.options
+    images = read_images(folder, options, verify=False, ranges=ranges)
+    if images.fingerprint == study.fingerprint:
+        return images
+    if images.corrections is not None and images.corrections.changes:
+        as_given = read_images(folder, options.without_corrections(), verify=False, ranges=ranges)
+        if as_given.fingerprint == study.fingerprint:
+            return as_given
+    unread = "".join(f"\n{warning}" for warning in images.warnings if warning.startswith("not read: "))
+    raise DataMismatch(
+        f"{folder} does not hold the images that this study was begun with (fingerprint {images.fingerprint[:12]}, "
+        f"the study's is {study.fingerprint[:12]}). {about_corrections(dataset, images)}Point --data at the original "
+        f"folder, or begin a new study with --name{unread}"
+    )
+
+
+def about_corrections(dataset: StoredDataset, images: ImageSet) -> str:
+    """Whether label corrections may be why ``images`` are not the stored data set: a sentence, a blank after it.
+
+    Empty if neither of both has corrections.
+    """
+    then, now = stored_corrections(dataset), images.corrections
+    if now is not None and now.changes:
+        before = f"with {then}" if then else "without corrections"
+        return f"It was begun {before}; now there are {now.sentence}. "
+    return f"It was begun with {then}, which are not there now. " if then else ""
+
+
+def stored_corrections(dataset: StoredDataset) -> str:
+    """What corrections changed in a stored data set, as `AppliedCorrections.sentence`; empty: nothing."""
+    found = dataset.summary.get(CORRECTIONS)
+    return excerpt(found) if isinstance(found, str) else ""
 
 
 def inspect_with_progress(folder: Path, options: DataOptions, console: Console) -> Competition:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from trainer.common.arrays import Float32Array
 from trainer.common.randomness import random_generator, random_key
 
 Indices = npt.NDArray[np.int64]
@@ -24,7 +25,15 @@ class BatchPlan:
 
 
 def plan_epoch(
-    candidates: Indices, y: Indices, *, batch_size: int, balance: float, seed: int, fold: int, epoch: int
+    candidates: Indices,
+    y: Indices,
+    *,
+    batch_size: int,
+    balance: float,
+    seed: int,
+    fold: int,
+    epoch: int,
+    row_weights: Float32Array | None = None,
 ) -> tuple[BatchPlan, ...]:
     """Draw the batches of one epoch of one fold.
 
@@ -32,6 +41,8 @@ def plan_epoch(
     balance ``b``, the share of a class of frequency f is proportional to f ** (1 - b), and all images of a class occur
     equally often. Both hold to within one image, because the sampling is systematic. Its variance is lower than that of
     independent draws with replacement.
+
+    With row weights, an image occurs in proportion to its weight: in expectation, its loss counts as much.
 
     A last batch of a single image is left out, because batch normalisation cannot train on one image. The order changes
     with every epoch, so no image is left out for good.
@@ -43,12 +54,15 @@ def plan_epoch(
         balance: 0 (natural class frequencies) .. 1 (equal class frequencies).
         seed: seed of the training; with ``fold`` and ``epoch`` it determines the order and the augmentation.
         epoch: 1-based.
+        row_weights: weight of *every* row, above 0: float32; None: all are equal.
     """
     generator = random_generator(seed, "order", fold, epoch)
     # Sorted by class, so that systematic sampling meets the share of each class to within one image.
     shuffled = generator.permutation(candidates)
     shuffled = shuffled[np.argsort(y[shuffled], kind="stable")]
     weights = np.bincount(y[candidates])[y[shuffled]].astype(np.float64) ** -balance
+    if row_weights is not None:
+        weights *= row_weights[shuffled]
     cumulative = np.cumsum(weights * (len(shuffled) / weights.sum()))
     sampled = np.searchsorted(cumulative, np.arange(len(shuffled)) + generator.random(), side="right")
     order = generator.permutation(shuffled[np.minimum(sampled, len(shuffled) - 1)])

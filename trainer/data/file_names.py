@@ -8,6 +8,7 @@ from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
+from trainer.formats.label_tables import CORRECTIONS_FILE, CORRECTIONS_HEADER, REVIEW_HEADER
 from trainer.formats.part_words import KIND_WORDS, Part, foreign_part, without_accents
 from trainer.inference.file_kinds import is_hidden
 
@@ -60,8 +61,12 @@ _MASK_STEM = re.compile(
 )
 OUTPUT_FOLDER = "retable"  # in the working directory, which may be the data folder
 _PICTURES = ("preview.png", "compare.png", "confusion_matrix.png")
+REVIEW_PAGE, REVIEW_TABLE = "label_review.html", "label_review.csv"
 _EXPORT_FILES = frozenset(
-    ("submission.csv", "test_proba.csv", "oof.csv", "folds.csv", "MODEL_CARD.md", "report.html", "model", *_PICTURES)
+    (
+        *("submission.csv", "test_proba.csv", "oof.csv", "folds.csv", "MODEL_CARD.md", "report.html", "model"),
+        *(REVIEW_PAGE, REVIEW_TABLE, *_PICTURES),
+    )
 )
 _FOLDS_HEADER = ("image_id", "label", "group", "fold")
 _PREDICTION_COLUMNS = ("fold", "seed", "y_true", "y_pred")
@@ -212,7 +217,12 @@ def is_data(path: Path) -> bool:
         return False
     if path.is_dir():
         return path.absolute() != Path.cwd() / OUTPUT_FOLDER and not _is_own_folder(path)
-    return not is_own_picture(path)
+    return path.name != CORRECTIONS_FILE and not is_own_picture(path)
+
+
+def is_label_table(header: Sequence[str]) -> bool:
+    """Whether a table with this header holds decisions about labels (`trainer.formats.label_tables`)."""
+    return tuple(header) in (REVIEW_HEADER, CORRECTIONS_HEADER)
 
 
 def is_own_table(header: Sequence[str]) -> bool:

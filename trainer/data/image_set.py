@@ -43,6 +43,36 @@ class DataOptions:
     """Encoding of tables that are not UTF-8, such as ``cp1252``."""
     skip_bad: bool = False
     """Leave out missing or unreadable training images instead of raising an error."""
+    corrections: bool = True
+    """Apply the corrections beside the data (`trainer.data.corrections`), if there are some."""
+
+    def without_corrections(self) -> DataOptions:
+        """The same settings, for the labels as the data give them."""
+        return dataclasses.replace(self, corrections=False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class AppliedCorrections:
+    """What the corrections beside the data have changed."""
+
+    file: str
+    """Name of the table."""
+    corrected: int
+    """Training images with another label than the data give them."""
+    dropped: int
+    """Training images that are left out."""
+
+    @property
+    def changes(self) -> bool:
+        """Whether any image has changed: a table may say of every image that its label is right."""
+        return bool(self.corrected or self.dropped)
+
+    @property
+    def sentence(self) -> str:
+        """``12 labels corrected, 3 images dropped by the corrections in FILE``."""
+        labels = f"{self.corrected} {'label' if self.corrected == 1 else 'labels'} corrected"
+        images = f"{self.dropped} {'image' if self.dropped == 1 else 'images'} dropped"
+        return f"{labels}, {images} by the corrections in {self.file}"
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -63,6 +93,7 @@ class ImageSet:
     value_ranges: ranges by which values with more than 8 bits are scaled; both sequences of images use them.
     inspected: hashes, thumbnails and sizes of the n training images, then of the m test images; None if the images
         were not verified.
+    corrections: what the corrections beside the data have changed in ``y`` and ``train_ids``; None without any.
     """
 
     root: Path
@@ -80,6 +111,7 @@ class ImageSet:
     skipped: tuple[str, ...] = ()
     value_ranges: Ranges = field(default_factory=dict)
     inspected: InspectedImages | None = None
+    corrections: AppliedCorrections | None = None
 
     @cached_property
     def fingerprint(self) -> str:
@@ -126,20 +158,26 @@ class ImageSet:
                 f"the label {name!r} has no readable image left: all its images are missing or damaged"
                 for name in empty
             )
+        left_out = [*also_lost, *(self.train_ids[i] for i in sorted(dropped))]
+        return dataclasses.replace(
+            self.subset(keep),
+            skipped=tuple(left_out),
+            warnings=(*self.warnings, *(f"left out: {reason}" for reason in reasons)),
+        )
+
+    def subset(self, rows: Sequence[int]) -> ImageSet:
+        """The set with the training images ``rows`` alone, and with all classes and test images."""
         inspected = self.inspected
         if inspected is not None:
             n, total = len(self.train_ids), len(inspected.hashes)
-            inspected = inspected.subset(np.array([*keep, *range(n, total)], np.int64))
-        left_out = [*also_lost, *(self.train_ids[i] for i in sorted(dropped))]
+            inspected = inspected.subset(np.array([*rows, *range(n, total)], np.int64))
         return dataclasses.replace(
             self,
-            train_ids=tuple(self.train_ids[i] for i in keep),
-            y=self.y[keep],
-            train_images=self.train_images.subset(keep),
-            groups=None if self.groups is None else tuple(self.groups[i] for i in keep),
+            train_ids=tuple(self.train_ids[i] for i in rows),
+            y=self.y[list(rows)],
+            train_images=self.train_images.subset(rows),
+            groups=None if self.groups is None else tuple(self.groups[i] for i in rows),
             inspected=inspected,
-            skipped=tuple(left_out),
-            warnings=(*self.warnings, *(f"left out: {reason}" for reason in reasons)),
         )
 
 

@@ -9,13 +9,14 @@ from itertools import chain
 from pathlib import Path
 
 from trainer.common.errors import DataError, first_lines, listed
+from trainer.data.corrections.apply import ADVICE, Corrected, apply_corrections_beside
 from trainer.data.file_names import is_data, names_no_class, split_of
-from trainer.data.formulas import formula_warnings
 from trainer.data.image_set import DataOptions, ImageSet
 from trainer.data.inspection import InspectedImages, Progress, inspect_images
 from trainer.data.readers import folder_layout, npz_layout, table_layout
 from trainer.data.readers.base import Reader, ReadResult
 from trainer.data.readers.class_folders import class_folder_names, subfolders
+from trainer.data.readers.doubts.formulas import formula_warnings
 from trainer.data.readers.matching.image_files import ImageFiles
 from trainer.data.readers.tables.find_tables import (
     OWN_HELP,
@@ -27,6 +28,7 @@ from trainer.data.readers.tables.find_tables import (
 )
 from trainer.data.value_ranges import measure_ranges, with_level_warning, with_ranges
 from trainer.formats.delimited import SUFFIXES, read_table
+from trainer.formats.label_tables import CORRECTIONS_FILE
 from trainer.inference.file_kinds import ARCHIVES
 from trainer.inference.pixel_values import Ranges
 from trainer.inference.printable import name_problem, printable
@@ -70,9 +72,9 @@ def read_images(
             measured.
 
     Raises:
-        DataError: no layout fits, or the data have errors. All errors of tables and image files are reported together.
-            With ``options.skip_bad``, bad training images are left out instead, listed in ``skipped`` and explained in
-            ``warnings``. Bad test images are always an error.
+        DataError: no layout fits, or the data or the corrections beside them have errors. All errors of tables and
+            image files are reported together. With ``options.skip_bad``, bad training images are left out instead,
+            listed in ``skipped`` and explained in ``warnings``. Bad test images are always an error.
     """
     data_options = options or DataOptions()
     try:
@@ -82,8 +84,12 @@ def read_images(
         raise DataError(f"{where} cannot be read: {error.strerror or error}; check its permissions") from error
     except MemoryError as error:
         raise DataError(f"the memory does not suffice to read the tables or arrays in {folder}") from error
-    problems = list(result.problems)
-    image_set = measure_ranges(result.image_set) if ranges is None else with_ranges(result.image_set, ranges)
+    corrected = Corrected(image_set=result.image_set)
+    if data_options.corrections:
+        corrected = apply_corrections_beside(result.image_set)
+    problems = [*result.problems, *corrected.problems]
+    image_set = corrected.image_set
+    image_set = measure_ranges(image_set) if ranges is None else with_ranges(image_set, ranges)
     image_set = _with_formula_warnings(image_set)
     bad_train: dict[int, str] = {}
     if verify or data_options.skip_bad:
@@ -96,7 +102,7 @@ def read_images(
         return image_set.without(bad_train, lost, skippable)
     if problems or skippable:
         advice = "" if problems else f"To continue without {'it' if len(skippable) == 1 else 'them'}, add --skip-bad"
-        advice = "\n".join(filter(None, (result.advice, advice)))
+        advice = "\n".join(filter(None, (result.advice, ADVICE if corrected.problems else "", advice)))
         raise DataError([*problems, *([] if data_options.skip_bad else skippable)], advice)
     return image_set
 
@@ -174,7 +180,8 @@ def _unwrapped(folder: Path, table: str | None) -> Path:
     """
     found, inner = folder, _only_folder(folder)
     while inner is not None and split_of(inner.name) is None:
-        names = [path.name for path in inner.iterdir() if path.is_file() and path.suffix.lower() in SUFFIXES]
+        entries = [path for path in inner.iterdir() if path.is_file() and path.suffix.lower() in SUFFIXES]
+        names = [path.name for path in entries if path.name != CORRECTIONS_FILE]
         if not all(map(_DOCUMENT.fullmatch, names)) and (table is None or (inner / table).is_file()):
             found = inner
         inner = _only_folder(inner)

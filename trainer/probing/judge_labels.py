@@ -14,7 +14,7 @@ from trainer.data.inspection import Progress
 from trainer.evaluation.label_errors import LabelErrors, find_label_errors
 
 SIGNIFICANT = 2.0
-"""Standard errors by which a probe must predict better than the frequencies of the classes."""
+"""Standard errors by which a probe must predict better than the frequencies of the classes do."""
 
 
 class CannotJudge(TrainerError):
@@ -70,7 +70,10 @@ def judge_labels(
         held_out = np.flatnonzero((folds == fold) & np.isin(y, y[folds != fold]))
         proba[held_out] = head.predict_proba(features[held_out])
     judged = np.flatnonzero(np.isfinite(proba[:, 0]))
-    _check_informative(y[judged], proba[judged])
+    if not is_informative(y[judged], proba[judged]):
+        raise CannotJudge(
+            "a linear probe on these features predicts the labels no better than the class frequencies do"
+        )
     return JudgedLabels(
         errors=find_label_errors(y, proba),
         accuracy=float((proba[judged].argmax(axis=1) == y[judged]).mean()),
@@ -78,12 +81,21 @@ def judge_labels(
     )
 
 
-def _check_informative(y: NDArray[np.int64], proba: Float32Array) -> None:
-    """Check that the log loss is significantly below that of the frequencies of the classes."""
-    if len(y) > 1:
-        smallest = np.finfo(np.float32).tiny
-        own = np.log(np.maximum(proba[np.arange(len(y)), y], smallest).astype(np.float64))
-        gains = own - np.log(np.bincount(y)[y] / len(y))
-        if gains.mean() > SIGNIFICANT * gains.std(ddof=1) / np.sqrt(len(y)):
-            return
-    raise CannotJudge("a linear probe on these features predicts the labels no better than the class frequencies do")
+def is_informative(y: NDArray[np.int64], proba: Float32Array) -> bool:
+    """Whether probabilities predict the labels significantly better than the frequencies of the classes do.
+
+    Either the log loss or the accuracy has to be better. A few wrong labels that are contradicted with confidence spoil
+    the log loss, but hardly the accuracy; with a class of nearly all images, only the log loss can be better.
+
+    Args:
+        y: labels, int64, shape (n,), 0 .. C - 1.
+        proba: probabilities by models that were not trained on the image, finite, shape (n, C).
+    """
+    if len(y) < 2:
+        return False
+    smallest = np.finfo(np.float32).tiny
+    own = np.log(np.maximum(proba[np.arange(len(y)), y], smallest).astype(np.float64))
+    counts = np.bincount(y)
+    log_gains = own - np.log(counts[y] / len(y))
+    hits = (proba.argmax(axis=1) == y).astype(np.float64) - (y == counts.argmax())
+    return any(bool(gains.mean() > SIGNIFICANT * gains.std(ddof=1) / np.sqrt(len(y))) for gains in (log_gains, hits))

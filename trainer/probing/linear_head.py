@@ -66,6 +66,7 @@ def fit_heads(
     folds: Labels,
     *,
     class_weights: Callable[[Labels], Float32Array],
+    row_weights: Sequence[Float32Array] | None = None,
     device: torch.device | str = "cpu",
     progress: Progress | None = None,
 ) -> list[LinearHead]:
@@ -81,33 +82,91 @@ def fit_heads(
         folds: fold that holds out each row: int64, shape (n,), 0 .. K - 1, or -1: always in the training part.
         class_weights: given the classes of the training rows of a fit, how much a row of each class counts: float32,
             shape (C,).
+        row_weights: for each fold, how much every row counts in its fits and in the choice of its penalty: float32,
+            shape (n,), 0 or more. A row of weight 0 is as if it were not there. None: all count the same.
         device: where the fits compute.
         progress: called with (steps done, steps in total): a step fits one training part, with all its penalties.
 
     Returns:
         K heads (one if no row is held out), on ``device``.
     """
-    x, targets = torch.from_numpy(np.array(features)).to(device), torch.from_numpy(y).to(device)
     count = max(1, int(folds.max(initial=-1)) + 1)
-
-    def problem(rows: Labels) -> _Problem:
-        return _Problem(x, targets, rows, torch.from_numpy(class_weights(y[rows])).to(device))
-
+    problem = _problems(features, y, class_weights, device)
     losses = np.zeros((count, len(PENALTIES)))
     splits = list(_inner_splits(y, folds, count))
+    if row_weights is not None:  # the folds that share a split weight its rows differently
+        splits = [(train, {fold: rows}) for train, judged in splits for fold, rows in judged.items()]
     total = len(splits) + count
+
+    def weights_of(fold: int) -> Float32Array | None:
+        return None if row_weights is None else row_weights[fold]
+
     for step, (train, judged) in enumerate(splits):
         if progress is not None:
             progress(step, total)
-        for fold, of_penalty in zip(judged, _validation_losses(problem(train), list(judged.values())), strict=True):
+        of_split = problem(train, weights_of(next(iter(judged))))
+        for fold, of_penalty in zip(judged, _validation_losses(of_split, list(judged.values())), strict=True):
             losses[fold] += of_penalty
     best = losses.argmin(axis=1)
     heads = []
     for fold in range(count):
         if progress is not None:
             progress(len(splits) + fold, total)
-        heads.append(problem(np.flatnonzero(folds != fold)).head(PENALTIES[best[fold]]))
+        heads.append(problem(np.flatnonzero(folds != fold), weights_of(fold)).head(PENALTIES[best[fold]]))
     return heads
+
+
+def inner_probabilities(
+    features: Float32Array,
+    y: Labels,
+    folds: Labels,
+    heads: Sequence[LinearHead],
+    *,
+    class_weights: Callable[[Labels], Float32Array],
+    device: torch.device | str = "cpu",
+) -> list[Float32Array]:
+    """Probabilities of the rows of each training part by heads that were fitted inside of this part, without the row.
+
+    They are the out-of-fold probabilities of a cross-validation of the training part, whose folds are the other folds.
+    So what a fold holds out changes nothing in them. With fewer than three folds, a training part is divided into
+    `INNER_FOLDS`, in which groups need not stay together.
+
+    Args:
+        heads: of `fit_heads`, one for each fold, whose penalties are used: each was chosen inside the training part.
+
+    The other arguments are those of `fit_heads`.
+
+    Returns:
+        For each fold float32, shape (n, C). NaN in rows that it holds out or that no fold holds out, and in rows whose
+        class their fit has not seen.
+    """
+    problem = _problems(features, y, class_weights, device)
+    found = [np.full((len(y), len(head.bias)), np.nan, np.float32) for head in heads]
+    for train, judged in _inner_splits(y, folds, len(heads)):
+        of_split = problem(train, None)
+        for fold, rows in judged.items():
+            seen = rows[np.isin(y[rows], y[train])]
+            of_split.restart()  # the penalty of the other fold was chosen with the rows that this one holds out
+            found[fold][seen] = of_split.head(heads[fold].penalty).predict_proba(features[seen])
+    return found
+
+
+def _problems(
+    features: Float32Array,
+    y: Labels,
+    class_weights: Callable[[Labels], Float32Array],
+    device: torch.device | str,
+) -> Callable[[Labels, Float32Array | None], _Problem]:
+    """A function from training rows, and the weights of all rows, to their fits."""
+    x, targets = torch.from_numpy(np.array(features)).to(device), torch.from_numpy(y).to(device)
+
+    def problem(rows: Labels, weights: Float32Array | None) -> _Problem:
+        if weights is not None:
+            rows = rows[weights[rows] > 0.0]
+        of_rows = None if weights is None else torch.from_numpy(weights).to(device)
+        return _Problem(x, targets, rows, torch.from_numpy(class_weights(y[rows])).to(device), of_rows)
+
+    return problem
 
 
 def _inner_splits(y: Labels, folds: Labels, count: int) -> Iterator[tuple[Labels, dict[int, Labels]]]:
@@ -144,21 +203,37 @@ def _validation_losses(problem: _Problem, judged: Sequence[Labels]) -> list[NDAr
 class _Problem:
     """The fits on one set of training rows, by penalty; each begins at the solution of the one before."""
 
-    def __init__(self, x: torch.Tensor, y: torch.Tensor, rows: Labels, class_weights: torch.Tensor) -> None:
-        self._x, self._all_y, self._class_weights = x, y, class_weights
+    def __init__(
+        self,
+        x: torch.Tensor,
+        y: torch.Tensor,
+        rows: Labels,
+        class_weights: torch.Tensor,
+        row_weights: torch.Tensor | None,
+    ) -> None:
+        self._x, self._all_y, self._class_weights, self._row_weights = x, y, class_weights, row_weights
         own, self._y = x[rows], y[rows]
-        self._weights = class_weights[self._y]
+        self._weights = self._weights_of(rows)
         self._mean, variance = own.mean(dim=0), own.var(dim=0, correction=0)
         self._scale = ((variance + variance.mean()) / 2).sqrt().clamp_min(_SMALLEST_SCALE)
         self._scores, self._axes, self._variances = _principal_components((own - self._mean) / self._scale)
-        classes = len(class_weights)
-        self._solution = x.new_zeros((len(self._variances), classes)), x.new_zeros(classes)
+        self.restart()
+
+    def restart(self) -> None:
+        """Let the next fit begin at zero."""
+        classes = len(self._class_weights)
+        zeros = self._x.new_zeros
+        self._solution = zeros((len(self._variances), classes)), zeros(classes)
 
     def loss(self, head: LinearHead, rows: Labels) -> float:
-        """Summed cross-entropy of ``head`` on any rows, by the class weights of this problem."""
+        """Summed cross-entropy of ``head`` on any rows, by the weights of this problem."""
         y = self._all_y[rows]
         losses = torch.nn.functional.cross_entropy(self._x[rows] @ head.weight.T + head.bias, y, reduction="none")
-        return float((losses * self._class_weights[y]).double().sum())
+        return float((losses * self._weights_of(rows)).double().sum())
+
+    def _weights_of(self, rows: Labels) -> torch.Tensor:
+        weights = self._class_weights[self._all_y[rows]]
+        return weights if self._row_weights is None else weights * self._row_weights[rows]
 
     def head(self, penalty: float, tolerance: float = _TOLERANCE) -> LinearHead:
         """The head of least penalised cross-entropy."""

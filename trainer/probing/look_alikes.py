@@ -44,7 +44,7 @@ def similar_pairs(features: Float32Array) -> tuple[NDArray[np.int64], Float32Arr
     Raises:
         TooManyPairs: more than `MOST_PAIRS` are found.
     """
-    directions = _directions(features)
+    directions = centred_directions(features)
     found: list[NDArray[np.int64]] = [np.empty((0, 2), np.int64)]
     cosines: list[Float32Array] = [np.empty(0, np.float32)]
     total = 0
@@ -63,7 +63,7 @@ def similar_pairs(features: Float32Array) -> tuple[NDArray[np.int64], Float32Arr
     return np.concatenate(found)[order], every[order]
 
 
-def _directions(features: Float32Array) -> Float32Array:
+def centred_directions(features: Float32Array) -> Float32Array:
     """Centred features of length 1; zeros for an image that equals the mean."""
     if not len(features):
         return np.zeros((0, 1), np.float32)

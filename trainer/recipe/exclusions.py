@@ -52,6 +52,18 @@ def _partly(value: str) -> tuple[Exclusion, Exclusion]:
     )
 
 
+def _suspecting(value: str) -> Exclusion:
+    """The exclusion of a value of ``suspicious_labels`` that changes the training."""
+    return Exclusion(
+        field="suspicious_labels",
+        value=value,
+        other="init",
+        excluded="scratch",
+        reason="labels are judged by the features of trained weights",
+        instead="set suspicious_labels = keep, or init = pretrained",
+    )
+
+
 EXCLUSIONS = (
     Exclusion(
         field="head",
@@ -79,6 +91,8 @@ EXCLUSIONS = (
     ),
     *_partly("bias_norm"),
     *_partly("lora"),
+    _suspecting("drop"),
+    _suspecting("downweight"),
 )
 
 TRAINED_ONLY = tuple(dict.fromkeys(each.field for each in EXCLUSIONS if each.other == "init"))

@@ -25,7 +25,10 @@ from trainer.recipe.optimizer_table import OPTIMIZERS, SCHEDULES
 
 __all__ = [
     "BIAS_NORM",
+    "DOWNWEIGHT",
+    "DROP",
     "FIELDS",
+    "KEEP",
     "LINEAR_PROBE",
     "LORA",
     "RENAMED_VALUES",
@@ -44,9 +47,15 @@ __all__ = [
 LINEAR_PROBE = "linear_probe"
 """The `Recipe.method` that trains only a linear classifier (`trainer.training.linear_probe`)."""
 USED_BY_PROBES = frozenset(
-    ("backbone", "init", "method", "image_size", "resize", "balance", "tta", "loss.class_weight")
+    (
+        *("backbone", "init", "method", "image_size", "resize", "balance", "suspicious_labels", "tta"),
+        "loss.class_weight",
+    )
 )
 """The fields of a flat recipe that a linear probe uses."""
+
+KEEP, DROP, DOWNWEIGHT = "keep", "drop", "downweight"
+"""Values of `Recipe.suspicious_labels`."""
 
 BIAS_NORM, LORA = "bias_norm", "lora"
 """Values of `Recipe.tune` with which the network learns in part (`trainer.networks.freezing`)."""
@@ -158,6 +167,12 @@ class Recipe:
     batch_size: int = setting(32, "images per optimizer step", low=2, high=4096)
     balance: float = setting(
         0.0, "class sampling: 0 = as the data is, 1 = every class equally often", low=0.0, high=1.0
+    )
+    suspicious_labels: str = setting(
+        KEEP,
+        "training images whose label a linear probe inside of the training part contradicts (confident learning, "
+        "Northcutt et al. 2021): keep; drop; or downweight, to half. Held-out images are scored as they are",
+        choices=(KEEP, DROP, DOWNWEIGHT),
     )
     drop: float = setting(0.0, "dropout before the classifier", low=0.0, high=0.95)
     drop_path: float = setting(0.0, "stochastic depth, where the backbone has it", low=0.0, high=0.95)

@@ -22,13 +22,14 @@ import torch
 from trainer.batches.batch_loader import BatchLoader
 from trainer.evaluation.ambiguity import Average
 from trainer.inference.networks.views import full_float32
-from trainer.recipe.recipe import LINEAR_PROBE, Recipe
+from trainer.recipe.recipe import KEEP, LINEAR_PROBE, Recipe
 from trainer.training.checkpoint import CheckpointFile
 from trainer.training.final_predictions import PredictTest
 from trainer.training.folds.device_memory import release_memory, shortages
 from trainer.training.linear_probe import cross_validate_probe, starting_heads
 from trainer.training.lockstep import Abandoned, Lockstep
 from trainer.training.results import CVResult, EpochReport, Status, TrainingData, Verdict
+from trainer.training.suspicious_labels import judge_training_parts, suspects_of_checkpoint
 
 log = logging.getLogger(__name__)
 
@@ -86,8 +87,9 @@ def cross_validate(
             returns True the call returns at once: the result is "stopped" with the complete epochs, no checkpoint is
             written, and the same call resumes from the last one. An exception is passed on.
         on_batch: called before every training batch with the trained share of the present epoch, 0 <= share < 1, from
-            several threads where folds train in parallel. While the heads of ``head = "probe"`` are fitted, before the
-            first epoch, the share is 0. An exception ends the training and is passed on; its last checkpoint stays.
+            several threads where folds train in parallel. Before the first epoch, while labels are judged or the heads
+            of ``head = "probe"`` are fitted, the share is 0. An exception ends the training and is passed on; its last
+            checkpoint stays.
         on_resume: called with the report of the last epoch of a checkpoint that holds fewer than all epochs. Its
             verdict counts as that of ``on_epoch``. None: the training continues.
         clock: returns seconds, monotonic.
@@ -132,18 +134,23 @@ def cross_validate(
             content = file.load()
         heads = None
         # Before the folds exist, so that their networks and the feature pass never share the device's memory.
-        if recipe.head == "probe" and content is None:
-            try:
-                heads = starting_heads(
-                    recipe,
-                    data,
-                    seed=seed,
-                    device=device,
-                    weights_dir=weights_dir,
-                    before_batch=_before_feature_batch(abandon, on_batch and (lambda share: on_batch(0.0))),
+        features: dict[str, Any] = {
+            "seed": seed,
+            "device": device,
+            "weights_dir": weights_dir,
+            "before_batch": _before_feature_batch(abandon, on_batch and (lambda share: on_batch(0.0))),
+        }
+        try:
+            if recipe.suspicious_labels != KEEP:
+                data = (
+                    judge_training_parts(recipe, data, **features)
+                    if content is None
+                    else suspects_of_checkpoint(recipe, data, content)
                 )
-            except Abandoned:
-                return _nothing_yet(data, "left before the first epoch")
+            if recipe.head == "probe" and content is None:
+                heads = starting_heads(recipe, data, **features)
+        except Abandoned:
+            return _nothing_yet(data, "left before the first epoch")
         run = Lockstep(
             recipe,
             data,
@@ -187,9 +194,12 @@ def _probe(
     **settings: Any,
 ) -> CVResult:
     """`cross_validate_probe`, ended as `cross_validate` promises."""
-
+    before_batch = _before_feature_batch(abandon, on_batch)
     try:
-        return cross_validate_probe(recipe, data, before_batch=_before_feature_batch(abandon, on_batch), **settings)
+        if recipe.suspicious_labels != KEEP:
+            of_features = {name: settings[name] for name in ("seed", "device", "weights_dir")}
+            data = judge_training_parts(recipe, data, before_batch=before_batch, **of_features)
+        return cross_validate_probe(recipe, data, before_batch=before_batch, **settings)
     except Abandoned:
         return _nothing_yet(data, "left in the middle of the probe")
 

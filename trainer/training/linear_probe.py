@@ -70,8 +70,8 @@ def cross_validate_probe(
 
     The heads learn from features that are averaged over the views of ``recipe.tta``; predictions average the
     probabilities of these views, as those of every network do. Of the loss, ``class_weight`` applies, and ``balance``
-    in the same way. No other setting of training changes a probe. Without random weights (``init = "scratch"``) the
-    seed changes nothing.
+    in the same way; suspicious rows of ``data`` count less, or not. No other setting of training changes a probe.
+    Without random weights (``init = "scratch"``) the seed changes nothing.
 
     The features are computed in the precision of training. Networks that are worth keeping are fitted again on float32
     features, because an exported model computes in float32.
@@ -87,7 +87,7 @@ def cross_validate_probe(
         torch.OutOfMemoryError: one image alone does not fit.
     """
     begun = clock()
-    model = _frozen_network(recipe, data, seed=seed, device=device, weights_dir=weights_dir)
+    model = frozen_network(recipe, data, seed=seed, device=device, weights_dir=weights_dir)
     classifier = linear_classifier(model, recipe.image_size)
     precision = training_precision(device)
     fitted = _fit_and_predict(model, recipe, data, precision, before_batch)
@@ -100,7 +100,7 @@ def cross_validate_probe(
         train_loss=fitted.train_loss,
         seconds=clock() - begun,
     )
-    machine: dict[str, Scalar] = {**machine_of(device), "seconds": report.seconds}
+    machine: dict[str, Scalar] = {**machine_of(device), "seconds": report.seconds, **data.judged_labels}
     if recipe.init not in BUILT_IN:
         machine["init_sha256"] = custom_weights_digest(recipe.init, weights_dir)
     on_epoch(report)
@@ -150,7 +150,7 @@ def starting_heads(
         BackboneError: the backbone or its weights cannot be used, or its classifier is no linear layer.
         torch.OutOfMemoryError: one image alone does not fit.
     """
-    model = _frozen_network(recipe, data, seed=seed, device=device, weights_dir=weights_dir)
+    model = frozen_network(recipe, data, seed=seed, device=device, weights_dir=weights_dir)
     try:
         linear_classifier(model, recipe.image_size)
     except BackboneError as problem:
@@ -159,7 +159,7 @@ def starting_heads(
     return tuple(replace(head, weight=head.weight.cpu(), bias=head.bias.cpu()) for head in heads)
 
 
-def _frozen_network(
+def frozen_network(
     recipe: Recipe, data: TrainingData, *, seed: int, device: torch.device, weights_dir: Path | None
 ) -> torch.nn.Module:
     """The network of ``recipe`` as it begins, in evaluation mode on its device."""
@@ -168,17 +168,21 @@ def _frozen_network(
     return model.to(device).to(memory_format=torch.channels_last).eval()
 
 
-def _fit_heads(
+def frozen_features(
     model: torch.nn.Module,
     recipe: Recipe,
     data: TrainingData,
     precision: torch.dtype,
     before_batch: Callable[[float], None],
-) -> tuple[list[LinearHead], Features, Float32Array]:
-    """Fit the heads of all folds on features that are averaged over the views of ``recipe.tta``.
+) -> tuple[Features, Float32Array]:
+    """The features of the views of ``recipe.tta``, and their mean for the training images, shape (n, d).
 
-    Returns:
-        A head for each fold, the features, and the mean of the training images, shape (n, d).
+    Args:
+        model: of `frozen_network`.
+        before_batch: called before every batch with the share of the images that are done.
+
+    Raises:
+        BackboneError: the features are not finite, or no vectors.
     """
     views = TTA[recipe.tta]
     features = open_features(
@@ -195,15 +199,35 @@ def _fit_heads(
             else Origin(fingerprint=data.fingerprint, backbone=recipe.backbone, image_size=recipe.image_size)
         ),
     )
+    return features, _mean([features.train[view] for view in views])
+
+
+def _fit_heads(
+    model: torch.nn.Module,
+    recipe: Recipe,
+    data: TrainingData,
+    precision: torch.dtype,
+    before_batch: Callable[[float], None],
+) -> tuple[list[LinearHead], Features, Float32Array]:
+    """Fit the heads of all folds on features that are averaged over the views of ``recipe.tta``.
+
+    Returns:
+        A head for each fold, and both of `frozen_features`.
+    """
+    features, mean = frozen_features(model, recipe, data, precision, before_batch)
 
     def class_weights(y: Labels) -> Float32Array:
         powers = (recipe.loss.class_weight, recipe.balance)
         by_loss, by_sampling = (compute_class_weights(y, data.num_classes, power) for power in powers)
         return by_loss * by_sampling
 
-    mean = _mean([features.train[view] for view in views])
+    weights = [data.row_weights(fold) for fold in range(data.num_folds)]
+    row_weights = [each for each in weights if each is not None]
     device = next(model.parameters()).device
-    return fit_heads(mean, data.y, data.folds, class_weights=class_weights, device=device), features, mean
+    heads = fit_heads(
+        mean, data.y, data.folds, class_weights=class_weights, row_weights=row_weights or None, device=device
+    )
+    return heads, features, mean
 
 
 def _fit_and_predict(

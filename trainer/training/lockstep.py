@@ -29,6 +29,7 @@ from trainer.training.folds.start_shares import settle_start_shares
 from trainer.training.machine import machine_of
 from trainer.training.reporting import epoch_report
 from trainer.training.results import CVResult, EpochReport, Labels, Status, TrainingData
+from trainer.training.suspicious_labels import for_checkpoint
 
 MIB = 2**20
 
@@ -190,6 +191,7 @@ class Lockstep:
             "oof": torch.from_numpy(self._oof),
             "micro_batch": self._micro_batch,
             "evaluation_batch": self._folds.prediction_batch,
+            **for_checkpoint(self._data),
         }
 
     def restore(self, content: dict[str, Any]) -> None:
@@ -277,6 +279,7 @@ class Lockstep:
             "micro_batch": self._micro_batch,
             "folds_abreast": self._folds.width,
             "seconds": sum(report.seconds for report in self.reports),
+            **self._data.judged_labels,
         }
         if self._folds.offloads:
             machine["parked"] = True

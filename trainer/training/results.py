@@ -47,6 +47,10 @@ class TrainingData:
     """Folder in which linear probes share the features of frozen backbones; None: they are not kept."""
     fingerprint: str | None = None
     """Of the image set, by which the features can be found; None: they cannot."""
+    suspects: tuple[Labels, ...] | None = None
+    """For each fold, the rows of its training part whose labels are suspicious: int64, ascending. None: not judged."""
+    suspect_weight: float = 1.0
+    """How much these rows count in the training of their fold, 0 .. 1; 0: they are in no training part."""
 
     def __post_init__(self) -> None:
         """Check that the fields fit each other.
@@ -70,6 +74,8 @@ class TrainingData:
             raise ValueError(f"labels {self.y.min()} .. {self.y.max()} do not fit {self.num_classes} classes")
         if n and int(self.folds.min()) < ALWAYS_TRAINED:
             raise ValueError(f"fold {self.folds.min()} does not exist")
+        if self.suspects is not None and len(self.suspects) != self.num_folds:
+            raise ValueError(f"suspicious rows of {len(self.suspects)} folds, but there are {self.num_folds}")
         for fold in range(self.num_folds):
             n_held_out, n_trained = len(self.held_out(fold)), len(self.training_part(fold))
             if n_trained < 2 or (n_held_out == 0 and np.any(self.folds != ALWAYS_TRAINED)):
@@ -89,13 +95,31 @@ class TrainingData:
         """Number of models that are trained: K, or 1 if no image is held out."""
         return max(1, int(self.folds.max(initial=ALWAYS_TRAINED)) + 1)
 
+    @property
+    def judged_labels(self) -> dict[str, Scalar]:
+        """For `CVResult.machine`: the mean number of suspicious rows of a training part; empty if none were judged."""
+        if self.suspects is None:
+            return {}
+        return {"suspicious_labels": sum(map(len, self.suspects)) / len(self.suspects)}
+
     def held_out(self, fold: int) -> Labels:
         """Rows that ``fold`` never trains on, ascending: int64."""
         return np.flatnonzero(self.folds == fold).astype(np.int64)
 
     def training_part(self, fold: int) -> Labels:
         """Rows that ``fold`` trains on, ascending: int64."""
-        return np.flatnonzero(self.folds != fold).astype(np.int64)
+        trained = self.folds != fold
+        if self.suspects is not None and self.suspect_weight == 0.0:
+            trained[self.suspects[fold]] = False
+        return np.flatnonzero(trained).astype(np.int64)
+
+    def row_weights(self, fold: int) -> Float32Array | None:
+        """How much each row counts in the training of ``fold``: float32, shape (n,); None: all count the same."""
+        if self.suspects is None or self.suspect_weight == 1.0:
+            return None
+        weights = np.ones(len(self.y), np.float32)
+        weights[self.suspects[fold]] = self.suspect_weight
+        return weights
 
 
 class Verdict(StrEnum):
@@ -182,7 +206,8 @@ class CVResult:
     - "memory_peak": the most that this process's tensors took at once, in MiB, since this training began or resumed,
       and "memory_planned", the peak that `trainer.training.folds.gpu_memory` predicted, on a GPU;
     - "parked": True if idle folds were offloaded to host memory;
-    - "init_sha256": the digest of a custom checkpoint (`trainer.networks.custom_weights`).
+    - "init_sha256": the digest of a custom checkpoint (`trainer.networks.custom_weights`);
+    - "suspicious_labels": mean number of suspicious rows in a training part, if they are dropped or count less.
     """
     models: tuple[dict[str, torch.Tensor], ...] = ()
     """State dict of each fold's evaluated network, on the CPU. Empty unless the training finished and the models were

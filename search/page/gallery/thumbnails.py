@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import io
 
 import numpy as np
@@ -44,6 +45,11 @@ def encoded(picture: Image.Image) -> bytes:
     file = io.BytesIO()
     picture.save(file, "JPEG", quality=QUALITY, optimize=True)
     return file.getvalue()
+
+
+def data_uri(jpeg: bytes) -> str:
+    """A JPEG as the address of an image in a page."""
+    return "data:image/jpeg;base64," + base64.b64encode(jpeg).decode("ascii")
 
 
 def focus_of(found: Float32Array) -> str:

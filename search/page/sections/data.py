@@ -11,6 +11,7 @@ from search.page import text
 from search.page.facts import Facts
 from search.page.svg.rows import Mark, Row, rows_chart
 from search.page.svg.shapes import Drawing
+from search.study_setup.data_folder import stored_corrections
 from search.study_setup.image_weights import weights_lines
 from storage.records.datasets import StoredDataset
 from trainer.evaluation.label_errors import LabelErrors
@@ -59,7 +60,7 @@ def data(facts: Facts) -> DataView:
         drawing=rows_chart("Training images of each class", drawn, label="training images", ends=_ends(classes)),
         left_out=len(classes) - len(shown),
         classes=tuple(classes),
-        lines=(*_duplicates(dataset), *_shift(facts), *_skipped(dataset)),
+        lines=(*_corrections(dataset), *_duplicates(dataset), *_shift(facts), *_skipped(dataset)),
         suspects_line=line,
         suspects=suspects,
     )
@@ -67,6 +68,11 @@ def data(facts: Facts) -> DataView:
 
 def _ends(classes: list[tuple[str, int]]) -> tuple[float, float]:
     return 0.0, 1.04 * max(1, classes[0][1])
+
+
+def _corrections(dataset: StoredDataset) -> Iterator[str]:
+    if corrections := stored_corrections(dataset):
+        yield f"{corrections[:1].upper()}{corrections[1:]}."
 
 
 def _duplicates(dataset: StoredDataset) -> Iterator[str]:
@@ -111,7 +117,8 @@ def _suspects(facts: Facts) -> tuple[str, tuple[Suspect, ...]]:
         return f"No label is suspicious {source}.", ()
     return (
         f"{text.counted(len(found.rows), 'label')} may be wrong {source} (confident learning), the least probable "
-        "first. A hard image looks the same, so look at each one.",
+        "first. A hard image looks the same, so look at each one: "
+        f"`{text.command('search', 'labels', '--study', facts.study.name)}` shows all with pictures and corrects them.",
         shown,
     )
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import base64
 from collections import Counter
 from dataclasses import dataclass
 
 from search.page import text
 from search.page.facts import Facts
 from search.page.gallery.contents import TRAIN, Gallery, Picture, size_of_jpeg
+from search.page.gallery.thumbnails import data_uri
 from trainer.evaluation.examples import Reason
 
 _TITLES = {
@@ -164,11 +164,7 @@ def _shown(facts: Facts, picture: Picture, number: int) -> Shown:
         classes=tuple(sorted({picture.predicted if picture.label is None else picture.label, picture.predicted})),
         width=width,
         height=height,
-        picture=_uri(picture.jpeg),
-        map=None if picture.map is None else _uri(picture.map),
+        picture=data_uri(picture.jpeg),
+        map=None if picture.map is None else data_uri(picture.map),
         focus=picture.focus,
     )
-
-
-def _uri(jpeg: bytes) -> str:
-    return "data:image/jpeg;base64," + base64.b64encode(jpeg).decode("ascii")

@@ -13,6 +13,7 @@ from studies.settings import LAYOUTS, setting_names
 from tests.trainer.images import save
 from trainer.data.read import READERS
 from trainer.formats.delimited import write_table
+from trainer.formats.label_tables import CORRECTIONS_FILE, Correction, write_corrections
 
 OPTIONS = ("id_column", "label_column", "group_column", "table", "layout", "similar_labels", "encoding")
 
@@ -22,12 +23,32 @@ def test_every_option_is_a_setting() -> None:
     assert set(LAYOUTS) == set(READERS)
     given = overrides_of(["recipe.epochs=1"], True, table="a b.csv", layout=None)
     assert given == ["recipe.epochs=1", "data.table=a b.csv", "data.skip_bad=true"]
+    assert overrides_of(None, False, True) == ["data.corrections=false"]
 
 
 @pytest.mark.parametrize("command", ["check", "start", "preview"])
 def test_commands_that_read_a_folder_take_them(command: str) -> None:
     shown = CliRunner().invoke(app, [command, "--help"], env={"COLUMNS": "200"}).output
     assert [name for name in OPTIONS if f"--{name.replace('_', '-')}" not in shown] == []
+
+
+@pytest.mark.parametrize("command", ["check", "start", "probe", "preview"])
+def test_commands_that_read_a_folder_can_leave_its_corrections_out(command: str) -> None:
+    shown = CliRunner().invoke(app, [command, "--help"], env={"COLUMNS": "200"}).output
+    assert "--no-corrections" in shown
+
+
+def test_check_says_what_corrections_change_and_reads_the_labels_without_them(tmp_path: Path) -> None:
+    for i in range(8):
+        save(tmp_path / "data" / "ab"[i % 2] / f"{i}.png", i, 8)
+    correction = Correction(id="a/0.png", given="a", label="b", fingerprint="")
+    write_corrections(tmp_path / "data" / CORRECTIONS_FILE, [correction])
+    arguments = ["check", str(tmp_path / "data"), "--no-shift", "--no-labels", "--folds", "2"]
+    shown = CliRunner().invoke(app, arguments, env={"COLUMNS": "200"}).output
+    assert "1 label corrected, 0 images dropped by the corrections in retable_corrections.csv" in shown
+    assert "b: 5 (62.5%)" in shown
+    raw = CliRunner().invoke(app, [*arguments, "--no-corrections"], env={"COLUMNS": "200"}).output
+    assert "corrected" not in raw and "b: 4 (50.0%)" in raw
 
 
 @pytest.mark.parametrize(("option", "valid"), [("--layout", "table, folders, npz"), ("--similar-labels", "ask, merge")])

@@ -56,6 +56,38 @@ def test_every_image_of_a_large_class_gets_its_turn() -> None:
     assert seen == set(range(100))
 
 
+@settings(deadline=None)
+@given(labels=label_lists, seed=st.integers(0, 1000), balance=st.sampled_from([0.0, 0.5]))
+def test_row_weights_decide_how_often_an_image_comes(labels: list[int], seed: int, balance: float) -> None:
+    y = np.array(labels, dtype=np.int64)
+    weights = np.where(np.arange(len(y)) % 3 == 0, 0.5, 1.0).astype(np.float32)
+    times = np.zeros(len(y))
+    for epoch in range(1, 41):
+        plans = plan_epoch(
+            np.arange(len(y)),
+            y,
+            batch_size=len(y),
+            balance=balance,
+            seed=seed,
+            fold=0,
+            epoch=epoch,
+            row_weights=weights,
+        )
+        times += np.bincount(rows_of(plans), minlength=len(y))
+        assert len(rows_of(plans)) == len(y)
+    for label in np.unique(y):
+        light, full = times[(y == label) & (weights < 1.0)], times[(y == label) & (weights == 1.0)]
+        if len(light) * len(full) > 100:
+            assert abs(light.mean() / full.mean() - 0.5) < 0.1
+
+
+def test_equal_row_weights_change_nothing() -> None:
+    y = np.arange(50) % 3
+    ones = np.ones(50, np.float32)
+    with_weights = plan_epoch(np.arange(50), y, batch_size=8, balance=0.5, seed=0, fold=0, epoch=1, row_weights=ones)
+    assert rows_of(with_weights) == rows_of(plan(y, balance=0.5))
+
+
 def test_coordinates_decide_the_order() -> None:
     y = np.arange(50) % 3
     same = rows_of(plan(y)) == rows_of(plan(y))

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from trainer.probing.judge_labels import CannotJudge, judge_labels
+from trainer.probing.judge_labels import CannotJudge, is_informative, judge_labels
 
 
 def clusters(n: int = 240, classes: int = 4, noise: float = 0.6) -> tuple[Any, Any]:
@@ -69,3 +69,20 @@ def test_one_class_or_too_few_groups_cannot_be_judged() -> None:
         judge_labels(x, np.zeros(20, np.int64), np.arange(20), num_classes=1, n_folds=5)
     with pytest.raises(CannotJudge, match="cannot be split into 5 folds"):
         judge_labels(x, y, np.arange(20) // 10, num_classes=4, n_folds=5)
+
+
+def test_wrong_labels_that_are_contradicted_with_confidence_hide_nothing() -> None:
+    """They spoil the log loss: 10 of 100 labels have a probability of nearly 0."""
+    y = np.arange(100) % 4
+    predicted = np.where(np.arange(100) % 10 == 0, (y + 1) % 4, y)
+    proba = np.full((100, 4), 1e-9, np.float32)
+    proba[np.arange(100), predicted] = 1.0
+    assert is_informative(y, proba)
+    assert not is_informative(y, np.roll(proba, 1, axis=1)) and not is_informative(y[:1], proba[:1])
+
+
+def test_a_rare_class_may_be_told_by_probabilities_alone() -> None:
+    y = (np.arange(200) % 20 == 0).astype(np.int64)
+    proba = np.tile(np.array([0.6, 0.4], np.float32), (200, 1))
+    proba[y == 0] = [0.99, 0.01]
+    assert (proba.argmax(axis=1) == 0).all() and is_informative(y, proba)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from sklearn.linear_model import LogisticRegression
 
 from trainer.probing import linear_head
-from trainer.probing.linear_head import PENALTIES, fit_heads
+from trainer.probing.linear_head import PENALTIES, fit_heads, inner_probabilities
 from trainer.training.losses import compute_class_weights
 
 
@@ -109,3 +109,60 @@ def test_constant_features_predict_the_class_frequencies() -> None:
     x, y = np.ones((30, 4), np.float32), np.arange(30) % 3
     for head in fit_heads(x, y, folds_of(30, 3), class_weights=plain):
         assert head.predict_proba(x) == pytest.approx(1 / 3, abs=0.01)
+
+
+def test_rows_of_weight_0_are_as_if_they_were_not_there() -> None:
+    x, y = clusters(120, 20)
+    folds = folds_of(120, 4)
+    gone = np.arange(120) % 7 == 0
+    y[gone] = (y[gone] + 1) % 3
+    weights = [np.where(gone, 0.0, 1.0).astype(np.float32)] * 4
+    with_zeros = fit_heads(x, y, folds, class_weights=plain, row_weights=weights)
+    without = fit_heads(x[~gone], y[~gone], folds[~gone], class_weights=plain)
+    for one, other in zip(with_zeros, without, strict=True):
+        assert one.penalty == other.penalty
+        assert np.allclose(one.predict_proba(x), other.predict_proba(x), atol=1e-4)
+
+
+def test_row_weights_are_those_of_scikit_learn() -> None:
+    x, y = clusters(120, 10)
+    folds = folds_of(120, 3)
+    weights = np.where(np.arange(120) % 5 == 0, 0.5, 1.0).astype(np.float32)
+    heads = fit_heads(x, y, folds, class_weights=plain, row_weights=[weights, np.ones(120, np.float32), weights])
+    part = folds != 0
+    mean, deviation = x[part].mean(axis=0), x[part].std(axis=0)
+    reference = LogisticRegression(C=1.0 / (heads[0].penalty * weights[part].sum()), tol=1e-8, max_iter=10_000)
+    reference.fit((x[part] - mean) / deviation, y[part], sample_weight=weights[part])
+    assert np.abs(heads[0].predict_proba(x) - reference.predict_proba((x - mean) / deviation)).max() < 0.02
+    unweighted = fit_heads(x, y, folds, class_weights=plain)[1]
+    assert np.allclose(heads[1].predict_proba(x), unweighted.predict_proba(x), atol=1e-4), "each fold has its own"
+
+
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_inner_probabilities_know_nothing_of_what_a_fold_holds_out(count: int) -> None:
+    """Other labels of held-out rows change nothing, and each row is predicted by fits without itself."""
+    x, y = clusters(90, 12, noise=0.7)
+    folds = folds_of(90, count) if count > 1 else np.full(90, -1)
+    heads = fit_heads(x, y, folds, class_weights=plain)
+    before = inner_probabilities(x, y, folds, heads, class_weights=plain)
+    assert [np.isfinite(proba).all(axis=1).tolist() for proba in before] == [
+        (folds != fold).tolist() for fold in range(count)
+    ]
+    changed = y.copy()
+    changed[folds == 0] = (y[folds == 0] + 1) % 3
+    other_heads = fit_heads(x, changed, folds, class_weights=plain)
+    after = inner_probabilities(x, changed, folds, other_heads, class_weights=plain)
+    assert np.array_equal(before[0], after[0], equal_nan=True)
+    part = folds != 0
+    assert (before[0][part].argmax(axis=1) == y[part]).mean() > 0.8
+    own = heads[0].predict_proba(x)[part]
+    assert own[np.arange(part.sum()), y[part]].mean() > before[0][part][np.arange(part.sum()), y[part]].mean()
+
+
+def test_a_class_that_an_inner_fit_has_not_seen_is_not_judged() -> None:
+    x, y = clusters(90, 12)
+    folds = folds_of(90, 3)
+    y[folds != 1] %= 2  # the third class is in one fold alone
+    heads = fit_heads(x, y, folds, class_weights=plain)
+    proba = inner_probabilities(x, y, folds, heads, class_weights=plain)[0]
+    assert np.isnan(proba[(folds == 1) & (y == 2)]).all() and np.isfinite(proba[(folds == 1) & (y < 2)]).all()

@@ -65,6 +65,7 @@ class FoldBatches:
                     seed=self._seed,
                     fold=fold,
                     epoch=later,
+                    row_weights=self._data.row_weights(fold),
                 )
                 yield self._drawn[later, fold]
 

@@ -1,1 +1,1 @@
-"""Warnings about labels and class folders that are readable but may not be what they seem."""
+"""Warnings about labels, class folders and names that are readable but may not be what they seem."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from trainer.common.errors import DataError, listed
-from trainer.data.file_names import is_held_out, split_of
+from trainer.data.file_names import is_data, is_held_out, split_of
 from trainer.data.readers.matching.id_spellings import composed
 from trainer.data.readers.matching.image_files import ImageFiles
 from trainer.data.readers.parts.json_parts import json_parts
@@ -162,7 +162,7 @@ def _candidates(places: Iterable[Path]) -> list[Path]:
         path
         for place in dict.fromkeys(places)
         for path in place.iterdir()
-        if path.suffix.lower() in SUFFIXES and path.is_file() and path.stat().st_size <= _MOST_BYTES
+        if path.suffix.lower() in SUFFIXES and path.is_file() and is_data(path) and path.stat().st_size <= _MOST_BYTES
     )
 
 

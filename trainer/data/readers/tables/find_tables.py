@@ -9,12 +9,20 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from trainer.common.errors import DataError, listed
-from trainer.data.file_names import folder_split, is_data, is_held_out, is_own_table, split_of
+from trainer.data.file_names import (
+    REVIEW_TABLE,
+    folder_split,
+    is_data,
+    is_held_out,
+    is_label_table,
+    is_own_table,
+    split_of,
+)
 from trainer.formats.delimited import SUFFIXES, first_rows
 from trainer.inference.file_kinds import ARCHIVES
 from trainer.inference.printable import printable
 
-OWN_TABLES = ("folds.csv", "oof.csv", "test_proba.csv", "predictions.csv")
+OWN_TABLES = ("folds.csv", "oof.csv", "test_proba.csv", "predictions.csv", REVIEW_TABLE)
 """Usual names of the tables that Retable writes."""
 OWN_HELP = "the header is that of a table that Retable wrote; --table NAME (data.table) reads it"
 _MOST_TABLES = 200
@@ -272,14 +280,18 @@ def named_table(folder: Path, name: str, tables: Tables) -> Path:
 
 
 def _is_own(path: Path, encoding: str | None) -> bool:
-    """Whether Retable wrote a table, by its header. A table called ``train`` or ``labels`` is the user's."""
-    if re.match("train|labels?(?![a-z])", path.stem.lower()):
-        return False
+    """Whether Retable wrote a table, by its header.
+
+    A table called ``train`` or ``labels`` is the user's, unless it holds decisions about labels.
+    """
     try:
         rows = first_rows(path, 1, encoding=encoding, most_bytes=2**14)
     except DataError:
         return False
-    return bool(rows) and is_own_table(rows[0])
+    if not rows:
+        return False
+    named = re.match("train|labels?(?![a-z])", path.stem.lower())
+    return is_label_table(rows[0]) or (not named and is_own_table(rows[0]))
 
 
 def _preferred(paths: list[Path], stem: str) -> list[Path]:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from trainer.common.errors import DataError, listed
-from trainer.data.file_names import split_of
+from trainer.data.file_names import is_data, split_of
 from trainer.data.readers.columns.choose_columns import column_names
 from trainer.data.readers.columns.label_columns import is_usual_label, plain_name
 from trainer.data.readers.matching.id_spellings import composed, unpadded
@@ -208,5 +208,6 @@ def tables_beside_classes(root: Path | None, folder: Path, names: Sequence[str])
     """
     if root is None or root == folder or not names:
         return []
-    tables = sorted(path for path in root.iterdir() if path.is_file() and path.suffix.lower() in (".csv", ".tsv"))
+    found = (path for path in root.iterdir() if path.is_file() and is_data(path))
+    tables = sorted(path for path in found if path.suffix.lower() in (".csv", ".tsv"))
     return [path for path in tables if split_of(path.stem) != "test"]

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from trainer.data.formulas import formula_warnings, is_formula
 from trainer.data.read import read_images
+from trainer.data.readers.doubts.formulas import formula_warnings, is_formula
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,189 @@
+"""``search labels``: writes the suspicious labels of a study as a page with pictures and as a table to fill in."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shlex
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from search.export.output.folder import Owner, output_folder
+from search.page import text
+from search.page.labels.candidates import Candidates, find_candidates
+from search.page.labels.page import render_review, review_page
+from search.runtime.commands import completed
+from search.runtime.console import open_console, say
+from search.runtime.errors import SearchError
+from search.runtime.home import Home
+from search.runtime.output_files import FileNotOurs, check_page
+from search.study_setup.data_folder import known_folder
+from search.study_state.study import Study, read_study
+from storage.stores import open_stores
+from trainer.common.errors import DataError
+from trainer.common.files import replacing
+from trainer.data.corrections.apply import corrections_path
+from trainer.data.file_names import REVIEW_PAGE, REVIEW_TABLE
+from trainer.data.read import read_images
+from trainer.formats.label_tables import (
+    CORRECTIONS_FILE,
+    DROP,
+    KEEP,
+    Correction,
+    ReviewRow,
+    read_corrections,
+    read_review,
+    write_review,
+)
+from trainer.inference.printable import excerpt
+
+SHOWN = 8
+"""Candidates that are printed."""
+
+log = logging.getLogger(__name__)
+
+
+class ReviewNotWritable(SearchError):
+    """The review cannot be written into the given folder."""
+
+
+def review_labels(name: str | None, url: str, home: Path, data: Path | None, output: Path | None) -> None:
+    """Write the review of a study's labels, and print what was found and what to do next.
+
+    Decisions in a table of an earlier review in the same folder stay. Labels that the corrections beside the data have
+    decided about are left out.
+
+    Args:
+        name: of the study; None: the latest.
+        data: the folder of images; None: the one that the study was begun with, if this machine has it.
+        output: folder of page and table; None: the folder of the study's exports.
+
+    Raises:
+        UnknownStudyError, NoStudy: there is no such study.
+        NothingToJudge: the study has no predictions that could judge its labels.
+        ReviewNotWritable, FileNotOurs: the files cannot be written, or would replace a file of other origin.
+        DataError: the corrections beside the data, or the table of an earlier review, cannot be read.
+    """
+    console, stores = open_console(), open_stores(url)
+    study = read_study(stores, name)
+    folder = output or output_folder(Owner.of(stores, study.name), Home(root=home))
+    page_path, table_path = folder / REVIEW_PAGE, folder / REVIEW_TABLE
+    check_page(page_path)
+    earlier = _earlier_rows(table_path)
+    found = find_candidates(stores, study)
+    folder_of_images = data or known_folder(stores, study.fingerprint)
+    corrections = _corrections(folder_of_images, study)
+    left = found.without(corrections)
+    summary = list(_summary(found, len(found.errors.rows) - len(left.errors.rows)))
+    apply = _apply_command(study, table_path, data, folder_of_images)
+    html = render_review(review_page(stores, Home(root=home), left, summary, apply))
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with replacing(page_path) as temporary:
+            temporary.write_text(html, encoding="utf-8")
+        write_review(table_path, _joined(left.rows(), earlier))
+    except OSError as error:
+        raise ReviewNotWritable(
+            f"{folder} cannot be written to: {error.strerror or error}; name another --output"
+        ) from error
+    for line in (*summary, *_listing(left)):
+        say(console, line)
+    if not len(left.errors.rows):
+        return
+    say(console, f"The pictures are in {page_path}; open it in a browser.", whole=True)
+    say(console, f"The table to fill in is {table_path}.", whole=True)
+    say(
+        console,
+        f"Next: look at each picture and write into its row, column decision: {KEEP} (the label is right), the right "
+        f"class, or {DROP} (leave the image out). Then this command checks the decisions and writes {CORRECTIONS_FILE} "
+        "beside the images:",
+    )
+    say(console, f"  {apply}", whole=True)
+
+
+def _earlier_rows(path: Path) -> list[ReviewRow]:
+    """The rows of a review that is there already.
+
+    Raises:
+        FileNotOurs: the file is a link, or no review.
+    """
+    if not os.path.lexists(path):
+        return []
+    try:
+        if not path.is_symlink() and path.is_file():
+            return read_review(path)
+        problem = "it is a link or no file"
+    except DataError as error:
+        problem = str(error)
+    raise FileNotOurs(
+        f"{path} is no review that could be continued, so it is left alone: {problem}. Move it away, or name another "
+        "--output"
+    )
+
+
+def _corrections(folder: Path | None, study: Study) -> list[Correction]:
+    """The corrections beside the images of a study; none where this machine has no images that can be read.
+
+    Raises:
+        DataError: they cannot be read.
+    """
+    if folder is None:
+        return []
+    try:
+        images = read_images(folder, study.spec.data.options.without_corrections(), verify=False)
+    except DataError as problem:  # moved or changed since the begin; the predictions still judge the stored labels
+        log.warning("the corrections beside the images are not read: %s", problem)
+        return []
+    path = corrections_path(images)
+    return read_corrections(path) if os.path.lexists(path) else []
+
+
+def _joined(rows: Sequence[ReviewRow], earlier: Sequence[ReviewRow]) -> Iterator[ReviewRow]:
+    """The candidates with their earlier decisions, then the other rows that were decided earlier."""
+    decided = {(row.id, row.given): row for row in earlier if row.decision}
+    for row in rows:
+        known = decided.pop((row.id, row.given), None)
+        yield row if known is None else known
+    yield from decided.values()
+
+
+def _summary(found: Candidates, decided: int) -> Iterator[str]:
+    """Sentences on the candidates.
+
+    Args:
+        decided: number of candidates that the corrections have decided about.
+    """
+    errors = found.errors
+    probes = sum(record.is_probe for record in found.averaged)
+    counts = (("trial", len(found.averaged) - probes), ("linear probe", probes))
+    source = " and ".join(text.counted(number, thing) for thing, number in counts if number)
+    mean = "the mean out-of-fold predictions" if len(found.averaged) > 1 else "the out-of-fold predictions"
+    left = len(errors.rows) - decided
+    labels = text.counted(left, "label") if left else "No label"
+    yield (
+        f"{labels} may be wrong by {mean} of {source} (confident learning), which predict {found.accuracy:.0%} of the "
+        f"labels. Expected number of wrong labels: about {found.expected} of {errors.judged:,}. A hard image looks the "
+        "same, so look at each one."
+    )
+    if decided:
+        candidates = text.counted(decided, "further candidate")
+        yield f"{candidates} {'is' if decided == 1 else 'are'} left out, decided in {CORRECTIONS_FILE} already."
+
+
+def _listing(found: Candidates) -> Iterator[str]:
+    names, errors = found.dataset.class_names, found.errors
+    for place in range(min(SHOWN, len(errors.rows))):
+        row = int(errors.rows[place])
+        given, proposed = excerpt(names[found.dataset.y[row]]), excerpt(names[errors.suggested[place]])
+        own, other = (text.share(float(proba[place])) for proba in (errors.label_proba, errors.suggested_proba))
+        yield f"  {excerpt(found.dataset.train_ids[row])}: {given} ({own}), rather {proposed} ({other})"
+    if len(errors.rows) > SHOWN:
+        yield f"  and {len(errors.rows) - SHOWN} more"
+
+
+def _apply_command(study: Study, table: Path, data: Path | None, known: Path | None) -> str:
+    """The command that applies the table: without --data where the database knows the folder."""
+    words = ["search", "labels", "--study", study.name, "--apply", str(table)]
+    if data is not None or known is None:
+        words += ["--data", "DATA" if data is None else str(data)]
+    return completed(shlex.join(words))

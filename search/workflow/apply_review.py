@@ -1,0 +1,80 @@
+"""``search labels --apply``: writes the decisions of a review as corrections beside the images."""
+
+from __future__ import annotations
+
+import os
+import shlex
+from pathlib import Path
+
+from search.runtime.console import open_console, say
+from search.runtime.errors import SearchError
+from search.study_setup.data_folder import NoData, known_folder
+from search.study_state.study import Study, read_study
+from storage.stores import open_stores
+from trainer.common.errors import DataError
+from trainer.data.corrections.apply import check_corrections, corrections_path
+from trainer.data.corrections.merge_review import merge_review
+from trainer.data.read import read_images
+from trainer.formats.label_tables import CORRECTIONS_FILE, read_corrections, read_review, write_corrections
+
+
+class CorrectionsNotWritable(SearchError):
+    """The corrections cannot be written beside the images."""
+
+
+def apply_review(name: str | None, url: str, data: Path | None, review: Path) -> None:
+    """Check all decisions of a review, join them with the earlier corrections, and write these beside the images.
+
+    The file appears complete or not at all.
+
+    Args:
+        name: of the study whose settings read the images; None: the latest.
+        data: the folder of images; None: the one that the study was begun with.
+
+    Raises:
+        UnknownStudyError, NoStudy: there is no such study.
+        NoData: the folder of images is not given and not known.
+        DataError: a table, a decision or the images are invalid; every problem is listed, and nothing was written.
+        CorrectionsNotWritable: the folder cannot be written to.
+    """
+    console, stores = open_console(), open_stores(url)
+    study = read_study(stores, name)
+    folder = data or known_folder(stores, study.fingerprint)
+    if folder is None:
+        raise NoData
+    if not review.is_file():
+        raise DataError(f"there is no file {review}; `search labels --study {study.name}` writes a review")
+    rows = read_review(review)
+    images = read_images(folder, study.spec.data.options.without_corrections(), verify=False)
+    path = corrections_path(images)
+    if os.path.lexists(path) and (path.is_symlink() or not path.is_file()):
+        raise DataError(f"{path} is a link or no file: move it away")
+    earlier = read_corrections(path) if path.exists() else []
+    merged = merge_review(images, earlier, rows)
+    if not merged.decided:
+        say(console, f"{review} holds no decision yet: the column decision of all {len(rows)} rows is empty.")
+        return
+    applied = check_corrections(images, merged.corrections)
+    try:
+        write_corrections(path, merged.corrections)
+    except OSError as error:
+        raise CorrectionsNotWritable(
+            f"{path} cannot be written: {error.strerror or error}. The corrections belong beside the images: copy the "
+            "folder to where you may write, and give it with --data"
+        ) from error
+    say(console, f"{merged.decided} decisions of {review} are written to {path}", whole=True)
+    if merged.undecided:
+        say(console, f"{merged.undecided} further rows are not decided yet; later decisions are added to these.")
+    say(console, f"In all: {applied.sentence}.")
+    say(console, _next(study, folder, changes=applied.changes))
+
+
+def _next(study: Study, folder: Path, *, changes: bool) -> str:
+    if not changes:
+        return "No label changes, so every study goes on as before. `search labels` lists none of these images again."
+    command = f"search start --study FILE --name NAME --data {shlex.quote(str(folder))}"
+    return (
+        f"Study {study.name} keeps the labels that it was begun with. A new study reads the corrections: `{command}`. "
+        f"--no-corrections (data.corrections = false) reads the labels as they are, and so does removing "
+        f"{CORRECTIONS_FILE}."
+    )

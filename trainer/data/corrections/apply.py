@@ -1,0 +1,120 @@
+"""Apply the corrections beside the data (`trainer.formats.label_tables`) to the labels that the data give."""
+
+from __future__ import annotations
+
+import os
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from trainer.common.errors import DataError, listed, suggest
+from trainer.data.image_set import AppliedCorrections, ImageSet
+from trainer.formats.label_tables import CORRECTIONS_FILE, Correction, read_corrections
+
+ADVICE = (
+    "Decide about these images again with `search labels`, remove their rows from the file, or read the labels as they "
+    "are: --no-corrections (data.corrections = false)"
+)
+"""What to do about corrections that do not fit the data."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Corrected:
+    """A data set after its corrections."""
+
+    image_set: ImageSet
+    problems: tuple[str, ...] = ()
+    """Decisions that do not fit the data, a sentence each; with any, ``image_set`` is without corrections."""
+
+
+def apply_corrections_beside(image_set: ImageSet) -> Corrected:
+    """Apply `CORRECTIONS_FILE` in the folder of ``image_set``, if it is there.
+
+    Raises:
+        DataError: the file cannot be read.
+    """
+    path = corrections_path(image_set)
+    if not os.path.lexists(path):
+        return Corrected(image_set=image_set)
+    return apply_corrections(image_set, read_corrections(path))
+
+
+def corrections_path(image_set: ImageSet) -> Path:
+    """Where the corrections of a data set are."""
+    return image_set.root / CORRECTIONS_FILE
+
+
+def apply_corrections(image_set: ImageSet, corrections: Sequence[Correction]) -> Corrected:
+    """Give the images the labels that were decided, and leave out those that are to be dropped.
+
+    A decision counts for the image with its id, as long as the data give the label that they gave when it was decided.
+    If they give the decided label already, there is nothing to do. Any other label is a problem: the data have changed,
+    and nobody has looked at the image since. An id that the data lack is a warning.
+    """
+    names = {name: index for index, name in enumerate(image_set.class_names)}
+    by_id: dict[str, list[int]] = defaultdict(list)
+    for row, identifier in enumerate(image_set.train_ids):
+        by_id[identifier].append(row)
+    y, dropped = image_set.y.copy(), set[int]()
+    problems: list[str] = []
+    absent: list[str] = []
+    for each in corrections:
+        labels = {image_set.class_names[image_set.y[row]]: row for row in by_id.get(each.id, ())}
+        if not labels:
+            absent.append(each.id)
+        elif each.given not in labels:
+            if each.label not in labels:
+                problems.append(f"{each.row}: {_changed(each, list(labels))}")
+        elif each.label is None:
+            dropped.add(labels[each.given])
+        elif each.label not in names:
+            problems.append(f"{each.row}: {each.id!r} is to be {each.label!r}, no class{suggest(each.label, names)}")
+        elif each.label != each.given and each.label in labels:
+            problems.append(
+                f"{each.row}: {each.id!r} is to be {each.label!r}, but another row gives it this label already: drop "
+                f"the label {each.given!r} instead"
+            )
+        else:
+            y[labels[each.given]] = names[each.label]
+    kept = [row for row in range(len(y)) if row not in dropped]
+    problems += _emptied(image_set, np.bincount(y[kept], minlength=len(names)).astype(np.int64).tolist())
+    if problems:
+        return Corrected(image_set=image_set, problems=tuple(problems))
+    warnings = [*image_set.warnings]
+    if absent:
+        warnings.append(
+            f"{CORRECTIONS_FILE} decides about {len(absent)} images that the data lack: {listed(absent, 3)}"
+        )
+    applied = AppliedCorrections(file=CORRECTIONS_FILE, corrected=int((y != image_set.y).sum()), dropped=len(dropped))
+    notes = [*image_set.notes, *([applied.sentence] if applied.changes else [])]
+    corrected = replace(image_set, y=y, notes=tuple(notes), warnings=tuple(warnings), corrections=applied)
+    return Corrected(image_set=corrected.subset(kept) if dropped else corrected)
+
+
+def _changed(correction: Correction, labels: Sequence[str]) -> str:
+    now = " and ".join(map(repr, labels))
+    return f"{correction.id!r} had the label {correction.given!r} when it was decided, and has {now} now"
+
+
+def _emptied(image_set: ImageSet, counts: Sequence[int]) -> Iterator[str]:
+    before = image_set.class_counts()
+    for name, had, has in zip(image_set.class_names, before, counts, strict=True):
+        if had and not has:
+            yield f"{CORRECTIONS_FILE} leaves no image with the label {name!r}, of which the data have {had}"
+
+
+def check_corrections(image_set: ImageSet, corrections: Sequence[Correction]) -> AppliedCorrections:
+    """What ``corrections`` would change in a data set that was read without any.
+
+    Raises:
+        DataError: they do not fit the data; every problem is listed.
+    """
+    corrected = apply_corrections(image_set, corrections)
+    if corrected.problems:
+        raise DataError(corrected.problems, "Nothing was changed")
+    applied = corrected.image_set.corrections
+    assert applied is not None
+    return applied

@@ -1,0 +1,138 @@
+"""Make corrections from a review that a person has filled in, and join them with the earlier ones."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from trainer.common.errors import DataError, suggest
+from trainer.data.image_set import ImageSet
+from trainer.formats.label_tables import CLASS_PREFIX, DROP, KEEP, Correction, ReviewRow, is_keyword
+
+
+@dataclass(frozen=True, kw_only=True)
+class MergedReview:
+    """The corrections after a review."""
+
+    corrections: tuple[Correction, ...]
+    """The earlier ones in their order, then the new ones in that of the review."""
+    decided: int
+    """Rows of the review with a decision."""
+    undecided: int
+    """Rows of the review without one."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Labelled:
+    """One label that the data give an image, and the label that the image has by the earlier corrections."""
+
+    given: str
+    label: str | None
+    """None: the image is left out."""
+
+
+def merge_review(image_set: ImageSet, earlier: Sequence[Correction], review: Sequence[ReviewRow]) -> MergedReview:
+    """Check all decisions of a review and join them with the earlier corrections.
+
+    A review may be of a study on the corrected labels. Its ``given`` is therefore the label by the earlier corrections,
+    or the label in the data. A new decision replaces the earlier one about the same image and label, and those about
+    labels that the data no longer give this image.
+
+    Args:
+        image_set: the data set without corrections.
+
+    Raises:
+        DataError: ids or classes that do not exist, labels that are not the image's, or two decisions about one label;
+            every problem is listed.
+    """
+    labelled = _labels_by_id(image_set, earlier)
+    after = {(each.id, each.given): each for each in earlier}
+    decided = [row for row in review if row.decision]
+    new: dict[tuple[str, str], tuple[ReviewRow, str | None]] = {}
+    problems: list[str] = []
+    for row in decided:
+        try:
+            labels = _labels_of(row, labelled)
+            given = _given(row, labels)
+            label = _label(row, image_set.class_names)
+        except DataError as error:
+            problems += error.problems
+            continue
+        key = (row.id, given)
+        if key in new and new[key][1] != label:
+            problems.append(f"{row.row}: {row.id!r} is decided differently in {new[key][0].row}")
+            continue
+        new[key] = row, label
+        after[key] = Correction(id=row.id, given=given, label=label, fingerprint=image_set.fingerprint, row=row.row)
+    if problems:
+        raise DataError(
+            problems,
+            f"A decision is {KEEP}, {DROP}, the name of a class, or empty. Nothing was changed: mend these rows and "
+            "type the same command again",
+        )
+    renewed = {identifier for identifier, _ in new}
+    return MergedReview(
+        corrections=tuple(
+            each for each in after.values() if each.id not in renewed or _is_about(each, labelled[each.id])
+        ),
+        decided=len(decided),
+        undecided=len(review) - len(decided),
+    )
+
+
+def _is_about(correction: Correction, labels: Sequence[_Labelled]) -> bool:
+    """Whether the data still give the label that was decided about."""
+    return any(each.given == correction.given for each in labels)
+
+
+def _labels_by_id(image_set: ImageSet, earlier: Sequence[Correction]) -> dict[str, list[_Labelled]]:
+    corrected = {(each.id, each.given): each.label for each in earlier}
+    labelled: dict[str, list[_Labelled]] = defaultdict(list)
+    for identifier, label in zip(image_set.train_ids, image_set.y, strict=True):
+        given = image_set.class_names[label]
+        labelled[identifier].append(_Labelled(given=given, label=corrected.get((identifier, given), given)))
+    return labelled
+
+
+def _labels_of(row: ReviewRow, labelled: Mapping[str, list[_Labelled]]) -> list[_Labelled]:
+    found = labelled.get(row.id)
+    if found is None:
+        raise DataError(f"{row.row}: there is no training image {row.id!r}{suggest(row.id, labelled)}")
+    return found
+
+
+def _given(row: ReviewRow, labels: Sequence[_Labelled]) -> str:
+    """The label in the data that a row of the review is about."""
+    by_correction = [each.given for each in labels if each.label == row.given]
+    by_data = [each.given for each in labels if each.given == row.given]
+    for found in (by_correction, by_data):
+        if found:
+            return found[0]
+    now = " and ".join(dict.fromkeys(repr(each.label or each.given) for each in labels))
+    raise DataError(f"{row.row}: {row.id!r} has the label {now}, not {row.given!r}: was it changed after the review?")
+
+
+def _label(row: ReviewRow, class_names: Sequence[str]) -> str | None:
+    """The label that a decision gives; None: the image is left out.
+
+    Raises:
+        DataError: the decision is no class, or could be a class as well as `KEEP` or `DROP`.
+    """
+    decision = row.decision
+    named = decision.removeprefix(CLASS_PREFIX)
+    if is_keyword(decision):
+        if any(name.lower() == decision.lower() for name in class_names):
+            raise DataError(
+                f"{row.row}: {decision!r} may be the decision or the class of that name: write "
+                f"{CLASS_PREFIX}{decision} for the class; for the decision, rename the class in the data"
+            )
+        return row.given if decision.lower() == KEEP else None
+    found = next((name for name in (decision, named) if name in class_names), None)
+    if found is None:
+        raise DataError(f"{row.row}: {decision!r} is no class, {KEEP} or {DROP}{_suggested(decision, class_names)}")
+    return found
+
+
+def _suggested(decision: str, class_names: Sequence[str]) -> str:
+    return suggest(decision, [*class_names, KEEP, DROP])
