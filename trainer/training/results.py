@@ -182,7 +182,7 @@ class CVResult:
     - "memory_peak": the most that this process's tensors took at once, in MiB, since this training began or resumed,
       and "memory_planned", the peak that `trainer.training.folds.gpu_memory` predicted, on a GPU;
     - "parked": True if idle folds were offloaded to host memory;
-    - "init_sha256": the digest of a custom checkpoint (`trainer.networks.custom_weights`).
+    - "init_sha256" and "init_about": digest and origin of a custom checkpoint (`trainer.networks.custom_weights`).
     """
     models: tuple[dict[str, torch.Tensor], ...] = ()
     """State dict of each fold's evaluated network, on the CPU. Empty unless the training finished and the models were
