@@ -19,7 +19,7 @@ from search.report.dashboard.publish import StateKeeper
 from search.report.finalists.comparison import draw_finalists
 from search.report.live.progress import print_trial
 from search.report.live.schedule import ScheduleView, SharingView
-from search.report.probe_table import print_probes
+from search.report.probe_table import StartsView, print_probes
 from search.report.summary import print_interrupted, print_search_over, print_study, print_warm_starts
 from search.runtime.console import loud, open_console, say
 from search.runtime.errors import EXIT_INTERRUPTED, SearchError
@@ -129,13 +129,14 @@ def start(request: StartRequest) -> None:
             folder = output_folder(Owner.of(stores, name), home, request.output)
             provisional = ProvisionalSubmission(stores, study, images, folder, console)
             schedule = ScheduleView(stores, console)
-            sharing = SharingView(console)
+            sharing, starts = SharingView(console), StartsView(stores, console)
             page = StateKeeper(stores, home)
 
             def look(snapshot: StudySnapshot) -> None:
                 provisional.update(snapshot)
                 schedule.update(snapshot)
                 sharing.update(snapshot)
+                starts.update(snapshot)
                 page.update(snapshot)
 
             over = partial(either_holds, search_is_over, due)
