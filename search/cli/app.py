@@ -122,6 +122,7 @@ COMMANDS = (
     ("report", status_commands.report),
     ("export-best", run_commands.export_best),
     ("import", run_commands.import_predictions),
+    ("pretrain", run_commands.pretrain),
     ("predict", model_commands.predict),
     ("convert", model_commands.convert),
     ("replay", inspect_commands.replay),
