@@ -20,7 +20,7 @@ CONTENTS = {
         "docs/data/train-test-shift",
         "docs/data/suspicious-labels",
     ],
-    "Search": ["docs/study-files", "docs/running", "docs/watching", "docs/how-good-is-it"],
+    "Search": ["docs/study-files", "docs/pretraining", "docs/running", "docs/watching", "docs/how-good-is-it"],
     "Results": ["docs/exports", "docs/kaggle-notebook"],
     "Many machines": ["docs/team", "docs/reference/scale"],
     "Look up": ["docs/reference/fields", "docs/reference/commands", "docs/json", "CHANGELOG"],
