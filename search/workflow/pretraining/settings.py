@@ -51,9 +51,11 @@ share = 0.0
 tta = false
 """
 
-_FROM_WEIGHTS = {"optimizer.lr": 1e-4, "augment.crop": 0.5}
-_FROM_WEIGHTS_CNN = {"optimizer.lr": 5e-4, "augment.crop": 0.5}
-"""The rates of the shipped study `backbone_sweep`; crops as for a fine-tuning on many images."""
+_FROM_WEIGHTS = {"norm": "frozen", "optimizer.lr": 1e-4, "augment.crop": 0.5}
+_FROM_WEIGHTS_CNN = {"norm": "frozen", "optimizer.lr": 5e-4, "augment.crop": 0.5}
+"""The rates of the shipped study `backbone_sweep`; crops as for a fine-tuning on many images. The statistics of the
+norm layers stay, which kept the features more useful for another task (benchmarks/README.md).
+"""
 _FROM_SCRATCH = {
     "optimizer.lr": 1e-3,
     "optimizer.weight_decay": 0.05,
@@ -63,8 +65,6 @@ _FROM_SCRATCH = {
     "ema": 0.99,
 }
 """A short version of the usual training from random weights (Wightman et al. 2021, "ResNet strikes back")."""
-
-
 _BY_INDEX = {
     "optimizer.lr": 1e-4,
     "optimizer.weight_decay": 0.05,
