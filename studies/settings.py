@@ -161,6 +161,20 @@ class DataSettings:
         )
 
 
+@dataclass(frozen=True, kw_only=True)
+class RulesSettings:
+    """[rules]: what the rules of a competition forbid. timm's published weights are no external data here."""
+
+    external_data: bool = _setting(True, "weights may be used that other images than the competition's have trained")
+    use_test_images: bool = _setting(True, "test images may be learned from; predicting them is always allowed")
+
+    @property
+    def forbidden(self) -> str:
+        """What the rules forbid, for people; empty: nothing."""
+        allowed = {"external data": self.external_data, "learning from test images": self.use_test_images}
+        return " and ".join(name for name, is_allowed in allowed.items() if not is_allowed)
+
+
 SECTIONS: dict[str, type] = {
     "protocol": ProtocolSettings,
     "search": SearchSettings,
@@ -168,6 +182,7 @@ SECTIONS: dict[str, type] = {
     "confirm": ConfirmSettings,
     "final": FinalSettings,
     "data": DataSettings,
+    "rules": RulesSettings,
 }
 """The class of each section of a study file."""
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from studies.errors import Problems, StudyError, shown
-from studies.file.catalog import find_study
+from studies.file.catalog import StudyFile, find_study
 from studies.file.document import PORTFOLIO, TABLES, Document, known_field, parse_document, warn_of_renamed_values
 from studies.file.overrides import apply_overrides, fit_to_fixed
 from studies.portfolio import PortfolioEntry, portfolio_params, read_portfolio, settle_portfolio
@@ -31,6 +31,7 @@ from studies.settings import (
     FinalSettings,
     ProbeSettings,
     ProtocolSettings,
+    RulesSettings,
     SearchSettings,
     check_scalar,
     read_section,
@@ -50,10 +51,12 @@ __all__ = [
     "FinalSettings",
     "ProbeSettings",
     "ProtocolSettings",
+    "RulesSettings",
     "SearchSettings",
     "StudyError",
     "StudySpec",
     "load_study",
+    "study_of",
 ]
 
 FREE_TO_CHANGE = (
@@ -68,12 +71,17 @@ FREE_TO_CHANGE = (
     "probe",
     "confirm",
     "final",
+    "rules",
     "portfolio",
     "begun_from",
     "data.corrections",
+    "purpose",
 )
 """Settings that may change while a study runs: no result of a trial depends on them. Corrections change the data, and
 with them the fingerprint, which binds a study."""
+
+SEARCH, PRETRAINING = "search", "pretraining"
+"""Purposes of a study: to find a recipe, or to train weights from which other studies begin."""
 
 BEGUN_FROM = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}:[0-9]{1,9}")
 """``STUDY:TRIAL``: the name of a study and the number of a trial."""
@@ -94,10 +102,13 @@ class StudySpec:
     confirm: ConfirmSettings
     final: FinalSettings
     data: DataSettings
+    rules: RulesSettings
     portfolio: tuple[PortfolioEntry, ...] = ()
     """Known recipes, tried right after the default recipe; see `studies.portfolio`."""
     begun_from: str = ""
     """``STUDY:TRIAL`` whose recipe this study starts from, see `load_study`; empty: none."""
+    purpose: str = SEARCH
+    """`SEARCH` or `PRETRAINING`. No study file holds it."""
 
     @property
     def is_resolved(self) -> bool:
@@ -202,6 +213,7 @@ class StudySpec:
             "confirm": dataclasses.asdict(self.confirm),
             "final": dataclasses.asdict(self.final),
             "data": dataclasses.asdict(self.data),
+            "rules": dataclasses.asdict(self.rules),
         }
 
     def to_dict(self) -> dict[str, Any]:
@@ -218,6 +230,7 @@ class StudySpec:
             **self.sections,
             "portfolio": [entry.to_dict() for entry in self.portfolio],
             "begun_from": self.begun_from,
+            "purpose": self.purpose,
         }
 
     def _require_resolved(self) -> None:
@@ -236,9 +249,9 @@ class StudySpec:
         """
         problems = Problems("the stored study")
         if isinstance(stored, Mapping):
-            # Studies of earlier releases began without probes.
-            stored = {"probe": {"enabled": False}, **stored}
-        known = {"title", *TABLES, PORTFOLIO, "begun_from"}
+            # Studies of earlier releases began without probes, and had neither rules nor another purpose than a search.
+            stored = {"probe": {"enabled": False}, "rules": {}, "purpose": SEARCH, **stored}
+        known = {"title", *TABLES, PORTFOLIO, "begun_from", "purpose"}
         if not isinstance(stored, Mapping) or set(stored) != known:
             raise StudyError(f"the stored study is a table of {', '.join(sorted(known))}, not {shown(stored)}")
         space = _stored_space(stored["space"], problems)
@@ -260,6 +273,9 @@ class StudySpec:
         begun_from = stored["begun_from"]
         if not isinstance(begun_from, str) or (begun_from and not BEGUN_FROM.fullmatch(begun_from)):
             problems.add("", f"begun_from is STUDY:TRIAL, not {shown(begun_from)}")
+        purpose = stored["purpose"]
+        if purpose not in (SEARCH, PRETRAINING):
+            problems.add("", f"purpose is {SEARCH} or {PRETRAINING}, not {shown(purpose)}")
         spec = _build(document, problems, lenient=False)
         spec._require_resolved()
         if overrides:
@@ -269,7 +285,7 @@ class StudySpec:
             spec = _build(document, Problems("the stored study", document.overridden), lenient=True)
         if removed is not None:
             spec = dataclasses.replace(spec, search_settings=dataclasses.replace(spec.search_settings, pruner=removed))
-        return dataclasses.replace(spec, begun_from=begun_from)
+        return dataclasses.replace(spec, begun_from=begun_from, purpose=purpose)
 
 
 def load_study(
@@ -287,7 +303,13 @@ def load_study(
     Raises:
         StudyError: listing every problem with its file and key, or with the override that caused it.
     """
-    file = find_study(name_or_path)
+    return study_of(find_study(name_or_path), overrides, recipe=recipe)
+
+
+def study_of(
+    file: StudyFile, overrides: Sequence[str] = (), *, recipe: Mapping[str, Scalar] | None = None
+) -> StudySpec:
+    """The study in the text of a file; as `load_study`."""
     problems = Problems(file.label)
     document = parse_document(file, problems)
     spec = _build(document, problems, lenient=False)
@@ -327,8 +349,16 @@ def _build(document: Document, problems: Problems, *, lenient: bool) -> StudySpe
         confirm=read_section("confirm", ConfirmSettings, sections.get("confirm", {}), problems),
         final=read_section("final", FinalSettings, sections.get("final", {}), problems),
         data=read_section("data", DataSettings, sections.get("data", {}), problems),
+        rules=read_section("rules", RulesSettings, sections.get("rules", {}), problems),
         portfolio=() if problems else tuple(portfolio),
     )
+    if spec.protocol.weighting != "none" and not spec.rules.use_test_images:
+        problems.add(
+            "protocol",
+            f'weighting = "{spec.protocol.weighting}" learns from the test images, which [rules] use_test_images = '
+            "false forbids. Leave one of the two out",
+            "weighting",
+        )
     problems.raise_if_any()
     return spec
 

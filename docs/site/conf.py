@@ -21,7 +21,7 @@ CONTENTS = {
         "docs/data/suspicious-labels",
         "docs/data/label-corrections",
     ],
-    "Search": ["docs/study-files", "docs/running", "docs/watching", "docs/how-good-is-it"],
+    "Search": ["docs/study-files", "docs/pretraining", "docs/running", "docs/watching", "docs/how-good-is-it"],
     "Results": ["docs/exports", "docs/kaggle-notebook"],
     "Many machines": ["docs/team", "docs/reference/scale"],
     "Look up": ["docs/reference/fields", "docs/reference/commands", "docs/json", "CHANGELOG"],

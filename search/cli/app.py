@@ -123,6 +123,7 @@ COMMANDS = (
     ("labels", inspect_commands.labels),
     ("export-best", run_commands.export_best),
     ("import", run_commands.import_predictions),
+    ("pretrain", run_commands.pretrain),
     ("predict", model_commands.predict),
     ("convert", model_commands.convert),
     ("replay", inspect_commands.replay),

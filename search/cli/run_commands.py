@@ -1,7 +1,8 @@
-"""Commands that train: worker, confirm and export-best; and import, which adds predictions for an export."""
+"""Commands that train: worker, confirm, export-best, pretrain; and import, which adds predictions for an export."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
@@ -13,19 +14,30 @@ from search.cli.options import (
     DEFAULT_STORAGE,
     CacheQuota,
     Data,
+    Encoding,
     Gpus,
     Grace,
+    GroupColumn,
     HomeFolder,
+    IdColumn,
+    LabelColumn,
+    Layout,
     MLflow,
     Quota,
+    Set,
+    SimilarLabels,
+    SkipBad,
+    Storage,
     StoredIn,
     Studies,
     Study,
     TensorBoard,
+    TrainingTable,
     Weights,
     Workers,
     a_number,
     gpu_names,
+    overrides_of,
 )
 from search.runtime.signals import GRACE
 
@@ -169,8 +181,8 @@ def run_export(
 ) -> None:
     """Export as `export_best` does; shared with ``search stop``."""
     from search.engines.plan import Workers as WorkersRequest
-    from search.workflow.export_best import ExportRequest
-    from search.workflow.export_best import export_best as run
+    from search.workflow.export.export_best import ExportRequest
+    from search.workflow.export.export_best import export_best as run
 
     run(
         ExportRequest(
@@ -220,3 +232,136 @@ def import_predictions(
         remove_import(study, storage_url, remove)
     else:
         list_imports(study, storage_url)
+
+
+def pretrain(
+    data: Data = None,
+    name: Annotated[
+        str | None, typer.Option("--name", "-n", help="Name of the weights, which `init` gives in a study file.")
+    ] = None,
+    backbone: Annotated[
+        str | None,
+        typer.Option("--backbone", help="timm name of the network; default: tf_efficientnet_b0.ns_jft_in1k."),
+    ] = None,
+    begin_from: Annotated[
+        str,
+        typer.Option("--from", metavar="pretrained|scratch", help="Starting weights: the published ones, or random."),
+    ] = "pretrained",
+    classes: Annotated[
+        Path | None,
+        typer.Option(
+            "--classes",
+            metavar="FILE",
+            help="Table of two columns: each class of the images, and a coarser one to learn instead; empty: left out.",
+        ),
+    ] = None,
+    epochs: Annotated[
+        int | None, typer.Option("--epochs", min=1, max=10_000, help="Default: by the number of images.")
+    ] = None,
+    image_size: Annotated[
+        int | None,
+        typer.Option(
+            "--image-size", min=8, max=2048, help="Side of the images in pixels; default: the backbone's own."
+        ),
+    ] = None,
+    hours: Annotated[
+        str | None,
+        typer.Option("--hours", metavar="HOURS", help="Hours until the training ends; +2: two hours from now."),
+    ] = None,
+    license_note: Annotated[
+        str,
+        typer.Option(
+            "--license-note", metavar="TEXT", help="Licence of the images, for the model cards of later models."
+        ),
+    ] = "",
+    self_supervised: Annotated[
+        bool,
+        typer.Option(
+            "--self-supervised",
+            help="Learn from the images of DATA without their labels, test images included, and keep the weights if "
+            "their probe is better.",
+        ),
+    ] = False,
+    test_images: Annotated[
+        bool, typer.Option("--test-images/--no-test-images", help="Whether --self-supervised learns from test images.")
+    ] = True,
+    replace: Annotated[
+        bool, typer.Option("--replace", help="Train weights of this name again with other images or settings.")
+    ] = False,
+    list_them: Annotated[bool, typer.Option("--list", help="List the registered weights.")] = False,
+    assignments: Set = None,
+    storage_url: Storage = DEFAULT_STORAGE,
+    weights: Weights = None,
+    gpus: Gpus = None,
+    grace: Grace = GRACE,
+    id_column: IdColumn = None,
+    label_column: LabelColumn = None,
+    group_column: GroupColumn = None,
+    table: TrainingTable = None,
+    layout: Layout = None,
+    similar_labels: SimilarLabels = None,
+    encoding: Encoding = None,
+    skip_bad: SkipBad = False,
+    home: HomeFolder = DEFAULT_HOME,
+) -> None:
+    """Train a backbone on other labelled images and register its weights: `init = "NAME"` begins a study from them.
+
+    A tenth of the images is held out and scores the weights. They go to the folder of --weights, else to
+    retable/weights. Ctrl-C loses nothing: the same command continues.
+    """
+    begun = time.monotonic()
+    if list_them:
+        from search.runtime.home import Home
+        from search.workflow.pretraining.messages import list_weights
+
+        list_weights(weights or Home(root=home).weights)
+        return
+    if name is None or data is None:
+        raise typer.BadParameter("give both, or --list", param_hint="--data, --name")
+    if self_supervised and classes is not None:
+        raise typer.BadParameter("--self-supervised uses no classes", param_hint="--classes")
+    if begin_from not in ("pretrained", "scratch"):
+        raise typer.BadParameter(f"{begin_from!r} is neither pretrained nor scratch", param_hint="--from")
+    from search.cli.early_checks import check_folder
+    from search.study_setup.deadline import parse_hours
+    from trainer.formats.weights.description import MAX_NOTE, check_weights_name
+
+    check_weights_name(name)
+    if len(license_note) > MAX_NOTE or not license_note.isprintable():
+        raise typer.BadParameter(f"takes up to {MAX_NOTE} printable characters", param_hint="--license-note")
+    limit = None if hours is None else parse_hours(hours)
+    check_folder(data)
+    from search.engines.plan import Workers as WorkersRequest
+    from search.workflow.pretraining.command import pretrain as run
+    from search.workflow.pretraining.prepare import PretrainRequest
+
+    run(
+        PretrainRequest(
+            name=name,
+            data=data,
+            storage_url=storage_url,
+            workers=WorkersRequest(gpus=gpu_names(gpus), weights=weights, home=home, grace=grace),
+            backbone=backbone,
+            init=begin_from,
+            classes=classes,
+            epochs=epochs,
+            image_size=image_size,
+            hours=limit,
+            license_note=license_note,
+            replace=replace,
+            self_supervised=self_supervised,
+            test_images=test_images,
+            overrides=overrides_of(
+                assignments,
+                skip_bad,
+                id_column=id_column,
+                label_column=label_column,
+                group_column=group_column,
+                table=table,
+                layout=layout,
+                similar_labels=similar_labels,
+                encoding=encoding,
+            ),
+            begun=begun,
+        )
+    )

@@ -50,7 +50,11 @@ class Optimism:
 
 
 def read_optimism(stores: Stores, study: Study) -> Optimism | None:
-    """The best trial of the search and its score without selection bias; None before a trial has finished."""
+    """The best trial of the search and its score without selection bias; None before a trial has finished, and for a
+    pre-training, which has no search.
+    """
+    if study.is_pretraining:
+        return None
     confirmation = read_confirmation(stores, study.name)
     if not confirmation.ranking:
         return None

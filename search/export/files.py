@@ -24,7 +24,7 @@ from search.export.output.folder import Owner, writing
 from search.export.output.manifest import manifest_of, write_manifest
 from search.export.output.replacement import replace_export
 from search.export.plan import ExportPlan
-from search.export.rationale import chances_line, forecast_line, reasons, warnings
+from search.export.rationale import chances_line, forecast_line, reasons, starting_weights, warnings
 from search.runtime.home import Home
 from search.study_setup.data_folder import known_folder
 from search.study_setup.image_weights import weights_lines
@@ -273,6 +273,8 @@ def _facts(
         class_counts=images.class_counts().tolist(),
         test_images=len(images.test_ids),
         fingerprint=images.fingerprint,
+        starts=starting_weights(refits),
+        rules=plan.study.spec.rules.forbidden,
         versions=library_versions(),
         warnings=(*images.warnings, *own_warnings),
     )

@@ -77,6 +77,10 @@ class CardFacts:
     class_counts: Sequence[int]
     test_images: int
     fingerprint: str
+    starts: Sequence[str] = ()
+    """Weights from which the networks began, and the images that these were trained on, a sentence each."""
+    rules: str = ""
+    """What the rules of the study forbid, see `studies.settings.RulesSettings.forbidden`; empty: nothing."""
     versions: Mapping[str, Scalar]
     warnings: Sequence[str]
     tolerance: float = 0.0
@@ -211,7 +215,14 @@ def _data(facts: CardFacts) -> str:
     rows = [f"| {plain(name)} | {count} |" for name, count in zip(facts.class_names, facts.class_counts, strict=True)]
     images = f"{sum(facts.class_counts)} training and {facts.test_images} test images"
     head = f"{images}; fingerprint `{facts.fingerprint[:16]}`."
-    return head + "\n\n| class | training images |\n| --- | --- |\n" + "\n".join(rows)
+    lines = [plain(line) for line in facts.starts]
+    if facts.rules:
+        lines.append(
+            f"The rules of the study forbid {facts.rules}: starting weights and settings against them are refused. "
+            "Published weights do not count as external data."
+        )
+    listed = "\n\n" * bool(lines) + "\n".join(f"- {line}" for line in lines)
+    return head + listed + "\n\n| class | training images |\n| --- | --- |\n" + "\n".join(rows)
 
 
 def _recipe_table(recipe: Mapping[str, Scalar]) -> str:

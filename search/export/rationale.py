@@ -65,6 +65,26 @@ def warnings(stores: Stores, plan: ExportPlan, refits: Refits) -> tuple[str, ...
     return tuple(lines)
 
 
+def starting_weights(refits: Refits) -> tuple[str, ...]:
+    """The weights from which the networks of each recipe began, and what is known of their images, a sentence each."""
+    from trainer.networks.backbones import license_of  # timm
+
+    lines = []
+    for part in refits.members:
+        recipe, machine = part.member.recipe, part.records[0].machine
+        if recipe.init == "scratch":
+            start = "random weights"
+        elif recipe.init == "pretrained":
+            start = f"the published weights of {recipe.backbone} (licence {license_of(recipe.backbone)})"
+        elif about := machine.get("init_about"):
+            start = f"the registered weights {recipe.init}: {about}"
+        else:
+            digest = machine.get("init_sha256", "not recorded")
+            start = f"the checkpoint {recipe.init} (SHA-256 {digest}), whose training images are not recorded"
+        lines.append(f"{part.member.name.first} begins with {start}.")
+    return tuple(lines)
+
+
 def forecast_line(forecast: Mapping[str, Any], metric: str) -> str:
     """The forecast for the test images as a sentence, from the form that is stored with an export."""
     return (

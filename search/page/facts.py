@@ -104,7 +104,8 @@ def read_facts(
     notes = None if export is None else ExportNotes.from_json(export.notes)
     leader, leader_study = _leader(stores, snapshot, notes)
     dataset = stores.datasets.get(stored.fingerprint)
-    oof = None if leader is None else stores.trials.prediction(leader.id, "oof")
+    has_oof = leader is not None and "oof" in stores.trials.prediction_names(leader.id)
+    oof = stores.trials.prediction(leader.id, "oof") if leader is not None and has_oof else None
     comparison, unconfirmed = None, ""
     try:
         comparison = compare_finalists(stores, stored.name)

@@ -94,8 +94,11 @@ def print_status(console: Console, stores: Stores, name: str | None, home: Path,
     if snapshot.confirms_done or snapshot.confirms_open:
         progress = f"{snapshot.confirms_done} of {snapshot.confirms_done + snapshot.confirms_open} confirmations done"
         say(console, f"{progress}; `search compare --study {study.name}` shows them")
-    if over and not snapshot.workers and not stores.exports.all(study.id):
-        say(console, f"Nothing is exported yet: `search start --study {study.name}` continues with the next stage.")
+    continuing = f"`{study.continuing}`"
+    if study.is_pretraining:
+        say(console, f"This study trains weights for others: {continuing} registers them when it is done.")
+    elif over and not snapshot.workers and not stores.exports.all(study.id):
+        say(console, f"Nothing is exported yet: {continuing} continues with the next stage.")
     if snapshot.waiting:
         count = f"{snapshot.waiting} trial{' waits' if snapshot.waiting == 1 else 's wait'} for a worker"
         more = f"; `search start --study {study.name} --hours +1` continues for an hour"
@@ -117,7 +120,7 @@ def print_status(console: Console, stores: Stores, name: str | None, home: Path,
     if snapshot.paused:
         say(console, f"Paused. `search resume --study {study.name}` continues the study.")
     elif not snapshot.workers and not search_is_over(snapshot):
-        commands = f"`search start --study {study.name}` continues, `search worker --study {study.name}` adds a worker"
+        commands = f"{continuing} continues, `search worker --study {study.name}` adds a worker"
         say(console, f"No worker runs. {commands}.")
 
 
@@ -161,7 +164,7 @@ def optimism_lines(stores: Stores, snapshot: StudySnapshot) -> list[str]:
     """The best trial's score without selection bias, beside its measured score if that is another; empty before two
     trials finished.
     """
-    if snapshot.count(TrialStatus.FINISHED) < 2:
+    if snapshot.count(TrialStatus.FINISHED) < 2 or snapshot.study.is_pretraining:
         return []
     optimism = read_optimism(stores, snapshot.study)
     assert optimism is not None, "a finished trial can be chosen"

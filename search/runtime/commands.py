@@ -9,8 +9,9 @@ from pathlib import Path
 
 from storage.database.urls import without_passwords
 
-_BOTH = "start worker status stop confirm compare report labels export-best probe preview replay dashboard"
+_BOTH = "start worker status stop confirm compare report labels export-best probe preview replay dashboard pretrain"
 _STORAGE_ONLY = "studies pause resume try retry folds import submissions"
+# The first ones have both options.
 TAKE_STORAGE = frozenset(f"{_BOTH} {_STORAGE_ONLY}".split())
 """Commands with the option ``--storage``."""
 TAKE_HOME = frozenset(f"{_BOTH} check backbones".split())

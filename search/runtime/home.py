@@ -73,6 +73,11 @@ class Home:
         return self.root / "data"
 
     @property
+    def weights(self) -> Path:
+        """Registered weights (`trainer.formats.weights.description`), unless ``--weights`` names another folder."""
+        return self.root / "weights"
+
+    @property
     def measurements(self) -> Path:
         """Measured training speed and memory of backbones, on the machines that share this folder."""
         return self.root / ".cache" / "measurements.json"

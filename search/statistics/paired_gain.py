@@ -55,6 +55,20 @@ def paired_gain(metric: str, targets: Targets, new: Probabilities, old: Probabil
     return Gain(mean=gain, error=float(np.sqrt((len(kept) - 1) * without.var())))
 
 
+def probability_gain(targets: Targets, new: Probabilities, old: Probabilities) -> Gain:
+    """Gain in the mean probability of the true class.
+
+    Args:
+        new, old: probability of each image's true class, ``(n,)``; images where one of them is NaN are left out.
+    """
+    known = np.isfinite(new) & np.isfinite(old)
+    if not known.any():
+        return Gain(mean=float("nan"), error=float("nan"))
+    differences = np.asarray(new[known], np.float64) - np.asarray(old[known], np.float64)
+    part = targets.select(known)
+    return Gain(mean=part.mean(differences), error=part.mean_error(differences))
+
+
 def quick_gain(metric: str, targets: Targets, new: Probabilities, old: Probabilities) -> Gain:
     """As `paired_gain`, but with the standard error of at most `MOST_IMAGES` random images, scaled to all of them.
 

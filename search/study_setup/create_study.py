@@ -6,7 +6,7 @@ Data set, folds and settings are frozen when a study is created. Resuming compar
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -78,6 +78,10 @@ class StudyPlan:
     """Weights of the training images in the scores of a new study; None: equal weights, or the study is stored."""
     weights_dir: Path | None = None
     """Folder of pre-trained weights that the study is to remember; None: what it remembers stays."""
+    held_out: NDArray[np.bool_] | None = None
+    """Training images that a pre-training holds out, ``(n,)``; None: those of the first fold."""
+    summary: Mapping[str, object] = field(default_factory=dict)
+    """Further entries for the summary of a new data set."""
     fold_numbers: NDArray[np.int64] = field(init=False)
     """Fold of each training image, int64 ``(n,)``."""
 
@@ -92,6 +96,8 @@ class StudyPlan:
 
     def _folds(self) -> NDArray[np.int64]:
         images, protocol = self.competition.images, self.spec.protocol
+        if self.held_out is not None:
+            return np.where(self.held_out, 0, 1).astype(np.int64)
         if self.folds is not None:
             imported = read_folds_csv(self.folds, images.train_ids)
             n_folds = int(imported.max()) + 1
@@ -133,6 +139,7 @@ def create_study(stores: Stores, study_plan: StudyPlan) -> Study:
                 VALUE_RANGES: {kind: list(ends) for kind, ends in images.value_ranges.items()},
                 **_corrections(images),
                 **_image_statistics(stores, images),
+                **study_plan.summary,
             },
         )
     )

@@ -21,6 +21,7 @@ from search.study_setup.create_study import StudyPlan
 from search.study_setup.data_folder import Competition, NoData, inspect_with_progress, known_folder
 from search.study_setup.deadline import Hours
 from search.study_setup.image_weights import Weighting, estimate_image_weights
+from search.study_setup.rules import check_rules
 from search.study_setup.shift_features import comparison_progress
 from search.study_setup.starting_point import begin_with, find_starting_point
 from search.study_setup.weights_folder import (
@@ -28,8 +29,9 @@ from search.study_setup.weights_folder import (
     given_or_remembered,
     remembered_path,
     weights_folder,
+    with_registered,
 )
-from search.study_state.study import Study
+from search.study_state.study import Study, require_search
 from search.tuning.probing.plan import plan_probes
 from storage.records.studies import StoredStudy
 from storage.stores import stores_if_any
@@ -53,6 +55,8 @@ def prepare(request: StartRequest, console: Console) -> StudyPlan:
         StudyError, BackboneError, DataError, NoData, NoWeights, EnvironmentProblem, StorageError: invalid input;
             nothing was written.
         NoSuchTrial, NothingFinished: the trial of ``--from`` does not exist or has not finished.
+        AgainstTheRules: the study could use what its rules forbid.
+        NotASearch: the stored study is a pre-training.
         CannotWeight: the study asks for scores weighted toward the test images, which is not possible.
     """
     by_name = _stored_by_name(request) or _begun_with_earlier_file(request, console)
@@ -60,6 +64,8 @@ def prepare(request: StartRequest, console: Console) -> StudyPlan:
     name = by_name.name if by_name else check_name(request.name or find_study(request.study).name)
     stores = stores_if_any(request.storage_url, create=True)
     stored = stores.studies.find(name) if stores else None
+    if stored is not None:
+        require_search(Study.of(stored), "searches")
     # Overrides of a stored study need not be given again.
     overrides = request.overrides or (stored.overrides if stored else ())
     if request.patience is not None:
@@ -76,15 +82,19 @@ def prepare(request: StartRequest, console: Console) -> StudyPlan:
     elif spec.data.sample is None:
         raise NoData
     check_torch_pair()
-    weights = given_or_remembered(stored, request.workers.weights)
+    given = with_registered(stored, spec, request.workers.weights, Home(root=request.workers.home))
+    weights = given_or_remembered(stored, given)
     spec = _resolved(spec, stored, overrides, weights, console)
     file_spec = check_backbones(file_spec, lenient=False, weights=weights)
     if start is not None:
         spec = begin_with(spec, start, overrides, console if stored is None else None)
     trials = spec.search_settings.trials if request.trials is None else request.trials
     _check_trials(spec, trials)
-    weights_dir = weights_folder(stored, spec, request.workers.weights)
-    check_initial_weights(spec, weights_dir, probes_only=trials == 0)
+    weights_dir = weights_folder(stored, spec, given)
+    registered = Home(root=request.workers.home).weights
+    check_initial_weights(spec, weights_dir, probes_only=trials == 0, registered=registered)
+    if spec.rules.forbidden:
+        check_rules(spec, "" if competition is None else competition.images.fingerprint, weights_dir)
     if weights_dir is not None and remembered_path(weights_dir) is None:
         note(console, "the name of the weights folder is not UTF-8, so the study cannot remember it: repeat --weights")
     if data is None or competition is None:
@@ -101,7 +111,7 @@ def prepare(request: StartRequest, console: Console) -> StudyPlan:
         budget=request.trials,
         until_deadline=request.hours is not None,
         memory=request.memory,
-        weights_dir=request.workers.weights,
+        weights_dir=given,
         weighting=(
             _weighting(spec, competition, weights_dir, request.workers.home, console) if stored is None else None
         ),

@@ -6,13 +6,23 @@ import logging
 from pathlib import Path
 
 from search.runtime.errors import SearchError
+from search.runtime.home import Home
 from search.study_setup.data_folder import existing_folder
 from storage.records.studies import StoredStudy
 from studies.resolve_backbones import backbones_of
+from studies.space.combinations import can_occur
 from studies.spec import StudySpec
-from trainer.common.errors import BackboneError
-from trainer.networks.custom_weights import missing_custom_weights_message
+from trainer.common.errors import BackboneError, listed
+from trainer.networks.custom_weights import (
+    check_description,
+    is_of,
+    missing_custom_weights_message,
+    registered_weights,
+    weights_description,
+)
 from trainer.networks.pretrained import missing_weights, missing_weights_message, weights_at_hand
+
+SHOWN_NAMES = 4  # backbones in a message
 
 log = logging.getLogger(__name__)
 
@@ -51,6 +61,17 @@ def given_or_remembered(stored: StoredStudy | None, given: Path | None) -> Path 
     return existing_folder(stored.weights_dir)
 
 
+def with_registered(stored: StoredStudy | None, spec: StudySpec, given: Path | None, home: Home) -> Path | None:
+    """The folder of ``--weights``; without one, that of the registered weights if the study begins from some of them.
+
+    A folder that the study remembers comes before the registered weights of this home.
+    """
+    if given is not None or (stored is not None and stored.weights_dir is not None):
+        return given
+    registered = {known.name for known in registered_weights(home.weights)}
+    return home.weights if registered.intersection(_inits(spec)) else given
+
+
 def remembered_path(folder: Path) -> str | None:
     """The absolute path of a folder as text for the database; None: it is not valid Unicode, so it cannot be stored."""
     path = str(folder.resolve())
@@ -61,14 +82,18 @@ def remembered_path(folder: Path) -> str | None:
     return path
 
 
-def check_initial_weights(spec: StudySpec, weights_dir: Path | None, *, probes_only: bool = False) -> None:
+def check_initial_weights(
+    spec: StudySpec, weights_dir: Path | None, *, probes_only: bool = False, registered: Path | None = None
+) -> None:
     """Check that the weights of every ``init`` in the study are at hand, pre-trained weights and checkpoints alike.
 
     Args:
         probes_only: pre-trained weights of one backbone suffice, because a probe whose weights are missing fails alone.
+        registered: folder of this home's registered weights, which the message names if it has what ``weights_dir``
+            lacks.
 
     Raises:
-        BackboneError: weights are missing; names all of them.
+        BackboneError: weights are missing; names all of them. Or registered weights do not fit the study.
     """
     inits = _inits(spec)
     backbones = backbones_of(spec) if "pretrained" in inits else []
@@ -77,8 +102,46 @@ def check_initial_weights(spec: StudySpec, weights_dir: Path | None, *, probes_o
     missing = missing_weights(backbones, weights_dir)
     problems = [missing_weights_message(missing, weights_dir)] if missing else []
     problems += [missing_custom_weights_message(inits, weights_dir)]
+    elsewhere = {known.name for known in registered_weights(registered)} if registered != weights_dir else set()
+    problems += [
+        f"{registered} has {init}: copy {init}.safetensors and {init}.json into {weights_dir}"
+        for init in inits
+        if any(problems) and init in elsewhere
+    ]
     if any(problems):
         raise BackboneError("\n".join(filter(None, problems)))
+    _check_registered(spec, inits, weights_dir)
+
+
+def _check_registered(spec: StudySpec, inits: list[str], weights_dir: Path | None) -> None:
+    """Check that registered weights belong to every backbone with which the study could combine them.
+
+    Raises:
+        BackboneError: they do not, which a condition mends; or a file is damaged.
+    """
+    for init in inits:
+        known = weights_description(init, weights_dir)
+        if known is None:
+            continue
+        check_description(init, known.backbone, weights_dir)
+        backbones = [
+            name for name in backbones_of(spec) if can_occur(spec.space, spec.recipe, {"init": init, "backbone": name})
+        ]
+        others = [name for name in backbones if not is_of(known, name)]
+        if not others:
+            continue
+        message = f"init = {init!r} was pre-trained with {known.backbone}, and this study could use it for "
+        message += listed(others, SHOWN_NAMES)
+        fitting = [other.name for other in registered_weights(weights_dir) if is_of(other, others[0])]
+        if len(backbones) == 1:
+            message += f"; registered for {others[0]}: {', '.join(fitting) or 'nothing'}"
+        else:
+            start = "scratch" if "scratch" in inits and "pretrained" not in inits else "pretrained"
+            message += (
+                f'. Sample it for its own backbone only: [recipe] init = "{start}", [space] init = {{ choices = '
+                f'["{start}", "{init}"], when = {{ backbone = "{known.backbone}" }} }}'
+            )
+        raise BackboneError(message)
 
 
 def _needs_weights(spec: StudySpec) -> bool:

@@ -6,17 +6,26 @@ import json
 from dataclasses import dataclass
 from functools import lru_cache
 
+from search.runtime.errors import SearchError
 from search.tracking.tracker import TrackedStudy
 from storage.records.studies import StoredStudy
 from storage.stores import Stores
 from storage.values import StudyState
 from studies.settings import ProtocolSettings
-from studies.spec import StudySpec
+from studies.spec import PRETRAINING, StudySpec
 from trainer.inference.printable import EXCERPT, excerpt
 
 KEPT_SPECS = 64
 """Specifications that a process keeps: a study is read again every second, and its specification hardly ever changes.
 Checking one takes 1 to 20 ms, finding it again less than a tenth of that."""
+
+
+PRETRAINING_PREFIX = "pretrain-"
+"""Names of pre-trainings begin with it: ``pretrain-NAME-DIGEST`` trains the weights that are registered as NAME."""
+
+
+class NotASearch(SearchError):
+    """A command that needs a search was given a pre-training."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,9 +108,50 @@ class Study:
         """Name of the metric that scores the trials."""
         return self.spec.protocol.metric
 
+    @property
+    def is_pretraining(self) -> bool:
+        """Whether the study trains weights from which others begin: it holds out its first fold and trains no other."""
+        return self.spec.purpose == PRETRAINING
+
+    @property
+    def continuing(self) -> str:
+        """The command that continues the study; a pre-training also needs the options with which it began."""
+        if not self.is_pretraining:
+            return f"search start --study {self.name}"
+        weights = self.name.removeprefix(PRETRAINING_PREFIX).rpartition("-")[0]
+        return f"search pretrain --name {weights} --data DATA"
+
+    @property
+    def networks(self) -> int:
+        """Number of networks that each trial trains."""
+        return 1 if self.is_pretraining else self.protocol.folds
+
+    def images_per_epoch(self, images: int) -> int:
+        """Number of images that all networks of a trial train on in an epoch, of a data set of so many."""
+        folds = self.protocol.folds
+        return images - -(-images // folds) if self.is_pretraining else (folds - 1) * images
+
     def fold_key(self, split: int) -> dict[str, int]:
         """Key of the stored folds of a split: arguments of `storage.records.datasets.DatasetStore.folds`."""
         return {"n_folds": self.protocol.folds, "split": split, "seed": self.protocol.split_seed}
+
+
+def require_search(study: Study, doing: str) -> Study:
+    """Return the study if it is a search, not a pre-training.
+
+    Args:
+        doing: what the command would do, such as ``exports``.
+
+    Raises:
+        NotASearch: it is a pre-training; says which command continues it.
+    """
+    if not study.is_pretraining:
+        return study
+    raise NotASearch(
+        f"study {study.name} trains weights for other studies, so this command {doing} nothing of it: "
+        f"`{study.continuing}` with the same options as before continues and registers it. "
+        "--study NAME names another study"
+    )
 
 
 @lru_cache(maxsize=KEPT_SPECS)

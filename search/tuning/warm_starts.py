@@ -144,12 +144,17 @@ def _nearest_studies(stores: Stores, dataset: StoredDataset) -> list[EarlierStud
 def _read_earlier_study(
     stores: Stores, study: StoredStudy, fingerprint: str, distance_to_new: float
 ) -> EarlierStudy | None:
-    """An earlier study with its finished trials; None if its specification is not valid in this release."""
+    """An earlier study with its finished trials; None for a pre-training, and if its specification is not valid in this
+    release.
+    """
     try:
-        metric = Study.of(study).metric
+        known = Study.of(study)
     except StudyError as error:
         log.info("study %s is not remembered: %s", study.name, error)
         return None
+    if known.is_pretraining:
+        return None
+    metric = known.metric
     records = stores.trials.records(study.id, kind=WorkKind.SEARCH, status=TrialStatus.FINISHED)
     recipes = {record.number: record.recipe for record in records}
     trials = []

@@ -93,10 +93,15 @@ class StudyContext:
             release_memory(self.device)
 
     def training_data(self, recipe: Recipe, split: int | None) -> TrainingData:
-        """Training data of a recipe with the stored folds of a split. ``split=None``: no image is held out."""
+        """Training data of a recipe with the stored folds of a split. ``split=None``: no image is held out.
+
+        A pre-training holds out the first fold alone.
+        """
         folds = (
             np.full(len(self.images.y), ALWAYS_TRAINED) if split is None else read_folds(self.stores, self.study, split)
         )
+        if self.study.is_pretraining:
+            folds = np.where(folds == 0, 0, ALWAYS_TRAINED)
         return training_data(self.images, recipe, folds, self.home.pixels, self.image_weights, self.home.features)
 
     @cached_property

@@ -148,7 +148,7 @@ def _rehearse(context: StudyContext, task: Task, recipe: Recipe) -> None:
     epoch = rehearse_epoch(
         recipe,
         images=len(context.images.y),
-        folds=context.study.protocol.folds,
+        folds=context.study.networks,
         num_classes=len(context.images.class_names),
         device=context.device,
         weights_dir=context.weights_dir,
@@ -244,7 +244,7 @@ def weights_name(fold: int) -> str:
 def outcome_of(result: CVResult, metric: str, targets: Targets) -> TrialOutcome:
     """The outcome to store for a cross-validation.
 
-    If no image was held out, the outcome has no value and no out-of-fold predictions.
+    If no image was held out, the outcome has no value. Unless all were, it has no out-of-fold predictions.
 
     Args:
         metric: a name in `trainer.evaluation.metrics.METRICS`.
@@ -257,7 +257,7 @@ def outcome_of(result: CVResult, metric: str, targets: Targets) -> TrialOutcome:
     predictions = {}
     if result.status == "finished":
         kept = {"test": result.test, **{f"test.{view}": p for view, p in result.test_views.items()}}
-        if scored:
+        if held_out.all():
             kept |= {"oof": result.oof, **{f"oof.{view}": p for view, p in result.oof_views.items()}}
         predictions = {name: proba for name, proba in kept.items() if proba is not None and len(proba)}
     return TrialOutcome(

@@ -23,7 +23,7 @@ from search.study_state.confirmation import Confirmation, judge, plan_step, queu
 from search.study_state.confirmation_schedule import Step
 from search.study_state.snapshot import StudySnapshot, read_snapshot
 from search.study_state.stages import confirmations_are_over
-from search.study_state.study import Study, read_study
+from search.study_state.study import Study, read_study, require_search
 from search.workflow.watch import Interrupted, no_worker_lives, watch_with_local_workers
 from storage.database.outages import OUTAGE_TIMEOUT
 from storage.stores import Stores, open_stores
@@ -137,7 +137,7 @@ def confirm(request: ConfirmRequest) -> None:
     check_torch_pair()
     console = open_console()
     stores = open_stores(request.storage_url, outage_timeout=OUTAGE_TIMEOUT)
-    study = read_study(stores, request.study)
+    study = require_search(read_study(stores, request.study), "confirms")
     home = Home(root=request.workers.home)
     data = request.data or known_folder(stores, study.fingerprint)
     if data is None:

@@ -30,7 +30,7 @@ from search.statistics.reproducibility import (
 )
 from search.study_setup.data_folder import NoData, known_folder, open_for_training
 from search.study_setup.weights_folder import weights_folder
-from search.study_state.study import Study, read_study
+from search.study_state.study import Study, read_study, require_search
 from search.study_state.study_targets import read_folds, read_weights
 from search.study_state.training_costs import is_fine_tuned
 from search.worker.study_context import training_data
@@ -123,7 +123,7 @@ def replay(request: ReplayRequest) -> bool:
     check_torch_pair()
     stores = open_stores(request.storage_url)
     try:
-        study = read_study(stores, request.study)
+        study = require_search(read_study(stores, request.study), "repeats")
         record = _find_record(stores, study, request.trial)
         folder = request.data or known_folder(stores, study.fingerprint)
         if folder is None:

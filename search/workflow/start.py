@@ -19,7 +19,7 @@ from search.report.dashboard.publish import StateKeeper
 from search.report.finalists.comparison import draw_finalists
 from search.report.live.progress import print_trial
 from search.report.live.schedule import ScheduleView, SharingView
-from search.report.probe_table import print_probes
+from search.report.probe_table import StartsView, print_probes
 from search.report.summary import print_interrupted, print_search_over, print_study, print_warm_starts
 from search.runtime.console import loud, open_console, say
 from search.runtime.errors import EXIT_INTERRUPTED, SearchError
@@ -41,9 +41,9 @@ from search.tuning.retry import retry_host_failures
 from search.tuning.warm_starts import origins_of
 from search.worker.pausing import end_all
 from search.workflow.confirm import run_confirmation
-from search.workflow.export_best import finish_export
-from search.workflow.final_training import export_is_due, plan_in_time, plan_of_finished
-from search.workflow.provisional_submission import ProvisionalSubmission
+from search.workflow.export.export_best import finish_export
+from search.workflow.export.final_training import export_is_due, plan_in_time, plan_of_finished
+from search.workflow.export.provisional_submission import ProvisionalSubmission
 from search.workflow.watch import (
     Interrupted,
     either_holds,
@@ -129,13 +129,14 @@ def start(request: StartRequest) -> None:
             folder = output_folder(Owner.of(stores, name), home, request.output)
             provisional = ProvisionalSubmission(stores, study, images, folder, console)
             schedule = ScheduleView(stores, console)
-            sharing = SharingView(console)
+            sharing, starts = SharingView(console), StartsView(stores, console)
             page = StateKeeper(stores, home)
 
             def look(snapshot: StudySnapshot) -> None:
                 provisional.update(snapshot)
                 schedule.update(snapshot)
                 sharing.update(snapshot)
+                starts.update(snapshot)
                 page.update(snapshot)
 
             over = partial(either_holds, search_is_over, due)

@@ -14,7 +14,7 @@ from search.runtime.console import note, open_console, say
 from search.runtime.errors import SearchError
 from search.study_state.optuna_attributes import EPOCHS_ATTRIBUTE, ORIGIN_ATTRIBUTE
 from search.study_state.snapshot import read_snapshot
-from search.study_state.study import Study, read_study
+from search.study_state.study import Study, read_study, require_search
 from search.tuning.restore_optuna import optuna_study, record_enqueued
 from search.tuning.warm_starts import BY_HAND
 from storage.stores import Stores, open_stores
@@ -41,7 +41,7 @@ def try_recipe(request: TryRequest) -> None:
         UnknownStudyError, NoStudy: there is no such study.
     """
     stores, console = open_stores(request.storage_url), open_console()
-    study = read_study(stores, request.study)
+    study = require_search(read_study(stores, request.study), "adds")
     spec = study.spec
     backend = optuna_study(stores, study.stored)
     trials = backend.get_trials(deepcopy=False)

@@ -17,7 +17,7 @@ from trainer.recipe.recipe import FIELDS, RENAMED_VALUES, FieldInfo, field_info
 GROUPS = frozenset(path.partition(".")[0] for path in FIELDS if "." in path)
 """The groups of recipe fields, which a file may write as nested tables."""
 
-TABLES = ("protocol", "recipe", "space", "search", "probe", "confirm", "final", "data")
+TABLES = ("protocol", "recipe", "space", "search", "probe", "confirm", "final", "data", "rules")
 PORTFOLIO = "portfolio"
 """The one array of tables beside the tables; see `studies.portfolio`."""
 MAX_KEY = 80  # characters of an unknown key in a message

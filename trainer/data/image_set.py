@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from trainer.common.environment import usable_cores
 from trainer.common.errors import DataError
-from trainer.data.images import Images
+from trainer.data.images import ChosenImages, Images
 from trainer.data.inspection import InspectedImages
 from trainer.formats.labels import SimilarLabels
 from trainer.formats.submission import SubmissionFormat
@@ -137,6 +137,70 @@ class ImageSet:
     def class_counts(self) -> NDArray[np.int64]:
         """Training images per class: int64 (C,)."""
         return np.bincount(self.y, minlength=len(self.class_names)).astype(np.int64)
+
+    def relabelled(self, classes: Mapping[str, str]) -> ImageSet:
+        """The training images under coarser labels, without test images.
+
+        Args:
+            classes: new label of every class; an empty one leaves the class out.
+
+        Raises:
+            DataError: fewer than two classes are left.
+        """
+        names = tuple(sorted({classes[name] for name in self.class_names} - {""}))
+        if len(names) < 2:
+            raise DataError(f"{len(names)} class{'es' * (len(names) != 1)} would be left of the images; 2 are needed")
+        number_of = {name: names.index(classes[name]) for name in self.class_names if classes[name]}
+        labels = np.array([number_of.get(self.class_names[label], -1) for label in self.y], np.int64)
+        kept = self._training_rows(np.flatnonzero(labels >= 0).tolist())
+        return dataclasses.replace(kept, class_names=names, y=labels[labels >= 0])
+
+    def without_test_images(self) -> ImageSet:
+        """The training images alone."""
+        return self._training_rows(range(len(self.train_ids))) if self.test_ids else self
+
+    def by_index(self, *, with_test: bool, most: int, repeats: int) -> ImageSet:
+        """The images without their labels: each is a class of its own, whose label is its index.
+
+        Some of the images follow once more, under the same labels, so that a training can hold them out and see how
+        many it recognises.
+
+        Args:
+            with_test: include the test images.
+            most: of more images than this, a sample is taken, evenly spaced.
+            repeats: number of images that follow once more, evenly spaced, at most all.
+        """
+        every = ChosenImages.joined(self.train_images, *([self.test_images] if with_test else []))
+        rows = np.linspace(0, len(every) - 1, num=min(most, len(every))).astype(np.int64)
+        again = np.linspace(0, len(rows) - 1, num=min(repeats, len(rows))).astype(np.int64)
+        chosen = [*rows.tolist(), *rows[again].tolist()]
+        return dataclasses.replace(
+            self,
+            class_names=tuple(f"image {row}" for row in rows),
+            train_ids=(*map(str, rows), *(f"{row} again" for row in rows[again])),
+            y=np.concatenate([np.arange(len(rows)), again]).astype(np.int64),
+            train_images=every.subset(chosen),
+            groups=None,
+            test_ids=(),
+            test_images=self.test_images.subset([]),
+            submission=None,
+            # The rows of the test images follow those of the training images there as well.
+            inspected=None if self.inspected is None else self.inspected.subset(np.array(chosen, np.int64)),
+        )
+
+    def _training_rows(self, rows: Sequence[int]) -> ImageSet:
+        """The training images in ``rows``, without test images. Their labels stay."""
+        return dataclasses.replace(
+            self,
+            train_ids=tuple(self.train_ids[i] for i in rows),
+            y=self.y[list(rows)],
+            train_images=self.train_images.subset(list(rows)),
+            groups=None if self.groups is None else tuple(self.groups[i] for i in rows),
+            test_ids=(),
+            test_images=self.test_images.subset([]),
+            submission=None,
+            inspected=None if self.inspected is None else self.inspected.subset(np.array(rows, np.int64)),
+        )
 
     def without(self, bad: Iterable[int], also_lost: Sequence[str], reasons: Sequence[str]) -> ImageSet:
         """The set without the training images at the indices ``bad``.

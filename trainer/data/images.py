@@ -80,6 +80,39 @@ class FileImages:
         )
 
 
+@dataclass(frozen=True, kw_only=True)
+class ChosenImages:
+    """Images of several sequences, in any order; an image may occur more than once."""
+
+    parts: tuple[Images, ...]
+    chosen: tuple[tuple[int, int], ...]
+    """The part of each image, and its index there."""
+
+    @staticmethod
+    def joined(*parts: Images) -> ChosenImages:
+        """All images of the parts, one part after another."""
+        places = [(number, index) for number, part in enumerate(parts) for index in range(len(part))]
+        return ChosenImages(parts=parts, chosen=tuple(places))
+
+    def __len__(self) -> int:
+        return len(self.chosen)
+
+    def read(self, index: int) -> NDArray[np.uint8]:
+        part, place = self.chosen[index]
+        return self.parts[part].read(place)
+
+    def name(self, index: int) -> str:
+        part, place = self.chosen[index]
+        return self.parts[part].name(place)
+
+    def content(self, index: int) -> bytes:
+        part, place = self.chosen[index]
+        return self.parts[part].content(place)
+
+    def subset(self, indices: Sequence[int]) -> ChosenImages:
+        return ChosenImages(parts=self.parts, chosen=tuple(self.chosen[i] for i in indices))
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class ArrayImages:
     """Images in one array (n, height, width) or (n, height, width, 1 or 3) of integers or floats in 0..255."""

@@ -158,6 +158,14 @@ def size_arguments(name: str, image_size: int) -> dict[str, int]:
     return {"img_size": image_size} if pretrained_config(name).fixed_input_size else {}
 
 
+def full_name(name: str) -> str:
+    """The name of a backbone with the tag of its weights: timm's default where ``name`` is an architecture alone."""
+    from timm.models import get_pretrained_cfg
+
+    config = get_pretrained_cfg(name)
+    return f"{config.architecture}.{config.tag}" if config and config.tag else name
+
+
 PERMISSIVE = ("apache-2.0", "bsd-3-clause", "cc-by-4.0", "mit")
 """Licences of weights that allow any use, also commercial, if the authors are named."""
 UNKNOWN_LICENSE = "unknown"

@@ -85,7 +85,7 @@ def _create_from_custom_weights(
     from trainer.networks.custom_weights import load_custom_weights
     from trainer.networks.layers import classifier_tensors
 
-    state = load_custom_weights(recipe.init, weights_dir)
+    state = load_custom_weights(recipe.init, recipe.backbone, weights_dir)
     classifier = classifier_tensors(fresh)
     if not classifier & state.keys():
         state.update((name, tensor) for name, tensor in fresh.state_dict().items() if name in classifier)

@@ -1,18 +1,22 @@
 """Custom initial weights: ``init = "NAME"`` loads NAME.safetensors or NAME.pth from the weights folder.
 
 The files may come from an exported model folder (``weights/fold0-seed0.safetensors``), from the training scripts of
-timm or torch, or from self-supervised pre-training on the competition's own images. They are untrusted: only tensors
-are loaded.
+timm or torch, or from ``search pretrain``, which registers them: a description stands beside such a file
+(`trainer.formats.weights.description`). All files are untrusted: only tensors are loaded, and the content of registered
+weights has to be the one that their description names.
 """
 
 from __future__ import annotations
 
+import functools
 import hashlib
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from trainer.common.errors import BackboneError, suggest
+from trainer.formats.weights.description import WeightsDescription, description_path, read_description
+from trainer.networks.backbones import full_name
 from trainer.networks.pretrained import SUFFIXES, check_readable, read_state_dict
 
 if TYPE_CHECKING:
@@ -55,9 +59,10 @@ def custom_weights_file(init: str, weights_dir: Path | None) -> Path:
         check_readable(file)
         return file
     there = sorted({file.stem for file in weights_dir.iterdir() if file.suffix in SUFFIXES})
+    registered = ", ".join(f"{known.name} ({known.backbone})" for known in registered_weights(weights_dir))
     raise BackboneError(
         f"init = {init!r} is neither {' nor '.join(BUILT_IN)}, and the weights folder {weights_dir} "
-        f"has no {wanted}{suggest(init, [*BUILT_IN, *there])}"
+        f"has no {wanted}{suggest(init, [*BUILT_IN, *there])}" + f"; registered there: {registered}" * bool(registered)
     )
 
 
@@ -74,15 +79,20 @@ def missing_custom_weights_message(inits: Iterable[str], weights_dir: Path | Non
     return "\n".join(lines)
 
 
-def load_custom_weights(init: str, weights_dir: Path | None) -> dict[str, torch.Tensor]:
+def load_custom_weights(init: str, backbone: str, weights_dir: Path | None) -> dict[str, torch.Tensor]:
     """Read the state dict that ``init`` names onto the CPU, with the prefixes of `WRAPPERS` removed from its names.
 
+    Args:
+        backbone: of the network that the weights are for.
+
     Raises:
-        BackboneError: as `custom_weights_file`, or the file is damaged or holds more than tensors.
+        BackboneError: as `custom_weights_file`; the file is damaged or holds more than tensors; or it is not what the
+            description beside it says, or that of another backbone.
     """
     import torch
 
     file = custom_weights_file(init, weights_dir)
+    check_description(init, backbone, weights_dir)
     state = read_state_dict(file)
     strange = [name for name, value in state.items() if not isinstance(value, torch.Tensor)]
     if strange:
@@ -99,5 +109,92 @@ def custom_weights_digest(init: str, weights_dir: Path | None) -> str:
     Raises:
         BackboneError: as `custom_weights_file`.
     """
-    with custom_weights_file(init, weights_dir).open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()[:DIGEST_LENGTH]
+    return _sha256(custom_weights_file(init, weights_dir))[:DIGEST_LENGTH]
+
+
+def custom_weights_facts(init: str, weights_dir: Path | None) -> dict[str, str]:
+    """What a training records about the checkpoint from which it begins; nothing if ``init`` names none.
+
+    Returns:
+        "init_sha256", see `custom_weights_digest`, and "init_about", the origin of registered weights for people.
+
+    Raises:
+        BackboneError: as `weights_description`.
+    """
+    if init in BUILT_IN:
+        return {}
+    known = weights_description(init, weights_dir)
+    about = {} if known is None else {"init_about": known.words}
+    return {"init_sha256": custom_weights_digest(init, weights_dir), **about}
+
+
+def weights_description(init: str, weights_dir: Path | None) -> WeightsDescription | None:
+    """The description of the weights that ``init`` names; None if they are not registered, or built in.
+
+    Raises:
+        BackboneError: as `custom_weights_file`, or the description is damaged.
+    """
+    if init in BUILT_IN:
+        return None
+    return read_description(description_path(custom_weights_file(init, weights_dir), init))
+
+
+def check_description(init: str, backbone: str, weights_dir: Path | None) -> None:
+    """Check that registered weights are those of ``backbone``, and that the file has the content that was registered.
+
+    Weights without a description pass.
+
+    Raises:
+        BackboneError: they are not; names the registered weights of this backbone. Or as `weights_description`.
+    """
+    file = custom_weights_file(init, weights_dir)
+    known = weights_description(init, weights_dir)
+    if known is None:
+        return
+    if not is_of(known, backbone):
+        fitting = [other.name for other in registered_weights(weights_dir) if is_of(other, backbone)]
+        raise BackboneError(
+            f"init = {init!r} was pre-trained with {known.backbone}, not with {backbone}; registered for {backbone}: "
+            f"{', '.join(fitting) or 'nothing'}"
+        )
+    if _sha256(file) != known.sha256:
+        raise BackboneError(
+            f"the weights {file} are not those that {init}.json describes: they are damaged or were replaced. Copy "
+            f"both files again, or train them again: search pretrain --name {init} --replace"
+        )
+
+
+def is_of(known: WeightsDescription, backbone: str) -> bool:
+    """Whether registered weights are those of ``backbone``, a name of timm."""
+    return full_name(known.backbone) == full_name(backbone)
+
+
+def registered_weights(weights_dir: Path | None) -> list[WeightsDescription]:
+    """The registered weights of a folder, by name; damaged descriptions are left out.
+
+    Raises:
+        BackboneError: this user may not read the folder.
+    """
+    if weights_dir is None or not weights_dir.is_dir():
+        return []
+    check_readable(weights_dir)
+    found: list[WeightsDescription] = []
+    for file in sorted(weights_dir.glob("*.safetensors")):
+        try:
+            known = weights_description(file.stem, weights_dir)
+        except BackboneError:
+            continue
+        found += [known] if known is not None else []
+    return found
+
+
+def _sha256(file: Path) -> str:
+    status = file.stat()
+    return _sha256_of(file, status.st_mtime_ns, status.st_size)
+
+
+@functools.lru_cache(maxsize=16)
+def _sha256_of(file: Path, changed: int, size: int) -> str:
+    """SHA-256 of a file; ``changed`` and ``size`` make a replaced file a new key of the cache."""
+    with file.open("rb") as content:
+        return hashlib.file_digest(content, "sha256").hexdigest()

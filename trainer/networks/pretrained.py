@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from trainer.common.errors import BackboneError, TrainerError, first_lines
-from trainer.formats.weights_problems import misfit_because, unreadable_because
+from trainer.formats.weights.problems import misfit_because, unreadable_because
 from trainer.inference.printable import cause_of
-from trainer.networks.backbones import check_backbone, family_of
+from trainer.networks.backbones import check_backbone, family_of, full_name
 from trainer.networks.resampling import resample_positions
 
 if TYPE_CHECKING:
@@ -181,8 +181,7 @@ def _locate(name: str, weights_dir: Path | None, *, ask_hub: bool) -> WeightsLoc
         if not weights_dir.is_dir():
             raise BackboneError(f"the weights folder {weights_dir} does not exist")
         check_readable(weights_dir)
-        full_name = f"{config.architecture}.{config.tag}" if config and config.tag else name
-        for stem in (name, full_name):
+        for stem in (name, full_name(name)):
             for suffix in SUFFIXES:
                 if (file := weights_dir / f"{stem}{suffix}").is_file():
                     return WeightsLocation(where="folder", file=file)

@@ -20,7 +20,7 @@ from trainer.common.randomness import random_key
 from trainer.evaluation.ambiguity import Average
 from trainer.inference.networks.views import TTA
 from trainer.networks.build import create_backbone
-from trainer.networks.custom_weights import BUILT_IN, custom_weights_digest
+from trainer.networks.custom_weights import custom_weights_facts
 from trainer.networks.view_averaging import average_views
 from trainer.probing.features import Features, open_features
 from trainer.probing.frozen_backbone import linear_classifier
@@ -101,8 +101,7 @@ def cross_validate_probe(
         seconds=clock() - begun,
     )
     machine: dict[str, Scalar] = {**machine_of(device), "seconds": report.seconds, **data.judged_labels}
-    if recipe.init not in BUILT_IN:
-        machine["init_sha256"] = custom_weights_digest(recipe.init, weights_dir)
+    machine |= custom_weights_facts(recipe.init, weights_dir)
     on_epoch(report)
     num_test = len(data.pixels.test)
     sample = ambiguity_sample(num_test)

@@ -16,7 +16,7 @@ from trainer.common.arrays import Float32Array
 from trainer.common.errors import TrainerError
 from trainer.evaluation.ambiguity import Average
 from trainer.inference.networks.views import TTA
-from trainer.networks.custom_weights import BUILT_IN, custom_weights_digest
+from trainer.networks.custom_weights import custom_weights_facts
 from trainer.networks.view_averaging import average_views
 from trainer.probing.linear_head import LinearHead
 from trainer.recipe.recipe import Recipe, Scalar
@@ -95,7 +95,7 @@ class Lockstep:
         """Expected peak of the device's memory in bytes; 0 on a CPU."""
         self._micro_batch = self._folds.plan.micro_batch
         # The recipe has only the name of a custom checkpoint; the digest records which content was used.
-        self._init_digest = "" if recipe.init in BUILT_IN else custom_weights_digest(recipe.init, weights_dir)
+        self._init_facts = custom_weights_facts(recipe.init, weights_dir)
         self._oof = np.full((len(data.y), data.num_classes), np.nan, dtype=np.float32)
         self._batches = FoldBatches(recipe, data, seed=seed, loader=loader, width=self._folds.width)
         self._trained = [0.0] * len(self._folds)  # trained share of the epoch, by fold
@@ -285,8 +285,7 @@ class Lockstep:
             machine["parked"] = True
         if self._start_shares:
             machine["start_share"] = float(np.mean(self._start_shares))
-        if self._init_digest:
-            machine["init_sha256"] = self._init_digest
+        machine |= self._init_facts
         if self._device.type == "cuda":
             machine["memory_peak"] = -(-torch.cuda.max_memory_allocated(self._device) // MIB)
             machine["memory_planned"] = -(-self._folds.plan.need // MIB)

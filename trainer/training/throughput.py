@@ -121,6 +121,7 @@ def rehearse_epoch(
 
     Args:
         images: number of training images of the data set; each is trained in ``folds - 1`` folds and held out in one.
+        folds: number of networks. 1: one network, which trains on all images and predicts as many.
         weights_dir: folder of pre-trained weights, see `trainer.networks.build.create_backbone`.
         clock: returns seconds, monotonic.
 
@@ -162,7 +163,7 @@ def rehearse_epoch(
                 raise
             return None
     per_image = statistics.median(seconds[1:] or seconds) / (width * recipe.batch_size)
-    return per_image * images * (folds - 1 + FORWARD)
+    return per_image * images * (max(1, folds - 1) + FORWARD)
 
 
 def _measure(model: FoldModel, batch: int, device: torch.device) -> Measurement:

@@ -143,6 +143,9 @@ def _doubts(facts: Facts) -> tuple[str, ...]:
 def _steps(facts: Facts) -> Iterator[tuple[str, str]]:
     name = facts.study.name
     if facts.export is None:
+        if facts.study.is_pretraining:
+            yield completed(facts.study.continuing), "registers the weights for other studies"
+            return
         yield text.command("search", "start", "--study", name), "continues the study and exports at its end"
         if facts.leader is not None:
             yield text.command("search", "export-best", "--study", name), "exports the best trials so far"

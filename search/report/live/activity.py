@@ -177,7 +177,7 @@ class ActivityReader:
         """Number of images that the folds train on, together, in a number of epochs."""
         if self._images is None:
             study = snapshot.study
-            self._images = (study.protocol.folds - 1) * len(self._stores.datasets.get(study.fingerprint).y)
+            self._images = study.images_per_epoch(len(self._stores.datasets.get(study.fingerprint).y))
         return self._images * epochs
 
     def _scores_of_leader(self, snapshot: StudySnapshot) -> tuple[float, ...]:

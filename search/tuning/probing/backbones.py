@@ -44,6 +44,7 @@ class ProbeResults:
         self.smallest_size = min(map(int, self._sizes))
         """Smallest of the image sizes at which every backbone is probed."""
         self._known: dict[int, tuple[str, NDArray[np.float64]]] = {}  # by record id
+        self._starts: dict[tuple[str, str], NDArray[np.float64]] = {}  # the best probe by backbone and starting weights
         self.ranked: list[ProbedBackbone] = []
         """The best first; empty before the first probe has finished."""
         self.settled: frozenset[int] = frozenset()
@@ -60,6 +61,17 @@ class ProbeResults:
         kept = {backbone.name: backbone.behind for backbone in self.kept}
         return {backbone.name: kept.get(backbone.name, math.inf) for backbone in self.ranked}
 
+    def better_start(self, backbone: str, init: str) -> str | None:
+        """The starting weights of a backbone whose probe is the best, if it beats that of ``init`` by more than a
+        standard error, paired image by image; else None.
+        """
+        own = self._starts.get((backbone, init))
+        if own is None:
+            return None
+        others = {start: values for (name, start), values in self._starts.items() if name == backbone}
+        best = max(others, key=lambda start: float(np.nanmean(others[start])))
+        return best if _standard_errors(others[best] - own) > 1.0 else None
+
     def read(self) -> list[TrialRecord]:
         """Read the probes that have ended since the last call; the records of all ended probes are returned."""
         ended = [r for r in self._stores.trials.records(self._study_id, kind=WorkKind.SEARCH) if r.is_probe]
@@ -72,7 +84,11 @@ class ProbeResults:
             ):
                 true_class = self._stores.trials.curves(record.id)[-1].true_class
                 backbone = str(recipe["backbone"])
-                self._known[record.id] = backbone, np.asarray(true_class, dtype=np.float64)
+                values = np.asarray(true_class, dtype=np.float64)
+                self._known[record.id] = backbone, values
+                start = backbone, str(recipe["init"])
+                if start not in self._starts or np.nanmean(values) > np.nanmean(self._starts[start]):
+                    self._starts[start] = values
         self.ranked = rank_backbones(list(self._known.values()))
         return ended
 

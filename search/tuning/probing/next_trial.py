@@ -53,7 +53,8 @@ def begin_next_trial(
     """Begin the next trial.
 
     Once all probes have ended, the study's default recipe is enqueued with each of the best-probed backbones
-    (`LEAST_KEPT`), and waiting trials end whose backbone has a probe that is clearly worse. Trial 0 stays, because
+    (`LEAST_KEPT`), and with the starting weights whose probe beats that of its own; waiting trials end whose backbone
+    has a probe that is clearly worse. Trial 0 stays, because
     others are compared with it: it is the first or the second that is trained. It gets the best-probed backbone if
     every probe of its own failed.
 
@@ -84,6 +85,7 @@ def begin_next_trial(
     if unsettled and compared:
         _replace_failed_default(stores, study, optuna_study, probes.kept)
         _enqueue_best(stores, study, optuna_study, probes.kept)
+        _enqueue_better_start(stores, study, optuna_study, probes)
         probes.settled = frozenset(trial.number for trial in comparing)
     return _begin_waiting_trial(optuna_study, probes) or optuna_study.ask()
 
@@ -191,6 +193,25 @@ def _enqueue_best(stores: Stores, study: Study, optuna_study: optuna.Study, kept
                 origin = f"{PROBED}: {backbone.name} has rank {number} of {len(kept)} by its probe"
                 attributes = {EPOCHS_ATTRIBUTE: study.spec.recipe["epochs"], ORIGIN_ATTRIBUTE: origin}
                 optuna_study.enqueue_trial(params, user_attrs=attributes)
+        record_enqueued(stores, study.id, optuna_study)
+
+
+def _enqueue_better_start(stores: Stores, study: Study, optuna_study: optuna.Study, probes: ProbeResults) -> None:
+    """Enqueue the default recipe with other starting weights, if their probe beats that of its own."""
+    default = study.spec.default_recipe()
+    backbone, init = str(default["backbone"]), str(default["init"])
+    start = probes.better_start(backbone, init)
+    wanted = {"backbone": backbone, "init": str(start)}
+    found = None if start is None else fit(study.spec.space, study.spec.recipe, wanted)
+    if found is None or found.misfits:
+        return
+    with exclusive(stores.database, Purpose.TRIALS):
+        trials = [t for t in optuna_study.get_trials(deepcopy=False) if PROBE_ATTRIBUTE not in t.user_attrs]
+        if any({**t.system_attrs.get(FIXED_PARAMS, {}), **t.params} == dict(found.params) for t in trials):
+            return
+        origin = f"{PROBED}: begins with {start}, whose probe is better than that of {init}"
+        attributes = {EPOCHS_ATTRIBUTE: study.spec.recipe["epochs"], ORIGIN_ATTRIBUTE: origin}
+        optuna_study.enqueue_trial(dict(found.params), user_attrs=attributes)
         record_enqueued(stores, study.id, optuna_study)
 
 

@@ -45,8 +45,9 @@ class Probe:
     @property
     def origin(self) -> str:
         """Source and details for people: backbone, image size, and what is known of its weights."""
-        name = self.recipe.backbone
+        name, init = self.recipe.backbone, self.recipe.init
         known = (
+            *([f"from {init}"] if init != "pretrained" else []),
             f"{architecture_of(name).parameters / 1e6:.1f} M parameters",
             f"made for {native_size(name)} px",
             f"licence {license_of(name)}",

@@ -23,8 +23,8 @@ from search.page.sections.map import MapView, image_map
 from search.runtime.home import Home
 from search.study_setup.create_study import create_study
 from search.study_state.study import Study
-from search.workflow.draw_pictures import REPORT_SECONDS
-from search.workflow.export_best import MAP_SECONDS, is_time_for_report
+from search.workflow.export.draw_pictures import REPORT_SECONDS
+from search.workflow.export.export_best import MAP_SECONDS, is_time_for_report
 from storage.stores import Stores
 from tests.search.page.html_reader import Element, read_html, section
 from tests.search.page.made_up import end_trials, lay_study, noisy

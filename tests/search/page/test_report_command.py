@@ -12,7 +12,7 @@ from search.export.plan import plan_export, queue_refits
 from search.page.command import REPORT, ReportNotWritable, add_to_export, remove_from_export, report
 from search.runtime.output_files import FileNotOurs
 from search.worker.study_context import StudyContext
-from search.workflow.export_best import finish_export
+from search.workflow.export.export_best import finish_export
 from storage.errors import UnknownStudyError
 from storage.stores import Stores
 from tests.search.instant_training import pretending

@@ -17,8 +17,8 @@ from search.study_state.study import Study, read_study
 from search.study_state.time_budget import EXPORT_SECONDS, MARGIN
 from search.worker.study_context import StudyContext
 from search.worker.task import Task
-from search.workflow.export_best import is_time_for_report
-from search.workflow.final_training import (
+from search.workflow.export.export_best import is_time_for_report
+from search.workflow.export.final_training import (
     SEEDS_IN_LEFT_TIME,
     export_is_due,
     plan_in_time,

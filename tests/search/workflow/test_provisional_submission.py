@@ -14,7 +14,7 @@ from search.export.output.manifest import MANIFEST
 from search.study_state.snapshot import read_snapshot
 from search.worker.study_context import StudyContext
 from search.worker.task import Task
-from search.workflow.provisional_submission import ProvisionalSubmission
+from search.workflow.export.provisional_submission import ProvisionalSubmission
 from storage.stores import Stores
 from storage.values import WorkKind
 from tests.search.instant_training import pretending

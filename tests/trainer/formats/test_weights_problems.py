@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from safetensors.torch import save_file
 
 from trainer.common.errors import BackboneError
-from trainer.formats.weights_problems import misfit_because, unreadable_because
+from trainer.formats.weights.problems import misfit_because, unreadable_because
 from trainer.networks.pretrained import create_pretrained, read_state_dict
 
 LONGEST = 400  # characters of a message about one file

@@ -130,10 +130,9 @@ def test_row_weights_are_those_of_scikit_learn() -> None:
     weights = np.where(np.arange(120) % 5 == 0, 0.5, 1.0).astype(np.float32)
     heads = fit_heads(x, y, folds, class_weights=plain, row_weights=[weights, np.ones(120, np.float32), weights])
     part = folds != 0
-    mean, deviation = x[part].mean(axis=0), x[part].std(axis=0)
     reference = LogisticRegression(C=1.0 / (heads[0].penalty * weights[part].sum()), tol=1e-8, max_iter=10_000)
-    reference.fit((x[part] - mean) / deviation, y[part], sample_weight=weights[part])
-    assert np.abs(heads[0].predict_proba(x) - reference.predict_proba((x - mean) / deviation)).max() < 0.02
+    reference.fit(scaled(x, part)[part], y[part], sample_weight=weights[part])
+    assert np.abs(heads[0].predict_proba(x) - reference.predict_proba(scaled(x, part))).max() < 0.02
     unweighted = fit_heads(x, y, folds, class_weights=plain)[1]
     assert np.allclose(heads[1].predict_proba(x), unweighted.predict_proba(x), atol=1e-4), "each fold has its own"
 

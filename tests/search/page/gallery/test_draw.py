@@ -21,8 +21,8 @@ from search.page.gallery.thumbnails import focus_of, shrunk, under_map
 from search.runtime.disk import size_of
 from search.runtime.kept_networks import artifacts_of
 from search.worker.study_context import StudyContext
-from search.workflow.draw_pictures import PICTURES_SHARE, draw_pictures, time_for_pictures
-from search.workflow.export_best import finish_export
+from search.workflow.export.draw_pictures import PICTURES_SHARE, draw_pictures, time_for_pictures
+from search.workflow.export.export_best import finish_export
 from storage.stores import Stores
 from storage.values import FULL_DATA_SPLIT, WorkKind
 from tests.search.page.html_reader import read_html, section
@@ -110,7 +110,7 @@ def test_the_network_that_held_an_image_out_draws_its_map(
 def test_the_report_shows_the_same_pictures_without_the_networks(
     context: StudyContext, url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("search.workflow.draw_pictures.PICTURES_SHARE", 1000.0)  # the study took seconds
+    monkeypatch.setattr("search.workflow.export.draw_pictures.PICTURES_SHARE", 1000.0)  # the study took seconds
     work_on(context)
     stores, folder = context.stores, tmp_path / "out"
     plan = plan_export(stores, context.study, seeds=None, full_data=False, home=context.home)
@@ -209,7 +209,7 @@ def test_a_disk_that_cannot_be_written_ends_no_export(
     context: StudyContext, refits: Refits, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     stores: Stores = context.stores
-    monkeypatch.setattr("search.workflow.draw_pictures.PICTURES_SHARE", 1000.0)
+    monkeypatch.setattr("search.workflow.export.draw_pictures.PICTURES_SHARE", 1000.0)
     assert draw_pictures(stores, context.study, refits, context.images, context.home) and read(context) is not None
     folder = artifacts_of(stores, context.home).folder_of(context.study.name, "galleries")
     (folder / "gallery.json").unlink()

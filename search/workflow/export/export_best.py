@@ -27,11 +27,11 @@ from search.study_setup.data_folder import NoData, known_folder, open_for_traini
 from search.study_state.confirmation import read_confirmation
 from search.study_state.snapshot import read_snapshot
 from search.study_state.stages import refits_are_over
-from search.study_state.study import Study, read_study
+from search.study_state.study import Study, read_study, require_search
 from search.tracking.options import TrackingOptions
 from search.tracking.tracker import TrackedExport
 from search.tracking.trackers import Trackers
-from search.workflow.draw_pictures import draw_pictures, seconds_of_report
+from search.workflow.export.draw_pictures import draw_pictures, seconds_of_report
 from search.workflow.watch import run_refits
 from storage.database.outages import OUTAGE_TIMEOUT
 from storage.stores import Stores, open_stores
@@ -72,6 +72,8 @@ def export_best(request: ExportRequest) -> None:
     stores = open_stores(request.storage_url, outage_timeout=OUTAGE_TIMEOUT)
     named = [read_study(stores, name) for name in dict.fromkeys(request.studies)]
     study, *other_studies = named or [read_study(stores, None)]
+    for source in (study, *other_studies):
+        require_search(source, "exports")
     check_comparable([study, *other_studies])
     home = Home(root=request.workers.home)
     owner = Owner.of(stores, study.name)

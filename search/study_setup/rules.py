@@ -1,0 +1,71 @@
+"""The rules of a competition: which starting weights a study may not use (``[rules]`` of a study file).
+
+The setting ``protocol.weighting`` is checked with the study file itself (`studies.spec`), which needs no weights.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from search.runtime.errors import SearchError
+from studies.spec import StudySpec
+from trainer.formats.weights.description import TrainedOn, WeightsDescription
+from trainer.networks.custom_weights import BUILT_IN, weights_description
+
+EXTERNAL, TEST_IMAGES = "[rules] external_data = false", "[rules] use_test_images = false"
+
+
+class AgainstTheRules(SearchError):
+    """A study could use what its rules forbid."""
+
+
+def check_rules(spec: StudySpec, fingerprint: str, weights_dir: Path | None) -> None:
+    """Check that no trial of a study begins with weights that its rules forbid.
+
+    timm's published weights and random weights are always allowed.
+
+    Args:
+        fingerprint: of the study's images; empty for images that ship with Retable.
+
+    Raises:
+        AgainstTheRules: listing every starting weight that is forbidden, and why.
+        BackboneError: a file of weights or a description is damaged.
+    """
+    problems: list[str] = []
+    for init in map(str, spec.values_of("init")):
+        if init in BUILT_IN:
+            continue
+        known = weights_description(init, weights_dir)
+        if not spec.rules.external_data:
+            problems += _external(init, known, fingerprint)
+        if not spec.rules.use_test_images:
+            problems += _of_test_images(init, known)
+    if problems:
+        raise AgainstTheRules(
+            "\n".join(problems) + "\nLeave them out, or change the rules if the competition allows it"
+        )
+
+
+def _external(init: str, known: WeightsDescription | None, fingerprint: str) -> Sequence[str]:
+    """Why weights are forbidden without external data; nothing if the study's own images trained them."""
+    if known is None:
+        return [
+            f"init = {init!r}: {EXTERNAL} forbids weights of other images, and nothing says which images trained these "
+            "(`search pretrain` registers weights with their data)"
+        ]
+    others = [trained for trained in known.trained_on if trained.fingerprint != fingerprint]
+    return [f"init = {init!r}: {EXTERNAL} forbids weights of other images: {trained.words}" for trained in others]
+
+
+def _of_test_images(init: str, known: WeightsDescription | None) -> Sequence[str]:
+    """Why weights are forbidden where test images may not be learned from; nothing if they have not seen any.
+
+    Weights without a description pass: whatever they were trained on, no command of Retable trained them.
+    """
+    sets: Sequence[TrainedOn] = () if known is None else known.trained_on
+    return [
+        f"init = {init!r}: {TEST_IMAGES} forbids weights that have learned from test images: {trained.words}"
+        for trained in sets
+        if trained.test_images
+    ]

@@ -1,0 +1,93 @@
+"""[rules]: starting weights and settings that the rules of a competition forbid."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from search.study_setup.rules import AgainstTheRules, check_rules
+from studies.errors import StudyError
+from studies.spec import StudySpec, load_study
+from tests.trainer.networks.test_registered_weights import put
+from trainer.formats.weights.description import SELF_SUPERVISED, TrainedOn, write_description
+
+STUDY = """
+title = "Rules"
+
+[recipe]
+backbone = "test_resnet"
+
+[space]
+init = ["pretrained", "scratch", "art", "own", "plain"]
+"""
+
+
+@pytest.fixture
+def weights(tmp_path: Path) -> Path:
+    """Weights of other images, of the study's own (test images among them), and of unknown ones."""
+    folder = tmp_path / "weights"
+    folder.mkdir()
+    put(folder, "art")
+    own = put(folder, "own")
+    seen = TrainedOn(folder="own", fingerprint="0" * 64, images=30, classes=0, test_images=6)
+    write_description(folder / "own.json", replace(own, method=SELF_SUPERVISED, trained_on=(seen,)))
+    (folder / "plain.safetensors").write_bytes((folder / "art.safetensors").read_bytes())
+    return folder
+
+
+def study(tmp_path: Path, *overrides: str) -> StudySpec:
+    file = tmp_path / "rules.toml"
+    file.write_text(STUDY)
+    return load_study(file, overrides)
+
+
+def forbidden(spec: StudySpec, weights: Path) -> list[str]:
+    """The starting weights that the rules forbid for images with the fingerprint 0000…"""
+    try:
+        check_rules(spec, "0" * 64, weights)
+    except AgainstTheRules as error:
+        return [line.partition("'")[2].partition("'")[0] for line in str(error).splitlines()[:-1]]
+    return []
+
+
+def test_without_rules_everything_is_allowed(tmp_path: Path, weights: Path) -> None:
+    spec = study(tmp_path)
+    assert (spec.rules.external_data, spec.rules.use_test_images, spec.rules.forbidden) == (True, True, "")
+    assert forbidden(spec, weights) == []
+
+
+def test_external_data_are_weights_of_other_or_unknown_images(tmp_path: Path, weights: Path) -> None:
+    spec = study(tmp_path, "rules.external_data=false")
+    assert forbidden(spec, weights) == ["art", "plain"]
+    assert spec.rules.forbidden == "external data"
+    allowed = study(tmp_path, "rules.external_data=false", 'space.init=["pretrained", "own"]')
+    assert forbidden(allowed, weights) == []
+
+
+def test_weights_that_saw_test_images(tmp_path: Path, weights: Path) -> None:
+    assert forbidden(study(tmp_path, "rules.use_test_images=false"), weights) == ["own"]
+    both = study(tmp_path, "rules.use_test_images=false", "rules.external_data=false")
+    assert forbidden(both, weights) == ["art", "own", "plain"]
+    assert both.rules.forbidden == "external data and learning from test images"
+
+
+def test_weighting_toward_test_images_contradicts_the_rule(tmp_path: Path) -> None:
+    weighted = "protocol.weighting=test_like"
+    with pytest.raises(StudyError, match="use_test_images"):
+        study(tmp_path, weighted, "rules.use_test_images=false")
+    assert study(tmp_path, weighted).protocol.weighting == "test_like"
+
+
+def test_studies_of_earlier_releases_have_no_rules(tmp_path: Path) -> None:
+    spec = study(tmp_path)
+    stored = spec.to_dict()
+    earlier = {key: value for key, value in stored.items() if key not in ("rules", "purpose")}
+    assert StudySpec.from_dict(earlier) == spec
+    ruled = study(tmp_path, "rules.external_data=false")
+    assert StudySpec.from_dict(ruled.to_dict()) == ruled
+    # Rules decide about no result, so that a study may get them while it runs.
+    assert ruled.spec_hash == spec.spec_hash
+    with pytest.raises(StudyError, match="purpose"):
+        StudySpec.from_dict({**stored, "purpose": "fun"})

@@ -1,0 +1,1 @@
+"""Files of weights: how they are described, and what is wrong with one."""
