@@ -60,7 +60,8 @@ def choose_examples(y: NDArray[np.int64], proba: Probabilities, most: int) -> li
         most: largest number of images.
 
     Returns:
-        By reason, and the clearest cases of each reason first.
+        By reason, and the clearest cases of each reason first. No label is suspicious if too many are
+        (`trainer.evaluation.label_errors.LabelErrors.too_many`).
     """
     judged = np.flatnonzero(np.isfinite(proba).all(axis=1))
     if not len(judged):
@@ -76,7 +77,8 @@ def choose_examples(y: NDArray[np.int64], proba: Probabilities, most: int) -> li
         [i for i in by_confidence if (labels[i], predicted[i]) == (pair.true, pair.predicted)]
         for pair in confusions(counts)[:PAIRS]
     ]
-    suspects = find_label_errors(labels, p).rows.tolist()
+    errors = find_label_errors(labels, p)
+    suspects = [] if errors.too_many else errors.rows.tolist()
     chosen: dict[int, Reason] = {}
 
     def add(reason: Reason, rows: Iterable[int], number: int) -> None:

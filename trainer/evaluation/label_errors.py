@@ -14,6 +14,11 @@ from numpy.typing import NDArray
 from trainer.common.arrays import Float64Array
 from trainer.evaluation.metrics import Probabilities
 
+MOST_SUSPICIOUS = 1 / 3
+"""Largest believable share of suspicious labels. With a fifth of the labels changed, up to 26 % were suspicious; a
+network that is wrong on most images makes most labels suspicious.
+"""
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class LabelErrors:
@@ -31,6 +36,11 @@ class LabelErrors:
     """Estimated share of wrong labels among the judged images, 0 .. 1."""
     judged: int
     """Number of images with probabilities."""
+
+    @property
+    def too_many(self) -> bool:
+        """Whether so many labels are suspicious that the predictions are rather at fault (`MOST_SUSPICIOUS`)."""
+        return len(self.rows) > MOST_SUSPICIOUS * self.judged
 
 
 def find_label_errors(y: NDArray[np.int64], proba: Probabilities) -> LabelErrors:

@@ -165,6 +165,11 @@ def _summary(found: Candidates, decided: int) -> Iterator[str]:
         f"labels. Expected number of wrong labels: about {found.expected} of {errors.judged:,}. A hard image looks the "
         "same, so look at each one."
     )
+    if errors.too_many:
+        yield (
+            "So many candidates are rather the fault of weak predictions than of the labels: a better trial, or "
+            "`search probe DATA --weights FOLDER` with pre-trained weights, would tell them apart."
+        )
     if decided:
         candidates = text.counted(decided, "further candidate")
         yield f"{candidates} {'is' if decided == 1 else 'are'} left out, decided in {CORRECTIONS_FILE} already."

@@ -111,6 +111,13 @@ def _suspects(facts: Facts) -> tuple[str, tuple[Suspect, ...]]:
     if facts.leader is None or facts.label_errors is None:
         return "", ()
     dataset, found = facts.dataset, facts.label_errors
+    if found.too_many:
+        return (
+            f"The labels cannot be judged: the out-of-fold predictions of {text.trial_name(facts.leader)} contradict "
+            f"{len(found.rows):,} of {found.judged:,}, so these predictions are rather at fault. A better model can "
+            "judge the labels.",
+            (),
+        )
     shown = tuple(_suspect(dataset, found, i) for i in range(min(SHOWN_LABELS, len(found.rows))))
     source = f"by the out-of-fold predictions of {text.trial_name(facts.leader)}"
     if not shown:

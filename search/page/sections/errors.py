@@ -94,7 +94,8 @@ def errors(facts: Facts) -> ErrorsView | None:
         return None
     y, names = facts.dataset.y, facts.dataset.class_names
     counts = confusion_matrix(y, oof.argmax(axis=1).astype(np.int64), len(names))
-    suspicious = np.bincount(y[label_errors.rows], minlength=len(names))
+    suspects = y[:0] if label_errors.too_many else y[label_errors.rows]
+    suspicious = np.bincount(suspects, minlength=len(names))
     rows = _rows(counts, names, suspicious)
     order, note = _order(counts, ordinal=facts.metric == "qwk")
     block, ordered = counts[np.ix_(order, order)], [names[i] for i in order]

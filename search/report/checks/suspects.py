@@ -149,6 +149,8 @@ def label_lines(images: ImageSet, name: str, found: JudgedLabels, output: Path |
         count = len(errors.rows)
         these = "this image" if count == 1 else f"these {count} images"
         yield (f"labels: look at {these}, whose labels may be wrong ({probe}). {share}")
+        if errors.too_many:
+            yield "  so many are rather the fault of the features than of the labels: another backbone may suit them"
         described = [
             f"{images.train_images.name(row)}: {images.class_names[images.y[row]]} {_percent(own)}, "
             f"rather {images.class_names[suggested]} {_percent(other)}"

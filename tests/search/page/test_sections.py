@@ -215,3 +215,15 @@ def test_the_provisional_submission_is_named_until_there_is_an_export(stores: St
     path = tmp_path / "submission.csv"
     assert answer(read_facts(stores, "made_up", path)).submission == str(path)
     assert answer(read_facts(stores, "made_up")).submission == ""
+
+
+def test_weak_predictions_do_not_judge_labels(stores: Stores, tmp_path: Path) -> None:
+    """Predictions that are wrong on most images would make most labels suspicious."""
+    study = lay_study(stores, tmp_path, per_class=20)
+    true = labels_of(stores, study)
+    end_trials(stores, study, 1, lambda number, recipe: noisy((true + (np.arange(60) % 4 > 0)) % 3, 3, 0.9, number))
+    facts = facts_of(stores)
+    assert facts.label_errors is not None and facts.label_errors.too_many
+    assert data(facts).suspects == () and "cannot be judged" in data(facts).suspects_line
+    shown = errors(facts)
+    assert shown is not None and {row.suspects for row in shown.rows} == {0}

@@ -174,14 +174,14 @@ def test_a_study_begins_from_the_weights(
         "study": str(study_file),
         "data": competition_folder,
         "storage_url": url,
-        "overrides": ("probe.enlarge=1",),
+        "overrides": ("probe.enlarge=1", "probe.reduce=1"),
         "memory": False,
         "trials": 1,
         "workers": Workers(workers=0, home=tmp_path / "home"),
     }
     plan = prepare(StartRequest(**values), Console(quiet=True))  # type: ignore[arg-type]
     assert plan.weights_dir == tmp_path / "home" / "weights"
-    assert [probe.recipe.init for probe in plan_probes(plan.spec) if not probe.enlarged] == ["art"]
+    assert [probe.recipe.init for probe in plan_probes(plan.spec)] == ["art"]
     study = create_study(stores, plan)
     assert study.stored.weights_dir == str(tmp_path / "home" / "weights")
     made = make_context(stores, study, competition_folder, tmp_path / "home")

@@ -62,6 +62,13 @@ def test_a_suspicious_label_is_marked() -> None:
     assert Reason.SUSPECT in found[5].reasons
 
 
+def test_no_label_is_suspicious_where_most_would_be() -> None:
+    y = np.arange(60) % 3
+    often_wrong = (y + (np.arange(60) % 4 > 0)) % 3
+    found = choose_examples(y, sure(y, often_wrong, 3, 0.95), 60)
+    assert found and not any(Reason.SUSPECT in example.reasons for example in found)
+
+
 def test_images_without_predictions_are_not_chosen() -> None:
     y = np.arange(12) % 3
     proba = sure(y, (y + 1) % 3, 3)

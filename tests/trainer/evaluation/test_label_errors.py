@@ -37,6 +37,7 @@ def test_planted_errors_are_found_and_their_share_is_estimated(share: float) -> 
     hits = np.intersect1d(found.rows, wrong)
     assert found.judged == 480
     assert abs(found.expected_share - share) < 0.03
+    assert not found.too_many
     if share:
         assert len(hits) / len(found.rows) > 0.8 and len(hits) / len(wrong) > 0.8
         suggested = dict(zip(found.rows.tolist(), found.suggested.tolist(), strict=True))
