@@ -20,6 +20,7 @@ from search.statistics.expected_gain import gain_of_training, gain_of_trial
 from search.study_state.confirmation_schedule import confirmation_budget, finalist_count
 from search.study_state.search_trials import averaged_score, averaging_gain_of
 from search.study_state.training_costs import (
+    FROZEN,
     LEAST_PROBED_EPOCHS,
     LEAST_PROBED_SIDE,
     begins_at_probe,
@@ -30,6 +31,8 @@ from search.study_state.training_costs import (
     length,
     length_ratio,
     longest,
+    may_freeze,
+    passes,
     upper_quantile,
     wall_seconds,
 )
@@ -195,6 +198,8 @@ def _shortest_trial(finished: Sequence[TrialRecord], device: str | None) -> floa
 def _least_share(recipe: Mapping[str, Any]) -> float:
     """Length of the shortest useful training in place of a finished one, relative to that."""
     epochs = int(recipe["epochs"])
+    if may_freeze(recipe):
+        return passes(FROZEN) / passes(float(recipe.get("freeze", 0.0))) / epochs
     if begins_at_probe(recipe):
         return LEAST_PROBED_SIDE**2 * min(LEAST_PROBED_EPOCHS, epochs) / epochs
     # Half of the epochs, rounded up, or a single epoch with half of the pixels.

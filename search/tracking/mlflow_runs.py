@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import os
 import time
@@ -24,6 +25,7 @@ from mlflow.exceptions import MlflowException
 from mlflow.store.db import utils
 
 utils.MAX_RETRY_COUNT = 3  # of a database that does not answer; MLflow's ten take 100 s
+logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)  # a line for each retry, before our own warning
 
 EXPERIMENT = "retable"
 """Experiment of all runs, unless the variable MLFLOW_EXPERIMENT_NAME names another."""

@@ -27,6 +27,7 @@ from search.study_state.training_costs import (
     length,
     length_ratio,
     longest,
+    passes,
     predicted_cost,
     probed_sizes,
     shortened,
@@ -95,8 +96,8 @@ class TimeLimit:
             device: of this worker, see `search.study_state.training_costs.device_of`.
             resumed: whether the training may continue from a checkpoint, which fits only its own recipe.
             rehearse: whether the training is rehearsed without a deadline, too, so that people see how long it takes.
-            rehearsals: image size and seconds of an epoch of the rehearsals of this worker, by backbone; those of this
-                training are added.
+            rehearsals: image size and seconds of an epoch, with all layers learning, of the rehearsals of this worker,
+                by backbone; those of this training are added.
             clock: returns seconds, monotonic.
         """
         self._kind, self._read_study, self._device, self._resumed, self._clock = kind, read, device, resumed, clock
@@ -130,7 +131,7 @@ class TimeLimit:
                 self._judged = False  # it ends within its share of the time, even if the machine has become slower
             if cost is None and recipe.method != LINEAR_PROBE and recipe.backbone in self._rehearsals:
                 size, epoch = self._rehearsals[recipe.backbone]
-                cost = self._cost_of(recipe, epoch * (recipe.image_size / size) ** 2)
+                cost = self._cost_of(recipe, epoch * (recipe.image_size / size) ** 2 * passes(recipe.freeze))
             if cost is not None and not self._resumed:
                 self._shorten(state, recipe, cost, cost.total(recipe.epochs))
 
@@ -142,7 +143,7 @@ class TimeLimit:
         with self._lock:
             # With a deadline not final: the first batches of the training itself are measured as well.
             self._rehearsed, self._next_estimate = recipe.image_size, REHEARSED_PROGRESS
-            self._rehearsals[recipe.backbone] = recipe.image_size, epoch
+            self._rehearsals[recipe.backbone] = recipe.image_size, epoch / passes(recipe.freeze)
             cost, state = self._cost_of(recipe, epoch), self._refresh()
             self._judged = state.study.deadline is None
             self._shorten(state, recipe, cost, cost.total(recipe.epochs))
@@ -230,6 +231,7 @@ class TimeLimit:
         changes = [f"from {whole.epochs} to {shorter.epochs} epochs"] * (shorter.epochs != whole.epochs)
         smaller = f"from {whole.image_size} to {shorter.image_size} pixels"
         changes += [smaller] * (shorter.image_size != whole.image_size)
+        changes += [f"to {1.0 - shorter.freeze:.0%} of the layers"] * (shorter.freeze != whole.freeze)
         self.reason = f"shortened {' and '.join(changes)} for the deadline"
         raise TooSlow(shorter, self.reason)
 

@@ -40,6 +40,7 @@ from search.study_state.training_costs import (
     final_recipe,
     full_training_seconds,
     length_ratio,
+    passes,
     predicted_cost,
     shortened,
     sufficient_size,
@@ -342,6 +343,38 @@ class TestPredictedCosts:
         assert all((o / size) ** 2 * cost.total(enough) > seconds for o in sides if o > shorter.image_size)
         assert shorter.epochs == epochs or pixels * cost.total(shorter.epochs + 1) > seconds
         assert shorter.replace({"epochs": epochs, "image_size": size}) == recipe
+
+    @given(epochs=st.integers(1, 50), freeze=st.sampled_from([0.0, 0.5, 0.75]), seconds=st.floats(0.0, 10_000.0))
+    def test_where_two_epochs_do_not_fit_layers_are_frozen_before_images_shrink(
+        self, epochs: int, freeze: float, seconds: float
+    ) -> None:
+        changes = {"epochs": epochs, "image_size": 224, "init": "pretrained", "head": "probe", "norm": "frozen"}
+        plain = Recipe.from_flat({**SPEC.default_recipe(), **changes, "freeze": freeze})
+        recipe = plain.replace({"wise_ft": True})
+        cost = TrainingCost(epoch=100.0, overhead=50.0)
+        shorter = shortened(recipe, cost, seconds, probed=True)
+        unprotected = shortened(plain, cost, seconds, probed=True)
+        if shorter is None or shorter.freeze == freeze:
+            assert shorter == (None if unprotected is None else unprotected.replace({"wise_ft": True}))
+            assert freeze == 0.75 or shorter is None or shorter.image_size == 224
+            return
+        assert cost.total(min(2, epochs)) > seconds, "its own epochs come first"
+        frozen = cost.frozen(recipe)
+        assert shorter == recipe.replace({"freeze": 0.75, "epochs": shorter.epochs})
+        assert frozen.total(shorter.epochs) <= seconds
+        assert shorter.epochs == epochs or frozen.total(shorter.epochs + 1) > seconds
+
+    def test_frozen_layers_are_not_passed_backward(self) -> None:
+        def ran(seconds: float, **changes: Any) -> TrialRecord:
+            recipe = {**SPEC.default_recipe(), **changes}
+            return replace(record(0, seconds), recipe=recipe, seconds=seconds, overhead=6.0, epochs_done=2)
+
+        recipe = {**SPEC.default_recipe(), "freeze": 0.75}
+        assert passes(0.0) == 1.0 and passes(1.0) == pytest.approx(1 / 3)
+        assert predicted_cost([ran(20.0)], recipe) == TrainingCost(epoch=5.0, overhead=6.0)
+        measured = [ran(20.0), ran(8.0, freeze=0.75)]
+        assert predicted_cost(measured, recipe) == TrainingCost(epoch=4.0, overhead=6.0), "its own are known"
+        assert predicted_cost(measured, SPEC.default_recipe()) == TrainingCost(epoch=10.0, overhead=6.0)
 
     @given(
         head=st.sampled_from(["probe", "random"]),
