@@ -20,7 +20,7 @@ from studies.spec import StudySpec
 from trainer.common.errors import BackboneError
 from trainer.networks.architectures import STEP, takes_size
 from trainer.networks.backbones import check_backbone, family_of
-from trainer.networks.pretrained import weights_at_hand
+from trainer.networks.pretrained import networks_in_folder, weights_at_hand
 from trainer.recipe.recipe import LORA
 
 SHOWN_NAMES = 8  # models in a message
@@ -180,7 +180,10 @@ def _say(message: str) -> None:
 def _places(weights: Path | None) -> str:
     """Where weights were looked for, and what can be done."""
     folder = f"the folder {weights}" if weights else "no folder (--weights names one)"
-    return (
-        f"looked in {folder} and the Hugging Face cache. Put NAME.safetensors or NAME.pth into a folder, with a name "
-        "that `search backbones` lists"
-    )
+    others = networks_in_folder(weights)
+    if others:
+        given = ", ".join(f'"{name}"' for name in others[:SHOWN_NAMES])
+        remedy = f"The folder has {given}: --set 'space.backbone.match=[{given}]' chooses among these"
+    else:
+        remedy = "Put NAME.safetensors or NAME.pth into a folder, with a name that `search backbones` lists"
+    return f"looked in {folder} and the Hugging Face cache. {remedy}"

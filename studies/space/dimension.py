@@ -29,6 +29,7 @@ GRID_TOLERANCE = 1e-6
 Condition = tuple[str, tuple[Scalar, ...]]
 """A field, or `FAMILY`, and its admitted values; see `holds`."""
 
+SHOWN_PATTERNS = 6  # of a filter, in a line
 SWITCH = ".on"
 """Suffix of a switch: added to the name of a range that can be off."""
 
@@ -248,9 +249,9 @@ def describe(dimension: Dimension) -> str:
 
 def describe_filter(chosen: BackboneFilter) -> str:
     """The criteria of a filter in one line: ``timm models resnet18.* with pre-trained weights, of family resnet``."""
-    words = [f"timm models {listed(chosen.match)}"]
+    words = [f"timm models {_patterns(chosen.match)}"]
     if chosen.exclude:
-        words[0] += f" except {listed(chosen.exclude)}"
+        words[0] += f" except {_patterns(chosen.exclude)}"
     if chosen.pretrained:
         words[0] += " with pre-trained weights"
     if chosen.family:
@@ -266,6 +267,15 @@ def describe_filter(chosen: BackboneFilter) -> str:
     if chosen.at_hand:
         words.append("whose weights are on this machine")
     return ", ".join(words)
+
+
+def _patterns(patterns: Sequence[str]) -> str:
+    rest = len(patterns) - SHOWN_PATTERNS
+    return (
+        listed(patterns[:SHOWN_PATTERNS])
+        + f" and {rest} more patterns" * (rest > 1)
+        + f", {patterns[-1]}" * (rest == 1)
+    )
 
 
 def describe_size(chosen: BackboneFilter) -> str:

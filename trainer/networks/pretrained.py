@@ -145,17 +145,31 @@ def missing_weights_message(names: Iterable[str], weights_dir: Path | None) -> s
     return "\n".join(lines)
 
 
-def _alternatives(names: Sequence[str], weights_dir: Path | None) -> list[str]:
-    """A line with the networks in the weights folder that may replace a single name, those of its family first."""
+def networks_in_folder(weights_dir: Path | None) -> list[str]:
+    """The names of timm's networks, with their tags or without, that have a file in the weights folder."""
     import timm
 
-    if len(names) != 1 or weights_dir is None:
+    if weights_dir is None:
         return []
     tagged = set(timm.list_pretrained())
     known = tagged | {name.partition(".")[0] for name in tagged}
-    found = sorted({file.stem for file in weights_dir.iterdir() if file.suffix in SUFFIXES and file.stem in known})
+    return sorted({file.stem for file in weights_dir.iterdir() if file.suffix in SUFFIXES and file.stem in known})
+
+
+def _alternatives(names: Sequence[str], weights_dir: Path | None) -> list[str]:
+    """A line with networks in the weights folder that may replace a single name, those of its family first.
+
+    Of several names, the line tells how a filter chooses among those at hand.
+    """
+    found = networks_in_folder(weights_dir)
     if not found:
         return []
+    if len(names) > 1:
+        names_at_hand = ", ".join(first_lines(found, 4))
+        return [
+            f"  - where a filter chooses the networks, take those that are at hand ({names_at_hand}): "
+            "--set space.backbone.at_hand=true"
+        ]
     (wanted,) = names
 
     def distance(name: str) -> tuple[bool, int, str]:

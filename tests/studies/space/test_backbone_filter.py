@@ -93,6 +93,9 @@ def test_a_filter_that_finds_nothing_at_hand_says_where_it_looked(
         with pytest.raises(StudyError) as refused:
             check_backbones(spec, weights=folder)
         assert "Hugging Face cache" in str(refused.value) and (str(tmp_path) in str(refused.value)) == bool(folder)
+    (tmp_path / "mixer_b16_224.goog_in21k.safetensors").touch()
+    with pytest.raises(StudyError, match=r"space.backbone.match=\[\"mixer_b16_224.goog_in21k\"\]"):
+        check_backbones(spec, weights=tmp_path)
     for wrong in ("at_hand = 1", 'at_hand = "yes"'):
         with pytest.raises(StudyError, match="at_hand is true or false"):
             load(FILTER.replace("pretrained = true", wrong))
@@ -302,3 +305,7 @@ def test_overrides_narrow_the_sweep() -> None:
 
 def test_a_filter_is_described_without_a_stray_comma() -> None:
     assert describe_filter(BackboneFilter(match=("lite*",))) == "timm models lite* with pre-trained weights"
+    many = tuple(f"net{number}*" for number in range(60))
+    short = "timm models net0*, net1*, net2*, net3*, net4*, net5* and 54 more patterns with pre-trained weights"
+    assert describe_filter(BackboneFilter(match=many)) == short
+    assert describe_filter(BackboneFilter(match=many[:7])).startswith(f"timm models {', '.join(many[:7])} with")

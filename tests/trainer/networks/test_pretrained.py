@@ -264,3 +264,5 @@ def test_networks_of_the_family_that_are_at_hand_are_named(tmp_path: Path) -> No
     assert "(tf_efficientnet_lite0.in1k, resnet18" in message and "notes" not in message
     assert "--set recipe.backbone=tf_efficientnet_lite0.in1k" in message
     assert "recipe.backbone" not in missing_weights_message(["tf_efficientnet_b4.ns_jft_in1k"], None)
+    several = missing_weights_message(["tf_efficientnet_b4.ns_jft_in1k", "resnet18.a1_in1k"], tmp_path)
+    assert "space.backbone.at_hand=true" in several and "recipe.backbone" not in several
