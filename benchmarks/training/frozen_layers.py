@@ -25,18 +25,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.machine import describe_machine, one_line, table
-from benchmarks.training.lp_ft import draw, with_error
+from benchmarks.training.lp_ft import cross_validated, draw, open_draw, with_error
 from trainer.batches.batch_loader import BatchLoader
-from trainer.batches.pixel_cache import open_pixels
 from trainer.common.errors import TrainerError
-from trainer.data.folds import make_folds
 from trainer.data.image_set import ImageSet
 from trainer.data.read import read_images
 from trainer.evaluation.ambiguity import brier_scores
-from trainer.networks.backbones import preprocessing_of
 from trainer.recipe.recipe import LINEAR_PROBE, Recipe, Scalar
-from trainer.training.cross_validation import cross_validate
-from trainer.training.results import TrainingData, Verdict
+from trainer.training.results import TrainingData
 
 PROBE = "linear probe"
 MOST_PRIVATE = 260
@@ -147,8 +143,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 drawn = draw(image_set, images=given.images, classes=given.classes, folds=given.folds, seed=seed)
                 competition, truth = with_private(image_set, drawn, seed)
                 with tempfile.TemporaryDirectory() as scratch:
-                    data = _open(competition, given.backbone, given.size, given.folds, seed, Path(scratch))
-                    for way, recipe in ways(base, given.epochs, given.freeze).items():
+                    recipes = ways(base, given.epochs, given.freeze)
+                    data = open_draw(competition, recipes[PROBE], folds=given.folds, seed=seed, scratch=Path(scratch))
+                    for way, recipe in recipes.items():
                         runs.append(_train(folder.name, seed, way, recipe, data, truth, given.weights, loader))
                         run = runs[-1]
                         print(f"{run.data} {seed}: {way}: {run.private:.3f}  ({run.seconds:.0f} s)", flush=True)
@@ -160,24 +157,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         written = {"machine": machine, "base": base, "runs": [asdict(run) for run in runs]}
         given.json.write_text(json.dumps(written, indent=1), encoding="utf-8")
     return 0
-
-
-def _open(competition: ImageSet, backbone: str, size: int, folds: int, seed: int, scratch: Path) -> TrainingData:
-    pixels = open_pixels(
-        competition,
-        size=size,
-        resize="squash",
-        interpolation=preprocessing_of(backbone).interpolation,
-        folder=scratch,
-        with_test=True,
-    )
-    return TrainingData(
-        pixels=pixels,
-        y=competition.y,
-        folds=make_folds(competition.y, np.arange(len(competition.y)), folds, seed),
-        num_classes=len(competition.class_names),
-        features=scratch / "features",
-    )
 
 
 def _train(
@@ -195,19 +174,8 @@ def _train(
         ValueError: the training diverged.
     """
     begun = time.monotonic()
-    result = cross_validate(
-        recipe,
-        data,
-        metric="accuracy",
-        seed=seed,
-        device="cpu",
-        on_epoch=lambda report: Verdict.CONTINUE,
-        checkpoint=None,
-        weights_dir=weights_dir,
-        loader=loader,
-    )
-    if result.test is None:
-        raise ValueError(f"{way}: {result.reason}")
+    result = cross_validated(recipe, data, way, seed=seed, weights_dir=weights_dir, loader=loader, predict_test=True)
+    assert result.test is not None, "test predictions are requested"
     return Run(
         data=name,
         seed=seed,

@@ -43,7 +43,7 @@ from trainer.data.read import read_images
 from trainer.networks.backbones import preprocessing_of
 from trainer.recipe.recipe import Recipe, Scalar
 from trainer.training.cross_validation import cross_validate
-from trainer.training.results import EpochReport, TrainingData, Verdict
+from trainer.training.results import CVResult, EpochReport, TrainingData, Verdict
 
 HEADS: dict[str, dict[str, Scalar]] = {
     "random": {"head": "random"},
@@ -112,7 +112,7 @@ def open_draw(drawn: ImageSet, recipe: Recipe, *, folds: int, seed: int, scratch
         resize=recipe.resize,
         interpolation=preprocessing_of(recipe.backbone).interpolation,
         folder=scratch,
-        with_test=False,
+        with_test=bool(drawn.test_ids),
     )
     return TrainingData(
         pixels=pixels,
@@ -149,7 +149,26 @@ def train(
 def epochs_of(
     recipe: Recipe, data: TrainingData, what: str, *, seed: int, weights_dir: Path | None, loader: BatchLoader
 ) -> list[EpochReport]:
-    """Cross-validate one recipe on the CPU, and return the report of every epoch.
+    """`cross_validated` without test images: the report of every epoch.
+
+    Raises:
+        ValueError: the training diverged.
+    """
+    result = cross_validated(recipe, data, what, seed=seed, weights_dir=weights_dir, loader=loader, predict_test=False)
+    return list(result.reports)  # the last one is that of the kept weights
+
+
+def cross_validated(
+    recipe: Recipe,
+    data: TrainingData,
+    what: str,
+    *,
+    seed: int,
+    weights_dir: Path | None,
+    loader: BatchLoader,
+    predict_test: bool,
+) -> CVResult:
+    """Cross-validate one recipe on the CPU.
 
     Args:
         what: name of the recipe for the error.
@@ -166,12 +185,12 @@ def epochs_of(
         on_epoch=lambda report: Verdict.CONTINUE,
         checkpoint=None,
         weights_dir=weights_dir,
-        predict_test=False,
+        predict_test=predict_test,
         loader=loader,
     )
     if result.status != "finished":
         raise ValueError(f"{what}: {result.reason}")
-    return list(result.reports)  # the last one is that of the kept weights
+    return result
 
 
 def recipe_rows(runs: Sequence[Run]) -> list[dict[str, object]]:
