@@ -27,7 +27,8 @@ LEAST_PROBED_SIDE = 0.7
 """Least image size of such a recipe, relative to its own: the probe is better than a network on small images."""
 FROZEN = 0.75
 """Share of the layers that such a recipe freezes where it is too long otherwise. On 240 paintings at 192 px, an epoch
-then took half of the time, and after two epochs the average of the networks was as good as with all layers.
+then took half of the time, and after two epochs the average of the networks was as good as with all layers
+(`benchmarks.training.frozen_layers`).
 """
 SUFFICIENT = 1.25
 """Ratio of the Brier scores of probes up to which smaller images are about as good. For 128 instead of 224 pixels it
