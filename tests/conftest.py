@@ -21,6 +21,7 @@ from search.runtime import commands
 from storage.database import urls
 from storage.database.connection import connect
 from storage.schema import create_schema
+from tests.command_line import CommandLine
 from tests.databases import PostgresServer
 
 
@@ -66,6 +67,14 @@ def postgres() -> Iterator[PostgresServer]:
     server.close()
     throwaway.cleanup()
     shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def command_line() -> Iterator[CommandLine]:
+    """The program ``search`` in processes that need not import torch."""
+    program = CommandLine()
+    yield program
+    program.close()
 
 
 @pytest.fixture(scope="session")

@@ -1,29 +1,22 @@
-"""What happens on the GPU that is not there: each scenario runs in a process of its own.
+"""What happens on the GPU that is not there: `main` runs a scenario in a process of its own.
 
 Kernels compute nothing, so predictions are arbitrary; all images are black, so that what is left in memory is finite.
-
-``python -m tests.null_cuda.scenarios`` imports torch once and forks for each line of standard input, a `Request` as
-JSON. A fork begins without a CUDA context, as a new process would, because nothing before it uses the GPU. The server
-answers each line with the exit code of the fork.
+Each scenario prints its findings as one line of JSON.
 """
 
 from __future__ import annotations
 
-import gc
 import json
-import os
 import sys
 import tempfile
 import warnings
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Any
 
 import numpy as np
-import scipy.optimize  # noqa: F401  # trainings import both when they need them
 import timm
-import timm.optim
 import torch
 
 from benchmarks import first_gpu
@@ -314,43 +307,11 @@ SCENARIOS: tuple[Callable[..., object], ...] = (
 )
 
 
-class Request(TypedDict):
-    """A scenario to run, and where."""
-
-    scenario: str
-    arguments: list[str]
-    capability: int
-    """Compute capability of the GPU, times ten."""
-    output: str
-    """File for the findings, as JSON."""
-    errors: str
-    """File for standard error."""
-
-
-def next_request() -> Request | None:
-    """The request that this process, a fork of the server, has to run; None in the server, after the last one."""
-    for line in sys.stdin:
-        if not os.fork():
-            request: Request = json.loads(line)
-            return request
-        _, status = os.wait()
-        print(os.waitstatus_to_exitcode(status), flush=True)
-    return None
-
-
-def run_scenario(request: Request) -> None:
-    """Run a scenario and write its findings."""
-    errors = os.open(request["errors"], os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
-    os.dup2(errors, sys.stderr.fileno())
-    os.dup2(errors, sys.stdout.fileno())  # that of the server is for exit codes
-    GPU.capability = request["capability"]
-    scenario = {function.__name__: function for function in SCENARIOS}[request["scenario"]]
-    Path(request["output"]).write_text(json.dumps(scenario(*request["arguments"])))
-
-
-if __name__ == "__main__":
+def main() -> None:
+    """Run a scenario: its name, the GPU's compute capability times ten, and arguments of the scenario."""
+    _, name, capability, *arguments = sys.argv
+    assert not torch.cuda.is_initialized(), "the process is a fork that cannot use the GPU"
     torch.backends.cuda.enable_cudnn_sdp(False)  # it asks cuDNN for more than the driver pretends
-    assert not torch.cuda.is_initialized(), "a fork could not use the GPU"
-    gc.freeze()  # a collection in a fork need not look at what was imported, nor copy it
-    if (request := next_request()) is not None:
-        run_scenario(request)
+    GPU.capability = int(capability)
+    scenario = {function.__name__: function for function in SCENARIOS}[name]
+    print(json.dumps(scenario(*arguments)))
