@@ -1,6 +1,6 @@
 """Programs run in forks of a process that has imported their libraries, where a new process imports for seconds.
 
-A fork is a process of its own: with its own arguments, environment, working folder, output, signals, and a normal exit.
+A fork is a process of its own: with its own arguments, environment, working folder, output, signals and exit code.
 It differs from a new one in what Python and libraries read when they are loaded, such as ``OMP_NUM_THREADS``: that is
 of the server. Tests of the start of a process need a new one.
 """
@@ -16,7 +16,8 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from multiprocessing import get_context
 from pathlib import Path
 from typing import TypedDict
 
@@ -102,20 +103,10 @@ class ForkServer:
             self._process = None
 
 
-def next_program() -> Callable[[], object] | None:
-    """The program that this process, a fork of the server, has to run; None in the server, after the last one."""
-    for line in sys.stdin:
-        if not os.fork():
-            return _begin(json.loads(line))
-        _, status = os.wait()
-        print(os.waitstatus_to_exitcode(status), flush=True)
-    return None
-
-
-def _begin(program: Program) -> Callable[[], object]:
-    """Make the properties of a new process those of this one; return the program's entry point."""
-    for path, stream in ((os.devnull, sys.stdin), (program["output"], sys.stdout), (program["errors"], sys.stderr)):
-        file = os.open(path, os.O_RDWR | os.O_CREAT)
+def run(program: Program) -> None:
+    """Make the properties of a new process those of this one, and run the program."""
+    for path, stream in ((program["output"], sys.stdout), (program["errors"], sys.stderr)):
+        file = os.open(path, os.O_WRONLY | os.O_CREAT)
         os.dup2(file, stream.fileno())
         os.close(file)
     os.environ.clear()
@@ -123,16 +114,22 @@ def _begin(program: Program) -> Callable[[], object]:
     os.chdir(program["folder"])
     sys.argv = program["arguments"]
     module, _, name = program["function"].partition(":")
-    function: Callable[[], object] = getattr(importlib.import_module(module), name)
-    return function
+    getattr(importlib.import_module(module), name)()
+
+
+def serve(lines: Iterable[str]) -> None:
+    """Run the programs, one a line; answer each with its exit code."""
+    for line in lines:
+        # It ends as a new process does, but for what Python does at last: to take every imported library apart, which
+        # takes longer than most programs run.
+        process = get_context("fork").Process(target=run, args=(json.loads(line),))
+        process.start()
+        process.join()
+        print(process.exitcode, flush=True)
 
 
 if __name__ == "__main__":
     for each in sys.argv[1:]:
         importlib.import_module(each)
     gc.freeze()  # a collection in a fork need not look at what was imported, nor copy it
-    if (main := next_program()) is not None:
-        try:
-            sys.exit(main())  # type: ignore[arg-type]
-        finally:
-            gc.unfreeze()  # else libraries would report at the exit that nothing frees their objects
+    serve(sys.stdin)
