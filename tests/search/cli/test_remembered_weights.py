@@ -2,49 +2,41 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import timm
 from safetensors.torch import save_file
 
+from tests.command_line import ENVIRONMENT, CommandLine
 from tests.search.small_study import COLOURS, STUDY
 
 pytestmark = pytest.mark.slow
 
 
-def search_command(cwd: Path, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    environment = {key: value for key, value in os.environ.items() if not key.startswith("RETABLE_")}
-    return subprocess.run(
-        [sys.executable, "-m", "search.cli", *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        cwd=cwd,
-        env={**environment, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "COLUMNS": "200"},
-        timeout=200,
-        check=False,
-    )
+def test_only_the_first_command_names_the_weights(
+    command_line: CommandLine, competition_folder: Path, study_file: Path, tmp_path: Path
+) -> None:
+    def search(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+        return command_line.run(*arguments, cwd=tmp_path, environment=environment)
 
-
-def test_only_the_first_command_names_the_weights(competition_folder: Path, study_file: Path, tmp_path: Path) -> None:
+    environment = {**ENVIRONMENT, "HF_HUB_OFFLINE": "1", "COLUMNS": "200"}
     study_file.write_text(STUDY.replace('init = "scratch"', 'init = "ssl"').replace("epochs = 3", "epochs = 1"))
     weights = tmp_path / "weights"
     weights.mkdir()
     save_file(timm.create_model("test_resnet", num_classes=len(COLOURS)).state_dict(), weights / "ssl.safetensors")
     start = ("start", "--study", study_file, "--data", competition_folder, "--trials", "1", "--no-probe")
 
-    begun = search_command(tmp_path, *start, "--weights", "weights")
+    begun = search(*start, "--weights", "weights")
     assert begun.returncode == 0, begun.stderr
-    exported = search_command(tmp_path, "export-best", "--seeds", "2")
+    exported = search("export-best", "--seeds", "2")
     assert exported.returncode == 0, exported.stdout + exported.stderr
 
     weights.rename(tmp_path / "elsewhere")
     for command in (start, ("export-best", "--seeds", "3"), ("worker", "--study", "colours"), ("replay", "0")):
-        lacking = search_command(tmp_path, *command)
+        lacking = search(*command)
         assert lacking.returncode == 2, lacking.stdout + lacking.stderr
         assert str(weights) in lacking.stderr and "--weights FOLDER" in lacking.stderr
-    replayed = search_command(tmp_path, "replay", "0", "--weights", "elsewhere")
+    replayed = search("replay", "0", "--weights", "elsewhere")
     assert replayed.returncode == 0, replayed.stdout + replayed.stderr

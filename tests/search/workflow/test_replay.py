@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sqlite3
 import subprocess
-import sys
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -23,7 +22,7 @@ from search.workflow.replay import CannotReplay, ReplayRequest, _recorded_thread
 from storage.database.blobs import pack
 from storage.stores import Stores
 from storage.values import Failure, TrialStatus
-from tests.search.cli.test_cli import ENVIRONMENT
+from tests.command_line import CommandLine
 from tests.search.small_study import make_context, study_plan, work_on
 
 
@@ -186,15 +185,12 @@ def test_trials_without_predictions_are_refused(context: StudyContext) -> None:
 
 
 @pytest.mark.slow
-def test_the_exit_code_gives_the_result(context: StudyContext, tmp_path: Path) -> None:
+def test_the_exit_code_gives_the_result(context: StudyContext, command_line: CommandLine, tmp_path: Path) -> None:
     work_on(context)
 
     def typed(*arguments: str) -> subprocess.CompletedProcess[str]:
         url = context.stores.database.url.render_as_string(hide_password=False)
-        command = [sys.executable, "-m", "search.cli", "replay", *arguments, "--storage", url]
-        return subprocess.run(
-            command, capture_output=True, text=True, cwd=tmp_path, env=ENVIRONMENT, timeout=200, check=False
-        )
+        return command_line.run("replay", *arguments, "--storage", url, cwd=tmp_path)
 
     done = typed("2")
     assert done.returncode == 0, done.stderr

@@ -12,6 +12,7 @@ from rich.cells import cell_len
 from rich.console import Console
 
 from search.report.live.watch_status import has_ended, watch_status
+from search.runtime.disk import GIB
 from search.runtime.heartbeat import Heartbeat
 from search.study_state.snapshot import read_snapshot
 from search.study_state.study import Study
@@ -19,6 +20,12 @@ from storage.records.workers import Role
 from storage.stores import Stores
 from storage.values import StudyState, TrialStatus, WorkKind
 from tests.search.end_trials import end_next
+
+
+@pytest.fixture(autouse=True)
+def free_space(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The free space of the disk is part of the state, and other programs change it at any time."""
+    monkeypatch.setattr("search.runtime.disk._free", lambda home: 10 * GIB)
 
 
 @pytest.fixture(autouse=True)
