@@ -19,10 +19,10 @@ from trainer.conversion.single.soup import SoupMaker
 from trainer.inference.blend import Blend
 from trainer.inference.model_folder import Member
 
-MOST_TEST_IMAGES = 2000
+MOST_TEST_IMAGES = 1000
 """Test images, evenly spaced, on which the single network is compared with the ensemble."""
-STATISTICS_IMAGES = 2000
-"""Training images from which running statistics are computed: they are means, which more images hardly change."""
+STATISTICS_IMAGES = 512
+"""Training images from which running statistics are computed: means, which more of them hardly change."""
 SPEED_IMAGES = 64
 """Training images on which the speed is measured where there are no test images."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -75,12 +76,12 @@ def single_network(request: SingleRequest) -> None:
             raise
         ingredients = []
         note(console, f"{reason}. A network is taught instead")
+    if ingredients and not request.distil:
+        say(console, f"Averaging the weights of {len(ingredients)} networks, and judging the result.")
+        single, facts = make_soup(export, ingredients, console)
+    else:
+        single, facts = make_student(export, console, request.weights)
     with scratch_in(export.folder) as scratch:
-        if ingredients and not request.distil:
-            say(console, f"Averaging the weights of {len(ingredients)} networks, and judging the result.")
-            single, facts = make_soup(export, ingredients, console)
-        else:
-            single, facts = make_student(export, console, request.weights)
         write_single(export, single, facts, scratch / "new")
         target = put_in_place(scratch / "new", export.folder, config_digest)
     print_single(console, facts, target)
@@ -123,5 +124,5 @@ def print_single(console: Console, facts: SingleFacts, folder: Path) -> None:
         say(console, line, prefix="- ")
     say(console)
     say(console, f"The network is in {folder}, a model folder like that of the ensemble:")
-    say(console, f"  search predict {folder} IMAGES", whole=True)
-    say(console, f"  search convert {folder} IMAGES", whole=True)
+    for command in ("predict", "convert"):
+        say(console, f"  search {command} {shlex.quote(str(folder))} IMAGES", whole=True)

@@ -69,8 +69,8 @@ def choose_student(recipes: tuple[Recipe, ...]) -> int:
             return number
     raise CannotTeach(
         "the recipes of the model are linear probes, which learn from labels alone, so the ensemble cannot teach one. "
-        "With --leader, the networks of the first recipe become one: the mean of linear probes of one backbone loses "
-        "next to nothing"
+        "With --leader, without --distil, the networks of the first recipe become one: a mean of linear probes of one "
+        "backbone loses next to nothing"
     )
 
 

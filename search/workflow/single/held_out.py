@@ -27,6 +27,10 @@ from trainer.inference.networks.torch_networks import read_weights
 _NAME = re.compile(r"(?:-split(\d+))?-seed\d+-fold(\d+)$")
 """The end of a network's name, see `search.export.exported_model`. Without a split it is the only one of the export."""
 
+MOST_GROUPS = 25
+"""Groups of images that the same networks hold out. Each needs a mean of weights of its own, and three splits of five
+folds make 125 of them; then the largest are judged."""
+
 Pixels = Callable[[NDArray[np.int64]], NDArray[np.uint8]]
 """Training images by rows, resized: uint8 ``(k, size, size, 3)``."""
 
@@ -94,6 +98,8 @@ def score_held_out(
     rows = np.flatnonzero(unseen.sum(axis=0) > 1)
     if not len(rows):
         return None
+    _, group_of, sizes = np.unique(unseen[:, rows], axis=1, return_inverse=True, return_counts=True)
+    rows = rows[np.isin(group_of.reshape(-1), np.argsort(-sizes, kind="stable")[:MOST_GROUPS])]
     patterns, group_of = np.unique(unseen[:, rows], axis=1, return_inverse=True)
     averaged = single = np.zeros((0, 0))
     for group in range(patterns.shape[1]):
