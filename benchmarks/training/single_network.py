@@ -69,7 +69,7 @@ def measure(kind: str, competition: Competition, given: argparse.Namespace, fold
     for way in ("mean of weights", "taught"):
         if way == "taught" and kind == "probe":
             continue  # a probe learns from labels alone
-        _search(folder, "single", "--study", name, *weights, *["--distil"] * (way == "taught"))
+        _search(folder, "single", "--study", name, *weights, "--distil" if way == "taught" else "--average")
         after = _labels(folder, model / "single", competition)
         facts: dict[str, Any] = json.loads((model / "single" / "config.json").read_text())["extra"]["single"]
         right = np.array([[labels[one] == truth[one] for one in sorted(truth)] for labels in (before, after)])
@@ -83,7 +83,8 @@ def measure(kind: str, competition: Competition, given: argparse.Namespace, fold
                 "private, ensemble": f"{100 * right[0].mean():.1f}",
                 "private, one": f"{100 * right[1].mean():.1f}",
                 "difference": f"{100 * difference.mean():+.1f} ± {100 * difference.std() / np.sqrt(len(truth)):.1f}",
-                "estimated": f"{100 * estimated['gain']:+.1f} ± {100 * estimated['error']:.1f}" if estimated else "-",
+                "expected": f"{-100 * facts['test_images']['expected_loss']:+.1f}",
+                "held-out": f"{100 * estimated['gain']:+.1f} ± {100 * estimated['error']:.1f}" if estimated else "-",
                 "other class": f"{100 * facts['test_images']['differing'] / facts['test_images']['images']:.1f}",
                 "ms, ensemble": ensemble_ms,
                 "ms, one": single_ms,

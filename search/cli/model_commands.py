@@ -71,6 +71,9 @@ def single(
     leader: Annotated[
         bool, typer.Option("--leader", help="Use only the networks of the first recipe of the ensemble.")
     ] = False,
+    average: Annotated[
+        bool, typer.Option("--average", help="Average weights even where the classifiers began at random ones.")
+    ] = False,
     distil: Annotated[
         bool,
         typer.Option("--distil", help="Train a network that the ensemble teaches, also where a mean of weights works."),
@@ -89,6 +92,7 @@ def single(
             output=output,
             home=home,
             leader=leader,
+            average=average,
             distil=distil,
             weights=weights,
         )

@@ -12,10 +12,12 @@ from search.study_setup.data_folder import progress_line
 from search.study_state.study_targets import read_targets
 from search.workflow.single.card import SingleFacts
 from search.workflow.single.comparison import Comparison, Single, compare
+from search.workflow.single.distil import read_oof
 from search.workflow.single.exported_ensemble import ExportedModel
 from search.workflow.single.held_out import batches_of, score_held_out
 from trainer.conversion.single.ingredients import Ingredient
 from trainer.conversion.single.soup import SoupMaker
+from trainer.evaluation.temperature_scaling import fit_temperature
 from trainer.inference.blend import Blend
 from trainer.inference.model_folder import Member
 
@@ -86,7 +88,11 @@ def compare_with(export: ExportedModel, single: Single) -> tuple[Comparison | No
         opened = export.pixels(member, with_test=True)
         return np.asarray((opened.test if tested else opened.train)[chosen])
 
-    found = compare(export.model, single, pixels, rows)
+    oof, temperature = export.folder.parent / "oof.csv", 1.0
+    if tested and oof.is_file():
+        proba = read_oof(oof, tuple(export.images.train_ids), len(export.model.class_names))
+        temperature = fit_temperature(read_targets(export.stores, export.study), proba)
+    found = compare(export.model, single, pixels, rows, temperature)
     return (found if tested else None), found
 
 

@@ -55,7 +55,11 @@ class SingleFacts:
             "milliseconds": [self.speed.ensemble_ms, self.speed.single_ms],
         }
         if self.comparison is not None:
-            kept["test_images"] = {"images": self.comparison.images, "differing": self.comparison.differing}
+            kept["test_images"] = {
+                "images": self.comparison.images,
+                "differing": self.comparison.differing,
+                "expected_loss": self.comparison.expected_loss,
+            }
         for name, scored in (("held_out", self.held_out), ("taught", self.taught)):
             if scored is not None:
                 kept[name] = {"images": scored.images, "single": scored.single, **_gain(scored.gain)}
@@ -93,13 +97,15 @@ def loss_lines(facts: SingleFacts) -> list[str]:
         lines.append(
             f"Loss in score: on {held.images} held-out training images, means of the weights of {held.networks:.1f} "
             f"networks score {facts.metric} {held.single:.4f}, their averaged predictions {held.averaged:.4f} ± "
-            f"{held.averaged_error:.4f}: {shown_gain(held.gain, facts.metric)}. The mean of all networks itself has no "
-            "such score, because each training image was seen by some of them."
+            f"{held.averaged_error:.4f}: {shown_gain(held.gain, facts.metric)}. The mean of all networks "
+            "has no such score, because each training image was seen by some of them. It may lose more."
         )
     if facts.comparison is not None:
         compared = facts.comparison
         lines.append(
-            f"Loss in accuracy, a bound: {compared.differing} of {compared.images} test images have another predicted "
+            f"Loss in accuracy: about {100 * compared.expected_loss:.1f} points, by the ensemble's calibrated "
+            "probabilities of the classes that both predict. A bound: "
+            f"{compared.differing} of {compared.images} test images have another predicted "
             f"class than with the ensemble ({compared.share:.1%}), so accuracy on them changes by "
             f"{100 * compared.share:.1f} points at most; on further images like them by {100 * compared.bound:.1f}, "
             "with 95% confidence."

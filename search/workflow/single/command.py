@@ -39,6 +39,8 @@ class SingleRequest:
     home: Path
     leader: bool
     """Average the networks of the first recipe alone."""
+    average: bool
+    """Average weights even where classifiers began at random ones."""
     distil: bool
     """Teach a network even where the mean of the weights is one."""
     weights: Path | None
@@ -62,17 +64,20 @@ def single_network(request: SingleRequest) -> None:
     from search.workflow.single.teach_network import make_student
     from trainer.conversion.single.ingredients import NoSoup, choose_ingredients
 
-    if request.leader and request.distil:
-        raise TwoWays("--leader chooses networks whose weights are averaged, and --distil averages none: give one")
+    if request.distil and (request.leader or request.average):
+        option = "--leader" if request.leader else "--average"
+        raise TwoWays(f"{option} is about networks whose weights are averaged, and --distil averages none: give one")
     console = open_console()
     stores = open_stores(request.storage_url, outage_timeout=OUTAGE_TIMEOUT)
     export = open_export(stores, request.study, Home(root=request.home), request.output, request.data)
     check_place(export.folder)
     config_digest = digest_of(export.folder / "config.json")
     try:
-        ingredients = choose_ingredients(export.model, export.recipes, leader=request.leader)
+        ingredients = choose_ingredients(
+            export.model, export.recipes, leader=request.leader, any_classifier=request.average
+        )
     except NoSoup as reason:
-        if request.leader or export.networks == 1:
+        if request.leader or request.average or export.networks == 1:
             raise
         ingredients = []
         note(console, f"{reason}. A network is taught instead")

@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from trainer.conversion.single.soup import SoupMaker
+from trainer.evaluation.temperature_scaling import scale_temperature
 from trainer.inference.blend import Blend
 from trainer.inference.model_folder import Member, ModelFolder
 from trainer.inference.networks.torch_networks import read_weights
@@ -26,6 +27,9 @@ class Comparison:
     images: int
     differing: int
     """Images whose predicted class differs."""
+    expected_loss: float
+    """Loss in accuracy on these images if the ensemble's calibrated probabilities are right: the mean difference of its
+    probabilities for its own class and for that of the single network."""
     ensemble_ms: float
     """Milliseconds an image: all networks and views together, without decoding and resizing."""
     single_ms: float
@@ -65,18 +69,20 @@ def compare(
     single: Single,
     pixels: Callable[[Member, NDArray[np.int64]], NDArray[np.uint8]],
     rows: NDArray[np.int64],
+    temperature: float = 1.0,
 ) -> Comparison:
     """Predict images with the ensemble and with the single network.
 
     Args:
         pixels: images by rows, resized for a member: uint8 ``(k, size, size, 3)``.
         rows: at least one.
+        temperature: calibrates the ensemble's probabilities, see `Comparison.expected_loss`.
     """
     makers = [SoupMaker(member) for member in model.members]
     own = SoupMaker(single.member)
     own.predict(single.state, pixels(single.member, rows[:CHUNK]))  # torch is slow at first
     seconds = np.zeros(2)
-    differing = 0
+    differing, expected = 0, 0.0
     for start in range(0, len(rows), CHUNK):
         chunk = rows[start : start + CHUNK]
         by_member = []
@@ -88,10 +94,19 @@ def compare(
                 total += _timed(maker, state, images, seconds[:1])
             by_member.append(total / len(member.weights))
         alone = _timed(own, single.state, pixels(single.member, chunk), seconds[1:])
-        ensemble_labels = model.blend.labels(model.blend.probabilities(np.stack(by_member)))
-        differing += int((single.blend.labels(single.blend.probabilities(alone[None])) != ensemble_labels).sum())
+        ensemble = model.blend.probabilities(np.stack(by_member))
+        labels, own_labels = model.blend.labels(ensemble), single.blend.labels(single.blend.probabilities(alone[None]))
+        differing += int((own_labels != labels).sum())
+        calibrated, each = scale_temperature(ensemble, temperature), np.arange(len(chunk))
+        expected += float((calibrated[each, labels] - calibrated[each, own_labels]).sum())
     ensemble_ms, single_ms = 1e3 * seconds / len(rows)
-    return Comparison(images=len(rows), differing=differing, ensemble_ms=float(ensemble_ms), single_ms=float(single_ms))
+    return Comparison(
+        images=len(rows),
+        differing=differing,
+        expected_loss=expected / len(rows),
+        ensemble_ms=float(ensemble_ms),
+        single_ms=float(single_ms),
+    )
 
 
 def _timed(

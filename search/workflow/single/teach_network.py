@@ -58,12 +58,10 @@ def make_student(export: ExportedModel, console: Console, weights: Path | None) 
         export.home.features,
     )
     count, metric = trainings_of(data.num_folds), export.study.metric
-    say(
-        console,
-        f"Training {count} network{'s' * (count != 1)}: the last is taught by the ensemble, the others judge it.",
-    )
-    if count == 1:
-        note(console, f"students are scored in studies of {FEWEST_FOLDS} folds or more")
+    if count > 1:
+        say(console, f"Training {count} networks: the ensemble teaches the last one, and the others judge it.")
+    else:
+        note(console, f"one network is trained and not scored: students are judged with {FEWEST_FOLDS} folds or more")
     blend = single_blend(export.model.blend)
     with progress_line(console, "Training …") as update, BatchLoader() as loader:
         state, taught = teach(

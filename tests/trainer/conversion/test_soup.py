@@ -23,7 +23,7 @@ from trainer.recipe.recipe import Recipe
 from trainer.training.write_model_folder import FolderMember, write_model_folder
 
 CLASSES = ("cat", "dog", "owl")
-BASE = {"backbone": "test_resnet", "image_size": 32}
+BASE = {"backbone": "test_resnet", "image_size": 32, "head": "probe"}
 IMAGES = np.random.default_rng(0).integers(0, 256, (6, 32, 32, 3), np.uint8)
 
 State = dict[str, torch.Tensor]
@@ -112,7 +112,7 @@ def test_recipes_of_one_backbone_are_weighted_as_in_the_blend(tmp_path: Path) ->
 
 def test_recipes_without_weight_in_the_blend_take_no_part(tmp_path: Path) -> None:
     states = [probe(1), probe(2)]
-    path = folder(tmp_path / "model", [({}, states), ({"init": "scratch"}, [probe(3)])], (1.0, 0.0))
+    path = folder(tmp_path / "model", [({}, states), ({"init": "scratch", "head": "random"}, [probe(3)])], (1.0, 0.0))
     _, soup = soup_of(path)
     torch.testing.assert_close(soup["fc.bias"], (states[0]["fc.bias"] + states[1]["fc.bias"]) / 2)
 
@@ -167,7 +167,7 @@ def test_states_with_other_tensors_are_refused() -> None:
 
 
 def test_networks_from_random_weights_are_refused(tmp_path: Path) -> None:
-    path = folder(tmp_path / "model", [({"init": "scratch"}, [network(1), network(2)])])
+    path = folder(tmp_path / "model", [({"init": "scratch", "head": "random"}, [network(1), network(2)])])
     message = refusal(path)
     assert "began at random weights" in message and "`search export-best --full-data --seeds 1`" in message
 
@@ -190,6 +190,14 @@ def test_recipes_that_differ_are_refused_unless_the_leader_is_chosen(
     assert cause in message and "--leader" in message
     _, soup = soup_of(path, leader=True)
     torch.testing.assert_close(soup["fc.bias"], (probe(1)["fc.bias"] + probe(2)["fc.bias"]) / 2)
+
+
+def test_classifiers_from_random_weights_are_refused_unless_asked_for(tmp_path: Path) -> None:
+    path = folder(tmp_path / "model", [({"head": "random"}, [probe(1), probe(2)])])
+    assert "--average" in refusal(path)
+    model = load_model_folder(path)
+    chosen = choose_ingredients(model, read_recipes(path, model), any_classifier=True)
+    assert [each.share for each in chosen] == [0.5, 0.5]
 
 
 def test_a_single_network_is_refused(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from trainer.common.errors import TrainerError
 from trainer.inference.model_folder import Member, ModelFolder
 from trainer.inference.printable import excerpt
-from trainer.recipe.recipe import Recipe
+from trainer.recipe.recipe import LINEAR_PROBE, Recipe
 
 SHOWN = 4
 """Values that a message names."""
@@ -48,23 +48,26 @@ def read_recipes(folder: Path, model: ModelFolder) -> list[Recipe]:
     return recipes
 
 
-def choose_ingredients(model: ModelFolder, recipes: Sequence[Recipe], *, leader: bool = False) -> list[Ingredient]:
+def choose_ingredients(
+    model: ModelFolder, recipes: Sequence[Recipe], *, leader: bool = False, any_classifier: bool = False
+) -> list[Ingredient]:
     """The networks whose weights can be averaged, with their shares, which sum to 1.
 
     Networks that were fine-tuned from the same weights often lie in one basin of the loss, so the mean of their weights
     predicts about as their averaged predictions do (Wortsman et al. 2022, "Model soups"). Networks that began at random
-    weights do not.
+    weights do not, and classifiers that did cost the mean much (`benchmarks/README.md`).
 
     Args:
         recipes: of the members of ``model``.
         leader: take the networks of the first member alone.
+        any_classifier: also average networks whose classifiers began at random weights.
 
     Raises:
         NoSoup: the members differ in what a mean needs to be equal, began at random weights, or are one network.
     """
     members = list(zip(model.members, recipes, model.blend.weights, strict=True))
     members = members[:1] if leader else [each for each in members if each[2] > 0.0]
-    _check_starts([recipe for _, recipe, _ in members])
+    _check_starts([recipe for _, recipe, _ in members], any_classifier)
     _check_equal([member for member, _, _ in members])
     total = 1.0 if len(members) == 1 else sum(weight for _, _, weight in members)
     chosen = [
@@ -77,11 +80,16 @@ def choose_ingredients(model: ModelFolder, recipes: Sequence[Recipe], *, leader:
     return chosen
 
 
-def _check_starts(recipes: Sequence[Recipe]) -> None:
+def _check_starts(recipes: Sequence[Recipe], any_classifier: bool) -> None:
     if any(recipe.init == "scratch" for recipe in recipes):
         raise NoSoup(
             'the networks began at random weights of their own (init = "scratch"), and the mean of such networks '
             "predicts nothing. `search export-best --full-data --seeds 1` trains one network on all images instead"
+        )
+    if not any_classifier and any(recipe.method != LINEAR_PROBE and recipe.head == "random" for recipe in recipes):
+        raise NoSoup(
+            'the classifiers of the networks began at random weights of their own (head = "random"), so the mean of '
+            'the networks may lose much; with head = "probe" they begin alike. --average averages them all the same'
         )
     _check_same("weights to begin with", [recipe.init for recipe in recipes])
 

@@ -60,6 +60,7 @@ class Exported:
             "recipe.epochs=1",
             "protocol.folds=3",
             "probe.enabled=false",
+            "recipe.head=probe",
             *changes,
             budget=1,
         )
@@ -85,10 +86,10 @@ class Exported:
     def single(self) -> Path:
         return self.model / SINGLE_FOLDER
 
-    def request(self, *, leader: bool = False, distil: bool = False) -> SingleRequest:
+    def request(self, *, leader: bool = False, average: bool = False, distil: bool = False) -> SingleRequest:
         return SingleRequest(
             study="colours", data=None, storage_url=self.url, output=None, home=self.root / "home", leader=leader,
-            distil=distil, weights=self.root / "weights",
+            average=average, distil=distil, weights=self.root / "weights",
         )  # fmt: skip
 
     def facts(self) -> dict[str, object]:
@@ -147,7 +148,7 @@ def test_equal_networks_lose_nothing(exported: Exported, tmp_path: Path) -> None
         (exported.folder / ".retable-export.json").write_text(json.dumps(manifest))
         single_network(exported.request())
         facts = exported.facts()
-        assert facts["test_images"] == {"images": 6, "differing": 0}
+        assert facts["test_images"] == {"images": 6, "differing": 0, "expected_loss": 0.0}
         assert facts["held_out"]["gain"] == 0.0  # type: ignore[index]
     finally:
         for path, content in before.items():
@@ -226,7 +227,12 @@ def test_the_ensemble_teaches_a_network(exported: Exported, competition_folder: 
 
 def test_networks_from_random_weights_are_taught(tmp_path: Path, competition_folder: Path) -> None:
     made = Exported(
-        tmp_path / "scratch", competition_folder, 'recipe.init="scratch"', "protocol.folds=2", "final.seeds=1"
+        tmp_path / "scratch",
+        competition_folder,
+        "recipe.init=scratch",
+        "recipe.head=random",
+        "protocol.folds=2",
+        "final.seeds=1",
     )
     try:
         with pytest.raises(NoSoup, match="random weights"):
@@ -253,6 +259,8 @@ def test_the_command_line(exported: Exported) -> None:
 def test_what_cannot_be_done_is_said(exported: Exported, tmp_path: Path) -> None:
     with pytest.raises(TwoWays, match="give one"):
         single_network(exported.request(leader=True, distil=True))
+    with pytest.raises(TwoWays, match="--average is about"):
+        single_network(exported.request(average=True, distil=True))
     with pytest.raises(NoExport, match="`search export-best"):
         single_network(replace(exported.request(), output=tmp_path / "elsewhere"))
 
@@ -267,7 +275,7 @@ def test_rows_that_a_network_has_not_seen() -> None:
 
 
 def test_the_bound_holds_where_no_class_differs() -> None:
-    compared = Comparison(images=100, differing=0, ensemble_ms=10.0, single_ms=2.0)
+    compared = Comparison(images=100, differing=0, expected_loss=0.0, ensemble_ms=10.0, single_ms=2.0)
     assert compared.share == 0.0 and compared.speed == 5.0
     assert compared.bound == pytest.approx(1.0 - 0.05 ** (1 / 100))  # the rule of three
     assert replace(compared, differing=100).bound == 1.0
