@@ -126,6 +126,7 @@ COMMANDS = (
     ("pretrain", run_commands.pretrain),
     ("predict", model_commands.predict),
     ("convert", model_commands.convert),
+    ("single", model_commands.single),
     ("replay", inspect_commands.replay),
     ("backbones", inspect_commands.backbones),
     ("submissions", inspect_commands.submissions),

@@ -1,4 +1,4 @@
-"""Commands for an exported model: predict new images, and convert it to other formats. They need no database."""
+"""Commands for an exported model: predict new images, convert it to other formats, make one network of its ensemble."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from search.cli.options import DEFAULT_HOME, DEFAULT_STORAGE, Data, HomeFolder, StoredIn, Study, Weights
 
 ModelArgument = Annotated[Path, typer.Argument(help="A model folder written by export-best.")]
 ImagesArgument = Annotated[list[str], typer.Argument(help="A folder of images, image files, or an .npz file.")]
@@ -57,3 +59,41 @@ def convert(
     from search.workflow.convert_model import convert_model
 
     convert_model(model, [Path(image) for image in images], [one.value for one in to])
+
+
+def single(
+    study: Study = None,
+    data: Data = None,
+    storage_url: StoredIn = DEFAULT_STORAGE,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Folder of the export; default: retable/STUDY.")
+    ] = None,
+    leader: Annotated[
+        bool, typer.Option("--leader", help="Use only the networks of the first recipe of the ensemble.")
+    ] = False,
+    average: Annotated[
+        bool, typer.Option("--average", help="Average weights even where the classifiers began at random ones.")
+    ] = False,
+    distil: Annotated[
+        bool,
+        typer.Option("--distil", help="Train a network that the ensemble teaches, also where a mean of weights works."),
+    ] = False,
+    weights: Weights = None,
+    home: HomeFolder = DEFAULT_HOME,
+) -> None:
+    """Make one network of the ensemble of an export, and say what it loses in score and gains in speed."""
+    from search.workflow.single.command import SingleRequest, single_network
+
+    single_network(
+        SingleRequest(
+            study=study,
+            data=data,
+            storage_url=storage_url,
+            output=output,
+            home=home,
+            leader=leader,
+            average=average,
+            distil=distil,
+            weights=weights,
+        )
+    )

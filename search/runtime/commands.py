@@ -9,7 +9,9 @@ from pathlib import Path
 
 from storage.database.urls import without_passwords
 
-_BOTH = "start worker status stop confirm compare report labels export-best probe preview replay dashboard pretrain"
+_BOTH = (
+    "start worker status stop confirm compare report labels export-best probe preview replay dashboard pretrain single"
+)
 _STORAGE_ONLY = "studies pause resume try retry folds import submissions"
 # The first ones have both options.
 TAKE_STORAGE = frozenset(f"{_BOTH} {_STORAGE_ONLY}".split())

@@ -96,7 +96,7 @@ def convert(
     _check_target(target)
     decoded = _decoded(images, model)
     try:
-        with _alone_in(folder):
+        with alone_in(folder):
             checks = _write(model, to, target, decoded, on_network)
     except OSError as error:
         raise ConversionError(f"{target} cannot be written: {error.strerror or error}") from error
@@ -123,7 +123,7 @@ class _Check:
 
 
 @contextmanager
-def _alone_in(folder: Path) -> Iterator[None]:
+def alone_in(folder: Path) -> Iterator[None]:
     """Wait for other conversions in a model folder, and remove what killed ones have left."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:

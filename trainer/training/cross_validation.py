@@ -101,6 +101,7 @@ def cross_validate(
         torch.OutOfMemoryError: even one image at a time does not fit. In most cases this is raised before the first
             epoch, with a message that says what is needed and what is free (`trainer.training.folds.gpu_memory`).
             CUDA's libraries raise another RuntimeError, see `trainer.common.memory_errors`.
+        ValueError: the recipe is a linear probe, and the data have soft targets.
         GpuOccupied: the same, while other programs hold memory that would suffice. The last checkpoint stays.
     """
     device = torch.device(device)
@@ -110,6 +111,8 @@ def cross_validate(
         stack.enter_context(torch.random.fork_rng(devices=gpus))
         stack.enter_context(full_float32(benchmark=True))
         if recipe.method == LINEAR_PROBE:
+            if data.soft_targets is not None:
+                raise ValueError("a linear probe cannot train toward soft targets")
             return _probe(
                 recipe,
                 data,
@@ -277,7 +280,8 @@ def _identity(recipe: Recipe, data: TrainingData, metric: str, seed: int) -> str
     images = (data.pixels.train[few], data.training_source(recipe).train[few])
     # A checkpoint holds scores, which depend on the image weights.
     image_weights = () if data.image_weights is None else (data.image_weights,)
-    for array in (data.y, data.folds, *images, *image_weights):
+    soft_targets = () if data.soft_targets is None else (data.soft_targets,)
+    for array in (data.y, data.folds, *images, *image_weights, *soft_targets):
         digest.update(f"{array.dtype.str}{array.shape}".encode())
         digest.update(np.ascontiguousarray(array).tobytes())
     return digest.hexdigest()

@@ -28,7 +28,7 @@ from trainer.training.folds.fold_model import FoldModel
 from trainer.training.folds.start_shares import settle_start_shares
 from trainer.training.machine import machine_of
 from trainer.training.reporting import epoch_report
-from trainer.training.results import CVResult, EpochReport, Labels, Status, TrainingData
+from trainer.training.results import CVResult, EpochReport, Status, TrainingData, TrainingTargets
 from trainer.training.suspicious_labels import for_checkpoint
 
 MIB = 2**20
@@ -168,8 +168,8 @@ class Lockstep:
         return None if epoch == self._recipe.epochs or lower is torch.float32 else lower
 
     def _observed(
-        self, fold: int, count: int, batches: Iterable[tuple[Batch, Labels]]
-    ) -> Iterator[tuple[Batch, Labels]]:
+        self, fold: int, count: int, batches: Iterable[tuple[Batch, TrainingTargets]]
+    ) -> Iterator[tuple[Batch, TrainingTargets]]:
         """The ``count`` batches of one epoch of a fold; before each, the training may be left or observed."""
         for number, batch in enumerate(batches):
             self._leave_if_abandoned()

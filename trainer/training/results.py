@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 Labels = npt.NDArray[np.int64]
 """Class of each image: int64, shape (n,)."""
+TrainingTargets = Labels | Float32Array
+"""What a batch trains toward: classes, int64 ``(b,)``, or shares of all classes, float32 ``(b, C)``, rows of sum 1."""
 ALWAYS_TRAINED = -1
 """Fold number of an image that is in every training part and never held out."""
 
@@ -47,6 +49,10 @@ class TrainingData:
     """Folder in which linear probes share the features of frozen backbones; None: they are not kept."""
     fingerprint: str | None = None
     """Of the image set, by which the features can be found; None: they cannot."""
+    soft_targets: Float32Array | None = None
+    """Shares of all classes that the training of an image aims at, instead of its class alone: float32, shape
+    (n, num_classes), rows of sum 1. Scores, sampling and class weights go by ``y``. Fine-tuning only. None: the class.
+    """
     suspects: tuple[Labels, ...] | None = None
     """For each fold, the rows of its training part whose labels are suspicious: int64, ascending. None: not judged."""
     suspect_weight: float = 1.0
@@ -74,6 +80,15 @@ class TrainingData:
             raise ValueError(f"labels {self.y.min()} .. {self.y.max()} do not fit {self.num_classes} classes")
         if n and int(self.folds.min()) < ALWAYS_TRAINED:
             raise ValueError(f"fold {self.folds.min()} does not exist")
+        soft = self.soft_targets
+        if soft is not None and not (
+            soft.shape == (n, self.num_classes)
+            and bool((soft >= 0.0).all())  # not of NaN
+            and np.allclose(soft.sum(axis=1), 1.0, atol=1e-4)
+        ):
+            raise ValueError(
+                f"soft targets of shape {soft.shape} are no shares of {self.num_classes} classes of {n} images"
+            )
         if self.suspects is not None and len(self.suspects) != self.num_folds:
             raise ValueError(f"suspicious rows of {len(self.suspects)} folds, but there are {self.num_folds}")
         for fold in range(self.num_folds):
@@ -105,6 +120,11 @@ class TrainingData:
     def held_out(self, fold: int) -> Labels:
         """Rows that ``fold`` never trains on, ascending: int64."""
         return np.flatnonzero(self.folds == fold).astype(np.int64)
+
+    def targets_of(self, rows: npt.NDArray[np.integer[Any]]) -> TrainingTargets:
+        """What a batch of these training images trains toward."""
+        chosen: TrainingTargets = self.y[rows] if self.soft_targets is None else self.soft_targets[rows]
+        return chosen
 
     def training_part(self, fold: int) -> Labels:
         """Rows that ``fold`` trains on, ascending: int64."""

@@ -17,7 +17,7 @@ from typing import Any
 from search.runtime.errors import SearchError
 from storage.artifacts import digest_of
 from trainer.common.files import replacing
-from trainer.conversion.files import FOLDERS, SCRATCH, converted_files
+from trainer.conversion.files import FOLDERS, SCRATCH, SINGLE_FOLDER, converted_files
 from trainer.inference.networks.onnx_networks import INDEX
 
 MANIFEST = ".retable-export.json"
@@ -110,7 +110,8 @@ def manifest_of(folder: Path, *, database: str, study: str) -> Manifest:
 def foreign_entries(folder: Path, name: str, *manifests: Manifest) -> Iterator[str]:
     """Why the entry ``name`` of ``folder`` may not be replaced: a line for each file that none of the manifests names.
 
-    Compiled Python files, which a run of ``predict.py`` leaves, and what ``search convert`` wrote do not count.
+    Compiled Python files, which a run of ``predict.py`` leaves, do not count, nor what ``search convert`` and
+    ``search single`` wrote.
     """
     path = folder / name
     if path.is_symlink():
@@ -120,7 +121,7 @@ def foreign_entries(folder: Path, name: str, *manifests: Manifest) -> Iterator[s
             shown = inner.relative_to(folder).as_posix()
             if inner.is_symlink():
                 yield f"{shown} is a link"
-            elif not inner.is_dir() and not _is_compiled(inner) and not _is_converted(inner, path):
+            elif not inner.is_dir() and not _is_compiled(inner) and not is_converted(inner, path):
                 yield from _foreign_file(inner, shown, manifests)
     elif path.is_file():
         yield from _foreign_file(path, name, manifests)
@@ -140,13 +141,20 @@ def _is_compiled(path: Path) -> bool:
     return path.parent.name == "__pycache__" and path.suffix == ".pyc"
 
 
-def _is_converted(path: Path, model: Path) -> bool:
-    """Whether ``search convert`` wrote the file, and nothing has changed it since."""
+def is_converted(path: Path, model: Path) -> bool:
+    """Whether ``search convert`` or ``search single`` wrote a file of a model folder, and nothing has changed it since.
+
+    The folder of a single network is a model folder, which may hold conversions of its own.
+    """
     first, *rest = path.relative_to(model).parts
     if first.startswith(SCRATCH):
         return True
-    files = converted_files(model / first) if first in FOLDERS and len(rest) == 1 else {}
-    return bool(files) and (rest[0] == INDEX or (path.is_file() and files.get(rest[0]) == digest_of(path)))
+    if first == SINGLE_FOLDER and rest and (rest[0] in FOLDERS or rest[0].startswith(SCRATCH)):
+        return is_converted(path, model / SINGLE_FOLDER)
+    if not rest or not (first == SINGLE_FOLDER or (first in FOLDERS and len(rest) == 1)):
+        return False
+    name, files = "/".join(rest), converted_files(model / first)
+    return bool(files) and (name == INDEX or (path.is_file() and files.get(name) == digest_of(path)))
 
 
 def _parse(content: Any) -> Manifest | None:

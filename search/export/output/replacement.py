@@ -195,6 +195,15 @@ def _move_others(made: Path, target: Path) -> None:
                 path.replace(now)
 
 
+def exchange_folders(one: Path, other: Path) -> bool:
+    """Exchange the names of two folders in one step; False, and nothing changed, where the system cannot do that."""
+    try:
+        _rename_exchange(one, other)
+    except OSError:
+        return False
+    return True
+
+
 def _rename_exchange(one: Path, other: Path) -> None:
     """Exchange the names of two folders in one step.
 

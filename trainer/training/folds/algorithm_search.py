@@ -9,13 +9,14 @@ import numpy.typing as npt
 import torch
 
 from trainer.recipe.recipe import Recipe
+from trainer.training.results import TrainingTargets
 
 SEARCH_STEPS = 100
 """Steps of one fold from which a search pays. It runs every algorithm for every new shape, which takes seconds for a
 deep network, and saves a few per cent of each step. The folds of a training share what it finds.
 """
 
-Batch = tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]
+Batch = tuple[npt.NDArray[np.uint8], TrainingTargets]
 
 
 class AlgorithmSearch:

@@ -8,7 +8,7 @@ from itertools import islice
 from trainer.batches.batch_loader import Batch, BatchLoader, BatchStream
 from trainer.batches.batch_plan import BatchPlan, plan_epoch
 from trainer.recipe.recipe import Recipe
-from trainer.training.results import Labels, TrainingData
+from trainer.training.results import TrainingData, TrainingTargets
 
 
 class FoldBatches:
@@ -32,8 +32,8 @@ class FoldBatches:
         self._streams: dict[int, BatchStream] = {}  # by the first fold of each
         self._drawn: dict[tuple[int, int], tuple[BatchPlan, ...]] = {}  # by (epoch, fold); not read yet
 
-    def of(self, fold: int, epoch: int) -> Iterator[tuple[Batch, Labels]]:
-        """The batches of one epoch of one fold: images uint8 (b, size, size, 3) with their classes int64 (b,).
+    def of(self, fold: int, epoch: int) -> Iterator[tuple[Batch, TrainingTargets]]:
+        """The batches of one epoch of one fold: images uint8 (b, size, size, 3) with their targets.
 
         Folds of one stream have to be read in the order in which they train, each to its end. The first epoch may be
         any. See `BatchStream.__next__` for how long a batch stays valid.
@@ -51,7 +51,7 @@ class FoldBatches:
             )
         plans = self._drawn.pop((epoch, fold))
         for plan, images in zip(plans, islice(self._streams[first], len(plans)), strict=True):
-            yield images, self._data.y[plan.indices]
+            yield images, self._data.targets_of(plan.indices)
 
     def _plans(self, first: int, epoch: int) -> Iterator[tuple[BatchPlan, ...]]:
         """The plans of the stream that begins with fold ``first``, from ``epoch`` to the last epoch."""

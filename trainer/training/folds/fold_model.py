@@ -32,7 +32,7 @@ from trainer.training.folds.devices import seed_generators, training_precision
 from trainer.training.folds.offloading import Offloader
 from trainer.training.folds.weight_update import FirstStep, renewed, update_weights
 from trainer.training.losses import compute_class_weights, image_losses
-from trainer.training.results import EpochOutcome
+from trainer.training.results import EpochOutcome, TrainingTargets
 
 log = logging.getLogger(__name__)
 
@@ -155,7 +155,7 @@ class FoldModel:
         yield from self._buffers.copies()
 
     def train_epoch(
-        self, epoch: int, batches: Iterable[tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]], micro_batch: int
+        self, epoch: int, batches: Iterable[tuple[npt.NDArray[np.uint8], TrainingTargets]], micro_batch: int
     ) -> EpochOutcome:
         """Train on every batch once.
 
@@ -165,7 +165,7 @@ class FoldModel:
 
         Args:
             epoch: 1-based.
-            batches: images uint8 (b, size, size, 3) with their classes int64 (b,).
+            batches: images uint8 (b, size, size, 3) with their classes int64 (b,), or shares of classes (b, C).
             micro_batch: images per forward pass.
 
         Raises:
@@ -220,7 +220,7 @@ class FoldModel:
         self._optimizer.zero_grad(set_to_none=True)
 
     def _train_batch(
-        self, epoch: int, batch: int, images: npt.NDArray[np.uint8], y: npt.NDArray[np.int64], micro_batch: int
+        self, epoch: int, batch: int, images: npt.NDArray[np.uint8], y: TrainingTargets, micro_batch: int
     ) -> tuple[torch.Tensor, int]:
         recipe = self._recipe
         step = (epoch - 1) * self._batches + batch
@@ -240,7 +240,7 @@ class FoldModel:
         return loss, micro_batch
 
     def _accumulate_in_parts(
-        self, epoch: int, batch: int, images: npt.NDArray[np.uint8], y: npt.NDArray[np.int64], micro_batch: int
+        self, epoch: int, batch: int, images: npt.NDArray[np.uint8], y: TrainingTargets, micro_batch: int
     ) -> tuple[torch.Tensor, int]:
         """The gradient of a batch, and its loss; where memory runs out, in smaller parts (`train_epoch`)."""
         # A forward pass updates the running statistics of batch normalisation; a repeated one must not do so twice.
@@ -278,12 +278,13 @@ class FoldModel:
         return micro_batch
 
     def _prepare(
-        self, epoch: int, batch: int, images: npt.NDArray[np.uint8], y: npt.NDArray[np.int64]
+        self, epoch: int, batch: int, images: npt.NDArray[np.uint8], y: TrainingTargets
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Network input and targets on the device, normalised and blended: (b, 3, size, size) and (b, C), float32."""
         pixels = self._normaliser(send(torch.from_numpy(images), self._device))
-        one_hot = torch.nn.functional.one_hot(torch.from_numpy(y), self._num_classes)
-        targets = send(one_hot.float(), self._device)
+        given = torch.from_numpy(y)
+        shares = torch.nn.functional.one_hot(given, self._num_classes) if y.ndim == 1 else given
+        targets = send(shares.float(), self._device)
         if epoch <= mixing_epochs(self._recipe.augment, self._recipe.epochs):
             mix = draw_mix(
                 self._recipe.augment,

@@ -1,0 +1,103 @@
+"""The mean of the weights of an export's networks, and what it loses and gains."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from rich.console import Console
+
+from search.study_setup.data_folder import progress_line
+from search.study_state.study_targets import read_targets
+from search.workflow.single.card import SingleFacts
+from search.workflow.single.comparison import Comparison, Single, compare
+from search.workflow.single.distil import read_oof
+from search.workflow.single.exported_ensemble import ExportedModel
+from search.workflow.single.held_out import batches_of, score_held_out
+from trainer.conversion.single.ingredients import Ingredient
+from trainer.conversion.single.soup import SoupMaker
+from trainer.evaluation.temperature_scaling import fit_temperature
+from trainer.inference.blend import Blend
+from trainer.inference.model_folder import Member
+
+MOST_TEST_IMAGES = 1000
+"""Test images, evenly spaced, on which the single network is compared with the ensemble."""
+STATISTICS_IMAGES = 512
+"""Training images from which running statistics are computed: means, which more of them hardly change."""
+SPEED_IMAGES = 64
+"""Training images on which the speed is measured where there are no test images."""
+
+
+def make_soup(export: ExportedModel, ingredients: Sequence[Ingredient], console: Console) -> tuple[Single, SingleFacts]:
+    """The mean of the weights of ``ingredients``, and what it loses and gains."""
+    member = next(m for m in export.model.members if ingredients[0].weights in m.weights)
+    maker, blend = SoupMaker(member), single_blend(export.model.blend)
+    stored = export.pixels(member, with_test=True).train
+    chosen_rows: list[int] = []
+
+    def pixels(rows: NDArray[np.int64]) -> NDArray[np.uint8]:
+        return np.asarray(stored[rows])
+
+    with progress_line(console, "Averaging weights …") as update:
+        held_out = score_held_out(
+            maker,
+            ingredients,
+            export.folds(),
+            read_targets(export.stores, export.study),
+            pixels,
+            _spread,
+            metric=export.study.metric,
+            blend=blend,
+            on_step=lambda done, total: update(f"Held-out images: {done} of {total} parts"),
+        )
+
+        def training() -> list[NDArray[np.uint8]]:
+            rows = _spread(np.arange(len(stored)))
+            chosen_rows.extend(rows.tolist())
+            return batches_of(rows, pixels)
+
+        single = Single(member=member, state=maker.soup(ingredients, training), blend=blend)
+        update("Comparing with the ensemble …")
+        comparison, speed = compare_with(export, single)
+    return single, SingleFacts(
+        study=export.study.name,
+        metric=export.study.metric,
+        networks=export.networks,
+        averaged=len(ingredients),
+        statistics=len(chosen_rows),
+        held_out=held_out,
+        comparison=comparison,
+        speed=speed,
+    )
+
+
+def _spread(rows: NDArray[np.int64], most: int = STATISTICS_IMAGES) -> NDArray[np.int64]:
+    """At most ``most`` of the rows, in random order, so that every batch has images of all classes."""
+    return np.random.default_rng(0).permutation(rows)[:most]
+
+
+def compare_with(export: ExportedModel, single: Single) -> tuple[Comparison | None, Comparison]:
+    """The comparison on test images (None without any), and that with the measured speed."""
+    tested = len(export.images.test_ids) > 0
+    available = len(export.images.test_ids) if tested else len(export.images.train_ids)
+    most = MOST_TEST_IMAGES if tested else SPEED_IMAGES
+    rows = np.unique(np.linspace(0, available - 1, min(most, available), dtype=np.int64))
+
+    def pixels(member: Member, chosen: NDArray[np.int64]) -> NDArray[np.uint8]:
+        opened = export.pixels(member, with_test=True)
+        return np.asarray((opened.test if tested else opened.train)[chosen])
+
+    oof, temperature = export.folder.parent / "oof.csv", 1.0
+    if tested and oof.is_file():
+        proba = read_oof(oof, tuple(export.images.train_ids), len(export.model.class_names))
+        temperature = fit_temperature(read_targets(export.stores, export.study), proba)
+    found = compare(export.model, single, pixels, rows, temperature)
+    return (found if tested else None), found
+
+
+def single_blend(blend: Blend) -> Blend:
+    """The blend of a single network: with the temperature and label rule of a weighted mean, none of a regression's."""
+    if blend.coefficients:
+        return Blend(weights=(1.0,))
+    return Blend(weights=(1.0,), temperature=blend.temperature, offsets=blend.offsets, cuts=blend.cuts)

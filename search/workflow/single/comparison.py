@@ -1,0 +1,118 @@
+"""The single network beside the ensemble: predicted classes of the same images, and the time that both take."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from trainer.conversion.single.soup import SoupMaker
+from trainer.evaluation.temperature_scaling import scale_temperature
+from trainer.inference.blend import Blend
+from trainer.inference.model_folder import Member, ModelFolder
+from trainer.inference.networks.torch_networks import read_weights
+
+CHUNK = 256
+"""Images in memory at a time."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """Both models on the same images, in one run."""
+
+    images: int
+    differing: int
+    """Images whose predicted class differs."""
+    expected_loss: float
+    """Loss in accuracy on these images if the ensemble's calibrated probabilities are right: the mean difference of its
+    probabilities for its own class and for that of the single network."""
+    ensemble_ms: float
+    """Milliseconds an image: all networks and views together, without decoding and resizing."""
+    single_ms: float
+
+    @property
+    def share(self) -> float:
+        """Share of the images whose predicted class differs: accuracy on them changes by this much at most."""
+        return self.differing / self.images
+
+    @property
+    def bound(self) -> float:
+        """Upper end of the one-sided 95% interval of `share` for further images (Clopper and Pearson 1934)."""
+        from scipy.stats import beta
+
+        if self.differing == self.images:
+            return 1.0
+        return float(beta.ppf(0.95, self.differing + 1, self.images - self.differing))
+
+    @property
+    def speed(self) -> float:
+        """How many times as fast the single network is."""
+        return self.ensemble_ms / self.single_ms
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Single:
+    """The single network, its preprocessing and its label rule."""
+
+    member: Member
+    """Its backbone, input and views."""
+    state: Mapping[str, torch.Tensor]
+    blend: Blend
+
+
+def compare(
+    model: ModelFolder,
+    single: Single,
+    pixels: Callable[[Member, NDArray[np.int64]], NDArray[np.uint8]],
+    rows: NDArray[np.int64],
+    temperature: float = 1.0,
+) -> Comparison:
+    """Predict images with the ensemble and with the single network.
+
+    Args:
+        pixels: images by rows, resized for a member: uint8 ``(k, size, size, 3)``.
+        rows: at least one.
+        temperature: calibrates the ensemble's probabilities, see `Comparison.expected_loss`.
+    """
+    makers = [SoupMaker(member) for member in model.members]
+    own = SoupMaker(single.member)
+    own.predict(single.state, pixels(single.member, rows[:CHUNK]))  # torch is slow at first
+    seconds = np.zeros(2)
+    differing, expected = 0, 0.0
+    for start in range(0, len(rows), CHUNK):
+        chunk = rows[start : start + CHUNK]
+        by_member = []
+        for maker, member in zip(makers, model.members, strict=True):
+            images = pixels(member, chunk)
+            total = np.zeros((len(chunk), member.classes))
+            for path in member.weights:
+                state = read_weights(path)
+                total += _timed(maker, state, images, seconds[:1])
+            by_member.append(total / len(member.weights))
+        alone = _timed(own, single.state, pixels(single.member, chunk), seconds[1:])
+        ensemble = model.blend.probabilities(np.stack(by_member))
+        labels, own_labels = model.blend.labels(ensemble), single.blend.labels(single.blend.probabilities(alone[None]))
+        differing += int((own_labels != labels).sum())
+        calibrated, each = scale_temperature(ensemble, temperature), np.arange(len(chunk))
+        expected += float((calibrated[each, labels] - calibrated[each, own_labels]).sum())
+    ensemble_ms, single_ms = 1e3 * seconds / len(rows)
+    return Comparison(
+        images=len(rows),
+        differing=differing,
+        expected_loss=expected / len(rows),
+        ensemble_ms=float(ensemble_ms),
+        single_ms=float(single_ms),
+    )
+
+
+def _timed(
+    maker: SoupMaker, state: Mapping[str, torch.Tensor], images: NDArray[np.uint8], seconds: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    begun = time.perf_counter()
+    proba = maker.predict(state, images)
+    seconds += time.perf_counter() - begun
+    return proba

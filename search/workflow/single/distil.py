@@ -1,0 +1,167 @@
+"""Distillation: one network that is taught by the predictions of the ensemble (Hinton et al. 2015).
+
+The target of a training image is half its label, half the ensemble's prediction for it. That is Hinton's loss at
+temperature 1, with both parts weighted equally. The ensemble's prediction is out-of-fold, because a network that
+trained on an image predicts little but its label.
+
+Out-of-fold targets may teach the final network, but they may not be used to judge it: the network that predicted an
+image out-of-fold trained on the images of all other folds, and would carry their labels into the student that is scored
+on them. So the students that are scored have teachers of their own. For each pair of folds, one network is trained
+without both. It teaches the student that holds out the one fold what the images of the other fold are. These teachers
+are single networks of the student's recipe, weaker than the ensemble, so the score tends to be too low.
+"""
+
+from __future__ import annotations
+
+import csv
+import itertools
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from search.runtime.errors import SearchError
+from search.statistics.paired_gain import paired_gain
+from search.workflow.single.card import Taught
+from trainer.common.arrays import Float32Array
+from trainer.evaluation.metrics import score, standard_error
+from trainer.inference.blend import Blend
+from trainer.recipe.recipe import LINEAR_PROBE, Recipe
+from trainer.training.results import ALWAYS_TRAINED, TrainingData
+
+if TYPE_CHECKING:
+    import torch
+
+LABEL_SHARE = 0.5
+"""Share of the label in a target; the rest is the teacher's prediction."""
+FEWEST_FOLDS = 3
+"""Folds of the study with which students can be scored: without two folds, something has to be left to train on."""
+
+Train = Callable[[TrainingData, bool], "Trained"]
+"""Trains one network; whether to return its weights."""
+
+
+class CannotTeach(SearchError):
+    """No network can be taught by the ensemble of this export."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Trained:
+    """One trained network."""
+
+    oof: Float32Array
+    """Its predictions of the images that it held out, ``(n, C)``; NaN elsewhere."""
+    state: dict[str, torch.Tensor] | None
+    """Its weights, if they were asked for."""
+
+
+def choose_student(recipes: tuple[Recipe, ...]) -> int:
+    """Number of the member whose recipe the student is trained with: the first that is fine-tuned.
+
+    Raises:
+        CannotTeach: all are linear probes.
+    """
+    for number, recipe in enumerate(recipes):
+        if recipe.method != LINEAR_PROBE:
+            return number
+    raise CannotTeach(
+        "the recipes of the model are linear probes, which learn from labels alone, so the ensemble cannot teach one. "
+        "With --leader, without --distil, the networks of the first recipe become one: a mean of linear probes of one "
+        "backbone loses next to nothing"
+    )
+
+
+def trainings_of(folds: int) -> int:
+    """Number of networks that `teach` trains in all, for a study with this many folds."""
+    return 1 if folds < FEWEST_FOLDS else folds * (folds - 1) // 2 + folds + 1
+
+
+def read_oof(path: Path, ids: tuple[str, ...], classes: int) -> Float32Array:
+    """The ensemble's out-of-fold predictions in the oof.csv of an export, averaged over its trainings: ``(n, C)``.
+
+    Args:
+        ids: of the training images, in order.
+
+    Raises:
+        CannotTeach: there is no such file, or it is not of these images.
+    """
+    if not path.is_file():
+        raise CannotTeach(
+            "the ensemble has no out-of-fold predictions, which would teach one network, because its networks trained "
+            "on all images (--full-data)"
+        )
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            _, *rows = csv.reader(file)
+        if not rows or len(rows) % len(ids) or any(row[0] != ids[i % len(ids)] for i, row in enumerate(rows)):
+            raise ValueError("its ids are not those of the training images")
+        proba = np.array([[float(cell) for cell in row[-classes:]] for row in rows]).reshape(-1, len(ids), classes)
+        if not np.isfinite(proba).all() or proba.min() < 0.0:
+            raise ValueError("it holds values that are no probabilities")
+    except (OSError, ValueError, IndexError) as error:
+        raise CannotTeach(f"{path} cannot be used: {error}") from error
+    mean = proba.mean(axis=0)
+    return np.asarray(mean / mean.sum(axis=1, keepdims=True), dtype=np.float32)
+
+
+def teach(
+    data: TrainingData, ensemble: Float32Array, train: Train, *, metric: str, blend: Blend
+) -> tuple[dict[str, torch.Tensor], Taught | None]:
+    """Train one network on all images, taught by the ensemble, and score students of the same kind.
+
+    Args:
+        data: with the folds of the search.
+        ensemble: its out-of-fold predictions, ``(n, C)``.
+        blend: of a single network; its temperature applies to the students' predictions.
+
+    Returns:
+        The weights of the network, and the scores; None where the study has too few folds.
+    """
+    taught = None
+    if data.num_folds >= FEWEST_FOLDS:
+        students = blend.probabilities(score_students(data, train)[None])
+        taught = Taught(
+            images=len(data.y),
+            ensemble=score(metric, data.targets, ensemble),
+            single=score(metric, data.targets, students),
+            error=standard_error(metric, data.targets, students),
+            gain=paired_gain(metric, data.targets, students, ensemble),
+        )
+    everything = np.full_like(data.folds, ALWAYS_TRAINED)
+    state = train(replace(data, folds=everything, soft_targets=soft_targets(data, ensemble)), True).state
+    assert state is not None, "it was asked for"
+    return state, taught
+
+
+def score_students(data: TrainingData, train: Train) -> Float32Array:
+    """Out-of-fold predictions of students whose teachers did not see what they hold out either: ``(n, C)``."""
+    teachers = {
+        pair: train(replace(data, folds=_held_out(np.isin(data.folds, pair))), False).oof
+        for pair in itertools.combinations(range(data.num_folds), 2)
+    }
+    oof = np.full((len(data.y), data.num_classes), np.nan, dtype=np.float32)
+    for fold in range(data.num_folds):
+        rows = data.folds == fold
+        # The held-out images are in no batch of this student: their targets, those of the labels, teach nothing.
+        proba = np.eye(data.num_classes, dtype=np.float32)[data.y]
+        for other in range(data.num_folds):
+            if other != fold:
+                theirs = data.folds == other
+                proba[theirs] = teachers[min(fold, other), max(fold, other)][theirs]
+        student = train(replace(data, folds=_held_out(rows), soft_targets=soft_targets(data, proba)), False)
+        oof[rows] = student.oof[rows]
+    return oof
+
+
+def soft_targets(data: TrainingData, teacher: Float32Array) -> Float32Array:
+    """Targets of all training images: `LABEL_SHARE` of the label, the rest of the teacher's prediction."""
+    labels = np.eye(data.num_classes, dtype=np.float32)[data.y]
+    return np.asarray(LABEL_SHARE * labels + (1.0 - LABEL_SHARE) * teacher, dtype=np.float32)
+
+
+def _held_out(rows: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """The folds of a training of one network that holds out ``rows``."""
+    return np.where(rows, 0, ALWAYS_TRAINED).astype(np.int64)
