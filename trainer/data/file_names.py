@@ -85,9 +85,9 @@ def folder_split(name: str, siblings: Collection[str] = ()) -> Split | None:
 
     The name consists of the split and of words for images (``test_images``, ``stage_1_train``), or of a data set's
     name before them (``ISIC_2019_Test_Input``), or has a twin for the other split among ``siblings``
-    (``flowers_train`` beside ``flowers_test``, or ``train_LbELtWX`` beside ``test_ScVgIM0``).
-    Words of other languages (``学習``, ``Testdaten``) need a folder of
-    another part among ``siblings``.
+    (``flowers_train`` beside ``flowers_test``, or ``train_LbELtWX`` beside ``test_ScVgIM0``). Words of other languages
+    (``学習``, ``Testdaten``) and letters that count (``a. Training Set``) need a folder of another part among
+    ``siblings``.
     """
     split, rest = _taken_apart(name)
     if split is None:
@@ -98,7 +98,7 @@ def folder_split(name: str, siblings: Collection[str] = ()) -> Split | None:
     if after and all(word in _KIND_WORDS for word in after) and not re.search(r"\s", name):
         return split
     beside_other = any(_part_of(sibling) not in (None, split) for sibling in siblings)
-    if all(word == "*" or word in _NEUTRAL_WORDS or (word in KIND_WORDS and beside_other) for word in rest):
+    if beside_other and all(map(_says_nothing, rest)):
         return split
     own = _foreign(rest)
     code = _RANDOM_END.fullmatch(name)
@@ -128,9 +128,14 @@ def _foreign_split(name: str, siblings: Collection[str]) -> Split | None:
 def _part_of(name: str) -> Part | None:
     """The part that a folder's name means in any language, if it says nothing else."""
     split, rest = _taken_apart(name)
-    if split is not None and all(word == "*" or word in _NEUTRAL_WORDS | KIND_WORDS for word in rest):
+    if split is not None and all(map(_says_nothing, rest)):
         return split
     return _foreign_part_of(name) or ("val" if is_held_out(name) else None)
+
+
+def _says_nothing(word: str) -> bool:
+    """Whether a word beside that of a part names no class. A single letter counts, as in ``a. Training Set``."""
+    return word == "*" or word in _NEUTRAL_WORDS | KIND_WORDS or (len(word) == 1 and word.isascii())
 
 
 def _foreign_part_of(name: str) -> Part | None:

@@ -30,6 +30,20 @@ _LOOKALIKES = str.maketrans(
         **dict.fromkeys("\u301c\u223c\uff5e", "~"),
     }
 )
+# Letters of one word as keyboards, fonts and old encodings write them: Arabic and Persian, Turkish, Romanian.
+_LETTERS = str.maketrans(
+    {
+        **dict.fromkeys("\u06cc\u0649", "\u064a"),
+        **dict.fromkeys("\u0622\u0623\u0625\u0671", "\u0627"),
+        **dict.fromkeys("\u0629\u06d5\u06c0\u06c1\u06be", "\u0647"),
+        "\u06a9": "\u0643",
+        "\u0131": "i",
+        "\u015f": "\u0219",
+        "\u0163": "\u021b",
+    }
+)
+# Vowel signs and the lengthening stroke of Arabic; the dot that the lower case of a Turkish capital leaves.
+_MARKS = re.compile("[\u0640\u064b-\u0652\u0670]|(?<=i)\u0307")
 _HYPHEN = re.compile(r"(?<=[^\W\d])-(?=\w)|(?<=\w)-(?=[^\W\d])")  # not that of 1-2, A- or -1
 _QUOTATION_MARKS = "\"'\u00ab\u00bb\u2039\u203a\u300c\u300d\u300e\u300f\u301d\u301e\u301f"
 # A label as programs and people quote it, also in the notations of Python: 'cat', \"cat\", b'cat', ['cat'].
@@ -122,6 +136,7 @@ def _spelling_key(label: str) -> str:
     if is_number(label):
         return repr(float(label))
     text = _HYPHEN.sub("", unicodedata.normalize("NFKC", label.translate(_LOOKALIKES)).casefold())
+    text = _MARKS.sub("", text).translate(_LETTERS)
     return "".join(c for c in text if not c.isspace() and c != "_" and unicodedata.category(c) != "Cf")
 
 
@@ -133,7 +148,7 @@ def unquoted(label: str) -> str | None:
 
 def _counted(group: Sequence[str], counts: Counter[str]) -> list[str]:
     """The labels of a group with their counts; in escaped form where two of them look the same."""
-    forms = [unicodedata.normalize("NFC", label.translate(_LOOKALIKES)) for label in group]
+    forms = [unicodedata.normalize("NFC", label.translate(_LOOKALIKES).translate(_LETTERS)) for label in group]
     show = repr if len(set(forms)) == len(forms) and all(label.isprintable() for label in group) else ascii
     return [f"{show(label)} ({counts[label]} images)" for label in group]
 

@@ -105,3 +105,10 @@ def test_random_ends_of_one_length_are_no_classes(one: str, other: str) -> None:
     assert folder_split(one, [one]) is None
     assert folder_split(one, [one, "test_kitchen"]) is None
     assert folder_split("train_station", ["train_station", "test_kitchen"]) is None
+
+
+def test_letters_that_count_parts_name_no_class() -> None:
+    for one, other in (("a. Training Set", "b. Testing Set"), ("A_train", "B_test"), ("x train", "y test")):
+        assert folder_split(one, (one, other)) == "train"
+        assert folder_split(other, (one, other)) == "test"
+    assert folder_split("a. Training Set", ("a. Training Set", "cat")) is None

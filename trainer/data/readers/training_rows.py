@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import PurePosixPath
 
 from trainer.common.errors import DataError, TrainerError, listed
 from trainer.data.readers.base import SkippableProblem
 from trainer.data.readers.columns.choose_columns import Columns
 from trainer.data.readers.columns.label_columns import SUM_TOLERANCE
+from trainer.data.readers.doubts.shifted_numbers import shifted_numbers
 from trainer.data.readers.matching.image_files import IMAGE_SUFFIXES, ImageFiles, ImageMissingError
 from trainer.data.readers.matching.match_images import ImageMatcher
 from trainer.data.readers.tables.folder_labels import MISSING
@@ -119,6 +121,13 @@ def read_training_rows(
             problems or _nothing_found(table, names, columns, files, matcher, listed_rows=len(unfound)),
             files.missing_hint(),
         )
+    folders = {PurePosixPath(row.path).parent for row in usable}
+    if shift := shifted_numbers(
+        [table.rows[index][columns.image] for index in kept],
+        [cell for cell in match.errors if cell not in match.paths],
+        [path for path in files.paths if PurePosixPath(path).parent in folders],
+    ):
+        problems.append(f"{table.path.name}: {shift}")
     found = {row.label for row in usable}
     classes = [names[column] for column in columns.classes]
     problems += [
