@@ -73,7 +73,7 @@ _UPRIGHT = {
 def read_image(source: str | os.PathLike[str] | bytes, ranges: Ranges | None = None) -> NDArray[np.uint8]:
     """Decode one image file, or its bytes, to RGB: uint8 (height, width, 3).
 
-    - Transparent pixels are composited onto white.
+    - Transparent pixels are composited onto white. A TIFF that would be half transparent nearly everywhere is refused.
     - The EXIF orientation is applied.
     - Only the first of several frames is read.
     - Values of more than 8 bits are scaled by ``ranges``, see `trainer.inference.pixel_values`.
@@ -253,8 +253,26 @@ def _pillow_suffices(image: Image.Image, kind: str, ranges: Ranges) -> bool:
 def _composited(image: Image.Image) -> Image.Image:
     if image.has_transparency_data:
         rgba = image.convert("RGBA")
+        if image.format == "TIFF":
+            _check_transparency(rgba.getchannel("A").histogram())
         return Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba).convert("RGB")
     return image.convert("RGB")
+
+
+def _check_transparency(counts: Sequence[int]) -> None:
+    """Check that the fourth channel of a TIFF, which programs call transparency whatever it holds, is that.
+
+    Args:
+        counts: pixels of each of its 256 values.
+
+    Raises:
+        ImageError: most pixels are half transparent, as by an infrared band.
+    """
+    if 2 * (counts[0] + counts[255]) < sum(counts):
+        raise ImageError(
+            "a TIFF with four channels, whose last is called transparency but has grey values, as an infrared band: "
+            "save the three channels that matter"
+        )
 
 
 def _scaled(wide: WideValues, kind: str, given: Range | None) -> Image.Image:

@@ -87,6 +87,15 @@ def test_alpha_is_composited_onto_white(mode: str, colour: tuple[int, ...]) -> N
     np.testing.assert_array_equal(read[3, 3], WHITE)  # the colour of a fully transparent pixel does not matter
 
 
+def test_the_infrared_band_of_a_tiff_is_no_transparency() -> None:
+    bands = np.random.default_rng(0).integers(20, 90, (8, 8, 4)).astype(np.uint8)
+    with pytest.raises(ImageError, match="infrared"):
+        read_image(encoded(Image.fromarray(bands, "RGBA"), "TIFF"))
+    bands[..., 3] = np.where(np.arange(64).reshape(8, 8) % 3, 255, 0)
+    read = read_image(encoded(Image.fromarray(bands, "RGBA"), "TIFF"))
+    np.testing.assert_array_equal(read[bands[..., 3] == 255], bands[bands[..., 3] == 255][:, :3])
+
+
 def test_a_transparent_colour_of_an_rgb_png_is_white() -> None:
     assert corners(read_image(encoded(quadrants(), "PNG", transparency=GREEN))) == [RED, WHITE, BLUE, WHITE]
 
