@@ -37,7 +37,9 @@ _NO_TABLES = {
     "an HTML page": "perhaps the error page of a download: download it again",
 }
 """Kinds of text files that stand where a table was expected, and what to do."""
-_OTHER_ENCODINGS = ("cp1252", "cp932", "euc_jp")  # Excel's, in Western Europe and in Japan; Unix's in Japan
+_OTHER_ENCODINGS = ("cp1252", "cp932", "euc_jp", "gb18030", "big5", "cp949", "cp1251", "cp1256")
+"""Excel's in Western Europe and Japan, Unix's in Japan; Excel's in China, Taiwan and Korea, for Cyrillic and Arabic."""
+_SHOWN_READINGS = 4
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -219,17 +221,25 @@ def _decoded(path: Path, data: bytes, encoding: str | None) -> tuple[str, str]:
 def _not_utf_8(path: Path, data: bytes, start: int) -> str:
     """Message for a file whose byte at ``start`` is not UTF-8, with the readings of other encodings."""
     line = data[data.rfind(b"\n", 0, start) + 1 :].split(b"\n", 1)[0].rstrip(b"\r")
-    readings = []
+    by_encoding: dict[str, str] = {}
     for encoding in _OTHER_ENCODINGS:
         try:
-            readings.append(f"{encoding} reads it as {line.decode(encoding)[:60]!r}")
+            by_encoding[encoding] = line.decode(encoding)
         except UnicodeDecodeError:
             continue
+    likely = sorted(by_encoding, key=lambda encoding: -_share_of_letters(by_encoding[encoding]))[:_SHOWN_READINGS]
+    readings = [f"{encoding} reads it as {by_encoding[encoding][:60]!r}" for encoding in likely]
     row = data.count(b"\n", 0, start) + 1
     return (
         f"{path.name} row {row} is not UTF-8 text" + "".join(f"; {reading}" for reading in readings) + ". Add "
         "--encoding NAME if one of these is right, or save the table as CSV in UTF-8"
     )
+
+
+def _share_of_letters(text: str) -> float:
+    """Share of letters among the characters beyond ASCII; a wrong encoding also gives signs."""
+    others = [character for character in text if not character.isascii()]
+    return sum(map(str.isalpha, others)) / len(others) if others else 1.0
 
 
 def _rows_of(text: str, delimiter: str) -> Iterator[list[str]]:

@@ -50,7 +50,17 @@ def test_byte_order_marks_name_the_encoding(tmp_path: Path, encoding: str) -> No
     assert read_table(tmp_path / "a.csv").rows == (("id", "label"), ("0", "Übung"))
 
 
-@pytest.mark.parametrize(("encoding", "word"), [("cp1252", "café"), ("cp932", "猫"), ("euc_jp", "松茸")])
+@pytest.mark.parametrize(
+    ("encoding", "word"),
+    [
+        ("cp1252", "café"),
+        ("cp932", "猫"),
+        ("euc_jp", "松茸"),
+        ("gb18030", "向日葵"),
+        ("cp1251", "кошка"),
+        ("cp1256", "قطة"),
+    ],
+)
 def test_other_encodings_are_a_question(tmp_path: Path, encoding: str, word: str) -> None:
     path = tmp_path / "a.csv"
     path.write_bytes(f"id,label\n0,{word}\n".encode(encoding))
