@@ -25,6 +25,7 @@ from storage.errors import StorageError
 from storage.stores import Stores, open_stores
 from studies.errors import StudyError
 from studies.settings import SECTIONS, setting_names
+from studies.space.backbone_filter import FILTER_KEYS
 from studies.spec import load_study
 from tests.search.small_study import STUDY, write_competition
 from trainer.recipe.recipe import FIELDS
@@ -111,6 +112,7 @@ def test_every_named_option_exists(place: str) -> None:
 
 def test_every_advised_setting_exists() -> None:
     valid = {f"recipe.{path}" for path in FIELDS} | {f"space.{path}" for path in FIELDS}
+    valid |= {f"space.backbone.{key}" for key in FILTER_KEYS}
     valid |= {f"{table}.{key}" for table in SECTIONS for key in setting_names(table)}
     advised = [
         (place, field) for place, text in MESSAGES for field in re.findall(r"--set ((?:[a-z_]+\.)+[a-z_]+)=?", text)
