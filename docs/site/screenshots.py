@@ -28,7 +28,7 @@ START = ROOT / "docs" / "start.md"
 COMMAND = "search start --study quickstart"
 RUNNING = 0.9
 """The picture of the running search is the one at this share of the output before its end."""
-SECTIONS = {"errors": 900, "gallery": 900}
+SECTIONS = {"errors": 900, "gallery": 900, "map": 1160}
 """Sections of the report with a picture of their own, ``report-SECTION.webp``: its height by the section's id."""
 PREVIEW_ROW = 100
 """Lines of a picture in the preview that are all drawn on."""
@@ -84,6 +84,10 @@ def take_terminal(written: str) -> None:
 
 def take_report(work: Path) -> None:
     """The report: its first screen, and the sections of `SECTIONS`, each alone."""
+    # The quickstart begins with random weights; the map needs features of a pre-trained network.
+    weights = work / "weights"
+    subprocess.run([sys.executable, "-m", "benchmarks.lite_weights", str(weights)], env=environment(), check=True)
+    run(work, "check", str(work / "retable" / "data" / "digits"), "--weights", str(weights))
     run(work, "report", "--study", "quickstart", "--output", "report.html")
     # The pictures show the paths as a user in the folder writes them.
     page = (work / "report.html").read_text(encoding="utf-8").replace(f"{work.resolve()}/", "")
