@@ -25,7 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.machine import describe_machine, one_line, table
-from benchmarks.training.lp_ft import cross_validated, draw, open_draw, with_error
+from benchmarks.training.lp_ft import add_draw_options, cross_validated, draw, open_draw, with_error
 from trainer.batches.batch_loader import BatchLoader
 from trainer.common.errors import TrainerError
 from trainer.data.image_set import ImageSet
@@ -110,15 +110,7 @@ def rows_of(runs: Sequence[Run]) -> list[dict[str, object]]:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Draw, train, print; 2 if a data set or the network cannot be used."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("data", type=Path, nargs="+", help="folders of labelled images, in any layout")
-    parser.add_argument("--backbone", default="tf_efficientnet_lite0.in1k")
-    parser.add_argument("--init", default="pretrained", help="starting weights (%(default)s)")
-    parser.add_argument("--weights", type=Path, help="folder of pre-trained weights")
-    parser.add_argument("--seeds", type=int, default=2, help="draws from each data set (%(default)s)")
-    parser.add_argument("--images", type=int, default=240, help="in a draw (%(default)s)")
-    parser.add_argument("--classes", type=int, default=20, help="in a draw, at most (%(default)s)")
-    parser.add_argument("--folds", type=int, default=5)
-    parser.add_argument("--size", type=int, default=192, help="pixels (%(default)s)")
+    add_draw_options(parser, seeds=2, images=240, classes=20, folds=5, size=192)
     parser.add_argument("--epochs", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--freeze", type=float, nargs="+", default=[0.0, 0.75], help="shares of the layers")
     parser.add_argument("--lr", type=float, default=3e-4)

@@ -35,7 +35,7 @@ import torch
 from numpy.typing import NDArray
 
 from benchmarks.machine import describe_machine, one_line, table
-from benchmarks.training.lp_ft import draw, open_draw, with_error
+from benchmarks.training.lp_ft import add_draw_options, draw, open_draw, with_error
 from trainer.common.arrays import Float32Array
 from trainer.common.errors import TrainerError
 from trainer.data.folds import make_folds
@@ -280,15 +280,7 @@ def open_features(folder: Path, recipe: Recipe, given: argparse.Namespace, seed:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Draw, change labels, fit, print; 2 if a data set or the network cannot be used."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("data", type=Path, nargs="+", help="folders of labelled images, in any layout")
-    parser.add_argument("--backbone", default="tf_efficientnet_lite0.in1k")
-    parser.add_argument("--init", default="pretrained", help="starting weights (%(default)s)")
-    parser.add_argument("--weights", type=Path, help="folder of pre-trained weights")
-    parser.add_argument("--size", type=int, default=128, help="pixels (%(default)s)")
-    parser.add_argument("--seeds", type=int, default=5, help="draws from each data set (%(default)s)")
-    parser.add_argument("--images", type=int, default=800, help="in a draw, at most (%(default)s)")
-    parser.add_argument("--classes", type=int, default=20, help="in a draw, at most (%(default)s)")
-    parser.add_argument("--folds", type=int, default=5)
+    add_draw_options(parser, seeds=5, images=800, classes=20, folds=5, size=128)
     parser.add_argument("--shares", type=float, nargs="+", default=SHARES, help="of changed labels (%(default)s)")
     parser.add_argument("--json", type=Path, help="file for everything measured, written after every draw")
     given = parser.parse_args(arguments)

@@ -167,11 +167,13 @@ def cross_validated(
     weights_dir: Path | None,
     loader: BatchLoader,
     predict_test: bool,
+    keep_models: bool = False,
 ) -> CVResult:
     """Cross-validate one recipe on the CPU.
 
     Args:
         what: name of the recipe for the error.
+        predict_test, keep_models: as for `trainer.training.cross_validation.cross_validate`.
 
     Raises:
         ValueError: the training diverged.
@@ -185,6 +187,7 @@ def cross_validated(
         on_epoch=lambda report: Verdict.CONTINUE,
         checkpoint=None,
         weights_dir=weights_dir,
+        keep_models=keep_models,
         predict_test=predict_test,
         loader=loader,
     )
@@ -272,18 +275,25 @@ def with_error(values: NDArray[np.float64], digits: int = 1) -> str:
     return f"{values.mean():.{digits}f}{error}"
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Draw, train, print; 2 if a data set or the network cannot be used."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def add_draw_options(
+    parser: argparse.ArgumentParser, *, seeds: int, images: int, classes: int, folds: int, size: int
+) -> None:
+    """Add the options of a benchmark that draws images for each seed; the numbers are their defaults."""
     parser.add_argument("data", type=Path, nargs="+", help="folders of labelled images, in any layout")
     parser.add_argument("--backbone", default="tf_efficientnet_lite0.in1k")
     parser.add_argument("--init", default="pretrained", help="starting weights (%(default)s)")
     parser.add_argument("--weights", type=Path, help="folder of pre-trained weights")
-    parser.add_argument("--seeds", type=int, default=2, help="draws from each data set (%(default)s)")
-    parser.add_argument("--images", type=int, default=144, help="in a draw (%(default)s)")
-    parser.add_argument("--classes", type=int, default=12, help="in a draw, at most (%(default)s)")
-    parser.add_argument("--folds", type=int, default=3)
-    parser.add_argument("--size", type=int, default=64, help="pixels (%(default)s)")
+    parser.add_argument("--seeds", type=int, default=seeds, help="draws from each data set (%(default)s)")
+    parser.add_argument("--images", type=int, default=images, help="in a draw, at most (%(default)s)")
+    parser.add_argument("--classes", type=int, default=classes, help="in a draw, at most (%(default)s)")
+    parser.add_argument("--folds", type=int, default=folds)
+    parser.add_argument("--size", type=int, default=size, help="pixels (%(default)s)")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Draw, train, print; 2 if a data set or the network cannot be used."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add_draw_options(parser, seeds=2, images=144, classes=12, folds=3, size=64)
     parser.add_argument("--epochs", type=int, default=4, help="in one cycle (%(default)s)")
     parser.add_argument("--lr", type=float, nargs="+", default=[1e-4, 5e-4, 2e-3])
     parser.add_argument("--head", choices=HEADS, nargs="+", default=list(HEADS))

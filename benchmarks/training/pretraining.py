@@ -27,7 +27,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.machine import describe_machine, one_line, table
-from benchmarks.training.lp_ft import draw, epochs_of, open_draw, with_error
+from benchmarks.training.lp_ft import cross_validated, draw, epochs_of, open_draw, with_error
 from search.workflow.pretraining.settings import HELD_OUT, pretraining_spec
 from trainer.batches.batch_loader import BatchLoader
 from trainer.common.errors import TrainerError
@@ -36,8 +36,7 @@ from trainer.data.read import read_images
 from trainer.networks.build import create_backbone
 from trainer.networks.layers import classifier_tensors
 from trainer.recipe.recipe import Recipe, Scalar
-from trainer.training.cross_validation import cross_validate
-from trainer.training.results import ALWAYS_TRAINED, TrainingData, Verdict
+from trainer.training.results import ALWAYS_TRAINED, TrainingData
 from trainer.training.write_model_folder import save_weights
 
 STARTS = ("scratch", "pretrained")
@@ -93,21 +92,16 @@ def pretrain(
     data = open_draw(source, recipe, folds=HELD_OUT, seed=seed, scratch=folder)
     held_out = replace(data, folds=np.where(data.folds == 0, 0, ALWAYS_TRAINED))
     begun = time.monotonic()
-    result = cross_validate(
+    result = cross_validated(
         recipe,
         held_out,
-        metric="accuracy",
+        f"pre-training from {begin}",
         seed=seed,
-        device="cpu",
-        on_epoch=lambda report: Verdict.CONTINUE,
-        checkpoint=None,
         weights_dir=weights_dir,
-        keep_models=True,
-        predict_test=False,
         loader=loader,
+        predict_test=False,
+        keep_models=True,
     )
-    if result.status != "finished":
-        raise ValueError(f"pre-training from {begin}: {result.reason}")
     plain = Recipe.from_flat({"backbone": backbone, "init": "scratch", "image_size": size})
     classifier = classifier_tensors(create_backbone(plain, len(source.class_names), weights_dir=None))
     state = {key: value for key, value in result.models[0].items() if key not in classifier}

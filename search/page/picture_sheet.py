@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from search.runtime.home import Home
-from search.study_setup.data_folder import DataMismatch, known_folder, open_for_training
+from search.study_setup.data_folder import DataMismatch, known_folder
+from search.study_setup.open_images import open_for_training
 from search.study_state.study import Study
 from storage.stores import Stores
 from trainer.common.cache_files import mapped_array

@@ -26,6 +26,7 @@ from search.study_state.training_costs import (
     begins_at_probe,
     device_of,
     final_cost,
+    frozen_share,
     full_training_seconds,
     is_fine_tuned,
     length,
@@ -199,7 +200,7 @@ def _least_share(recipe: Mapping[str, Any]) -> float:
     """Length of the shortest useful training in place of a finished one, relative to that."""
     epochs = int(recipe["epochs"])
     if may_freeze(recipe):
-        return passes(FROZEN) / passes(float(recipe.get("freeze", 0.0))) / epochs
+        return passes(FROZEN) / passes(frozen_share(recipe)) / epochs
     if begins_at_probe(recipe):
         return LEAST_PROBED_SIDE**2 * min(LEAST_PROBED_EPOCHS, epochs) / epochs
     # Half of the epochs, rounded up, or a single epoch with half of the pixels.

@@ -17,8 +17,6 @@ from trainer.recipe.recipe import FIELDS, LINEAR_PROBE, Recipe
 
 QUANTILE = 0.9
 """Quantile of the trials' seconds that predicts the next trial. About every second trial would exceed the mean."""
-ENOUGH_EPOCHS = 0.5
-"""Share of its epochs that a shortened recipe keeps, if smaller images make that possible."""
 LEAST_PROBED_EPOCHS = 2
 """Least number of epochs of a shortened recipe that begins with a probe's classifier: after the first one it is hardly
 better than the probe.
@@ -30,12 +28,6 @@ FROZEN = 0.75
 then took half of the time, and after two epochs the average of the networks was as good as with all layers
 (`benchmarks.training.frozen_layers`).
 """
-SUFFICIENT = 1.25
-"""Ratio of the Brier scores of probes up to which smaller images are about as good. For 128 instead of 224 pixels it
-was 0.9 on digits, and 1.6 to 1.7 on paintings and photographs of animals, which need the pixels (240 images each).
-"""
-SMALLEST_SIDE = 32
-"""Pixels of the smallest image that a shortened recipe trains on; the strides of most backbones multiply to 32."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,11 +84,11 @@ def predicted_cost(
     ]
     begun = [r for r in begun if device_of(r.machine) == device] or begun
     begun = [r for r in begun if (r.recipe or {})["image_size"] == recipe["image_size"]] or begun
-    begun = [r for r in begun if _frozen_share(r.recipe or {}) == _frozen_share(recipe)] or begun
+    begun = [r for r in begun if frozen_share(r.recipe or {}) == frozen_share(recipe)] or begun
     epochs, overheads = [], []
     for record in begun:
         scale = (recipe["image_size"] / (record.recipe or {})["image_size"]) ** 2
-        of_layers = passes(_frozen_share(recipe)) / passes(_frozen_share(record.recipe or {}))
+        of_layers = passes(frozen_share(recipe)) / passes(frozen_share(record.recipe or {}))
         epochs.append(scale * of_layers * record.seconds / record.epochs_done)
         if record.status is TrialStatus.FINISHED:
             overheads.append(scale * record.overhead)
@@ -116,7 +108,8 @@ def passes(frozen: float) -> float:
     return (1.0 + 2.0 * (1.0 - frozen)) / 3.0
 
 
-def _frozen_share(recipe: Mapping[str, Any]) -> float:
+def frozen_share(recipe: Mapping[str, Any]) -> float:
+    """Share of the layers that a flat recipe freezes; recipes of earlier releases have no such field."""
     return float(recipe.get("freeze", 0.0))
 
 
@@ -129,7 +122,7 @@ def may_freeze(recipe: Mapping[str, Any]) -> bool:
         begins_at_probe(recipe)
         and bool(recipe.get("wise_ft", False))
         and recipe.get("tune", "all") == "all"
-        and _frozen_share(recipe) < FROZEN
+        and frozen_share(recipe) < FROZEN
     )
 
 
@@ -161,77 +154,12 @@ def probed_sizes(records: Sequence[TrialRecord], backbone: str) -> list[int]:
 
 def length(recipe: Mapping[str, Any]) -> float:
     """Length of a training by its recipe: epochs times pixels of an image, and by its frozen layers (`passes`)."""
-    return float(recipe["epochs"]) * float(recipe["image_size"]) ** 2 * passes(_frozen_share(recipe))
+    return float(recipe["epochs"]) * float(recipe["image_size"]) ** 2 * passes(frozen_share(recipe))
 
 
 def longest(records: Sequence[TrialRecord]) -> float:
     """The largest `length` of the finished trainings; 0 without any."""
     return max((length(r.recipe) for r in records if r.status is TrialStatus.FINISHED and r.recipe), default=0.0)
-
-
-def sufficient_size(records: Sequence[TrialRecord], backbone: str, image_size: int) -> int:
-    """The smallest image size at which a probe of a backbone is about as good as at ``image_size``.
-
-    A network loses on small images what its features lose, and it learns from them several times as fast.
-
-    Returns:
-        ``image_size`` if that size is not probed, or no smaller one is as good (`SUFFICIENT`).
-    """
-    probes = finished_probes(records, backbone)
-    brier = {int((r.recipe or {})["image_size"]): r.brier for r in probes if r.brier is not None}
-    if image_size not in brier:
-        return image_size
-    most = SUFFICIENT * brier[image_size]
-    return min(size for size, score in brier.items() if size == image_size or (size < image_size and score <= most))
-
-
-def shortened(
-    recipe: Recipe, cost: TrainingCost, seconds: float, *, probed: bool = False, sufficient: int | None = None
-) -> Recipe | None:
-    """A shorter recipe that fits into ``seconds``: with fewer epochs, and smaller images or frozen layers where needed.
-
-    The sizes are its own and the multiples of 32 pixels below. The recipe has as many epochs as fit at its size. Where
-    smaller images are ``sufficient``, it takes the largest size at which all of its epochs fit, down to that one. If
-    there is none, it takes that one, if enough epochs for a useful training fit. Otherwise the size depends on how the
-    training begins:
-
-    * With a probe's classifier (`begins_at_probe`) it takes its own size, if `LEAST_PROBED_EPOCHS` fit; else the same
-      with `FROZEN` layers, if one epoch fits and it may (`may_freeze`); else the largest size, down to
-      `LEAST_PROBED_SIDE` of its own, at which `LEAST_PROBED_EPOCHS` fit.
-    * Otherwise it takes the largest size, down to half of its own, at which half of its epochs fit.
-    * If there is none, it takes the smallest size, down to half of its own, at which an epoch fits, else the largest
-      size below at which one fits: a few steps at the first learning rates change a pre-trained network without
-      settling. Such a training is worse than a probe.
-
-    Args:
-        probed: whether a probe of the backbone has finished, so that a training has to become better than that.
-        sufficient: the image size down to which the backbone loses little (`sufficient_size`); None: unknown.
-
-    Returns:
-        None: no size fits.
-    """
-    own, flat = recipe.image_size, recipe.to_flat()
-    sizes = [own, *range((own - 1) // SMALLEST_SIDE * SMALLEST_SIDE, 0, -SMALLEST_SIDE)]
-    fitting = {size: cost.scaled((size / own) ** 2).epochs_within(seconds) for size in sizes}
-    large = [size for size in sizes if 2 * size >= own]
-    probes_head = begins_at_probe(flat)
-    least = min(LEAST_PROBED_EPOCHS, recipe.epochs) if probes_head else math.ceil(ENOUGH_EPOCHS * recipe.epochs)
-    order = []
-    if sufficient is not None and sufficient < own:
-        order = [size for size in sizes if size >= sufficient and fitting[size] >= recipe.epochs]
-        order += [sufficient] * (fitting.get(sufficient, 0) >= least)
-    if not order and may_freeze(flat) and fitting[own] < least:
-        epochs = min(cost.frozen(recipe).epochs_within(seconds), recipe.epochs)
-        if epochs:
-            return recipe.replace({"epochs": epochs, "freeze": FROZEN})
-    if probes_head:
-        order += [size for size in sizes if size >= LEAST_PROBED_SIDE * own and fitting[size] >= least]
-    else:
-        order += [size for size in large if fitting[size] >= ENOUGH_EPOCHS * recipe.epochs]
-    if not probed:
-        order += [size for size in reversed(large) if fitting[size]] + [size for size in sizes if fitting[size]]
-    size = next(iter(order), None)
-    return None if size is None else recipe.replace({"epochs": min(fitting[size], recipe.epochs), "image_size": size})
 
 
 def final_recipe(recipe: Mapping[str, Any], final: FinalSettings) -> Recipe:

@@ -13,7 +13,8 @@ import optuna
 
 from search.runtime.home import Home
 from search.runtime.worker_environment import PLACE_VARIABLE
-from search.study_setup.data_folder import DataMismatch, NoData, known_folder, open_for_training
+from search.study_setup.data_folder import DataMismatch, NoData, known_folder
+from search.study_setup.open_images import open_for_training
 from search.study_setup.weights_folder import weights_folder
 from search.study_state.study import Study
 from search.tracking.trackers import Trackers

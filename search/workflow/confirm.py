@@ -18,7 +18,8 @@ from search.runtime.home import Home
 from search.runtime.kept_networks import artifacts_of, remove_networks
 from search.statistics.estimates import Estimates
 from search.statistics.member_names import MemberName, members_named, trials_named
-from search.study_setup.data_folder import NoData, known_folder, open_for_training
+from search.study_setup.data_folder import NoData, known_folder
+from search.study_setup.open_images import open_for_training
 from search.study_state.confirmation import Confirmation, judge, plan_step, queue_step, read_confirmation, why_skipped
 from search.study_state.confirmation_schedule import Step
 from search.study_state.snapshot import StudySnapshot, read_snapshot

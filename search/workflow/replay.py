@@ -28,7 +28,8 @@ from search.statistics.reproducibility import (
     is_reproduced,
     must_be_equal,
 )
-from search.study_setup.data_folder import NoData, known_folder, open_for_training
+from search.study_setup.data_folder import NoData, known_folder
+from search.study_setup.open_images import open_for_training
 from search.study_setup.weights_folder import weights_folder
 from search.study_state.study import Study, read_study, require_search
 from search.study_state.study_targets import read_folds, read_weights

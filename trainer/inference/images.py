@@ -97,6 +97,8 @@ def read_image(source: str | os.PathLike[str] | bytes, ranges: Ranges | None = N
         else:
             wide = wide_values(image, data)
             upright = _UPRIGHT.get(_orientation(image))
+            if wide.alpha is not None:
+                _check_transparency(image, Image.fromarray(wide.alpha))
             rgb = _scaled(wide, kind, (ranges or {}).get(kind))
         return np.array(rgb.transpose(upright) if upright is not None else rgb)
 
@@ -253,22 +255,19 @@ def _pillow_suffices(image: Image.Image, kind: str, ranges: Ranges) -> bool:
 def _composited(image: Image.Image) -> Image.Image:
     if image.has_transparency_data:
         rgba = image.convert("RGBA")
-        if image.format == "TIFF":
-            _check_transparency(rgba.getchannel("A").histogram())
+        _check_transparency(image, rgba.getchannel("A"))
         return Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba).convert("RGB")
     return image.convert("RGB")
 
 
-def _check_transparency(counts: Sequence[int]) -> None:
-    """Check that the fourth channel of a TIFF, which programs call transparency whatever it holds, is that.
-
-    Args:
-        counts: pixels of each of its 256 values.
+def _check_transparency(image: Image.Image, alpha: Image.Image) -> None:
+    """Check that the last channel of a TIFF is transparency: some programs call a fourth band that, whatever it holds.
 
     Raises:
         ImageError: most pixels are half transparent, as by an infrared band.
     """
-    if 2 * (counts[0] + counts[255]) < sum(counts):
+    counts = alpha.histogram()
+    if image.format == "TIFF" and 2 * (counts[0] + counts[255]) < sum(counts):
         raise ImageError(
             "a TIFF with four channels, whose last is called transparency but has grey values, as an infrared band: "
             "save the three channels that matter"

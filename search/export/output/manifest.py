@@ -102,7 +102,7 @@ def manifest_of(folder: Path, *, database: str, study: str) -> Manifest:
     files = {
         path.relative_to(folder).as_posix(): (digest_of(path),)
         for path in paths
-        if path.is_file() and not path.is_symlink() and not _is_compiled(path)
+        if path.is_file() and not path.is_symlink() and not is_compiled(path)
     }
     return Manifest(kind=OutputKind.EXPORT, database=database, study=study, files=files)
 
@@ -121,7 +121,7 @@ def foreign_entries(folder: Path, name: str, *manifests: Manifest) -> Iterator[s
             shown = inner.relative_to(folder).as_posix()
             if inner.is_symlink():
                 yield f"{shown} is a link"
-            elif not inner.is_dir() and not _is_compiled(inner) and not is_converted(inner, path):
+            elif not inner.is_dir() and not is_compiled(inner) and not is_converted(inner, path):
                 yield from _foreign_file(inner, shown, manifests)
     elif path.is_file():
         yield from _foreign_file(path, name, manifests)
@@ -137,7 +137,7 @@ def _foreign_file(path: Path, shown: str, manifests: tuple[Manifest, ...]) -> It
         yield f"{shown} was changed after it was exported"
 
 
-def _is_compiled(path: Path) -> bool:
+def is_compiled(path: Path) -> bool:
     return path.parent.name == "__pycache__" and path.suffix == ".pyc"
 
 

@@ -63,7 +63,7 @@ def plan_probes(spec: StudySpec) -> list[Probe]:
     default is probed. In the end each backbone is planned once more on enlarged images; of these probes, workers begin
     only those of the best backbones. If trials follow, the default recipe's is also planned on reduced images, which
     workers begin with: it takes a third of the time, and it shows whether trainings lose anything by smaller images
-    (`search.study_state.training_costs.sufficient_size`).
+    (`search.worker.limits.shortened.sufficient_size`).
 
     Args:
         spec: resolved specification of the study.

@@ -20,7 +20,6 @@ from search.study_state.time_budget import (
 )
 from search.study_state.time_left import EndedTrainings, latest_probe_end
 from search.study_state.training_costs import (
-    SMALLEST_SIDE,
     TrainingCost,
     begins_at_probe,
     is_fine_tuned,
@@ -30,10 +29,9 @@ from search.study_state.training_costs import (
     passes,
     predicted_cost,
     probed_sizes,
-    shortened,
-    sufficient_size,
 )
 from search.worker.limits.limit import OutOfTime, TooSlow
+from search.worker.limits.shortened import SMALLEST_SIDE, shortened, sufficient_size
 from storage.values import WorkKind
 from trainer.recipe.recipe import LINEAR_PROBE, Recipe
 

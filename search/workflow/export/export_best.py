@@ -23,7 +23,8 @@ from search.report.summary import print_export
 from search.runtime.commands import completed
 from search.runtime.console import open_console, say
 from search.runtime.home import Home
-from search.study_setup.data_folder import NoData, known_folder, open_for_training
+from search.study_setup.data_folder import NoData, known_folder
+from search.study_setup.open_images import open_for_training
 from search.study_state.confirmation import read_confirmation
 from search.study_state.snapshot import read_snapshot
 from search.study_state.stages import refits_are_over

@@ -51,8 +51,11 @@ def check_class_map(path: Path, found: Mapping[str, str], class_names: Sequence[
     Raises:
         DataError: naming every class that is missing or unknown.
     """
-    unknown = [f"{path.name}: the images have no class {name!r}{_near(name, class_names)}" for name in found]
-    problems = [line for name, line in zip(found, unknown, strict=True) if name not in class_names]
+    problems = [
+        f"{path.name}: the images have no class {name!r}{suggest(name, class_names)}"
+        for name in found
+        if name not in class_names
+    ]
     missing = [name for name in class_names if name not in found]
     if missing:
         problems.append(
@@ -61,10 +64,6 @@ def check_class_map(path: Path, found: Mapping[str, str], class_names: Sequence[
         )
     if problems:
         raise DataError(problems)
-
-
-def _near(name: str, class_names: Sequence[str]) -> str:
-    return suggest(name, class_names) if name not in class_names else ""
 
 
 def _is_header(row: Sequence[str]) -> bool:

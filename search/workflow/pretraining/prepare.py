@@ -8,6 +8,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from rich.console import Console
@@ -15,8 +16,9 @@ from rich.console import Console
 from search.engines.plan import Workers
 from search.runtime.home import Home
 from search.study_setup.create_study import StudyPlan
-from search.study_setup.data_folder import BY_INDEX, RELABELLED, Competition, pretraining_images, progress_line
+from search.study_setup.data_folder import Competition, progress_line
 from search.study_setup.deadline import Hours
+from search.study_setup.open_images import BY_INDEX, RELABELLED, pretraining_images
 from search.study_setup.weights_folder import check_initial_weights
 from search.study_state.study import PRETRAINING_PREFIX
 from search.workflow.pretraining.class_map import check_class_map, read_class_map
@@ -116,10 +118,8 @@ def prepare_pretraining(request: PretrainRequest, console: Console) -> Pretraini
     source = _read(request.data, spec, console)
     if request.classes is not None and table is not None:
         check_class_map(request.classes, table, source.class_names)
-    indexed = {"with_test": request.test_images, "most": MOST_INDEXED, "repeats": REPEATS}
-    images = pretraining_images(source, table)
-    if request.self_supervised:
-        images = source.by_index(with_test=request.test_images, most=MOST_INDEXED, repeats=REPEATS)
+    indexed: dict[str, Any] = {"with_test": request.test_images, "most": MOST_INDEXED, "repeats": REPEATS}
+    images = source.by_index(**indexed) if request.self_supervised else pretraining_images(source, table)
     distinct = len(images.class_names) if request.self_supervised else len(images.y)
     spec = check_backbones(_spec(request, images=distinct, native=True))
     digest = _digest(images, spec, earlier)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import datetime
-import hashlib
 import os
 from collections.abc import Mapping
 from pathlib import Path
 
 from search.runtime.errors import SearchError
+from storage.artifacts import digest_of
 from storage.values import TrialRecord
 from trainer.common.environment import library_versions
 from trainer.common.files import replacing
@@ -57,7 +57,7 @@ def registered(folder: Path, name: str) -> WeightsDescription | None:
     """The weights that are registered under a name; None if there are none.
 
     Raises:
-        CannotRegister: other files have the name: a backbone's weights, or a checkpoint that nobody registered.
+        CannotRegister: a backbone has the name, or a file with it was not written by a registration.
         BackboneError: the description is damaged.
     """
     from timm.models import is_model
@@ -76,10 +76,7 @@ def registered(folder: Path, name: str) -> WeightsDescription | None:
 def is_whole(folder: Path, known: WeightsDescription) -> bool:
     """Whether the weights file has the content that its description names; a kill may leave the description alone."""
     file = weights_path(folder, known.name)
-    if not file.is_file():
-        return False
-    with file.open("rb") as content:
-        return hashlib.file_digest(content, "sha256").hexdigest() == known.sha256
+    return file.is_file() and digest_of(file) == known.sha256
 
 
 def register(
@@ -129,15 +126,13 @@ def register(
     folder.mkdir(parents=True, exist_ok=True)
     with replacing(file) as temporary:
         save_weights(temporary, state)
-        with temporary.open("rb") as written:
-            digest = hashlib.file_digest(written, "sha256").hexdigest()
         description = WeightsDescription(
             name=name,
             backbone=recipe.backbone,
             method=method,
             init=recipe.init,
             trained_on=(*(() if earlier is None else earlier.trained_on), data),
-            sha256=digest,
+            sha256=digest_of(temporary),
             request=request,
             recipe=recipe.to_flat(),
             metric=metric if held_out else "",

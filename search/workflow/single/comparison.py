@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,6 +18,9 @@ from trainer.inference.networks.torch_networks import read_weights
 
 CHUNK = 256
 """Images in memory at a time."""
+
+Pixels = Callable[[Member, NDArray[np.int64]], NDArray[np.uint8]]
+"""Images by rows, resized for a member: uint8 ``(k, size, size, 3)``."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,52 +70,53 @@ class Single:
 def compare(
     model: ModelFolder,
     single: Single,
-    pixels: Callable[[Member, NDArray[np.int64]], NDArray[np.uint8]],
+    pixels: Pixels,
     rows: NDArray[np.int64],
     temperature: float = 1.0,
 ) -> Comparison:
     """Predict images with the ensemble and with the single network.
 
     Args:
-        pixels: images by rows, resized for a member: uint8 ``(k, size, size, 3)``.
         rows: at least one.
         temperature: calibrates the ensemble's probabilities, see `Comparison.expected_loss`.
     """
-    makers = [SoupMaker(member) for member in model.members]
-    own = SoupMaker(single.member)
-    own.predict(single.state, pixels(single.member, rows[:CHUNK]))  # torch is slow at first
+    chunks = [rows[start : start + CHUNK] for start in range(0, len(rows), CHUNK)]
     seconds = np.zeros(2)
-    differing, expected = 0, 0.0
-    for start in range(0, len(rows), CHUNK):
-        chunk = rows[start : start + CHUNK]
-        by_member = []
-        for maker, member in zip(makers, model.members, strict=True):
-            images = pixels(member, chunk)
-            total = np.zeros((len(chunk), member.classes))
-            for path in member.weights:
-                state = read_weights(path)
-                total += _timed(maker, state, images, seconds[:1])
-            by_member.append(total / len(member.weights))
-        alone = _timed(own, single.state, pixels(single.member, chunk), seconds[1:])
-        ensemble = model.blend.probabilities(np.stack(by_member))
-        labels, own_labels = model.blend.labels(ensemble), single.blend.labels(single.blend.probabilities(alone[None]))
-        differing += int((own_labels != labels).sum())
-        calibrated, each = scale_temperature(ensemble, temperature), np.arange(len(chunk))
-        expected += float((calibrated[each, labels] - calibrated[each, own_labels]).sum())
+    own = SoupMaker(single.member)
+    own.predict(single.state, pixels(single.member, chunks[0]))  # torch is slow at first
+    alone = _timed(own, single.state, single.member, chunks, pixels, seconds[1:])
+    by_member = []
+    for member in model.members:
+        maker, total = SoupMaker(member), np.zeros((len(rows), member.classes))
+        for path in member.weights:
+            total += _timed(maker, read_weights(path), member, chunks, pixels, seconds[:1])
+        by_member.append(total / len(member.weights))
+    ensemble = model.blend.probabilities(np.stack(by_member))
+    labels, own_labels = model.blend.labels(ensemble), single.blend.labels(single.blend.probabilities(alone[None]))
+    calibrated, each = scale_temperature(ensemble, temperature), np.arange(len(rows))
     ensemble_ms, single_ms = 1e3 * seconds / len(rows)
     return Comparison(
         images=len(rows),
-        differing=differing,
-        expected_loss=expected / len(rows),
+        differing=int((own_labels != labels).sum()),
+        expected_loss=float((calibrated[each, labels] - calibrated[each, own_labels]).mean()),
         ensemble_ms=float(ensemble_ms),
         single_ms=float(single_ms),
     )
 
 
 def _timed(
-    maker: SoupMaker, state: Mapping[str, torch.Tensor], images: NDArray[np.uint8], seconds: NDArray[np.float64]
+    maker: SoupMaker,
+    state: Mapping[str, torch.Tensor],
+    member: Member,
+    chunks: Sequence[NDArray[np.int64]],
+    pixels: Pixels,
+    seconds: NDArray[np.float64],
 ) -> NDArray[np.float64]:
-    begun = time.perf_counter()
-    proba = maker.predict(state, images)
-    seconds += time.perf_counter() - begun
-    return proba
+    """Probabilities of one network, ``(n, C)``; the time of its forward passes is added to ``seconds``."""
+    parts = []
+    for chunk in chunks:
+        images = pixels(member, chunk)
+        begun = time.perf_counter()
+        parts.append(maker.predict(state, images))
+        seconds += time.perf_counter() - begun
+    return np.concatenate(parts)

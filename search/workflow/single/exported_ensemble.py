@@ -14,7 +14,8 @@ from search.export.output.manifest import MODEL
 from search.runtime.commands import completed
 from search.runtime.errors import SearchError
 from search.runtime.home import Home
-from search.study_setup.data_folder import NoData, known_folder, open_for_training
+from search.study_setup.data_folder import NoData, known_folder
+from search.study_setup.open_images import open_for_training
 from search.study_state.study import Study, read_study, require_search
 from search.study_state.study_targets import read_folds
 from storage.stores import Stores

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import shutil
 import tempfile
@@ -12,7 +11,7 @@ from pathlib import Path
 
 from search.export.output.folder import OutputNotWritable
 from search.export.output.lock import locked
-from search.export.output.manifest import is_converted
+from search.export.output.manifest import is_compiled, is_converted
 from search.export.output.replacement import exchange_folders
 from search.runtime.errors import SearchError
 from storage.artifacts import digest_of
@@ -52,8 +51,7 @@ def check_place(model: Path) -> None:
     if target.is_symlink() or (target.exists() and not target.is_dir()):
         raise SingleNotWritten(f"{target} exists and is no single network; it is left alone")
     for path in sorted(target.rglob("*")) if target.is_dir() else ():
-        compiled = path.parent.name == "__pycache__" and path.suffix == ".pyc"
-        if path.is_symlink() or not (path.is_dir() or compiled or is_converted(path, model)):
+        if path.is_symlink() or not (path.is_dir() or is_compiled(path) or is_converted(path, model)):
             raise SingleNotWritten(
                 f"{path} is not of a single network, or was changed: move {target} away, and run the command again"
             )
@@ -91,10 +89,7 @@ def put_in_place(new: Path, model: Path, config_digest: str) -> Path:
 def _write_index(folder: Path) -> None:
     for compiled in folder.rglob("__pycache__"):
         shutil.rmtree(compiled)
-    entries = []
-    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
-        with path.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
-        entries.append({"file": path.relative_to(folder).as_posix(), "sha256": digest})
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    entries = [{"file": path.relative_to(folder).as_posix(), "sha256": digest_of(path)} for path in files]
     index = {"format": INDEX_FORMAT, "networks": entries}
     (folder / INDEX).write_text(json.dumps(index, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")

@@ -11,7 +11,8 @@ from rich.console import Console
 from sqlalchemy import update
 
 from search.study_setup.create_study import create_study
-from search.study_setup.data_folder import VALUE_RANGES, open_for_training, progress_line
+from search.study_setup.data_folder import VALUE_RANGES, progress_line
+from search.study_setup.open_images import open_for_training
 from storage.database.tables import Dataset
 from storage.stores import Stores
 from tests.search.small_study import study_plan

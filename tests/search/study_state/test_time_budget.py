@@ -42,13 +42,12 @@ from search.study_state.training_costs import (
     length_ratio,
     passes,
     predicted_cost,
-    shortened,
-    sufficient_size,
     upper_quantile,
     wall_seconds,
 )
 from search.worker.limits.deadline_guard import DeadlineGuard, device_name
 from search.worker.limits.limit import OutOfTime
+from search.worker.limits.shortened import shortened, sufficient_size
 from search.worker.limits.time_limit import TimeLimit
 from search.worker.study_context import StudyContext
 from storage.queue.items import WorkItem

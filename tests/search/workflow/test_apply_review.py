@@ -11,7 +11,8 @@ from search.page.facts import read_facts
 from search.page.labels.command import review_labels
 from search.page.sections.data import data as data_section
 from search.study_setup.create_study import create_study, resume
-from search.study_setup.data_folder import CORRECTIONS, DataMismatch, NoData, open_for_training
+from search.study_setup.data_folder import CORRECTIONS, DataMismatch, NoData
+from search.study_setup.open_images import open_for_training
 from search.study_state.study import Study
 from search.workflow.apply_review import CorrectionsNotWritable, apply_review
 from storage.stores import Stores

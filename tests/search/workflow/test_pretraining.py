@@ -19,7 +19,8 @@ from search.engines.plan import Workers
 from search.runtime.home import Home
 from search.statistics.paired_gain import Gain
 from search.study_setup.create_study import create_study
-from search.study_setup.data_folder import DataMismatch, open_for_training
+from search.study_setup.data_folder import DataMismatch
+from search.study_setup.open_images import open_for_training
 from search.study_setup.prepare import StartRequest, prepare
 from search.study_state.study import NotASearch, Study, read_study
 from search.tuning.probing.plan import plan_probes

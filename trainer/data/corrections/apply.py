@@ -51,8 +51,8 @@ def apply_corrections(image_set: ImageSet, corrections: Sequence[Correction]) ->
     """Give the images the labels that were decided, and leave out those that are to be dropped.
 
     A decision counts for the image with its id, as long as the data give the label that they gave when it was decided.
-    If they give the decided label already, there is nothing to do. Any other label is a problem: the data have changed,
-    and nobody has looked at the image since. An id that the data lack is a warning.
+    If they give the decided label already, there is nothing to do. Any other label is a problem: the data have changed
+    since the decision. An id that the data lack is a warning.
     """
     names = {name: index for index, name in enumerate(image_set.class_names)}
     by_id: dict[str, list[int]] = defaultdict(list)

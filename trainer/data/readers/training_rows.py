@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import PurePosixPath
 
 from trainer.common.errors import DataError, TrainerError, listed
 from trainer.data.readers.base import SkippableProblem
@@ -121,13 +120,10 @@ def read_training_rows(
             problems or _nothing_found(table, names, columns, files, matcher, listed_rows=len(unfound)),
             files.missing_hint(),
         )
-    folders = {PurePosixPath(row.path).parent for row in usable}
-    if shift := shifted_numbers(
-        [table.rows[index][columns.image] for index in kept],
-        [cell for cell in match.errors if cell not in match.paths],
-        [path for path in files.paths if PurePosixPath(path).parent in folders],
-    ):
-        problems.append(f"{table.path.name}: {shift}")
+    if match.errors:
+        ids = [table.rows[index][columns.image] for index in kept]
+        if shift := shifted_numbers(ids, match.errors, [row.path for row in usable], files.paths):
+            problems.append(f"{table.path.name}: {shift}")
     found = {row.label for row in usable}
     classes = [names[column] for column in columns.classes]
     problems += [

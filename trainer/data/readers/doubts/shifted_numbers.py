@@ -13,7 +13,9 @@ LEAST = 3
 _LAST_NUMBER = re.compile(r"\d+(?=\D*$)")
 
 
-def shifted_numbers(cells: Collection[str], unfound: Collection[str], paths: Collection[str]) -> str:
+def shifted_numbers(
+    cells: Collection[str], unfound: Collection[str], found: Collection[str], paths: Collection[str]
+) -> str:
     """Why ids must not be matched with images by their number; empty if they may.
 
     The ids count without a gap, those at one end have no image, and as many images follow at the other end. Then
@@ -21,16 +23,19 @@ def shifted_numbers(cells: Collection[str], unfound: Collection[str], paths: Col
 
     Args:
         cells: the ids of the training table.
-        unfound: those of ``cells`` that no image has.
-        paths: the image files of the folders in which the others were found.
+        unfound: those of ``cells`` that no image has; at least one.
+        found: the image files of the others.
+        paths: all image files.
     """
-    if not unfound or not all(is_integer(cell.strip()) for cell in cells):
+    if not all(is_integer(cell.strip()) for cell in cells):
         return ""
     ids, missing = {int(cell) for cell in cells}, {int(cell) for cell in unfound}
     low, high, shift = min(ids), max(ids), len(missing)
     if len(ids) < LEAST or high - low + 1 != len(ids) or shift == len(ids):
         return ""
-    numbers = {int(found[0]) for path in paths if (found := _LAST_NUMBER.search(PurePosixPath(path).stem))}
+    folders = {PurePosixPath(path).parent for path in found}
+    stems = [path.stem for path in map(PurePosixPath, paths) if path.parent in folders]
+    numbers = {int(last[0]) for stem in stems if (last := _LAST_NUMBER.search(stem))}
     spare = numbers - ids
     forward = missing == set(range(low, low + shift)) and spare == set(range(high + 1, high + shift + 1))
     backward = missing == set(range(high - shift + 1, high + 1)) and spare == set(range(low - shift, low))

@@ -40,7 +40,9 @@ def test_only_a_shift_is_refused(low: int, count: int, shift: int, padded: bool)
     images = [number + shift for number in range(low, low + count) if number + shift >= 0]
     unfound = [cell for cell in ids if int(cell) not in images]
     paths = [f"train/img_{number:06d}.png" if padded else f"train/{number}.png" for number in images]
-    refused = shifted_numbers(ids, unfound, paths)
+    if not unfound:
+        return
+    refused = shifted_numbers(ids, unfound, paths, [*paths, "test/9999.png"])
     assert bool(refused) == (shift != 0 and len(images) == count)
-    assert not shifted_numbers([*ids, "cat"], unfound, paths), "names do not count"
-    assert not shifted_numbers(ids, unfound, [*paths, "train/9999.png"]), "other images are not the next ones"
+    assert not shifted_numbers([*ids, "cat"], unfound, paths, paths), "names do not count"
+    assert not shifted_numbers(ids, unfound, paths, [*paths, "train/9999.png"]), "other images are not the next ones"
