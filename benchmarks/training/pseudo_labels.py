@@ -10,7 +10,8 @@ network. The seed changes nothing in a probe, so each "seed" here fits on a boot
 * The probes of all seeds that held out a fold label the test images for this fold (`trainer.evaluation.pseudo_labels`).
 * The same probes are fitted again with these rows beside the training images, on the same folds and bootstraps.
 * Both are scored out-of-fold on the training images, averaged over seeds. The pseudo-labels are adopted if the paired
-  gain exceeds one standard error. It is a wrong adoption if the private accuracy is lower with them.
+  gain exceeds one standard error and does not hang on one image. It is a wrong adoption if the private accuracy is
+  lower with them.
 
 Two tables. In the first the gate: test images with a label, its precision as it is estimated and as it is. In the
 second the scores, and what a cross-validation would show that scores pseudo-labelled rows like any others (one label
@@ -35,7 +36,7 @@ from numpy.typing import NDArray
 
 from benchmarks.machine import describe_machine, one_line, table
 from benchmarks.training.lp_ft import draw, with_error
-from search.statistics.paired_gain import Gain, paired_gain, probability_gain
+from search.statistics.paired_gain import Gain, exceeds_one_image, paired_gain, probability_gain
 from trainer.batches.pixel_cache import open_pixels
 from trainer.common.arrays import Float32Array
 from trainer.common.errors import TrainerError
@@ -91,9 +92,14 @@ class Run:
     private_pseudo: float
 
     @property
+    def gain(self) -> Gain:
+        """Paired, out-of-fold."""
+        return Gain(mean=self.cv_pseudo - self.cv, error=self.error)
+
+    @property
     def adopted(self) -> bool:
-        """Whether the paired gain exceeds one standard error."""
-        return Gain(mean=self.cv_pseudo - self.cv, error=self.error).real
+        """Whether the paired gain exceeds one standard error, and does not hang on one image."""
+        return exceeds_one_image(self.gain, "accuracy", self.labelled)
 
     @property
     def wrong(self) -> bool:
@@ -254,6 +260,8 @@ def score_rows(runs: Sequence[Run]) -> list[dict[str, object]]:
             "private lower / equal / higher": _compared(own),
             "adopted": f"{sum(run.adopted for run in own)} of {len(own)}",
             "adopted wrongly": sum(run.adopted and run.wrong for run in own),
+            "by one standard error alone": f"{sum(run.gain.real for run in own)}, "
+            f"{sum(run.gain.real and run.wrong for run in own)} wrongly",
         }
         for own in _groups(runs)
     ]

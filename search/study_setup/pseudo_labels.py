@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from search.runtime.errors import SearchError
-from search.statistics.paired_gain import Gain, paired_gain, shown_gain
+from search.statistics.paired_gain import Gain, exceeds_one_image, paired_gain, shown_gain
 from search.statistics.ranking import average
 from search.study_state.study import Study, read_study
 from search.study_state.study_targets import read_targets
@@ -45,14 +45,14 @@ class Comparison:
 
     @property
     def adopted(self) -> bool:
-        """Whether the gain exceeds one standard error."""
-        return self.gain.real
+        """Whether the gain exceeds one standard error, and does not hang on one image."""
+        return exceeds_one_image(self.gain, self.metric, self.images)
 
     @property
     def sentence(self) -> str:
         """The comparison and its result."""
         seeds = f"{self.seeds} seed{'s' * (self.seeds != 1)}"
-        verdict = "they are adopted" if self.adopted else "no gain beyond one standard error, so they are not adopted"
+        verdict = "they are adopted" if self.adopted else "no gain beyond noise, so they are not adopted"
         return (
             f"With pseudo-labels the recipe scores {self.metric} {self.score:.4f} out-of-fold, without "
             f"{self.without:.4f}: {shown_gain(self.gain, self.metric)} (paired on {self.images} "

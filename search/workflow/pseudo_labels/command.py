@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
-from dataclasses import replace
 
 from rich.console import Console
 
@@ -156,5 +155,4 @@ def _train_other_seeds(
                 home=home.identity(),
             )
     if not refits_are_over(read_snapshot(stores, study.name)):
-        workers = replace(request.workers, engine="local")
-        run_refits(stores, study, plan.folder, workers, home, console, shown=len(snapshot.records))
+        run_refits(stores, study, plan.folder, request.workers, home, console, shown=len(snapshot.records))

@@ -24,15 +24,16 @@ def made_up(seed: int, *, cv_pseudo: float, private_pseudo: float, true: float =
 
 def test_adoptions_are_wrong_where_the_private_score_falls() -> None:
     runs = [
-        made_up(1, cv_pseudo=0.82, private_pseudo=0.81),
+        made_up(1, cv_pseudo=0.83, private_pseudo=0.81),
         made_up(1, cv_pseudo=0.80, private_pseudo=0.80, labelled=300),
-        made_up(2, cv_pseudo=0.82, private_pseudo=0.79, true=0.8, labelled=102),
-        made_up(2, cv_pseudo=0.805, private_pseudo=0.70, labelled=300),
+        made_up(2, cv_pseudo=0.83, private_pseudo=0.79, true=0.8, labelled=102),
+        made_up(2, cv_pseudo=0.811, private_pseudo=0.70, labelled=300),
     ]
     few, many = score_rows(runs)
     assert (few["draws"], few["labelled"], few["adopted"], few["adopted wrongly"]) == (2, "101", "2 of 2", 1)
     assert few["private lower / equal / higher"] == "1 / 0 / 1"
     assert (many["adopted"], many["adopted wrongly"]) == ("0 of 2", 0)
+    assert many["by one standard error alone"] == "1, 1 wrongly"
     assert many["private lower / equal / higher"] == "1 / 1 / 0"
     gate, _ = gate_rows(runs)
     assert (gate["labels given"], gate["true in the interval"]) == ("50 of 200", "1 of 2")
