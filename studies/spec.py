@@ -80,8 +80,10 @@ FREE_TO_CHANGE = (
 """Settings that may change while a study runs: no result of a trial depends on them. Corrections change the data, and
 with them the fingerprint, which binds a study."""
 
-SEARCH, PRETRAINING = "search", "pretraining"
-"""Purposes of a study: to find a recipe, or to train weights from which other studies begin."""
+SEARCH, PRETRAINING, PSEUDO_LABELS = "search", "pretraining", "pseudo_labels"
+"""Purposes of a study: to find a recipe; to train weights from which other studies begin; to train a known recipe again
+with pseudo-labelled test images."""
+PURPOSES = (SEARCH, PRETRAINING, PSEUDO_LABELS)
 
 BEGUN_FROM = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}:[0-9]{1,9}")
 """``STUDY:TRIAL``: the name of a study and the number of a trial."""
@@ -108,7 +110,7 @@ class StudySpec:
     begun_from: str = ""
     """``STUDY:TRIAL`` whose recipe this study starts from, see `load_study`; empty: none."""
     purpose: str = SEARCH
-    """`SEARCH` or `PRETRAINING`. No study file holds it."""
+    """One of `PURPOSES`. No study file holds it."""
 
     @property
     def is_resolved(self) -> bool:
@@ -274,8 +276,8 @@ class StudySpec:
         if not isinstance(begun_from, str) or (begun_from and not BEGUN_FROM.fullmatch(begun_from)):
             problems.add("", f"begun_from is STUDY:TRIAL, not {shown(begun_from)}")
         purpose = stored["purpose"]
-        if purpose not in (SEARCH, PRETRAINING):
-            problems.add("", f"purpose is {SEARCH} or {PRETRAINING}, not {shown(purpose)}")
+        if purpose not in PURPOSES:
+            problems.add("", f"purpose is {', '.join(PURPOSES[:-1])} or {PURPOSES[-1]}, not {shown(purpose)}")
         spec = _build(document, problems, lenient=False)
         spec._require_resolved()
         if overrides:
@@ -285,6 +287,10 @@ class StudySpec:
             spec = _build(document, Problems("the stored study", document.overridden), lenient=True)
         if removed is not None:
             spec = dataclasses.replace(spec, search_settings=dataclasses.replace(spec.search_settings, pruner=removed))
+        if purpose == PSEUDO_LABELS and not spec.rules.use_test_images:
+            raise StudyError(
+                "a study with pseudo-labels learns from the test images, which [rules] use_test_images = false forbids"
+            )
         return dataclasses.replace(spec, begun_from=begun_from, purpose=purpose)
 
 

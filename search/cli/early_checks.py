@@ -6,7 +6,7 @@ run before that, so that a mistake is reported immediately. The commands check a
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from search.runtime.errors import SearchError
@@ -37,6 +37,27 @@ def _has_database(storage_url: str) -> bool:
     except NoStudy:
         return False
     return True
+
+
+class OtherSettings(SearchError):
+    """Options that a study with pseudo-labels does not take."""
+
+
+def check_pseudo_labels(given: Mapping[str, bool]) -> None:
+    """Check that only options are given that a study with pseudo-labels takes.
+
+    Args:
+        given: whether each option is given that it does not take.
+
+    Raises:
+        OtherSettings: some are.
+    """
+    names = [name for name, is_given in given.items() if is_given]
+    if names:
+        raise OtherSettings(
+            f"--pseudo-from trains one recipe with the settings of the study that gives the labels, so it takes no "
+            f"{', '.join(names)}"
+        )
 
 
 ENGINES = ("local", "ray")

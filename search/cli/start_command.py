@@ -127,6 +127,16 @@ def start(
             "sampled.",
         ),
     ] = None,
+    pseudo_from: Annotated[
+        str | None,
+        typer.Option(
+            "--pseudo-from",
+            metavar="EXPORT",
+            help="Name of a study, or folder of its export, whose networks label the test images. --study then names a "
+            "second study: the best recipe of the export, trained again with these pseudo-labels, and exported if they "
+            "help.",
+        ),
+    ] = None,
     probe: Annotated[
         bool,
         typer.Option(
@@ -173,7 +183,7 @@ def start(
     begun = time.monotonic()
     if quiet and logging.getLogger().level == logging.INFO:  # not with --debug
         logging.getLogger().setLevel(logging.WARNING)
-    from search.cli.early_checks import check_engine, check_folder, check_study
+    from search.cli.early_checks import check_engine, check_folder, check_pseudo_labels, check_study
     from search.study_setup.deadline import parse_hours
     from search.tracking.options import TrackingOptions
 
@@ -192,13 +202,62 @@ def start(
     )
     if not probe:
         overrides = [*overrides, "probe.enabled=false"]
-    check_study(study, overrides, name, storage_url)
+    if pseudo_from is None:
+        check_study(study, overrides, name, storage_url)
+    else:
+        check_pseudo_labels(
+            {
+                "--name": name not in (None, study),
+                "--trials": trials is not None,
+                "--hours": hours is not None,
+                "--patience": patience is not None,
+                "--priority": priority is not None,
+                "--from": begin_from is not None,
+                "--folds": folds is not None,
+                "--set and options of the data": bool(overrides),
+            }
+        )
     if data is not None:
         check_folder(data)
     tracking = TrackingOptions(tensorboard=tensorboard, mlflow=mlflow).checked()
     check_engine(engine, gpus=gpus, workers_per_gpu=workers_per_gpu, address=address, storage_url=storage_url)
     from search.engines.plan import RayCluster
     from search.engines.plan import Workers as WorkersRequest
+
+    requested = WorkersRequest(
+        engine=engine,
+        workers=workers,
+        gpus=gpu_names(gpus),
+        per_gpu=workers_per_gpu,
+        weights=weights,
+        home=home,
+        grace=grace,
+        quota=checkpoint_quota,
+        cache_quota=cache_quota,
+        tracking=tracking,
+        ray=RayCluster(
+            address=address,
+            gpus_per_worker=gpus_per_worker,
+            cpus_per_worker=cpus_per_worker,
+            ship_data=ship_data,
+        ),
+    )
+    if pseudo_from is not None:
+        from search.workflow.pseudo_labels.command import start_with_pseudo_labels
+        from search.workflow.pseudo_labels.prepare import PseudoRequest
+
+        start_with_pseudo_labels(
+            PseudoRequest(
+                study=study,
+                teacher=pseudo_from,
+                data=data,
+                storage_url=storage_url,
+                output=output,
+                workers=requested,
+                quiet=quiet,
+            )
+        )
+        return
     from search.study_setup.prepare import StartRequest
     from search.workflow.start import start as run
 
@@ -219,23 +278,6 @@ def start(
             folds=folds,
             output=output,
             quiet=quiet,
-            workers=WorkersRequest(
-                engine=engine,
-                workers=workers,
-                gpus=gpu_names(gpus),
-                per_gpu=workers_per_gpu,
-                weights=weights,
-                home=home,
-                grace=grace,
-                quota=checkpoint_quota,
-                cache_quota=cache_quota,
-                tracking=tracking,
-                ray=RayCluster(
-                    address=address,
-                    gpus_per_worker=gpus_per_worker,
-                    cpus_per_worker=cpus_per_worker,
-                    ship_data=ship_data,
-                ),
-            ),
+            workers=requested,
         )
     )

@@ -24,7 +24,14 @@ from search.export.output.folder import Owner, writing
 from search.export.output.manifest import manifest_of, write_manifest
 from search.export.output.replacement import replace_export
 from search.export.plan import ExportPlan
-from search.export.rationale import chances_line, forecast_line, reasons, starting_weights, warnings
+from search.export.rationale import (
+    chances_line,
+    forecast_line,
+    pseudo_label_lines,
+    reasons,
+    starting_weights,
+    warnings,
+)
 from search.runtime.home import Home
 from search.study_setup.data_folder import known_folder
 from search.study_setup.image_weights import weights_lines
@@ -274,6 +281,7 @@ def _facts(
         test_images=len(images.test_ids),
         fingerprint=images.fingerprint,
         starts=starting_weights(refits),
+        pseudo_labels=pseudo_label_lines(stores, refits),
         rules=plan.study.spec.rules.forbidden,
         versions=library_versions(),
         warnings=(*images.warnings, *own_warnings),

@@ -79,6 +79,8 @@ class CardFacts:
     fingerprint: str
     starts: Sequence[str] = ()
     """Weights from which the networks began, and the images that these were trained on, a sentence each."""
+    pseudo_labels: Sequence[str] = ()
+    """Which test images the networks have learned from, and whether that helped, a sentence each; empty: none."""
     rules: str = ""
     """What the rules of the study forbid, see `studies.settings.RulesSettings.forbidden`; empty: nothing."""
     versions: Mapping[str, Scalar]
@@ -215,7 +217,7 @@ def _data(facts: CardFacts) -> str:
     rows = [f"| {plain(name)} | {count} |" for name, count in zip(facts.class_names, facts.class_counts, strict=True)]
     images = f"{sum(facts.class_counts)} training and {facts.test_images} test images"
     head = f"{images}; fingerprint `{facts.fingerprint[:16]}`."
-    lines = [plain(line) for line in facts.starts]
+    lines = [plain(line) for line in (*facts.starts, *facts.pseudo_labels)]
     if facts.rules:
         lines.append(
             f"The rules of the study forbid {facts.rules}: starting weights and settings against them are refused. "

@@ -22,6 +22,8 @@ from search.runtime.kept_networks import kept_networks
 from search.statistics.estimates import Estimates
 from search.statistics.member_names import MemberName
 from search.statistics.ranking import NothingFinished, average
+from search.study_setup.pseudo_labels import require_adopted
+from search.study_setup.rules import TEST_IMAGES
 from search.study_state.confirmation import Confirmation, read_confirmation
 from search.study_state.finalists import judge_finalists
 from search.study_state.study import Study
@@ -68,11 +70,13 @@ def read_pool(stores: Stores, sources: Sequence[Study], home: Home | None = None
         as_trained: take unconfirmed trials with the epochs and image size of the search, not those of ``[final]``.
 
     Raises:
-        StudiesDiffer: the studies differ in images, folds, metric or image weights.
+        StudiesDiffer: the studies differ in images, folds, metric, image weights or rules.
         NothingFinished: a study has no finished trial.
+        NotAdopted: the pseudo-labels of a study have not helped.
     """
     check_comparable(sources)
     _check_weights(stores, sources)
+    _check_pseudo_labels(stores, sources)
     confirmations = [read_confirmation(stores, study.name) for study in sources]
     names = {study.id: study.name for study in sources} if len(sources) > 1 else {}
     best = {confirmation.study.id: _best(confirmation, names, as_trained) for confirmation in confirmations}
@@ -85,8 +89,12 @@ def read_pool(stores: Stores, sources: Sequence[Study], home: Home | None = None
     if home is not None:
         others += [member for confirmation in confirmations for member in _kept(confirmation, names, home, as_trained)]
     others = [member for member in _without_duplicates([*tied, *others]) if member not in tied]
+    # Each of these has beaten the best recipe of its teacher.
+    taught = [member for member in others if _is_taught(member)]
     if others:
         members = [*tied[: max(1, POOL - len(others))], *others][:POOL]
+        members = [*taught, *(member for member in members if member not in taught)]
+        estimates = None if taught else estimates  # which say nothing of the leader
         recipes = [replace(member, by_search=True) for member in members]
         split = recipes[0].trial.split
     else:
@@ -146,6 +154,22 @@ def _check_weights(stores: Stores, sources: Sequence[Study]) -> None:
             )
             raise StudiesDiffer(
                 f"these studies cannot be blended: their scores weight the images by different features, {features}"
+            )
+
+
+def _check_pseudo_labels(stores: Stores, sources: Sequence[Study]) -> None:
+    """Check that every study with pseudo-labels has gained by them, and that no other study forbids them.
+
+    Raises:
+        NotAdopted, StudiesDiffer: otherwise.
+    """
+    for study in sources:
+        require_adopted(stores, study)
+        strict = [other.name for other in sources if not other.spec.rules.use_test_images]
+        if study.has_pseudo_labels and strict:
+            raise StudiesDiffer(
+                f"these studies cannot be blended: {study.name} has learned from test images, which {TEST_IMAGES} of "
+                f"{strict[0]} forbids"
             )
 
 
@@ -209,12 +233,16 @@ def _compare_finalists(
 
 
 def _without_duplicates(members: Iterable[ExportMember]) -> list[ExportMember]:
-    """The first member with each recipe."""
+    """The first member with each recipe; with pseudo-labels, a recipe is another one."""
     kept: list[ExportMember] = []
     for member in members:
-        if all(member.recipe != other.recipe for other in kept):
+        if all((member.recipe, _is_taught(member)) != (other.recipe, _is_taught(other)) for other in kept):
             kept.append(member)
     return kept
+
+
+def _is_taught(member: ExportMember) -> bool:
+    return member.study.has_pseudo_labels
 
 
 def _comparable(tied: Sequence[ExportMember]) -> list[ExportMember]:

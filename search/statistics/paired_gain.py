@@ -83,6 +83,18 @@ def quick_gain(metric: str, targets: Targets, new: Probabilities, old: Probabili
     return Gain(mean=mean, error=part.error * float(np.sqrt(MOST_IMAGES / n)))
 
 
+def exceeds_one_image(gain: Gain, metric: str, images: int) -> bool:
+    """Whether a gain is still real if one image more were predicted wrongly.
+
+    Where predictions differ on a single image, the gain in accuracy is its standard error, however many images there
+    are, and rounding would decide. So a metric of labels loses an image first, as in the continuity correction of
+    McNemar's test (Edwards 1948, "Note on the correction for continuity in testing the significance of the difference
+    between correlated proportions").
+    """
+    one = 1.0 / images if METRICS[metric].needs == "labels" else 0.0
+    return Gain(mean=gain.mean - one, error=gain.error).real
+
+
 def shown_gain(gain: Gain, metric: str) -> str:
     """The gain with sign and standard error, in points (hundredths) if the metric is a share."""
     if METRICS[metric].is_share:

@@ -37,6 +37,7 @@ from search.tuning.probing.plan import plan_probes
 from search.tuning.restore_optuna import optuna_study, record_enqueued
 from search.tuning.warm_starts import IMAGE_STATISTICS, WarmStart, plan_warm_starts
 from storage.records.datasets import StoredDataset
+from storage.records.studies import PseudoLabels
 from storage.stores import Stores
 from storage.values import SEARCH_SPLIT, StudyState
 from studies.explain import differences
@@ -80,6 +81,8 @@ class StudyPlan:
     """Folder of pre-trained weights that the study is to remember; None: what it remembers stays."""
     held_out: NDArray[np.bool_] | None = None
     """Training images that a pre-training holds out, ``(n,)``; None: those of the first fold."""
+    pseudo_labels: PseudoLabels | None = None
+    """Labels of test images on which the trainings of a new study also learn; None: none, or the study is stored."""
     summary: Mapping[str, object] = field(default_factory=dict)
     """Further entries for the summary of a new data set."""
     fold_numbers: NDArray[np.int64] = field(init=False)
@@ -169,6 +172,7 @@ def create_study(stores: Stores, study_plan: StudyPlan) -> Study:
         budget=None if study_plan.until_deadline and study_plan.budget is None and budget else budget,
         weights=study_plan.weighting.stored if study_plan.weighting else None,
         weights_dir=None if study_plan.weights_dir is None else remembered_path(study_plan.weights_dir),
+        pseudo_labels=study_plan.pseudo_labels,
     )
     record_enqueued(stores, stored.id, stores.optuna_study(stored.name))
     return Study.of(stored)

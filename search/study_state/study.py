@@ -12,7 +12,7 @@ from storage.records.studies import StoredStudy
 from storage.stores import Stores
 from storage.values import StudyState
 from studies.settings import ProtocolSettings
-from studies.spec import PRETRAINING, StudySpec
+from studies.spec import PRETRAINING, PSEUDO_LABELS, StudySpec
 from trainer.inference.printable import EXCERPT, excerpt
 
 KEPT_SPECS = 64
@@ -25,7 +25,7 @@ PRETRAINING_PREFIX = "pretrain-"
 
 
 class NotASearch(SearchError):
-    """A command that needs a search was given a pre-training."""
+    """A command that needs a search was given a study of another purpose."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,8 +114,20 @@ class Study:
         return self.spec.purpose == PRETRAINING
 
     @property
+    def has_pseudo_labels(self) -> bool:
+        """Whether the study trains a known recipe again, with pseudo-labelled test images."""
+        return self.spec.purpose == PSEUDO_LABELS
+
+    @property
+    def teacher(self) -> str:
+        """Name of the study whose export gave the pseudo-labels."""
+        return self.spec.begun_from.rpartition(":")[0]
+
+    @property
     def continuing(self) -> str:
         """The command that continues the study; a pre-training also needs the options with which it began."""
+        if self.has_pseudo_labels:
+            return f"search start --study {self.name} --pseudo-from {self.teacher}"
         if not self.is_pretraining:
             return f"search start --study {self.name}"
         weights = self.name.removeprefix(PRETRAINING_PREFIX).rpartition("-")[0]
@@ -136,15 +148,21 @@ class Study:
         return {"n_folds": self.protocol.folds, "split": split, "seed": self.protocol.split_seed}
 
 
-def require_search(study: Study, doing: str) -> Study:
+def require_search(study: Study, doing: str, *, pseudo_labels: bool = False) -> Study:
     """Return the study if it is a search, not a pre-training.
 
     Args:
         doing: what the command would do, such as ``exports``.
+        pseudo_labels: whether a study with pseudo-labels will do, too.
 
     Raises:
-        NotASearch: it is a pre-training; says which command continues it.
+        NotASearch: it is something else; says which command continues it.
     """
+    if study.has_pseudo_labels and not pseudo_labels:
+        raise NotASearch(
+            f"study {study.name} trains one recipe with pseudo-labels, so this command {doing} nothing of it: "
+            f"`{study.continuing}` continues it. --study NAME names another study"
+        )
     if not study.is_pretraining:
         return study
     raise NotASearch(

@@ -9,6 +9,7 @@ from search.study_state.study import Study
 from storage.errors import StorageError
 from storage.records.studies import ImageWeights
 from storage.stores import Stores
+from storage.values import SEARCH_SPLIT
 from trainer.evaluation.targets import Targets
 
 
@@ -58,3 +59,18 @@ def read_folds(stores: Stores, study: Study, split: int) -> NDArray[np.int64]:
     if folds is None:
         raise LookupError(f"split {split} of {study.protocol.folds} folds was never frozen for study {study.name}")
     return folds
+
+
+def read_pseudo_labels(stores: Stores, study: Study, split: int | None) -> NDArray[np.int64] | None:
+    """The pseudo-labels on which a training of a split learns, by fold: int64 ``(K, m)``; None: the study has none.
+
+    Raises:
+        StorageError: the study needs some, and none are stored for this split. Other splits have other folds, whose
+            held-out images the teachers have seen.
+    """
+    if not study.has_pseudo_labels:
+        return None
+    stored = stores.studies.pseudo_labels(study.id)
+    if stored is None or split != SEARCH_SPLIT or len(stored.values) != study.protocol.folds:
+        raise StorageError(f"study {study.name} has no pseudo-labels for split {split} in {stores.database.name}")
+    return stored.values

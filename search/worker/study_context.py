@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from search.runtime.home import Home
 from search.runtime.kept_networks import artifacts_of
 from search.study_state.study import Study
-from search.study_state.study_targets import read_folds, read_weights
+from search.study_state.study_targets import read_folds, read_pseudo_labels, read_weights
 from search.tracking.tracker import TrackedStudy
 from search.tracking.trackers import Trackers
 from search.tuning.probing.backbones import ProbeResults
@@ -95,14 +95,21 @@ class StudyContext:
     def training_data(self, recipe: Recipe, split: int | None) -> TrainingData:
         """Training data of a recipe with the stored folds of a split. ``split=None``: no image is held out.
 
-        A pre-training holds out the first fold alone.
+        A pre-training holds out the first fold alone. A study with pseudo-labels has further rows after the training
+        images, which are never held out.
+
+        Raises:
+            StorageError: the study has no pseudo-labels for this split.
         """
         folds = (
             np.full(len(self.images.y), ALWAYS_TRAINED) if split is None else read_folds(self.stores, self.study, split)
         )
         if self.study.is_pretraining:
             folds = np.where(folds == 0, 0, ALWAYS_TRAINED)
-        return training_data(self.images, recipe, folds, self.home.pixels, self.image_weights, self.home.features)
+        pseudo_labels = read_pseudo_labels(self.stores, self.study, split)
+        return training_data(
+            self.images, recipe, folds, self.home.pixels, self.image_weights, self.home.features, pseudo_labels
+        )
 
     @cached_property
     def image_weights(self) -> ImageWeights | None:
@@ -122,6 +129,7 @@ def training_data(
     folder: Path,
     image_weights: ImageWeights | None = None,
     features: Path | None = None,
+    pseudo_labels: NDArray[np.int64] | None = None,
 ) -> TrainingData:
     """Pixels, labels, folds and image weights for the training of a recipe.
 
@@ -132,8 +140,10 @@ def training_data(
         folder: cache of decoded images. This call adds the missing ones.
         image_weights: weight of each image in scores, ``(n,)``; None: equal weights.
         features: cache of the features of frozen backbones; None: they are not kept.
+        pseudo_labels: by fold, the class of each test image or -1, ``(K, m)``; None: none.
     """
     from trainer.networks.backbones import preprocessing_of
+    from trainer.training.folds.pseudo_rows import with_pseudo_rows
 
     interpolation = preprocessing_of(recipe.backbone).interpolation
 
@@ -148,9 +158,12 @@ def training_data(
         )
 
     crops = recipe.augment.strengths["crop"] > 0.0
-    return TrainingData(
-        pixels=pixels(recipe.image_size, with_test=True),
-        cropped=pixels(side_to_crop_from(recipe.image_size), with_test=False) if crops else None,
+    with_test = pseudo_labels is not None  # which are trained on, too
+    own = pixels(recipe.image_size, with_test=True)
+    cropped = pixels(side_to_crop_from(recipe.image_size), with_test=with_test) if crops else None
+    data = TrainingData(
+        pixels=own,
+        cropped=cropped,
         y=images.y,
         folds=folds,
         num_classes=len(images.class_names),
@@ -158,3 +171,4 @@ def training_data(
         features=features,
         fingerprint=images.fingerprint,
     )
+    return data if pseudo_labels is None else with_pseudo_rows(data, pseudo_labels, own, cropped, folder)

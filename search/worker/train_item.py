@@ -72,6 +72,7 @@ def _train(context: StudyContext, task: Task, recipe: Recipe) -> TrialOutcome | 
     """
     from trainer.networks.view_averaging import FLIPS
     from trainer.training.cross_validation import cross_validate
+    from trainer.training.folds.pseudo_rows import without_pseudo_rows
     from trainer.training.results import Verdict
 
     begun = time.monotonic()
@@ -100,10 +101,11 @@ def _train(context: StudyContext, task: Task, recipe: Recipe) -> TrialOutcome | 
         return may_be_exported(context.stores, context.study, recipe, last, average)
 
     split = None if item.split == FULL_DATA_SPLIT else item.split
+    data = context.training_data(recipe, split)
     with UsageMeter(context.device) as usage:
         result = cross_validate(
             recipe,
-            context.training_data(recipe, split),
+            data,
             metric=context.study.metric,
             seed=item.seed,
             device=context.device,
@@ -120,6 +122,8 @@ def _train(context: StudyContext, task: Task, recipe: Recipe) -> TrialOutcome | 
             predict_test="if kept" if in_search and only_best_predict(context.study, recipe, context.images) else True,
             loader=context.loader,
         )
+    if data.left_out is not None:
+        result = without_pseudo_rows(result, len(context.images.y))
     result = replace(result, machine={**result.machine, **usage.found(lambda: gpu_share(context.home, context.cores))})
     if lease.lost:
         raise LeaseLost

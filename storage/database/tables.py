@@ -208,6 +208,16 @@ class StudyWeights(Base):
     about: Mapped[dict[str, Any]]
 
 
+class StudyPseudoLabels(Base):
+    """Pseudo-labels of test images, on which the trainings of a study also learn. Most studies have no row."""
+
+    __tablename__ = "retable_study_pseudo_labels"
+
+    study_id: Mapped[int] = mapped_column(ForeignKey("retable_study.id"), primary_key=True, autoincrement=False)
+    labels: Mapped[bytes]
+    about: Mapped[dict[str, Any]]
+
+
 class EnqueuedTrial(Base):
     """A trial that no sampler proposes, as it was enqueued in Optuna. It stays when the trial has begun or ended."""
 

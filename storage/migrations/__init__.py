@@ -7,5 +7,5 @@ After a change of `storage.database.tables`, write a new revision on a scratch d
     from storage.schema import alembic_config
 
     with connect("sqlite:///scratch.db").writing() as connection:
-        command.revision(alembic_config(connection), "what changed", autogenerate=True, rev_id="0013")
+        command.revision(alembic_config(connection), "what changed", autogenerate=True, rev_id="0014")
 """

@@ -15,7 +15,7 @@ from storage.database.blobs import pack
 from storage.database.connection import Database
 from storage.database.outages import repeatable
 from storage.database.rows import check_row, damaged, unpacked
-from storage.database.tables import Study, StudyWeights
+from storage.database.tables import Study, StudyPseudoLabels, StudyWeights
 from storage.errors import StorageError, StudyExistsError, UnknownStudyError
 from storage.records.sizes import SizeReader
 from storage.values import StudyState, storable_text
@@ -82,6 +82,28 @@ class ImageWeights:
             )
 
 
+@dataclass(frozen=True, kw_only=True, eq=False)
+class PseudoLabels:
+    """The labels of test images on which a study's trainings also learn. Treat the array as read-only.
+
+    Raises:
+        StorageError: not a two-dimensional array of whole numbers of -1 or more.
+    """
+
+    values: npt.NDArray[np.int64]
+    """By fold, the class of each test image, or -1 where it has none: int64 ``(K, m)``."""
+    about: Mapping[str, Any]
+    """Where they come from, and how good they are estimated to be; plain JSON."""
+
+    def __post_init__(self) -> None:
+        values = self.values
+        if values.ndim != 2 or values.dtype != np.int64 or not (values >= -1).all():
+            raise StorageError(
+                f"pseudo-labels are whole numbers of -1 or more of shape (folds, test images), not {values.dtype} of "
+                f"{values.shape}"
+            )
+
+
 _STUDY_COLUMNS = tuple(getattr(Study, name) for name in StoredStudy.__dataclass_fields__)
 _STUDY_RULES = {
     "id": rows.integer(0),
@@ -128,6 +150,7 @@ class StudyStore:
         deadline: float | None = None,
         weights: ImageWeights | None = None,
         weights_dir: str | None = None,
+        pseudo_labels: PseudoLabels | None = None,
     ) -> StoredStudy:
         """Store a new study in the state running. The caller creates Optuna's study.
 
@@ -135,6 +158,7 @@ class StudyStore:
             fingerprint: of a stored data set.
             weights: they never change; None: all images count equally.
             weights_dir: absolute path of the folder of pre-trained weights.
+            pseudo_labels: they never change; None: the study learns from the training images alone.
 
         Raises:
             StudyExistsError: the name is taken, perhaps since a moment ago by another process.
@@ -167,6 +191,15 @@ class StudyStore:
                 values = pack(weights.values.astype(np.float64))
                 connection.execute(
                     insert(StudyWeights).values(study_id=created, weights=values, about=dict(weights.about))
+                )
+            if created is not None and pseudo_labels is not None:
+                smallest = np.promote_types(np.int8, np.min_scalar_type(int(pseudo_labels.values.max(initial=0))))
+                connection.execute(
+                    insert(StudyPseudoLabels).values(
+                        study_id=created,
+                        labels=pack(pseudo_labels.values.astype(smallest)),
+                        about=dict(pseudo_labels.about),
+                    )
                 )
         if created is None:
             raise StudyExistsError(f"a study {name!r} exists already in {self._database.name}")
@@ -216,6 +249,26 @@ class StudyStore:
                 StudyWeights.__tablename__, study_id, f"there are {len(weights.values)} weights, not {images}"
             )
         return weights
+
+    @repeatable
+    def pseudo_labels(self, study_id: int) -> PseudoLabels | None:
+        """The labels of test images on which the study's trainings also learn; None: there are none."""
+        with self._database.reading() as connection:
+            row = connection.execute(
+                select(StudyPseudoLabels.labels, StudyPseudoLabels.about).where(StudyPseudoLabels.study_id == study_id)
+            ).one_or_none()
+        if row is None:
+            return None
+        table = StudyPseudoLabels.__tablename__
+        check_row(table, {**row._mapping, "id": study_id}, {"about": rows.document()})
+        stored, sizes = unpacked(row.labels, table, study_id, "labels"), self._sizes.of_study(study_id)
+        whole = stored.dtype.kind in "iu" and stored.ndim == 2 and stored.shape[1] == sizes.test
+        values = stored.astype(np.int64) if whole else np.zeros((0, 0), np.int64)
+        if not whole or not ((values >= -1) & (values < sizes.classes)).all():
+            raise damaged(
+                table, study_id, f"the labels are not classes 0 to {sizes.classes - 1} of {sizes.test} test images"
+            )
+        return PseudoLabels(values=values, about=row.about)
 
     @repeatable
     def state(self, study_id: int) -> StudyState:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -103,25 +104,41 @@ def open_pixels(
     path = folder / f"{image_set.fingerprint[:32]}-{size}-{resize}-{interpolation}{scaled}{suffix}.npy"
     pixels = Pixels(path=path, n_train=n_train, n_test=n_test, size=size)
     shape = (n_train + n_test, size, size, 3)
-    try:
+    with writing_errors(path, shape):
         folder.mkdir(parents=True, exist_ok=True)
         with FileLock(path.with_suffix(".lock")):
-            if not _is_whole(path, shape):
+            if not is_whole(path, shape):
                 with replacing(path) as temporary:
-                    _write(temporary, shape, _resized(image_set, size, resize, interpolation, with_test, progress))
+                    resized = _resized(image_set, size, resize, interpolation, with_test, progress)
+                    write_images(temporary, shape, resized)
             mark_in_use(path, pixels)
+    return pixels
+
+
+@contextmanager
+def writing_errors(path: Path, shape: tuple[int, ...]) -> Iterator[None]:
+    """Raise a DataError that helps where a file of the cache cannot be written.
+
+    Args:
+        shape: of its array.
+
+    Raises:
+        DataError: as `open_pixels`.
+    """
+    try:
+        yield
     except OSError as error:
         if error.errno in DISK_FULL:
             size_mib = -(-math.prod(shape) // 2**20)
             raise DataError(
-                f"the disk is full: {size_mib:,} MiB of resized images do not fit into {folder} ({error.strerror})",
+                f"the disk is full: {size_mib:,} MiB of resized images do not fit into {path.parent} "
+                f"({error.strerror})",
                 advice="free space there, or choose smaller images",
             ) from error
         raise DataError(f"resized images cannot be written to {path}: {error.strerror or error}") from error
-    return pixels
 
 
-def _is_whole(path: Path, shape: tuple[int, ...]) -> bool:
+def is_whole(path: Path, shape: tuple[int, ...]) -> bool:
     """Whether the file exists and holds an array of exactly this shape."""
     mapped = mapped_array(path)
     if mapped is None:
@@ -129,7 +146,8 @@ def _is_whole(path: Path, shape: tuple[int, ...]) -> bool:
     return bool(mapped.shape == shape and mapped.dtype == np.uint8 and not np.isfortran(mapped))
 
 
-def _write(path: Path, shape: tuple[int, ...], images: Iterator[NDArray[np.uint8]]) -> None:
+def write_images(path: Path, shape: tuple[int, ...], images: Iterator[NDArray[np.uint8]]) -> None:
+    """Write uint8 images one after another as a ``.npy`` file of this shape."""
     # Not a memory map, which would end in a bus error instead of an OSError if the disk is full.
     with path.open("wb") as file:
         header = {"descr": np.lib.format.dtype_to_descr(np.dtype(np.uint8)), "fortran_order": False, "shape": shape}

@@ -101,7 +101,8 @@ def cross_validate(
         torch.OutOfMemoryError: even one image at a time does not fit. In most cases this is raised before the first
             epoch, with a message that says what is needed and what is free (`trainer.training.folds.gpu_memory`).
             CUDA's libraries raise another RuntimeError, see `trainer.common.memory_errors`.
-        ValueError: the recipe is a linear probe, and the data have soft targets.
+        ValueError: the recipe is a linear probe, and the data have soft targets; or it judges suspicious labels, and
+            rows are left out of training parts.
         GpuOccupied: the same, while other programs hold memory that would suffice. The last checkpoint stays.
     """
     device = torch.device(device)
@@ -110,6 +111,9 @@ def cross_validate(
         gpus = [torch.cuda.current_device() if device.index is None else device.index] if device.type == "cuda" else []
         stack.enter_context(torch.random.fork_rng(devices=gpus))
         stack.enter_context(full_float32(benchmark=True))
+        if recipe.suspicious_labels != KEEP and data.left_out is not None:
+            # The judge would learn from pseudo-labels of all folds, whose teachers have seen what a fold holds out.
+            raise ValueError("suspicious labels cannot be judged beside pseudo-labels")
         if recipe.method == LINEAR_PROBE:
             if data.soft_targets is not None:
                 raise ValueError("a linear probe cannot train toward soft targets")
@@ -281,7 +285,8 @@ def _identity(recipe: Recipe, data: TrainingData, metric: str, seed: int) -> str
     # A checkpoint holds scores, which depend on the image weights.
     image_weights = () if data.image_weights is None else (data.image_weights,)
     soft_targets = () if data.soft_targets is None else (data.soft_targets,)
-    for array in (data.y, data.folds, *images, *image_weights, *soft_targets):
+    left_out = data.left_out or ()
+    for array in (data.y, data.folds, *images, *image_weights, *soft_targets, *left_out):
         digest.update(f"{array.dtype.str}{array.shape}".encode())
         digest.update(np.ascontiguousarray(array).tobytes())
     return digest.hexdigest()

@@ -57,6 +57,9 @@ class TrainingData:
     """For each fold, the rows of its training part whose labels are suspicious: int64, ascending. None: not judged."""
     suspect_weight: float = 1.0
     """How much these rows count in the training of their fold, 0 .. 1; 0: they are in no training part."""
+    left_out: tuple[Labels, ...] | None = None
+    """For each fold, further rows that its training part lacks, although the fold does not hold them out: int64,
+    ascending. They are pseudo-labelled rows of other folds (`trainer.training.folds.pseudo_rows`). None: none."""
 
     def __post_init__(self) -> None:
         """Check that the fields fit each other.
@@ -91,6 +94,8 @@ class TrainingData:
             )
         if self.suspects is not None and len(self.suspects) != self.num_folds:
             raise ValueError(f"suspicious rows of {len(self.suspects)} folds, but there are {self.num_folds}")
+        if self.left_out is not None and len(self.left_out) != self.num_folds:
+            raise ValueError(f"rows are left out of {len(self.left_out)} folds, but there are {self.num_folds}")
         for fold in range(self.num_folds):
             n_held_out, n_trained = len(self.held_out(fold)), len(self.training_part(fold))
             if n_trained < 2 or (n_held_out == 0 and np.any(self.folds != ALWAYS_TRAINED)):
@@ -112,10 +117,16 @@ class TrainingData:
 
     @property
     def judged_labels(self) -> dict[str, Scalar]:
-        """For `CVResult.machine`: the mean number of suspicious rows of a training part; empty if none were judged."""
-        if self.suspects is None:
-            return {}
-        return {"suspicious_labels": sum(map(len, self.suspects)) / len(self.suspects)}
+        """For `CVResult.machine`: the mean numbers of suspicious and of pseudo-labelled rows of a training part; empty
+        if there were none.
+        """
+        found: dict[str, Scalar] = {}
+        if self.suspects is not None:
+            found["suspicious_labels"] = sum(map(len, self.suspects)) / len(self.suspects)
+        if self.left_out is not None:
+            rows = int((self.folds == ALWAYS_TRAINED).sum())
+            found["pseudo_labels"] = rows - sum(map(len, self.left_out)) / len(self.left_out)
+        return found
 
     def held_out(self, fold: int) -> Labels:
         """Rows that ``fold`` never trains on, ascending: int64."""
@@ -131,14 +142,20 @@ class TrainingData:
         trained = self.folds != fold
         if self.suspects is not None and self.suspect_weight == 0.0:
             trained[self.suspects[fold]] = False
+        if self.left_out is not None:
+            trained[self.left_out[fold]] = False
         return np.flatnonzero(trained).astype(np.int64)
 
     def row_weights(self, fold: int) -> Float32Array | None:
         """How much each row counts in the training of ``fold``: float32, shape (n,); None: all count the same."""
-        if self.suspects is None or self.suspect_weight == 1.0:
+        weighted = self.suspects is not None and self.suspect_weight != 1.0
+        if not weighted and self.left_out is None:
             return None
         weights = np.ones(len(self.y), np.float32)
-        weights[self.suspects[fold]] = self.suspect_weight
+        if self.suspects is not None:
+            weights[self.suspects[fold]] = self.suspect_weight
+        if self.left_out is not None:
+            weights[self.left_out[fold]] = 0.0
         return weights
 
 
@@ -227,7 +244,8 @@ class CVResult:
       and "memory_planned", the peak that `trainer.training.folds.gpu_memory` predicted, on a GPU;
     - "parked": True if idle folds were offloaded to host memory;
     - "init_sha256" and "init_about": digest and origin of a custom checkpoint (`trainer.networks.custom_weights`);
-    - "suspicious_labels": mean number of suspicious rows in a training part, if they are dropped or count less.
+    - "suspicious_labels": mean number of suspicious rows in a training part, if they are dropped or count less;
+    - "pseudo_labels": mean number of pseudo-labelled rows in a training part, if there are some.
     """
     models: tuple[dict[str, torch.Tensor], ...] = ()
     """State dict of each fold's evaluated network, on the CPU. Empty unless the training finished and the models were

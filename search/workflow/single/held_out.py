@@ -60,13 +60,22 @@ def held_out_rows(path: Path, folds: Mapping[int, NDArray[np.int64]]) -> NDArray
         folds: fold of each training image, ``(n,)``, by split; of all splits of the export with held-out images.
     """
     (images,) = {len(each) for each in folds.values()}
+    place = held_out_fold(path, next(iter(folds)))
+    if place is None or place[0] not in folds:
+        return np.zeros(images, np.bool_)
+    split, fold = place
+    return np.asarray(folds[split] == fold)
+
+
+def held_out_fold(path: Path, only: int) -> tuple[int, int] | None:
+    """Split and fold that a network of an export has not seen; None if it trained on all images.
+
+    Args:
+        path: its file in the model folder.
+        only: the split of an export that has no other.
+    """
     named = _NAME.search(path.stem)
-    if named is None:
-        return np.zeros(images, np.bool_)
-    split = int(named[1]) if named[1] else next(iter(folds))
-    if split not in folds:
-        return np.zeros(images, np.bool_)
-    return np.asarray(folds[split] == int(named[2]))
+    return None if named is None else (int(named[1]) if named[1] else only, int(named[2]))
 
 
 def score_held_out(

@@ -1,0 +1,1 @@
+"""``search start --pseudo-from``: a second study that also learns from pseudo-labelled test images."""

@@ -1,0 +1,158 @@
+"""``search start --pseudo-from``: trains with pseudo-labels, and exports the result only if they have helped."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+
+from rich.console import Console
+
+from search.engines.plan import FleetPlan, plan_fleet
+from search.export.output.folder import Owner, check_output, output_folder
+from search.report.summary import print_interrupted
+from search.runtime.console import loud, open_console, say
+from search.runtime.errors import EXIT_INTERRUPTED, SearchError
+from search.runtime.heartbeat import Heartbeat
+from search.runtime.home import Home
+from search.runtime.process_names import process_name
+from search.study_setup.create_study import StudyPlan
+from search.study_setup.pseudo_labels import compare_with_plain, facts_of, labels_of
+from search.study_state.snapshot import read_snapshot
+from search.study_state.stages import refits_are_over, search_is_over
+from search.study_state.study import Study
+from search.tuning.retry import retry_host_failures
+from search.workflow.export.export_best import ExportRequest, export_best
+from search.workflow.pseudo_labels.prepare import PseudoRequest, prepare_pseudo_labels
+from search.workflow.start import begin_or_continue
+from search.workflow.watch import Interrupted, make_fleet, run_refits, stop_signals, watch
+from storage.database.outages import OUTAGE_TIMEOUT
+from storage.records.workers import Role
+from storage.stores import Stores, open_stores
+from storage.values import SEARCH_SPLIT, WorkKind
+from studies.file.catalog import check_name
+from trainer.common.environment import check_torch_pair
+from trainer.training.throughput import best_device
+
+
+class NothingToCompare(SearchError):
+    """A training with pseudo-labels failed, so nothing says whether they help."""
+
+
+def start_with_pseudo_labels(request: PseudoRequest) -> None:
+    """Label test images, train the best recipe of an export with them, and export it if that has helped.
+
+    The same command continues what was interrupted. Labels never change once the study is stored.
+
+    Raises:
+        StudyError: the name is none of a study.
+        CannotLabel, AgainstTheRules: the export cannot give labels, or may not.
+        NoExport, NoData, DataMismatch, DataError, NoWeights, DeviceError: bad input; nothing was trained.
+        OutputNotOurs, OutputNotWritable, OutputBusy: the folder cannot be exported to; nothing was trained.
+        WorkersLost: the workers died; finished trainings are kept.
+        NothingToCompare: a training failed.
+    """
+    console = open_console(quiet=request.quiet)
+    name = check_name(request.study)
+    check_torch_pair()
+    planned = plan_fleet(request.workers)
+    stores = open_stores(request.storage_url, outage_timeout=OUTAGE_TIMEOUT)
+    home = Home(root=request.workers.home)
+    owner = Owner.of(stores, name)
+    check_output(output_folder(owner, home, request.output), owner)
+    on_gpu = request.workers.gpus is None or bool(request.workers.gpus)
+    plan = prepare_pseudo_labels(request, stores, str(best_device()) if on_gpu else "cpu", console)
+    study, verb = begin_or_continue(stores, plan)
+    say(console, f"Study {name} {verb}: the best recipe of {study.teacher} again, with pseudo-labels.")
+    seeds, lines = facts_of(labels_of(stores, study))
+    with loud(console):
+        for line in lines:
+            say(console, line)
+    again = retry_host_failures(stores, study)
+    if again.total:
+        say(console, again.sentence(name))
+    if not search_is_over(read_snapshot(stores, name)):
+        _train(stores, study, planned, plan, request, home, console)
+    _train_other_seeds(stores, study, seeds, plan, request, home, console)
+    found = compare_with_plain(stores, study)
+    if found is None:
+        raise NothingToCompare(
+            f"a training of study {name} failed, so nothing says whether pseudo-labels help. `search status --study "
+            f"{name}` shows why; the same command tries again"
+        )
+    with loud(console):
+        say(console, found.sentence)
+        if not found.adopted:
+            say(console, f"The export of {found.teacher} stays the answer. Nothing is exported here.")
+            return
+    export_best(
+        ExportRequest(
+            studies=(name, found.teacher),
+            data=plan.folder,
+            storage_url=request.storage_url,
+            output=request.output,
+            seeds=None,
+            full_data=False,
+            submission_kind=None,
+            workers=request.workers,
+        )
+    )
+
+
+def _train(
+    stores: Stores,
+    study: Study,
+    planned: FleetPlan,
+    plan: StudyPlan,
+    request: PseudoRequest,
+    home: Home,
+    console: Console,
+) -> None:
+    """Start the planned workers, and show their progress until the trial is over.
+
+    Raises:
+        SystemExit: a stop was requested; the same command continues.
+    """
+    with ExitStack() as stack:
+        stack.enter_context(
+            Heartbeat(
+                stores.workers,
+                process_name(),
+                device="",
+                home=home.identity(),
+                role=Role.SUPERVISOR,
+                study_id=study.id,
+            )
+        )
+        fleet = make_fleet(planned, stores, study, plan.folder, request.workers, home)
+        if fleet is not None:
+            stack.enter_context(fleet)
+        signals = stop_signals(fleet, request.workers)
+        try:
+            watch(stores, study.name, search_is_over, fleet=fleet, signals=signals, console=console)
+        except Interrupted:
+            print_interrupted(console, study.name)
+            raise SystemExit(EXIT_INTERRUPTED) from None
+
+
+def _train_other_seeds(
+    stores: Stores,
+    study: Study,
+    seeds: list[int],
+    plan: StudyPlan,
+    request: PseudoRequest,
+    home: Home,
+    console: Console,
+) -> None:
+    """Train the recipe with the seeds that the trial does not have. The export uses the networks."""
+    snapshot = read_snapshot(stores, study.name)
+    for seed in seeds:
+        if all(record.seed != seed for record in snapshot.records):
+            stores.queue.add(
+                study.id,
+                WorkKind.REFIT,
+                split=SEARCH_SPLIT,
+                seed=seed,
+                recipe=dict(study.spec.recipe),
+                home=home.identity(),
+            )
+    if not refits_are_over(read_snapshot(stores, study.name)):
+        run_refits(stores, study, plan.folder, request.workers, home, console, shown=len(snapshot.records))
