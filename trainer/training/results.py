@@ -13,6 +13,7 @@ import numpy.typing as npt
 from trainer.batches.batch_loader import PixelSource
 from trainer.common.arrays import Float32Array
 from trainer.evaluation.ambiguity import Average
+from trainer.evaluation.several_labels import has_several
 from trainer.evaluation.targets import ImageWeights, Targets
 from trainer.recipe.recipe import Recipe, Scalar
 
@@ -31,7 +32,8 @@ class TrainingData:
 
     pixels: PixelSource
     y: Labels
-    """Class of each training image: int64, shape (n,), 0 .. num_classes - 1."""
+    """Class of each training image: int64, shape (n,), 0 .. num_classes - 1; or (n, num_classes), 0 and 1 for each of
+    several labels (`trainer.evaluation.several_labels`)."""
     folds: Labels
     """Fold in which each training image is held out: int64, shape (n,), 0 .. K - 1, or `ALWAYS_TRAINED`. If every image
     is `ALWAYS_TRAINED`, one model trains on all images and none is held out."""
@@ -62,7 +64,7 @@ class TrainingData:
         n = len(self.pixels.train)
         if self.cropped is not None and len(self.cropped.train) != n:
             raise ValueError(f"{n} images, but {len(self.cropped.train)} to crop from")
-        if self.y.shape != (n,) or self.folds.shape != (n,):
+        if self.y.shape not in ((n,), (n, self.num_classes)) or self.folds.shape != (n,):
             raise ValueError(f"{n} images, but labels of shape {self.y.shape} and folds of shape {self.folds.shape}")
         if self.image_weights is not None and not (
             self.image_weights.shape == (n,) and np.all(np.isfinite(self.image_weights) & (self.image_weights > 0))
@@ -70,7 +72,8 @@ class TrainingData:
             raise ValueError(
                 f"{n} images have {n} finite weights above 0, not those of shape {self.image_weights.shape}"
             )
-        if n and not 0 <= int(self.y.min()) <= int(self.y.max()) < self.num_classes:
+        classes = 2 if self.several_labels else self.num_classes
+        if n and not 0 <= int(self.y.min()) <= int(self.y.max()) < classes:
             raise ValueError(f"labels {self.y.min()} .. {self.y.max()} do not fit {self.num_classes} classes")
         if n and int(self.folds.min()) < ALWAYS_TRAINED:
             raise ValueError(f"fold {self.folds.min()} does not exist")
@@ -84,6 +87,11 @@ class TrainingData:
     def training_source(self, recipe: Recipe) -> PixelSource:
         """The images from which a recipe's training batches are read; predictions always read `pixels`."""
         return self.cropped if self.cropped is not None and recipe.augment.strengths["crop"] > 0.0 else self.pixels
+
+    @property
+    def several_labels(self) -> bool:
+        """Whether an image may have several labels, or none."""
+        return has_several(self.y)
 
     @property
     def targets(self) -> Targets:
