@@ -75,7 +75,8 @@ class CardFacts:
     """Which images count more in all scores, a sentence; empty: all count the same."""
     class_names: Sequence[str]
     class_counts: Sequence[int]
-    train_images: int
+    train_images: int | None = None
+    """None: as many as ``class_counts`` says, which counts an image with several labels more than once."""
     several_labels: bool = False
     """Whether an image may have several of the classes, or none."""
     test_images: int
@@ -217,7 +218,8 @@ def _input(recipe: Mapping[str, Scalar]) -> str:
 
 def _data(facts: CardFacts) -> str:
     rows = [f"| {plain(name)} | {count} |" for name, count in zip(facts.class_names, facts.class_counts, strict=True)]
-    images = f"{facts.train_images} training and {facts.test_images} test images"
+    total = sum(facts.class_counts) if facts.train_images is None else facts.train_images
+    images = f"{total} training and {facts.test_images} test images"
     head = f"{images}; fingerprint `{facts.fingerprint[:16]}`."
     lines = [plain(line) for line in facts.starts]
     if facts.rules:
