@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast, get_type_hints
 from studies.errors import Problems, shown
 from trainer.common.errors import suggest
 from trainer.evaluation.metrics import METRICS
-from trainer.formats.labels import SIMILAR_LABELS, SimilarLabels
+from trainer.formats.labels import SEVERAL_LABELS, SIMILAR_LABELS, SeveralLabels, SimilarLabels
 from trainer.recipe.recipe import FIELDS, FieldInfo, RecipeError, Scalar, interval
 
 if TYPE_CHECKING:
@@ -139,6 +139,7 @@ class DataSettings:
     table: str | None = _setting(None, "table of the training labels, a path inside of the data folder")
     layout: str | None = _setting(None, "layout of the data folder", choices=LAYOUTS)
     similar_labels: str = _setting("ask", "labels that differ only in spelling", choices=SIMILAR_LABELS)
+    several_labels: str = _setting("auto", "whether an image may have several labels", choices=SEVERAL_LABELS)
     encoding: str | None = _setting(None, "encoding of tables that are not UTF-8, such as cp1252")
     skip_bad: bool = _setting(False, "leave out unreadable training images")
     corrections: bool = _setting(True, "apply the label corrections beside the data, if there are some")
@@ -155,6 +156,7 @@ class DataSettings:
             table=self.table,
             layout=self.layout,
             similar_labels=cast(SimilarLabels, self.similar_labels),
+            several_labels=cast(SeveralLabels, self.several_labels),
             encoding=self.encoding,
             skip_bad=self.skip_bad,
             corrections=self.corrections,

@@ -17,6 +17,7 @@ CONTENTS = {
     "Your images": [
         "docs/data/layouts",
         "docs/data/reading",
+        "docs/data/several-labels",
         "docs/data/train-test-shift",
         "docs/data/suspicious-labels",
         "docs/data/label-corrections",

@@ -219,6 +219,15 @@ SimilarLabels = Annotated[
         help="Labels that differ only in case, blanks or Unicode form: ask (an error), merge, or keep as two classes.",
     ),
 ]
+SeveralLabels = Annotated[
+    str | None,
+    typer.Option(
+        "--several-labels",
+        metavar="auto|yes|no",
+        callback=_one_of("auto", "yes", "no"),
+        help="Whether an image may have several labels, or none; auto: if the table says so.",
+    ),
+]
 Encoding = Annotated[
     str | None, typer.Option("--encoding", help="Encoding of tables that are not UTF-8, such as cp1252 or cp932.")
 ]

@@ -23,6 +23,7 @@ from search.cli.options import (
     NoCorrections,
     PerGpu,
     Set,
+    SeveralLabels,
     SimilarLabels,
     SkipBad,
     Storage,
@@ -74,6 +75,7 @@ def probe(
     table: TrainingTable = None,
     layout: Layout = None,
     similar_labels: SimilarLabels = None,
+    several_labels: SeveralLabels = None,
     encoding: Encoding = None,
     skip_bad: SkipBad = False,
     no_corrections: NoCorrections = False,
@@ -106,6 +108,7 @@ def probe(
         table=table,
         layout=layout,
         similar_labels=similar_labels,
+        several_labels=several_labels,
         encoding=encoding,
     )
     check_study(STUDY, overrides, name, storage_url)

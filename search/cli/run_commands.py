@@ -25,6 +25,7 @@ from search.cli.options import (
     MLflow,
     Quota,
     Set,
+    SeveralLabels,
     SimilarLabels,
     SkipBad,
     Storage,
@@ -141,7 +142,8 @@ def export_best(
         str | None,
         typer.Option(
             "--submission-kind",
-            help="label, integer, probability or probabilities; default: as in the sample submission.",
+            help="label, integer, probability or probabilities; of several labels: labels, indicators or "
+            "probabilities. Default: as in the sample submission.",
         ),
     ] = None,
     workers: Workers = None,
@@ -300,6 +302,7 @@ def pretrain(
     table: TrainingTable = None,
     layout: Layout = None,
     similar_labels: SimilarLabels = None,
+    several_labels: SeveralLabels = None,
     encoding: Encoding = None,
     skip_bad: SkipBad = False,
     home: HomeFolder = DEFAULT_HOME,
@@ -360,6 +363,7 @@ def pretrain(
                 table=table,
                 layout=layout,
                 similar_labels=similar_labels,
+                several_labels=several_labels,
                 encoding=encoding,
             ),
             begun=begun,

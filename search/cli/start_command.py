@@ -27,6 +27,7 @@ from search.cli.options import (
     PerGpu,
     Quota,
     Set,
+    SeveralLabels,
     SimilarLabels,
     SkipBad,
     Storage,
@@ -156,6 +157,7 @@ def start(
     table: TrainingTable = None,
     layout: Layout = None,
     similar_labels: SimilarLabels = None,
+    several_labels: SeveralLabels = None,
     encoding: Encoding = None,
     skip_bad: SkipBad = False,
     no_corrections: NoCorrections = False,
@@ -198,6 +200,7 @@ def start(
         table=table,
         layout=layout,
         similar_labels=similar_labels,
+        several_labels=several_labels,
         encoding=encoding,
     )
     if not probe:

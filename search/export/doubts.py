@@ -16,6 +16,7 @@ from storage.records.datasets import StoredDataset
 from storage.stores import Stores
 from storage.values import DEFAULT_TRIAL, StudyState, TrialRecord, TrialStatus, WorkKind
 from trainer.data.readers.doubts.formulas import formula_warnings
+from trainer.evaluation.several_labels import has_several
 
 
 def doubts_of_export(stores: Stores, plan: ExportPlan, export: Export) -> list[str]:
@@ -102,7 +103,8 @@ def doubts_of_data(dataset: StoredDataset) -> Iterator[str]:
     copies = int(np.isin(test, training).sum())
     if copies:
         yield f"{copies} of {len(test)} test images nearly copy a training image (see `search check DATA`)"
-    labels = np.unique(np.stack([training, dataset.y]), axis=1)
+    of_image = np.unique(dataset.y, axis=0, return_inverse=True)[1] if has_several(dataset.y) else dataset.y
+    labels = np.unique(np.stack([training, of_image]), axis=1)
     contradictions = int((np.unique(labels[0], return_counts=True)[1] > 1).sum())
     if contradictions:
         groups = f"{contradictions} group{'s' * (contradictions > 1)}"

@@ -41,12 +41,17 @@ from storage.stores import Stores
 from storage.values import TrialStatus
 from trainer.data.folds import write_folds_csv
 from trainer.data.image_set import ImageSet
+from trainer.evaluation.class_scores import label_scores
 from trainer.evaluation.confusion_matrix import confusion_matrix_png
+from trainer.evaluation.label_rules import as_certain
 from trainer.evaluation.metrics import METRICS
 from trainer.formats.delimited import write_table
-from trainer.formats.submission import check_submission, decide_kind, write_submission
+from trainer.formats.submission import LABEL_KINDS, check_submission, decide_kind, write_submission
+from trainer.inference.predictions import label_cell
 from trainer.recipe.recipe import LINEAR_PROBE
 
+LABEL_SCORES = "label_scores.csv"
+"""File of an export, in place of the confusion matrix, where images have several labels."""
 ADVISED_SEEDS = 3
 """Trainings of each recipe that are advised for a steadier score."""
 
@@ -94,7 +99,11 @@ def write_export(
             write_folds(stores, plan.study, plan.split, made / "folds.csv")
             _write_oof(refits, images, folds, made / "oof.csv")
             _, predicted = refits.predict_oof(refits.mean_oof())
-            confusion_matrix_png(made / "confusion_matrix.png", images.y, predicted, images.class_names)
+            if images.several_labels:
+                oof, _ = refits.predict_oof(refits.mean_oof())
+                _write_label_scores(made / LABEL_SCORES, images, oof, predicted)
+            else:
+                confusion_matrix_png(made / "confusion_matrix.png", images.y, predicted, images.class_names)
         facts = replace(
             _facts(stores, plan, refits, images, warnings(stores, plan, refits), forecast), tolerance=tolerance
         )
@@ -207,8 +216,8 @@ def _write_submission(plan: ExportPlan, refits: Refits, images: ImageSet, path: 
     assert form is not None and refits.test is not None, "images with a test part have a submission format"
     kind = decide_kind(form, images.class_names, METRICS[plan.metric].needs, override)
     proba = refits.test
-    if kind in ("label", "integer"):  # the label rule may prefer a class other than the most probable
-        proba = np.eye(proba.shape[1], dtype=np.float32)[refits.blend.labels(proba)]
+    if kind in LABEL_KINDS:  # the label rule may prefer a class other than the most probable
+        proba = as_certain(refits.blend.labels(proba), proba.shape[1]).astype(np.float32)
     write_submission(path, form, images.class_names, images.test_ids, proba, kind)
     check_submission(path, form, images.class_names, kind)
     return kind
@@ -231,7 +240,18 @@ def _write_oof(refits: Refits, images: ImageSet, folds: Mapping[int, NDArray[np.
         oof, labels = refits.predict_oof(refits.oof(split, seed))
         parts = zip(images.train_ids, folds[split], images.y, labels, oof, strict=True)
         for image_id, fold, y, label, proba in parts:
-            rows.append([image_id, str(fold), str(seed), names[y], names[label], *_cells(proba)])
+            cells = (label_cell(y, names), label_cell(label, names), *_cells(proba))
+            rows.append([image_id, str(fold), str(seed), *cells])
+    write_table(path, rows)
+
+
+def _write_label_scores(path: Path, images: ImageSet, oof: NDArray[np.float32], predicted: NDArray[np.int64]) -> None:
+    """A table with one row for each of several labels: how often it occurs, and how well it is recognised."""
+    rows: list[list[str]] = [["label", "images", "predicted", "precision", "recall", "f1", "roc_auc"]]
+    for own in label_scores(images.y, oof, predicted):
+        shares = (own.score.precision, own.score.recall, own.score.f1, own.roc_auc)
+        shown = ("" if value is None else f"{value:.4f}" for value in shares)
+        rows.append([images.class_names[own.score.label], str(own.score.images), str(own.predicted), *shown])
     write_table(path, rows)
 
 
@@ -278,6 +298,8 @@ def _facts(
         weighting=" ".join(weights_lines(stores, plan.study)),
         class_names=images.class_names,
         class_counts=images.class_counts().tolist(),
+        train_images=len(images.train_ids),
+        several_labels=images.several_labels,
         test_images=len(images.test_ids),
         fingerprint=images.fingerprint,
         starts=starting_weights(refits),
@@ -316,7 +338,7 @@ def write_folds(stores: Stores, study: Study, split: int, path: Path) -> None:
     write_folds_csv(
         path,
         ids=dataset.train_ids,
-        labels=[dataset.class_names[y] for y in dataset.y],
+        labels=[label_cell(y, dataset.class_names) for y in dataset.y],
         groups=dataset.groups[: len(dataset.train_ids)],
         folds=read_folds(stores, study, split),
     )

@@ -16,6 +16,7 @@ from search.export.plan import ExportPlan
 from search.export.pool import predictions_of
 from search.runtime.errors import SearchError
 from search.runtime.failures import ADVICE
+from search.statistics.blends import with_label_count
 from search.statistics.ensemble_selection import FittedBlend, fit_final
 from search.statistics.ranking import average
 from search.study_state.study_targets import read_folds, read_targets
@@ -228,7 +229,9 @@ def _blend(
         fitted = fit_final(stacked, targets, folds, plan.metric, plan.choice.method, calibrate=final.calibrate)
     all_members: list[MemberRefits | Imported] = [*members, *imported]
     shares = np.array([part.member.weight for part in all_members])
-    blend = fitted.blend if fitted else Blend(weights=tuple((shares / shares.sum()).tolist()))
+    blend = (
+        fitted.blend if fitted else with_label_count(Blend(weights=tuple((shares / shares.sum()).tolist())), targets)
+    )
     tests = [part.test for part in all_members if part.test is not None]
     return Runnable(
         blend=blend,

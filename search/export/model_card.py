@@ -75,6 +75,10 @@ class CardFacts:
     """Which images count more in all scores, a sentence; empty: all count the same."""
     class_names: Sequence[str]
     class_counts: Sequence[int]
+    train_images: int | None = None
+    """None: as many as ``class_counts`` says, which counts an image with several labels more than once."""
+    several_labels: bool = False
+    """Whether an image may have several of the classes, or none."""
     test_images: int
     fingerprint: str
     starts: Sequence[str] = ()
@@ -127,7 +131,8 @@ def _title(facts: CardFacts) -> str:
     """What the model tells apart, in which images, and its backbones: ``cat or dog in pets: resnet18.a1_in1k``."""
     names = [excerpt(name, _NAME) for name in facts.class_names]
     few = len(names) <= MOST_CLASSES
-    task = f"{', '.join(names[:-1])} or {names[-1]}" if few else f"{len(names)} classes ({', '.join(names[:3])}, …)"
+    last = "and" if facts.several_labels else "or"
+    task = f"{', '.join(names[:-1])} {last} {names[-1]}" if few else f"{len(names)} classes ({', '.join(names[:3])}, …)"
     data = f" in {facts.folder}" * bool(facts.folder)
     backbones = dict.fromkeys(m.backbone if m.networks else str(m.name) for m in facts.members)
     return f"{plain(task + data)}: {plain(' and '.join(backbones))}"
@@ -215,7 +220,8 @@ def _input(recipe: Mapping[str, Scalar]) -> str:
 
 def _data(facts: CardFacts) -> str:
     rows = [f"| {plain(name)} | {count} |" for name, count in zip(facts.class_names, facts.class_counts, strict=True)]
-    images = f"{sum(facts.class_counts)} training and {facts.test_images} test images"
+    total = sum(facts.class_counts) if facts.train_images is None else facts.train_images
+    images = f"{total} training and {facts.test_images} test images"
     head = f"{images}; fingerprint `{facts.fingerprint[:16]}`."
     lines = [plain(line) for line in (*facts.starts, *facts.pseudo_labels)]
     if facts.rules:

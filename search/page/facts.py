@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
 from search.export.expected_score import Optimism, read_optimism
 from search.export.notes import ExportNotes
 from search.page.gallery.contents import Gallery, read_gallery
@@ -19,6 +22,7 @@ from storage.stores import Stores
 from storage.values import TrialRecord, TrialStatus, WorkKind
 from trainer.common.arrays import Float32Array
 from trainer.evaluation.label_errors import LabelErrors, find_label_errors
+from trainer.evaluation.several_labels import NONE, has_several, rarest_label
 from trainer.recipe.recipe import Scalar
 
 
@@ -48,7 +52,7 @@ class Facts:
     oof: Float32Array | None
     """Out-of-fold probabilities of ``leader``, shape (n, C); None without one."""
     label_errors: LabelErrors | None
-    """Labels that may be wrong by ``oof``; None without it."""
+    """Labels that may be wrong by ``oof``; None without it, and where images have several labels."""
     gallery: Gallery | None
     """The pictures that the last export drew; None if there are none in the given home."""
     home: Home | None
@@ -58,6 +62,21 @@ class Facts:
     def study(self) -> Study:
         """The study."""
         return self.snapshot.study
+
+    @property
+    def several_labels(self) -> bool:
+        """Whether an image may have several labels, or none."""
+        return has_several(self.dataset.y)
+
+    @property
+    def strata(self) -> NDArray[np.int64]:
+        """One class for each training image, index into `strata_names`: int64 (n,); of several labels the rarest."""
+        return rarest_label(self.dataset.y, len(self.dataset.class_names))
+
+    @property
+    def strata_names(self) -> tuple[str, ...]:
+        """Names of the classes; with one more for images without a label, where there may be such."""
+        return (*self.dataset.class_names, *((NONE,) if self.several_labels else ()))
 
     @property
     def metric(self) -> str:
@@ -124,7 +143,7 @@ def read_facts(
         provisional=None if export is not None else provisional,
         optimism=read_optimism(stores, snapshot.study),
         oof=oof,
-        label_errors=None if oof is None else find_label_errors(dataset.y, oof),
+        label_errors=None if oof is None or has_several(dataset.y) else find_label_errors(dataset.y, oof),
         gallery=None if home is None else read_gallery(stores, home, stored.name, dataset),
         home=home if with_map else None,
     )

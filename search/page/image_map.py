@@ -60,7 +60,7 @@ def read_map(facts: Facts, home: Home) -> ImageMap | None:
     dataset = facts.dataset
     n, total = len(dataset.y), len(dataset.y) + len(dataset.test_ids)
     for path, origin in features_by_preference(home, facts.study.fingerprint, facts.finished, facts.leader):
-        strata = np.concatenate([dataset.y, np.full(total - n, -1, np.int64)])
+        strata = np.concatenate([facts.strata, np.full(total - n, -1, np.int64)])
         rows = stratified_sample(strata, MOST_IMAGES, SEED)
         features = read_features(path, total, rows)
         if features is None or len(rows) < LEAST_IMAGES:

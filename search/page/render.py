@@ -14,6 +14,7 @@ from search.page.sections.errors import ErrorsView, errors
 from search.page.sections.finalists import FinalistsView, finalists
 from search.page.sections.gallery import GalleryView, gallery
 from search.page.sections.history import HistoryView, history
+from search.page.sections.label_scores import LabelScoresView, scores_of_labels
 from search.page.sections.map import MapView, image_map
 from search.page.sections.reproduce import ReproduceView, reproduce
 from search.page.sections.settings import SettingsView, settings
@@ -40,6 +41,7 @@ class Page:
     settings: SettingsView | None
     backbones: BackbonesView | None
     errors: ErrorsView | None
+    label_scores: LabelScoresView | None
     gallery: GalleryView | None
     map: MapView
     data: DataView
@@ -59,6 +61,7 @@ def page_of(facts: Facts) -> Page:
         settings=settings(facts),
         backbones=backbones(facts),
         errors=errors(facts),
+        label_scores=scores_of_labels(facts),
         gallery=gallery(facts),
         map=image_map(facts),
         data=data(facts),

@@ -44,6 +44,7 @@ OTHER_FILES: dict[str, str] = {
     "oof.csv": "oof.csv",
     "folds.csv": "folds.csv",
     "confusion_matrix.png": "confusion_matrix.png",
+    "label_scores.csv": "label_scores.csv",
 }
 """Files of an export besides the submission, the most useful first, with the text that lists them."""
 

@@ -22,7 +22,7 @@ from trainer.evaluation.label_rules import CUT_METRICS, OFFSET_METRICS, fit_cuts
 from trainer.evaluation.metrics import SMALLEST_PROBABILITY, score
 from trainer.evaluation.targets import Targets
 from trainer.evaluation.temperature_scaling import fit_temperature, scale_temperature
-from trainer.inference.blend import Blend
+from trainer.inference.blend import Blend, log_odds
 
 Stacked = NDArray[np.float32]
 """Probabilities of M members, ``(M, n, C)``."""
@@ -32,6 +32,16 @@ class BlendMethod(Protocol):
     """A blend method, see the head of this module."""
 
     def __call__(self, targets: Targets, members: Stacked) -> Blend: ...
+
+
+def with_label_count(blend: Blend, targets: Targets) -> Blend:
+    """The blend for images with as many labels as those of ``targets``: one, several, or at least one of several.
+
+    Where each training image has a label, an image without any predicted label gets its most probable one.
+    """
+    if not targets.several_labels:
+        return blend
+    return replace(blend, several_labels=True, at_least_one=bool(targets.y.any(axis=1).all()))
 
 
 LEAST_GAIN = 1e-5
@@ -47,7 +57,7 @@ ABSENT = -20.0
 
 def mean_of_all(targets: Targets, members: Stacked) -> Blend:
     """The equal mean of all members."""
-    return Blend(weights=(1.0 / len(members),) * len(members))
+    return with_label_count(Blend(weights=(1.0 / len(members),) * len(members)), targets)
 
 
 def equal(backbones: Sequence[str], at_most: int) -> BlendMethod:
@@ -63,12 +73,12 @@ def equal(backbones: Sequence[str], at_most: int) -> BlendMethod:
 
     def fit(targets: Targets, members: Stacked) -> Blend:
         chosen, total = [0], members[0].astype(np.float64)
-        best = _loss(targets, total)
+        best = _loss(targets, total, 1)
         while len(chosen) < at_most:
             left = [i for i in range(len(members)) if i not in chosen]
             taken = {backbones[i] for i in chosen}
             for pool in ([i for i in left if backbones[i] not in taken], left):
-                losses = {i: _loss(targets, total + members[i]) for i in pool}
+                losses = {i: _loss(targets, total + members[i], len(chosen) + 1) for i in pool}
                 step = min(losses, key=lambda i: losses[i], default=None)
                 if step is not None and losses[step] < best - LEAST_GAIN:
                     break
@@ -77,7 +87,8 @@ def equal(backbones: Sequence[str], at_most: int) -> BlendMethod:
             best = losses[step]
             chosen.append(step)
             total += members[step]
-        return Blend(weights=tuple(1.0 / len(chosen) if i in chosen else 0.0 for i in range(len(members))))
+        weights = tuple(1.0 / len(chosen) if i in chosen else 0.0 for i in range(len(members)))
+        return with_label_count(Blend(weights=weights), targets)
 
     return fit
 
@@ -98,24 +109,32 @@ def greedy(at_most: int) -> BlendMethod:
         counts = np.zeros(len(members), np.int64)
         counts[0] = 1
         total = members[0].astype(np.float64)
-        best, kept = _loss(targets, total), counts.copy()
+        best, kept = _loss(targets, total, 1), counts.copy()
         for _ in range(GREEDY_STEPS - 1):
             full = np.count_nonzero(counts) >= at_most
-            losses = {i: _loss(targets, total + members[i]) for i in range(len(members)) if counts[i] or not full}
+            drawn = int(counts.sum()) + 1
+            losses = {
+                i: _loss(targets, total + members[i], drawn) for i in range(len(members)) if counts[i] or not full
+            }
             step = min(losses, key=lambda i: losses[i])
             counts[step] += 1
             total += members[step]
             if losses[step] < best - LEAST_GAIN:
                 best, kept = losses[step], counts.copy()
-        return Blend(weights=tuple(float(weight) for weight in kept / kept.sum()))
+        return with_label_count(Blend(weights=tuple(float(weight) for weight in kept / kept.sum())), targets)
 
     return fit
 
 
 def stack(targets: Targets, members: Stacked) -> Blend:
-    """Multinomial logistic regression on the log probabilities of all members, with a strong penalty."""
+    """Multinomial logistic regression on the log probabilities of all members, with a strong penalty.
+
+    Of several labels each has a logistic regression on the members' log odds of this label.
+    """
     from sklearn.linear_model import LogisticRegression
 
+    if targets.several_labels:
+        return _stack_several(targets, members)
     count, _, classes = members.shape
     logs = np.concatenate(list(np.log(np.clip(members.astype(np.float64), SMALLEST_PROBABILITY, 1.0))), axis=1)
     present = np.unique(targets.y)
@@ -135,6 +154,29 @@ def stack(targets: Targets, members: Stacked) -> Blend:
         coefficients=tuple(tuple(float(value) for value in row) for row in coefficients),
         intercepts=tuple(float(value) for value in intercepts),
     )
+
+
+def _stack_several(targets: Targets, members: Stacked) -> Blend:
+    from sklearn.linear_model import LogisticRegression
+
+    count, _, classes = members.shape
+    odds = log_odds(members)
+    coefficients, intercepts = np.zeros((classes, count * classes)), np.full(classes, ABSENT)
+    for label in range(classes):
+        y = targets.y[:, label]
+        if y.min() == y.max():
+            intercepts[label] = -ABSENT if y.all() else ABSENT
+            continue
+        model = LogisticRegression(C=STACK_C, max_iter=1000)
+        model.fit(odds[:, :, label].T, y, sample_weight=targets.mean_one_weights)
+        coefficients[label, label::classes] = model.coef_[0]
+        intercepts[label] = model.intercept_[0]
+    blend = Blend(
+        weights=(1.0 / count,) * count,
+        coefficients=tuple(tuple(float(value) for value in row) for row in coefficients),
+        intercepts=tuple(float(value) for value in intercepts),
+    )
+    return with_label_count(blend, targets)
 
 
 def calibrated(method: BlendMethod) -> BlendMethod:
@@ -164,6 +206,11 @@ def with_label_rule(method: BlendMethod, metric: str) -> BlendMethod:
     return fit
 
 
-def _loss(targets: Targets, total: NDArray[np.float64]) -> float:
-    """Log loss at the optimal temperature. Rows of ``total`` ``(n, C)`` may sum to any number."""
+def _loss(targets: Targets, total: NDArray[np.float64], count: int) -> float:
+    """Log loss, at the optimal temperature, of the mean of ``count`` predictions with the sum ``total`` ``(n, C)``."""
+    if targets.several_labels:
+        mean = total / count
+        scaled = scale_temperature(mean, fit_temperature(targets, mean), several_labels=True)
+        return -score("log_loss", targets, scaled)
+    # Temperature scaling normalises each row.
     return -score("log_loss", targets, scale_temperature(total, fit_temperature(targets, total)))

@@ -40,7 +40,7 @@ from search.statistics.blends import (
 )
 from search.statistics.member_names import MemberName
 from search.statistics.paired_gain import Gain, paired_gain, shown_gain
-from trainer.evaluation.label_rules import CUT_METRICS, OFFSET_METRICS
+from trainer.evaluation.label_rules import CUT_METRICS, OFFSET_METRICS, as_certain
 from trainer.evaluation.metrics import METRICS, Probabilities, score, standard_error
 from trainer.evaluation.targets import Targets
 from trainer.inference.blend import Blend
@@ -84,9 +84,13 @@ class CrossFitted:
     """Blend of each fold, fitted without the fold's images."""
 
     def predict(self, members: Stacked) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-        """Probabilities ``(n, C)`` and labels ``(n,)``, each image by the blend that was fitted without it."""
+        """Probabilities ``(n, C)`` and labels ``(n,)``, each image by the blend that was fitted without it.
+
+        Of several labels: 0 and 1, ``(n, C)``.
+        """
         proba = np.zeros(members.shape[1:], np.float32)
-        labels = np.zeros(members.shape[1], np.int64)
+        several = any(blend.several_labels for blend in self.blends)
+        labels = np.zeros(members.shape[1:] if several else members.shape[1], np.int64)
         for fold, blend in enumerate(self.blends):
             rows = self.folds == fold
             part = blend.probabilities(members[:, rows])
@@ -96,7 +100,7 @@ class CrossFitted:
     def scored_output(self, members: Stacked, metric: str) -> Probabilities:
         """Input of ``metric``, ``(n, C)``: probabilities, or the one-hot labels for a metric of labels."""
         proba, labels = self.predict(members)
-        return proba if METRICS[metric].needs == "probabilities" else np.eye(proba.shape[1])[labels]
+        return proba if METRICS[metric].needs == "probabilities" else as_certain(labels, proba.shape[1])
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -216,7 +220,10 @@ def fit_final(
         ruled = scorer.score(with_label_rule(best.method, metric), members)
         gain = scorer.gain(ruled.output, best.output)
         kind = "cut points on the expected class" if metric in CUT_METRICS else "offsets of the classes"
-        shown = f"{shown_gain(gain, metric)} over the most probable class"
+        plain = "the most probable class"
+        if targets.several_labels:
+            kind, plain = "a threshold of each class", "the threshold 0.5"
+        shown = f"{shown_gain(gain, metric)} over {plain}"
         notes.append(f"labels by {kind}: {shown}; {_verdict(gain.real)}")
         best = ruled if gain.real else best
     return FittedBlend(

@@ -215,7 +215,8 @@ def _tables(recipes: Sequence[RecipeScores], targets: Targets, metric: str) -> t
         for round_ in recipe.rounds:
             at = splits.index(round_.split)
             temperature = fit_temperature(targets, round_.oof)
-            true_probability = true_class_probability(targets.y, scale_temperature(round_.oof, temperature))
+            scaled = scale_temperature(round_.oof, temperature, several_labels=targets.several_labels)
+            true_probability = true_class_probability(targets.y, scaled)
             whole[:, i, at] = score(metric, targets, round_.oof), targets.mean(true_probability)
             for fold in range(folds):
                 rows = round_.folds == fold

@@ -99,4 +99,6 @@ def _parts_by_group(folds: NDArray[np.int64], groups: NDArray[np.int64]) -> NDAr
 
 
 def _certainty(targets: Targets, proba: Probabilities) -> float:
-    return float(np.exp(score("log_loss", targets, scale_temperature(proba, fit_temperature(targets, proba)))))
+    temperature = fit_temperature(targets, proba)
+    scaled = scale_temperature(proba, temperature, several_labels=targets.several_labels)
+    return float(np.exp(score("log_loss", targets, scaled)))

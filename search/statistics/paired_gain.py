@@ -13,7 +13,7 @@ from trainer.evaluation.targets import Targets
 
 REAL = 1.0
 """A gain is real if it exceeds this many standard errors."""
-PER_IMAGE = ("accuracy", "log_loss")
+PER_IMAGE = ("accuracy", "log_loss", "mean_f1", "lrap")
 """Metrics that are means over images: the standard error of a difference has a closed form."""
 JACKKNIFE_GROUPS = 50
 """Groups of the jackknife that gives the standard error for any other metric; each leaves one group out."""

@@ -48,13 +48,14 @@ class PredictionDifference:
 
 
 def compare_predictions(
-    then: NDArray[np.floating[Any]], now: NDArray[np.floating[Any]], *, classes: bool
+    then: NDArray[np.floating[Any]], now: NDArray[np.floating[Any]], *, classes: bool, several_labels: bool = False
 ) -> PredictionDifference:
     """Compare two arrays of probabilities, without the images that were never held out (NaN).
 
     Args:
         then, now: probabilities of the same shape and dtype: ``(n, C)`` by image and class, or ``(epochs, n)``.
         classes: whether the shape is ``(n, C)``, so that predicted classes can be compared.
+        several_labels: whether an image may have several classes, those of a probability above 0.5.
 
     Raises:
         ValueError: the shapes, the dtypes or the images without NaN differ, or every image has NaN.
@@ -71,8 +72,14 @@ def compare_predictions(
         equal=then[known].tobytes() == now[known].tobytes(),
         largest=float(difference.max()),
         mean=float(difference.mean()),
-        agreement=float((then[rows].argmax(axis=1) == now[rows].argmax(axis=1)).mean()) if classes else None,
+        agreement=_agreement(then[rows], now[rows], several_labels=several_labels) if classes else None,
     )
+
+
+def _agreement(then: NDArray[np.floating[Any]], now: NDArray[np.floating[Any]], *, several_labels: bool) -> float:
+    if several_labels:
+        return float(((then > 0.5) == (now > 0.5)).all(axis=1).mean())
+    return float((then.argmax(axis=1) == now.argmax(axis=1)).mean())
 
 
 def different_facts(then: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from trainer.evaluation.ambiguity import brier_scores
 from trainer.evaluation.metrics import SMALLEST_PROBABILITY, score, standard_error, true_class_probability
+from trainer.evaluation.several_labels import has_several
 from trainer.evaluation.targets import Labels, Targets
 from trainer.evaluation.temperature_scaling import scale_temperature
 
@@ -118,9 +119,14 @@ def _evidence(run: CrossValidated, y: Labels, metric: str) -> Values:
     Brier score and the averaging gain are used without the metric, because a part may lack images of a class. The
     temperature is fitted to all images: one number hardly overfits a tenth of them.
     """
+    several = has_several(y)
+    if metric == "log_loss" and several:
+        right = np.where(y == 1, run.oof, 1.0 - run.oof)
+        return np.asarray(np.log(np.maximum(right, SMALLEST_PROBABILITY), dtype=np.float64).mean(axis=1))
     if metric == "log_loss":
         log_likelihood = np.log(np.maximum(true_class_probability(y, run.oof), SMALLEST_PROBABILITY), dtype=np.float64)
         return np.asarray(log_likelihood)
-    brier = brier_scores(y, scale_temperature(run.oof, run.temperature)) - run.ambiguity
-    averaged = (run.oof.argmax(axis=1) == y) * float(metric == "accuracy") + run.averaging_gain
+    brier = brier_scores(y, scale_temperature(run.oof, run.temperature, several_labels=several)) - run.ambiguity
+    hits = np.zeros(len(y)) if several else (run.oof.argmax(axis=1) == y) * float(metric == "accuracy")
+    averaged = hits + run.averaging_gain
     return np.asarray(averaged + 1.0 - brier)

@@ -183,7 +183,8 @@ def disagreement(first: Submission, second: Submission) -> float | None:
     """Share of the test images that two submissions give different labels, 0 to 1; None if unknown."""
     if first.labels is None or second.labels is None or not len(first.labels):
         return None
-    return float((first.labels != second.labels).mean())
+    different = first.labels != second.labels
+    return float((different.any(axis=1) if different.ndim == 2 else different).mean())
 
 
 def score_error(board: Board, submission: Submission, score: float, images: int) -> float:

@@ -21,6 +21,7 @@ from search.study_setup.create_study import StudyPlan
 from search.study_setup.data_folder import Competition, NoData, inspect_with_progress, known_folder
 from search.study_setup.deadline import Hours
 from search.study_setup.image_weights import Weighting, estimate_image_weights
+from search.study_setup.metric import fit_metric
 from search.study_setup.rules import check_rules
 from search.study_setup.shift_features import comparison_progress
 from search.study_setup.starting_point import begin_with, find_starting_point
@@ -79,6 +80,7 @@ def prepare(request: StartRequest, console: Console) -> StudyPlan:
     data, competition = request.data or (known_folder(stores, stored.fingerprint) if stores and stored else None), None
     if data is not None:
         competition = inspect_with_progress(data, spec.data.options, console)
+        spec, overrides = fit_metric(spec, overrides, request.study, competition.images, console)
     elif spec.data.sample is None:
         raise NoData
     check_torch_pair()

@@ -18,6 +18,7 @@ from search.statistics.ranking import Candidate, rank
 from studies.space.dimension import Dimension, choose, default_of
 from studies.space.fit_recipe import starting_at
 from trainer.data.image_statistics import ImageStatistics
+from trainer.evaluation.several_labels import class_counts
 from trainer.recipe.recipe import Scalar
 
 TRIALS_PER_STUDY = 3
@@ -80,7 +81,7 @@ class RememberedRecipe:
 
 def traits_of(fingerprint: str, y: NDArray[np.int64], classes: int, image_statistics: ImageStatistics) -> DatasetTraits:
     """Traits of a data set with class indices ``y``, int64 ``(n,)``."""
-    counts = np.bincount(y, minlength=classes)
+    counts = class_counts(y, classes)
     imbalance = float(counts.max()) / max(1.0, float(counts.min())) if len(counts) else 1.0
     return DatasetTraits(
         fingerprint=fingerprint,

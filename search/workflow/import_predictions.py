@@ -25,8 +25,10 @@ from storage.values import SEARCH_SPLIT, TrialStatus, WorkKind
 from studies.file.catalog import NAME_PATTERN
 from trainer.common.errors import DataError, listed
 from trainer.evaluation.metrics import score, standard_error
+from trainer.evaluation.several_labels import has_several
 from trainer.evaluation.targets import Targets
 from trainer.formats.probabilities import ProbabilityTable, read_probabilities
+from trainer.inference.predictions import label_cell
 
 MAX_LABEL = 64  # characters
 
@@ -174,7 +176,8 @@ def _read(
         )
     if request.test is not None and not dataset.test_ids:
         raise ImportMistake(f"study {study.name} has no test images: leave --test out")
-    labels = [dataset.class_names[label] for label in dataset.y]
+    labels = [label_cell(label, dataset.class_names) for label in dataset.y]
+    several = has_several(dataset.y)
     tables: list[ProbabilityTable] = []
     problems: list[str] = []
     advice: dict[str, None] = {}
@@ -183,7 +186,7 @@ def _read(
         wanted.append((request.test, dataset.test_ids, "test image", []))
     for path, ids, kind, truth in wanted:
         try:
-            tables.append(read_probabilities(path, ids, dataset.class_names, what=kind, labels=truth))
+            tables.append(read_probabilities(path, ids, dataset.class_names, what=kind, labels=truth, several=several))
         except DataError as error:
             problems += error.problems
             advice[error.advice] = None

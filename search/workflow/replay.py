@@ -144,7 +144,9 @@ def replay(request: ReplayRequest) -> bool:
         )
         return False
     now = _comparable(outcome.curves, outcome.predictions.get("oof"))
-    difference = compare_predictions(then, now, classes=record.status is TrialStatus.FINISHED)
+    difference = compare_predictions(
+        then, now, classes=record.status is TrialStatus.FINISHED, several_labels=images.several_labels
+    )
     replayed = Replayed(record=record, outcome=outcome, images=len(images.y), difference=difference)
     say(
         console,

@@ -27,7 +27,7 @@ class StoredDataset:
     train_ids: tuple[str, ...]
     test_ids: tuple[str, ...]
     y: npt.NDArray[np.int64]
-    """Class index of each training image, ``(n,)``."""
+    """Class index of each training image, ``(n,)``; or 0 and 1 for each of several labels, ``(n, C)``."""
     groups: npt.NDArray[np.int64] | None
     """Group of each image, training images first, then test images, ``(n + m,)``. Near-duplicates share a number."""
     summary: dict[str, Any]
@@ -60,7 +60,8 @@ class DatasetStore:
         Raises:
             StorageError: the numbers of labels and training ids differ.
         """
-        if dataset.y.shape != (len(dataset.train_ids),):
+        images = len(dataset.train_ids)
+        if dataset.y.shape not in ((images,), (images, len(dataset.class_names))):
             raise StorageError(f"{len(dataset.train_ids)} training ids, but labels of shape {dataset.y.shape}")
         with self._database.writing() as connection:
             connection.execute(
@@ -70,7 +71,7 @@ class DatasetStore:
                     class_names=list(dataset.class_names),
                     train_ids=list(dataset.train_ids),
                     test_ids=list(dataset.test_ids),
-                    y=pack(dataset.y.astype(np.int64)),
+                    y=pack(dataset.y.astype(np.int64 if dataset.y.ndim == 1 else np.uint8)),
                     groups=None if dataset.groups is None else pack(dataset.groups.astype(np.int64)),
                     summary=dataset.summary,
                     public_images=dataset.public_images,
@@ -142,7 +143,7 @@ class DatasetStore:
         if row is None:
             return None
         folds = unpacked(row.folds, FoldSet.__tablename__, row.id, "folds")
-        images = unpacked(row.y, Dataset.__tablename__, fingerprint, "y").size
+        images = len(np.atleast_1d(unpacked(row.y, Dataset.__tablename__, fingerprint, "y")))
         if folds.shape != (images,) or not _are_indices(folds, n_folds):
             raise damaged(FoldSet.__tablename__, row.id, f"folds are not {images} numbers from 0 to {n_folds - 1}")
         return folds.astype(np.int64, copy=False)
@@ -185,7 +186,10 @@ def _check_arrays(dataset: StoredDataset) -> None:
     """
     table, train, test = Dataset.__tablename__, len(dataset.train_ids), len(dataset.test_ids)
     classes = len(dataset.class_names)
-    if dataset.y.shape != (train,) or not _are_indices(dataset.y, classes):
+    if dataset.y.ndim == 2:
+        if dataset.y.shape != (train, classes) or not _are_indices(dataset.y, 2):
+            raise damaged(table, dataset.fingerprint, f"y are not {train} x {classes} numbers 0 and 1")
+    elif dataset.y.shape != (train,) or not _are_indices(dataset.y, classes):
         raise damaged(table, dataset.fingerprint, f"y are not {train} numbers from 0 to {classes - 1}")
     if dataset.groups is not None and dataset.groups.shape != (train + test,):
         raise damaged(table, dataset.fingerprint, f"groups are not {train + test} numbers")

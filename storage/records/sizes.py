@@ -52,7 +52,7 @@ class SizeReader:
                 raise StorageError(f"no data set of study {study_id} is stored in {self._database.name}")
             check_row(Dataset.__tablename__, row._mapping, _RULES)
             labels = unpacked(row.y, Dataset.__tablename__, f"of study {study_id}", "y")
-            if labels.ndim != 1:
+            if labels.ndim not in (1, 2):  # 2: several labels of an image
                 raise damaged(Dataset.__tablename__, f"of study {study_id}", f"y has shape {labels.shape}")
             self._by_study[study_id] = Sizes(train=len(labels), test=len(row.test_ids), classes=len(row.class_names))
         return self._by_study[study_id]

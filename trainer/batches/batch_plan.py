@@ -49,7 +49,8 @@ def plan_epoch(
 
     Args:
         candidates: rows that the fold may train on: int64, shape (n,), n >= 2.
-        y: class of *every* row, indexed by the values of ``candidates``: int64.
+        y: class of *every* row, indexed by the values of ``candidates``: int64. Of several labels, the
+            rarest, as in repeat factor sampling (Gupta et al. 2019, "LVIS").
         batch_size: images per batch, at least 2.
         balance: 0 (natural class frequencies) .. 1 (equal class frequencies).
         seed: seed of the training; with ``fold`` and ``epoch`` it determines the order and the augmentation.

@@ -154,7 +154,8 @@ def _write(
         ]
         checks = []
         for member, weights, digest in networks:
-            checks.append(_convert_network(member, weights, digest, to, new, decoded))
+            network = _Network(member, weights, digest, model.blend.several_labels)
+            checks.append(_convert_network(network, to, new, decoded))
             on_network(len(checks), len(networks))
         index = {
             "format": INDEX_FORMAT,
@@ -170,13 +171,22 @@ def _write(
     return checks
 
 
-def _convert_network(
-    member: Member, weights: Path, digest: str, to: Format, folder: Path, decoded: Sequence[NDArray[np.uint8]]
-) -> _Check:
+@dataclass(frozen=True)
+class _Network:
+    """A network of a model folder."""
+
+    member: Member
+    weights: Path
+    digest: str
+    several_labels: bool
+
+
+def _convert_network(source: _Network, to: Format, folder: Path, decoded: Sequence[NDArray[np.uint8]]) -> _Check:
+    member, weights, digest = source.member, source.weights, source.digest
     path = folder / f"{weights.stem}{to.suffix}"
     difference = original_time = converted_time = 0.0
     try:
-        network = PortableNetwork(member, weights)
+        network = PortableNetwork(member, weights, several_labels=source.several_labels)
         to.write(network, member.size, path)
         opened = to.open(path)
         for batch in _batches(decoded, member):

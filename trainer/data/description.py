@@ -18,6 +18,8 @@ _KIND_TEXT = {
     "integer": "one whole number per image",
     "probabilities": "one probability per class",
     "probability": "one probability per image",
+    "labels": "all labels of an image in one cell",
+    "indicators": "0 or 1 for each class",
     None: "labels or probabilities: the sample does not say, the metric decides",
 }
 
@@ -30,9 +32,18 @@ def describe(image_set: ImageSet, duplicates: DuplicateReport, n_folds: int) -> 
     """
     lines = [f"format: {image_set.reader}", *(f"  {note}" for note in image_set.notes)]
     counts = image_set.class_counts()
-    lines.append(f"training images: {len(image_set.train_ids)} in {len(counts)} classes")
+    n, several = len(image_set.train_ids), image_set.several_labels
+    lines.append(f"training images: {n} in {len(counts)} classes")
+    if several:
+        of_image = image_set.y.sum(axis=1)
+        lines.append(
+            f"  several labels an image: {of_image.mean():.2f} on average, at most {of_image.max()}; "
+            f"{np.count_nonzero(of_image == 0)} images without a label"
+        )
     order = np.argsort(-counts, kind="stable")
-    lines += [f"  {image_set.class_names[c]}: {counts[c]} ({counts[c] / counts.sum():.1%})" for c in order[:_SHOWN]]
+    # Shares of several labels add up to more than 1.
+    whole = n if several else counts.sum()
+    lines += [f"  {image_set.class_names[c]}: {counts[c]} ({counts[c] / whole:.1%})" for c in order[:_SHOWN]]
     if len(order) > _SHOWN:
         rest = counts[order[_SHOWN:]]
         lines.append(f"  and {len(rest)} more classes with {rest.min()} to {rest.max()} images each")
@@ -68,7 +79,7 @@ def duplicate_lines(image_set: ImageSet, duplicates: DuplicateReport) -> list[st
     ]
 
     def label(i: int) -> str:
-        return f"{image_set.train_ids[i]} ({image_set.class_names[image_set.y[i]]})"
+        return f"{image_set.train_ids[i]} ({image_set.label_of(i)})"
 
     two_labels = [f"{label(i)} and {label(j)}" for i, j in duplicates.two_labels]
     train_and_test = [f"{label(i)} and {image_set.test_ids[j - n]}" for i, j in duplicates.train_and_test]

@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 
 from trainer.data.image_set import ImageSet
 from trainer.data.inspection import THUMBNAIL, InspectedImages, inspect_images
+from trainer.evaluation.several_labels import same_labels
 
 MAX_HASH_DISTANCE = 10  # bits of 64
 MIN_CORRELATION = 0.95
@@ -66,7 +67,7 @@ def find_duplicates(image_set: ImageSet) -> DuplicateReport:
     return DuplicateReport(
         groups=_groups(n + len(image_set.test_ids), pairs),
         pairs=pairs,
-        two_labels=tuple((i, j) for i, j in training if image_set.y[i] != image_set.y[j] and not one_image(i, j)),
+        two_labels=tuple((i, j) for i, j in training if not same_labels(image_set.y, i, j) and not one_image(i, j)),
         train_and_test=tuple((int(i), int(j)) for i, j in pairs if i < n <= j),
     )
 

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from trainer.common.errors import DataError, listed
 from trainer.data.image_set import ImageSet
+from trainer.evaluation.several_labels import has_several
 from trainer.formats.delimited import read_table, write_table
 
 SHOWN_CLASSES = 3  # rare classes that are named one by one
@@ -57,10 +58,10 @@ def make_folds(y: NDArray[np.int64], groups: NDArray[np.int64], n_folds: int, se
     fold that holds the smallest share of the group's classes. Then the single images of each class are shuffled; each
     goes to the fold with the fewest images of that class, on a tie to the smallest fold. If every group is a single
     image, the class counts of two folds differ by at most one, and so do their sizes. The same arguments give the
-    same folds on every machine.
+    same folds on every machine. Images with several labels are divided by `_stratified_by_labels`.
 
     Args:
-        y: int64 (n,), classes from 0.
+        y: int64 (n,), classes from 0; or (n, C), 0 and 1 for each of several labels.
         groups: int64 (n,), images of one group have the same number; any numbers are allowed.
 
     Raises:
@@ -72,6 +73,10 @@ def make_folds(y: NDArray[np.int64], groups: NDArray[np.int64], n_folds: int, se
     if len(sizes) < n_folds:
         raise DataError(f"{len(y)} images in {len(sizes)} groups cannot be split into {n_folds} folds")
     rng = np.random.default_rng(seed)
+    if has_several(y):
+        of_group = np.zeros((len(sizes), y.shape[1]), np.int64)
+        np.add.at(of_group, group_of, y)
+        return _checked(_stratified_by_labels(of_group, sizes, n_folds, rng)[group_of].reshape(len(y)), n_folds)
     n_classes = int(y.max()) + 1
     class_sizes = np.maximum(np.bincount(y, minlength=n_classes), 1)
     counts = np.zeros((n_folds, n_classes), np.int64)  # images of each class in each fold
@@ -91,10 +96,47 @@ def make_folds(y: NDArray[np.int64], groups: NDArray[np.int64], n_folds: int, se
             fold = np.lexsort((counts.sum(axis=1), counts[:, label]))[0]
             fold_of_group[group] = fold
             counts[fold, label] += 1
-    folds = fold_of_group[group_of].reshape(len(y))
+    return _checked(fold_of_group[group_of].reshape(len(y)), n_folds)
+
+
+def _checked(folds: NDArray[np.int64], n_folds: int) -> NDArray[np.int64]:
     if len(np.unique(folds)) < n_folds:
         raise DataError(f"the groups are too large for {n_folds} folds: one fold would be empty; use fewer folds")
     return folds
+
+
+def _stratified_by_labels(
+    counts: NDArray[np.int64], sizes: NDArray[np.int64], n_folds: int, rng: np.random.Generator
+) -> NDArray[np.int64]:
+    """The fold of each group of images with several labels: iterative stratification.
+
+    Sechidis et al. 2011, "On the Stratification of Multi-Label Data": the label with the fewest images that are left
+    is divided first, because later its images could no longer be spread. Each goes to the fold that lacks this label
+    most, on a tie to the one that lacks most images. Here a group takes the place of an image, the largest ones first,
+    and images without a label come last. The package iterative-stratification divides single images only.
+
+    Args:
+        counts: (groups, C), images of each group with each label.
+        sizes: (groups,), images of each group.
+    """
+    fold_of = np.full(len(sizes), -1, np.int64)
+    lacks = np.tile(counts.sum(axis=0) / n_folds, (n_folds, 1))  # images of each label that each fold still lacks
+    lacks_images = np.full(n_folds, sizes.sum() / n_folds)
+    rank = np.lexsort((rng.permutation(len(sizes)), -sizes))  # groups in the order in which they are assigned
+    left = counts.sum(axis=0)
+    while True:
+        label = int(np.argmin(np.where(left > 0, left, np.iinfo(np.int64).max))) if left.any() else None
+        open_ones = rank[fold_of[rank] < 0]
+        chosen = open_ones if label is None else open_ones[counts[open_ones, label] > 0]
+        for group in chosen:
+            first = np.zeros(n_folds) if label is None else lacks[:, label]
+            fold = np.lexsort((np.round(-lacks_images, 9), np.round(-first, 9)))[0]
+            fold_of[group] = fold
+            lacks[fold] -= counts[group]
+            lacks_images[fold] -= sizes[group]
+            left = left - counts[group]
+        if label is None:
+            return fold_of
 
 
 def fold_warnings(
@@ -107,7 +149,8 @@ def fold_warnings(
     """
     warnings, few = [], []
     for label, name in enumerate(class_names):
-        n_images, n_groups = int((y == label).sum()), len(np.unique(groups[y == label]))
+        own = y[:, label] == 1 if has_several(y) else y == label
+        n_images, n_groups = int(own.sum()), len(np.unique(groups[own]))
         if n_groups < n_folds:
             few.append(f"{name!r} ({n_groups})")
             in_groups = f" in {n_groups} groups that stay together" if n_groups < n_images else ""

@@ -17,7 +17,8 @@ from trainer.common.environment import usable_cores
 from trainer.common.errors import DataError
 from trainer.data.images import ChosenImages, Images
 from trainer.data.inspection import InspectedImages
-from trainer.formats.labels import SimilarLabels
+from trainer.evaluation.several_labels import class_counts, has_several, label_names, label_text
+from trainer.formats.labels import SeveralLabels, SimilarLabels
 from trainer.formats.submission import SubmissionFormat
 from trainer.inference.errors import ImageError
 from trainer.inference.pixel_values import Ranges
@@ -39,6 +40,8 @@ class DataOptions:
     """Name of the data layout, a key of `trainer.data.read.READERS`."""
     similar_labels: SimilarLabels = "ask"
     """What to do about labels that differ only in spelling (`trainer.formats.labels.unify_labels`)."""
+    several_labels: SeveralLabels = "auto"
+    """Whether an image may have several labels, or none; "auto": if the table says so by its columns or cells."""
     encoding: str | None = None
     """Encoding of tables that are not UTF-8, such as ``cp1252``."""
     skip_bad: bool = False
@@ -83,7 +86,8 @@ class ImageSet:
     reader: name of the reader, a key of `trainer.data.read.READERS`.
     class_names: the C labels as the data spell them.
     train_ids: n ids; an id may occur twice, with different labels.
-    y: int64 (n,) in 0..C-1, indices into ``class_names``.
+    y: int64 (n,) in 0..C-1, indices into ``class_names``; or int64 (n, C) of 0 and 1 if images have several labels
+        (`trainer.evaluation.several_labels`).
     groups: n values of the group column; None without such a column. An empty value belongs to no group.
     test_ids: m ids in the order of the sample submission.
     submission: None only without test images. Without a sample submission it has the column names of the training
@@ -123,7 +127,7 @@ class ImageSet:
             DataError: image files that cannot be read. Every one is named.
         """
         digest = hashlib.sha256(_FINGERPRINT_VERSION)
-        labels = [self.class_names[label] for label in self.y]
+        labels = ["\n".join(label_names(label, self.class_names)) for label in self.y]
         for texts in (self.class_names, self.train_ids, labels, self.groups or (), self.test_ids):
             digest.update(len(texts).to_bytes(8, "big"))
             for text in texts:
@@ -136,7 +140,16 @@ class ImageSet:
 
     def class_counts(self) -> NDArray[np.int64]:
         """Training images per class: int64 (C,)."""
-        return np.bincount(self.y, minlength=len(self.class_names)).astype(np.int64)
+        return class_counts(self.y, len(self.class_names))
+
+    @property
+    def several_labels(self) -> bool:
+        """Whether an image may have several labels, or none."""
+        return has_several(self.y)
+
+    def label_of(self, row: int) -> str:
+        """The label of a training image, or its labels, as a text for people."""
+        return label_text(self.y[row], self.class_names)
 
     def relabelled(self, classes: Mapping[str, str]) -> ImageSet:
         """The training images under coarser labels, without test images.
@@ -145,8 +158,10 @@ class ImageSet:
             classes: new label of every class; an empty one leaves the class out.
 
         Raises:
-            DataError: fewer than two classes are left.
+            DataError: fewer than two classes are left, or the images have several labels.
         """
+        if self.several_labels:
+            raise DataError("images with several labels have no coarser labels: give no table of classes")
         names = tuple(sorted({classes[name] for name in self.class_names} - {""}))
         if len(names) < 2:
             raise DataError(f"{len(names)} class{'es' * (len(names) != 1)} would be left of the images; 2 are needed")
@@ -215,7 +230,7 @@ class ImageSet:
         """
         dropped = set(bad)
         keep = [i for i in range(len(self.train_ids)) if i not in dropped]
-        remaining = np.bincount(self.y[keep], minlength=len(self.class_names))
+        remaining = class_counts(self.y[keep], len(self.class_names))
         if not remaining.all():
             empty = [self.class_names[c] for c in np.flatnonzero(remaining == 0)]
             raise DataError(

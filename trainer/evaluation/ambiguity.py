@@ -25,6 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trainer.evaluation.metrics import Probabilities
+from trainer.evaluation.several_labels import as_pairs, has_several
 from trainer.evaluation.targets import Labels, Targets
 from trainer.evaluation.temperature_scaling import RANGE, scale_temperature
 
@@ -48,13 +49,18 @@ class Average:
 def brier_scores(y: Labels, proba: Probabilities) -> NDArray[np.float64]:
     """Brier score of each image: squared distance of its probabilities from the one-hot label (Brier 1950).
 
+    Of several labels it is the mean over the classes, each a choice between two.
+
     Args:
-        y: true classes, ``(n,)``.
+        y: true classes, ``(n,)`` or ``(n, C)``.
         proba: ``(n, C)``.
 
     Returns:
         ``(n,)``, 0 .. 2.
     """
+    if has_several(y):
+        of_pairs = brier_scores(y.reshape(-1), as_pairs(proba))
+        return np.asarray(of_pairs.reshape(y.shape).mean(axis=1))
     squares = np.square(proba, dtype=np.float64).sum(axis=1)
     return np.asarray(squares - 2.0 * proba[np.arange(len(y)), y] + 1.0)
 
@@ -82,6 +88,9 @@ def expected_average(targets: Targets, proba: Probabilities, members: Sequence[P
 
     if any(len(one) < LEAST_IMAGES for one in members):
         members = ()
+    if targets.several_labels:
+        targets, proba = targets.pairs(proba)
+        members = [as_pairs(one) for one in members]
 
     def at(log_temperature: float) -> Average:
         temperature = math.exp(log_temperature)

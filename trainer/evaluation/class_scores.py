@@ -1,4 +1,7 @@
-"""Precision, recall and F1 of each class, and the most frequent confusions, from a confusion matrix."""
+"""Precision, recall and F1 of each class, and the most frequent confusions, from a confusion matrix.
+
+Images with several labels have no confusion matrix: each label is scored by itself.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,10 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+
+from trainer.evaluation.confusion_matrix import confusion_matrix
+from trainer.evaluation.metrics import Probabilities, score
+from trainer.evaluation.targets import Targets
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,6 +75,41 @@ def confusions(counts: NDArray[np.int64]) -> list[Confusion]:
         if i != j
     ]
     return sorted(found, key=lambda c: (-c.count, -c.count / c.images, c.true, c.predicted))
+
+
+@dataclass(frozen=True, kw_only=True)
+class LabelScore:
+    """The scores of one label."""
+
+    score: ClassScore
+    """Images with the label, precision, recall, F1."""
+    predicted: int
+    """Images that are predicted to have the label."""
+    roc_auc: float | None
+    """Area under the ROC curve; None if no image has the label, or every one."""
+
+
+def label_scores(y: NDArray[np.int64], proba: Probabilities, predicted: NDArray[np.int64]) -> list[LabelScore]:
+    """Scores of all labels in their order.
+
+    Args:
+        y: true labels, 0 and 1, int64 (n, C).
+        proba: (n, C).
+        predicted: predicted labels, 0 and 1, (n, C).
+    """
+    found = []
+    for label in range(y.shape[1]):
+        counts = confusion_matrix(y[:, label], predicted[:, label], 2)
+        own = class_scores(counts)[1]
+        area = score("roc_auc", Targets(y[:, [label]]), proba[:, [label]])
+        found.append(
+            LabelScore(
+                score=ClassScore(label=label, images=own.images, precision=own.precision, recall=own.recall, f1=own.f1),
+                predicted=int(counts[:, 1].sum()),
+                roc_auc=area if np.isfinite(area) else None,
+            )
+        )
+    return found
 
 
 def _share(part: np.int64, whole: np.int64) -> float | None:

@@ -6,6 +6,8 @@ that the models were not trained on; `trainer.inference.blend.Blend` applies the
 
 - for macro F1 and balanced accuracy, offsets on the log probabilities (Lipton et al. 2014, "Optimal Thresholding of
   Classifiers to Maximize F1 Measure");
+- where images have several labels, offsets on the log odds: an image has the labels of log odds above 0. An offset b
+  is the threshold 1 / (1 + exp(b)) of a probability. The first direction moves all thresholds together;
 - for kappa, cut points on the expected label, which is the best single prediction under squared distance.
 
 Scores of labels are step functions, and a search over many settings finds steps that are noise. Three measures prevent
@@ -22,12 +24,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trainer.evaluation.metrics import SMALLEST_PROBABILITY, Probabilities, score
+from trainer.evaluation.several_labels import has_several
 from trainer.evaluation.targets import Targets
+from trainer.inference.blend import labels_above, log_odds
 
 Values = NDArray[np.float64]
 
-OFFSET_METRICS = ("macro_f1", "balanced_accuracy")
-"""Metrics for which class offsets are fitted."""
+OFFSET_METRICS = ("macro_f1", "balanced_accuracy", "mean_f1", "micro_f1")
+"""Metrics for which class offsets are fitted; of images with several labels these are thresholds."""
 CUT_METRICS = ("qwk",)
 """Metrics for which cut points are fitted."""
 
@@ -41,12 +45,16 @@ PENALTY = 0.005
 """Penalty of a step over the whole reach, in units of the metric; it grows with the square of the step."""
 OFFSET_REACH = 1.5
 """Reach of one search over a class offset, in natural logarithms: odds change by a factor of 4.5."""
+MOST_IMAGES = 20_000
+"""Images on which thresholds of several labels are fitted: of more, a random sample."""
 CUT_REACH = 0.5
 """Reach of one search over a cut point, in classes."""
 
 
 def fit_offsets(targets: Targets, proba: Probabilities, metric: str) -> tuple[float, ...]:
     """Offsets that raise ``metric`` when they are added to the log probabilities: C numbers of mean 0.
+
+    Of images with several labels they are added to the log odds, and have any mean.
 
     Args:
         targets: true classes and weights of n images that the model was not trained on.
@@ -57,6 +65,8 @@ def fit_offsets(targets: Targets, proba: Probabilities, metric: str) -> tuple[fl
         KeyError, ValueError: as `trainer.evaluation.metrics.score`.
     """
     classes = proba.shape[1]
+    if targets.several_labels:
+        return _fit_thresholds(targets, proba, metric)
     logs = np.log(np.clip(proba.astype(np.float64), SMALLEST_PROBABILITY, 1.0))
     counts = np.bincount(targets.y, targets.mean_one_weights, minlength=classes)
     prior = np.log((counts + 0.5) / (len(targets) + 0.5 * classes))
@@ -68,6 +78,21 @@ def fit_offsets(targets: Targets, proba: Probabilities, metric: str) -> tuple[fl
 
     offsets = _climb(np.zeros(classes), lines, objective)
     return tuple(float(value) for value in offsets - offsets.mean())
+
+
+def _fit_thresholds(targets: Targets, proba: Probabilities, metric: str) -> tuple[float, ...]:
+    if len(targets) > MOST_IMAGES:
+        rows = np.sort(np.random.default_rng(0).permutation(len(targets))[:MOST_IMAGES])
+        targets, proba = targets.select(rows), proba[rows]
+    at_least_one = bool(targets.y.any(axis=1).all())
+    odds = log_odds(proba)
+
+    def objective(offsets: Values) -> float:
+        return score(metric, targets, labels_above(odds + offsets, at_least_one=at_least_one).astype(np.float64))
+
+    classes = proba.shape[1]
+    lines = [OFFSET_REACH * np.ones(classes), *(OFFSET_REACH * np.eye(classes))]
+    return tuple(float(value) for value in _climb(np.zeros(classes), lines, objective))
 
 
 def fit_cuts(targets: Targets, proba: Probabilities, metric: str) -> tuple[float, ...]:
@@ -102,7 +127,12 @@ def score_labels(targets: Targets, labels: NDArray[np.integer], classes: int, me
 
     `trainer.evaluation.metrics.score` receives them as one-hot probabilities of ``classes`` classes.
     """
-    return score(metric, targets, np.eye(classes)[labels])
+    return score(metric, targets, as_certain(labels, classes))
+
+
+def as_certain(labels: NDArray[np.integer], classes: int) -> Values:
+    """Predicted labels, ``(n,)`` or ``(n, C)``, as probabilities 0 and 1: float64 (n, C)."""
+    return labels.astype(np.float64) if has_several(labels) else np.eye(classes)[labels]
 
 
 def _climb(start: Values, lines: Sequence[Values], objective: Callable[[Values], float]) -> Values:

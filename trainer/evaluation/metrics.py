@@ -24,10 +24,12 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from trainer.evaluation.several_labels import has_several
 from trainer.evaluation.targets import ImageWeights, Labels, Targets
 
 Probabilities = npt.NDArray[np.floating[Any]]
-"""Probability of each class: any float, shape (n, C), finite; each row sums to 1 up to rounding."""
+"""Probability of each class: any float, shape (n, C), finite; each row sums to 1 up to rounding, unless images may have
+several labels."""
 Values = npt.NDArray[np.float64]
 
 BOOTSTRAP_ROUNDS = 200
@@ -48,11 +50,21 @@ class Metric:
     """Standard error in closed form; None: by bootstrap."""
     bounds: tuple[float, float] = (0.0, 1.0)
     """Lowest and highest possible score."""
+    labels: Literal["one", "several", "both"] = "one"
+    """How many labels an image has in the data that this metric scores. Of several labels an image is predicted to have
+    those of a probability above 0.5."""
 
     @property
     def is_share(self) -> bool:
         """Whether the score is a share, 0 to 1, so that differences are shown in points (hundredths)."""
         return self.bounds == (0.0, 1.0)
+
+
+def metrics_for(several_labels: bool) -> list[str]:
+    """Names of the metrics for images with several labels, or with one each."""
+    return [
+        name for name, metric in METRICS.items() if metric.labels in ("both", "several" if several_labels else "one")
+    ]
 
 
 def score(name: str, targets: Targets, proba: Probabilities) -> float:
@@ -96,7 +108,17 @@ def standard_error(name: str, targets: Targets, proba: Probabilities) -> float:
 
 
 def true_class_probability(y: Labels, proba: Probabilities) -> npt.NDArray[np.float32]:
-    """Probability given to the true class of each image: float32, shape (n,)."""
+    """Probability given to the true class of each image: float32, shape (n,).
+
+    Of several labels: the mean of two means, that of the probabilities of the labels that the image has, and that of
+    the complements of those that it lacks. So the many labels that an image lacks do not outweigh the few that it has.
+    (Means of probabilities on both sides make up the coefficient of discrimination of Tjur 2009.)
+    """
+    if has_several(y):
+        has = np.einsum("nc,nc->n", proba, y) / np.maximum(y.sum(axis=1), 1)
+        lacks = np.einsum("nc,nc->n", 1.0 - proba, 1 - y) / np.maximum((1 - y).sum(axis=1), 1)
+        some, every = y.any(axis=1), y.all(axis=1)
+        return np.asarray(np.where(every, has, np.where(some, (has + lacks) / 2.0, lacks)), dtype=np.float32)
     return np.asarray(proba[np.arange(len(y)), y], dtype=np.float32)
 
 
@@ -154,13 +176,72 @@ def _balanced_accuracy_error(targets: Targets, proba: Probabilities) -> float:
 
 
 def _macro_f1(targets: Targets, proba: Probabilities) -> float:
+    if targets.several_labels:
+        right, given, true = _label_sums(targets, proba, axis=0)
+        return float(np.where(given + true > 0, 2.0 * right / np.maximum(given + true, _TINY), 0.0).mean())
     from sklearn.metrics import f1_score
 
     labels, weights = proba.argmax(axis=1), targets.image_weights
     return float(f1_score(targets.y, labels, average="macro", sample_weight=weights, zero_division=0.0))
 
 
+_TINY = 1e-300  # instead of 0 in a denominator
+
+
+def _label_sums(targets: Targets, proba: Probabilities, axis: int) -> list[Values]:
+    """Right, predicted and true labels: of each class, weighted (axis 0), or of each image, not weighted (axis 1)."""
+    predicted, y = proba > 0.5, targets.y == 1
+    parts = (predicted & y, predicted, y)
+    if axis == 1 or targets.image_weights is None:
+        return [part.sum(axis=axis).astype(np.float64) for part in parts]
+    return [np.asarray(targets.image_weights @ part) for part in parts]
+
+
+def _image_f1(targets: Targets, proba: Probabilities) -> Values:
+    """F1 score of the labels of each image; 1 where it has none and none is predicted."""
+    right, given, true = _label_sums(targets, proba, axis=1)
+    return np.where(given + true > 0, 2.0 * right / np.maximum(given + true, 1.0), 1.0)
+
+
+def _mean_f1(targets: Targets, proba: Probabilities) -> float:
+    return targets.mean(_image_f1(targets, proba))
+
+
+def _mean_f1_error(targets: Targets, proba: Probabilities) -> float:
+    return targets.mean_error(_image_f1(targets, proba))
+
+
+def _micro_f1(targets: Targets, proba: Probabilities) -> float:
+    right, given, true = (part.sum() for part in _label_sums(targets, proba, axis=0))
+    return float(2.0 * right / (given + true)) if given + true > 0 else 0.0
+
+
+def _label_ranks(targets: Targets, proba: Probabilities) -> Values:
+    """Label ranking average precision of each image; 1 where it has no label, or all, as scikit-learn defines it."""
+    y = targets.y == 1
+    above = np.zeros(y.shape)  # labels with at least the probability of each label
+    right = np.zeros(y.shape)  # those of them that the image has
+    for label in range(y.shape[1]):
+        not_below = proba[:, label, None] >= proba
+        above += not_below
+        right += not_below & y[:, label, None]
+    counts = y.sum(axis=1)
+    precision = (right / above).sum(axis=1, where=y) / np.maximum(counts, 1)
+    return np.where((counts == 0) | (counts == y.shape[1]), 1.0, precision)
+
+
+def _lrap(targets: Targets, proba: Probabilities) -> float:
+    return targets.mean(_label_ranks(targets, proba))
+
+
+def _lrap_error(targets: Targets, proba: Probabilities) -> float:
+    return targets.mean_error(_label_ranks(targets, proba))
+
+
 def _log_likelihoods(targets: Targets, proba: Probabilities) -> Values:
+    if targets.several_labels:
+        pairs, of_pairs = targets.pairs(proba)
+        return np.asarray(_log_likelihoods(pairs, of_pairs).reshape(proba.shape).mean(axis=1))
     rows = proba.astype(np.float64)
     rows = rows / rows.sum(axis=1, keepdims=True)
     true = rows[np.arange(len(targets)), targets.y]
@@ -177,14 +258,19 @@ def _log_loss_error(targets: Targets, proba: Probabilities) -> float:
 
 def _defined_curves(y: Labels, proba: Probabilities) -> list[int]:
     """Classes whose ROC curve is defined: some images are of the class and others are not."""
-    return [c for c in range(proba.shape[1]) if 0 < np.count_nonzero(y == c) < len(y)]
+    return [c for c in range(proba.shape[1]) if 0 < np.count_nonzero(_has(y, c)) < len(y)]
+
+
+def _has(y: Labels, label: int) -> npt.NDArray[np.bool_]:
+    """Whether each image has a label: bool (n,)."""
+    return np.asarray(y[:, label] == 1 if has_several(y) else y == label)
 
 
 def _roc_auc(targets: Targets, proba: Probabilities) -> float:
     from sklearn.metrics import roc_auc_score
 
     y, weights = targets.y, targets.image_weights
-    areas = [roc_auc_score(y == c, proba[:, c], sample_weight=weights) for c in _defined_curves(y, proba)]
+    areas = [roc_auc_score(_has(y, c), proba[:, c], sample_weight=weights) for c in _defined_curves(y, proba)]
     return float(np.mean(areas)) if areas else float("nan")
 
 
@@ -198,7 +284,7 @@ def _roc_auc_error(targets: Targets, proba: Probabilities) -> float:
         return float("nan")
     influence = np.zeros(len(targets))
     for c in columns:
-        positive = targets.y == c
+        positive = _has(targets.y, c)
         positives, negatives = targets.select(positive), targets.select(~positive)
         below = _share_below(proba[positive, c], proba[~positive, c], negatives.image_weights)
         above = 1.0 - _share_below(proba[~positive, c], proba[positive, c], positives.image_weights)
@@ -249,10 +335,28 @@ METRICS: dict[str, Metric] = {
         needs="labels",
         standard_error=_balanced_accuracy_error,
     ),
-    "macro_f1": Metric(doc="mean over the classes of the F1 score", score=_macro_f1, needs="labels"),
+    "macro_f1": Metric(doc="mean over the classes of the F1 score", score=_macro_f1, needs="labels", labels="both"),
+    "mean_f1": Metric(
+        doc="mean over the images of the F1 score of their labels",
+        score=_mean_f1,
+        needs="labels",
+        standard_error=_mean_f1_error,
+        labels="several",
+    ),
+    "micro_f1": Metric(
+        doc="F1 score of all pairs of an image and a label", score=_micro_f1, needs="labels", labels="several"
+    ),
+    "lrap": Metric(
+        doc="label ranking average precision: the share of right labels among those that are as probable as each label",
+        score=_lrap,
+        needs="probabilities",
+        standard_error=_lrap_error,
+        labels="several",
+    ),
     "log_loss": Metric(
         doc="mean logarithm of the true class's probability: log loss, negated",
         score=_log_loss,
+        labels="both",
         needs="probabilities",
         standard_error=_log_loss_error,
         bounds=(-math.inf, 0.0),
@@ -260,6 +364,7 @@ METRICS: dict[str, Metric] = {
     "roc_auc": Metric(
         doc="area under the ROC curve of each class against the rest, averaged over the classes that occur",
         score=_roc_auc,
+        labels="both",
         needs="probabilities",
         standard_error=_roc_auc_error,
     ),

@@ -12,8 +12,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from trainer.evaluation.several_labels import as_pairs, has_several
+
 Labels = npt.NDArray[np.int64]
-"""Class of each image: int64, shape (n,), 0 .. C - 1."""
+"""Class of each image: int64, shape (n,), 0 .. C - 1; or (n, C), 0 and 1 for each of several labels."""
 ImageWeights = npt.NDArray[np.float64]
 """How much each image counts, relative to the others: float64, shape (n,), finite, not negative."""
 
@@ -23,7 +25,7 @@ class Targets:
     """The true classes of ``n`` images and their weights."""
 
     y: Labels
-    """True classes, ``(n,)``."""
+    """True classes, ``(n,)``; of images with several labels ``(n, C)`` (`trainer.evaluation.several_labels`)."""
     image_weights: ImageWeights | None = None
     """``(n,)``; None: all images count the same."""
 
@@ -35,7 +37,7 @@ class Targets:
         """
         if self.image_weights is None:
             return
-        if self.image_weights.shape != self.y.shape:
+        if self.image_weights.shape != self.y.shape[:1]:
             raise ValueError(f"{len(self.y)} labels but weights of shape {self.image_weights.shape}")
         if not (np.isfinite(self.image_weights) & (self.image_weights >= 0.0)).all():
             raise ValueError("weights are finite and not negative")
@@ -47,6 +49,23 @@ class Targets:
     def select(self, rows: Any) -> Targets:
         """The targets of some images, by an index of NumPy: a mask, row numbers or a slice."""
         return Targets(self.y[rows], None if self.image_weights is None else self.image_weights[rows])
+
+    @property
+    def several_labels(self) -> bool:
+        """Whether an image may have several labels, or none."""
+        return has_several(self.y)
+
+    def pairs(self, proba: npt.NDArray[np.floating[Any]]) -> tuple[Targets, npt.NDArray[np.float64]]:
+        """Every pair of an image and a label as an image of its own, which has the label (class 1) or not (class 0).
+
+        Args:
+            proba: of the labels, ``(n, C)``.
+
+        Returns:
+            Targets of n C images and their probabilities ``(n C, 2)``.
+        """
+        weights = None if self.image_weights is None else np.repeat(self.image_weights, self.y.shape[1])
+        return Targets(self.y.reshape(-1), weights), as_pairs(proba)
 
     @property
     def effective_images(self) -> float:

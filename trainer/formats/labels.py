@@ -56,6 +56,9 @@ _QUOTED = re.compile(
 SimilarLabels = Literal["ask", "merge", "keep"]
 SIMILAR_LABELS: tuple[SimilarLabels, ...] = get_args(SimilarLabels)
 """What to do about labels that differ only in spelling; see `unify_labels`."""
+SeveralLabels = Literal["auto", "yes", "no"]
+SEVERAL_LABELS: tuple[SeveralLabels, ...] = get_args(SeveralLabels)
+"""Whether an image may have several labels: as the data say (auto), or as the user does."""
 
 
 def is_integer(text: str) -> bool:

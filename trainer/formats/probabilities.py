@@ -34,7 +34,7 @@ class ProbabilityTable:
     """Probabilities of n images for C classes by S seeds. Images and classes are in the order of the request."""
 
     proba: NDArray[np.float32]
-    """``(S, n, C)``; each row sums to 1. S is 1 for a table without seeds."""
+    """``(S, n, C)``; each row sums to 1 unless images have several labels. S is 1 for a table without seeds."""
     folds: NDArray[np.int64] | None
     """Fold in which each image was held out, int64 ``(S, n)``, numbered from 0 by first occurrence for each seed. None
     for a table without the column ``fold``."""
@@ -47,7 +47,13 @@ class ProbabilityTable:
 
 
 def read_probabilities(
-    path: Path, ids: Sequence[str], class_names: Sequence[str], *, what: str, labels: Sequence[str] = ()
+    path: Path,
+    ids: Sequence[str],
+    class_names: Sequence[str],
+    *,
+    what: str,
+    labels: Sequence[str] = (),
+    several: bool = False,
 ) -> ProbabilityTable:
     """Read the probabilities of the images ``ids``. The file must hold each image once, or once for each seed.
 
@@ -56,6 +62,7 @@ def read_probabilities(
         class_names: the order of the classes in the result.
         what: name of the images in messages, such as ``training image``.
         labels: class name of each image. If given, the column ``y_true`` of the file must agree.
+        several: whether an image may have several labels, so that its probabilities add up to any number.
 
     Raises:
         DataError: the file cannot be read, its columns are not as described above, or rows are wrong. Every wrong row
@@ -84,7 +91,7 @@ def read_probabilities(
         unknown = any(row[columns.id] not in position for row in table.rows[1:])
         raise DataError(problems, f"the ids of {what}s are {listed(ids, 3)}" if unknown else "")
     order = [[rows[index] for index in range(len(ids))] for rows in seeds.values()]
-    proba = np.stack([_numbers(table, columns, rows) for rows in order])
+    proba = np.stack([_numbers(table, columns, rows, several=several) for rows in order])
     folds = None if columns.fold is None else np.stack([_folds(table, columns.fold, rows) for rows in order])
     return ProbabilityTable(proba=proba, folds=folds)
 
@@ -171,8 +178,9 @@ def _columns(table: Table, class_names: Sequence[str]) -> _Columns:
     )
 
 
-def _numbers(table: Table, columns: _Columns, rows: Sequence[int]) -> NDArray[np.float32]:
-    """Probabilities in the order of ``rows``, normalised to sum 1: float32 ``(n, C)``."""
+def _numbers(table: Table, columns: _Columns, rows: Sequence[int], *, several: bool) -> NDArray[np.float32]:
+    """Probabilities in the order of ``rows``: float32 ``(n, C)``, normalised to sum 1 unless ``several`` labels."""
+    highest = 1.0 if several else math.inf
     values = np.zeros((len(rows), len(columns.classes)))
     problems: list[str] = []
     any_negative, sums = False, []
@@ -181,7 +189,11 @@ def _numbers(table: Table, columns: _Columns, rows: Sequence[int]) -> NDArray[np
         row, row_name = table.rows[index], table.row_name(index)
         cells = [row[position] for position in columns.classes]
         numbers = [_parse_number(cell) for cell in cells]
-        wrong = [cell for cell, number in zip(cells, numbers, strict=True) if not 0.0 <= number < math.inf]
+        wrong = [
+            cell
+            for cell, number in zip(cells, numbers, strict=True)
+            if not 0.0 <= number <= highest or number == math.inf
+        ]
         if wrong:
             any_negative |= any(number < 0.0 for number in numbers)
             cause = f"{wrong[0]!r} is not a probability" if wrong[0].strip() else "no value"
@@ -189,7 +201,7 @@ def _numbers(table: Table, columns: _Columns, rows: Sequence[int]) -> NDArray[np
             continue
         total = math.fsum(numbers)
         sums.append(total)
-        if abs(total - 1.0) > SUM_TOLERANCE:
+        if not several and abs(total - 1.0) > SUM_TOLERANCE:
             problems.append(f"{row_name}: the probabilities of {row[columns.id]!r} add up to {total:.6g}, not to 1")
         values[image] = numbers
     if problems:
@@ -199,6 +211,8 @@ def _numbers(table: Table, columns: _Columns, rows: Sequence[int]) -> NDArray[np
         elif sums and all(abs(total - 100.0) <= 100.0 * SUM_TOLERANCE for total in sums):
             advice = "If these are percentages, divide them by 100"
         raise DataError(problems, advice)
+    if several:
+        return values.astype(np.float32)
     normalised: NDArray[np.float64] = values / values.sum(axis=1, keepdims=True)
     return normalised.astype(np.float32)
 

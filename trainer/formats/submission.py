@@ -19,15 +19,25 @@ from trainer.common.errors import DataError, listed
 from trainer.formats.delimited import read_table, write_table
 from trainer.formats.labels import is_integer
 
-Kind = Literal["label", "integer", "probabilities", "probability"]
+Kind = Literal["label", "integer", "probabilities", "probability", "labels", "indicators"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 """Contents of the prediction columns.
 
 label: one column of class names. integer: one column of class names that are whole numbers. probabilities: one column
 per class. probability: one column with the probability of the positive one of two classes.
+
+Three of them are for images with several labels. probabilities: as above. labels: one column, whose cells list labels.
+indicators: one column per class, 1 where an image has the label, else 0.
 """
 
 
+OF_SEVERAL: tuple[Kind, ...] = ("labels", "indicators")
+"""Kinds that hold the labels of images with several."""
+OF_ONE: tuple[Kind, ...] = tuple(kind for kind in KINDS if kind not in OF_SEVERAL)
+"""Kinds for images with one label each."""
+LABEL_KINDS: tuple[Kind, ...] = ("label", "integer", *OF_SEVERAL)
+"""Kinds that hold labels, by the label rule, in place of probabilities."""
+_OF_LABELS = ("label", "integer", "labels")  # one column of labels
 NO_CLASS = -1
 """In place of a class index: no training image has the class of this column, so that its probability is 0."""
 
@@ -48,6 +58,7 @@ class SubmissionFormat:
     kind: contents of the prediction columns. None where the sample does not decide; `decide_kind` then asks the metric.
     class_columns: class index of each prediction column, from left to right; `NO_CLASS` for a column whose class has no
         training image; empty for a single prediction column.
+    separator: between the labels of a cell, where an image may have several; None where each image has one.
     fixed: cells of the columns that are neither ids nor predictions, by position; written as the sample has them.
     """
 
@@ -60,11 +71,18 @@ class SubmissionFormat:
     bom: bool = False
     kind: Kind | None = None
     class_columns: tuple[int, ...] = ()
+    separator: str | None = None
     fixed: Mapping[int, tuple[str, ...]] = field(default_factory=dict)
 
 
 def default_format(
-    *, id_header: str, label_header: str, ids: Sequence[str], class_columns: Sequence[str], class_names: Sequence[str]
+    *,
+    id_header: str,
+    label_header: str,
+    ids: Sequence[str],
+    class_columns: Sequence[str],
+    class_names: Sequence[str],
+    separator: str | None = None,
 ) -> SubmissionFormat:
     """The format for data without a sample submission: with the column names of the training table.
 
@@ -73,12 +91,13 @@ def default_format(
             column of labels.
     """
     if not class_columns:
-        return SubmissionFormat(source=None, header=(id_header, label_header), ids=tuple(ids))
+        return SubmissionFormat(source=None, header=(id_header, label_header), ids=tuple(ids), separator=separator)
     return SubmissionFormat(
         source=None,
         header=(id_header, *class_columns),
         ids=tuple(ids),
-        kind="probabilities",
+        kind="probabilities" if separator is None else None,
+        separator=separator,
         class_columns=tuple(
             list(class_names).index(column) if column in class_names else NO_CLASS for column in class_columns
         ),
@@ -96,11 +115,13 @@ def decide_kind(
     Raises:
         SubmissionError: the override does not exist or does not fit the classes.
     """
+    if form.separator is not None:
+        return _kind_of_several(form, metric_needs, override)
     labels: Kind = "integer" if all(is_integer(name) for name in class_names) else "label"
     if override is not None:
         kind = next((kind for kind in KINDS if kind == override), None)
-        if kind is None:
-            raise SubmissionError(f"the submission kind cannot be {override!r}; valid: {', '.join(KINDS)}")
+        if kind is None or kind in OF_SEVERAL:
+            raise SubmissionError(f"the submission kind cannot be {override!r}; valid: {', '.join(OF_ONE)}")
         if kind == "probability" and len(class_names) != 2:
             raise SubmissionError(
                 f"a single probability column needs two classes, but there are {len(class_names)}. "
@@ -118,6 +139,25 @@ def decide_kind(
     return "probability" if len(class_names) == 2 else labels
 
 
+def _kind_of_several(
+    form: SubmissionFormat, metric_needs: Literal["labels", "probabilities"], override: str | None
+) -> Kind:
+    """`decide_kind` for images with several labels."""
+    possible: tuple[Kind, ...] = ("probabilities", *OF_SEVERAL)
+    if override is not None:
+        kind = next((kind for kind in possible if kind == override), None)
+        if kind is None:
+            raise SubmissionError(
+                f"the submission kind for several labels cannot be {override!r}; valid: {', '.join(possible)}"
+            )
+        return kind
+    if form.kind is not None:
+        return form.kind
+    if metric_needs == "probabilities":
+        return "probabilities"
+    return "indicators" if form.class_columns else "labels"
+
+
 def write_submission(
     path: Path,
     form: SubmissionFormat,
@@ -128,7 +168,8 @@ def write_submission(
 ) -> None:
     """Write a submission from class probabilities (m, C); row i belongs to ``ids[i]``.
 
-    A label is the class with the highest probability, the first one on a tie. A failure leaves no partial file.
+    A label is the class with the highest probability, the first one on a tie. Of several labels an image has those of a
+    probability above 0.5. A failure leaves no partial file.
 
     Raises:
         SubmissionError: ``ids`` differ from those of ``form`` or are in another order, or ``proba`` has the wrong shape
@@ -146,6 +187,11 @@ def write_submission(
     header, classes = _layout(form, class_names, kind)
     if kind in ("label", "integer"):
         cells = [[class_names[best]] for best in proba.argmax(axis=1)]
+    elif kind == "labels":
+        mark = form.separator or " "
+        cells = [[mark.join(name for name, p in zip(class_names, row, strict=True) if p > 0.5)] for row in proba]
+    elif kind == "indicators":
+        cells = [["1" if c != NO_CLASS and row[c] > 0.5 else "0" for c in classes] for row in proba]
     else:
         cells = [["0" if c == NO_CLASS else f"{row[c]:.8g}" for c in classes] for row in proba]
     fixed = _fixed(form, kind)
@@ -179,7 +225,7 @@ def check_submission(path: Path, form: SubmissionFormat, class_names: Sequence[s
     if len(rows) != len(form.ids):
         raise SubmissionError(f"{path.name} has {len(rows)} predictions, the sample has {len(form.ids)}")
     fixed = _fixed(form, kind)
-    width = 1 + len(fixed) + (1 if kind in ("label", "integer") else len(classes))
+    width = 1 + len(fixed) + (1 if kind in _OF_LABELS else len(classes))
     if table.width != width:
         raise SubmissionError(f"{path.name} has {table.width} columns, not {width}")
     known = set(class_names)
@@ -188,14 +234,21 @@ def check_submission(path: Path, form: SubmissionFormat, class_names: Sequence[s
         if row[form.id_position] != expected:
             problems.append(f"{path.name} row {number}: the id is {row[form.id_position]!r}, not {expected!r}")
         for column, cell in enumerate(row):
-            if column != form.id_position and column not in fixed and (problem := _cell_problem(cell, kind, known)):
+            if column == form.id_position or column in fixed:
+                continue
+            if problem := _cell_problem(cell, kind, known, form.separator):
                 problems.append(f"{path.name} row {number}{problem}")
     if problems:
         raise SubmissionError(problems)
 
 
-def _cell_problem(cell: str, kind: Kind, known: Set[str]) -> str | None:
+def _cell_problem(cell: str, kind: Kind, known: Set[str], separator: str | None) -> str | None:
     """Why a prediction is wrong, to follow the name of its row; None if it is right. ``known`` are the class names."""
+    if kind == "labels":
+        unknown = set(cell.split(separator or " ")) - known - {""}
+        return f": {min(unknown)!r} is not a label of the training images" if unknown else None
+    if kind == "indicators":
+        return None if cell in ("0", "1") else f": {cell!r} is neither 0 nor 1"
     if not cell.strip():
         return " has no value"
     if kind in ("label", "integer"):
@@ -218,19 +271,19 @@ def _layout(form: SubmissionFormat, class_names: Sequence[str], kind: Kind) -> t
             cells.insert(column, named[column])
         return tuple(cells)
 
-    if kind == "probabilities":
+    if kind in ("probabilities", "indicators"):
         if single:
             return header(class_names), list(range(len(class_names)))
         return form.header, list(form.class_columns)
     positive = _positive_class(form, class_names)
     if single:
         return form.header, [positive]
-    return header(["label"] if kind in ("label", "integer") else [class_names[positive]]), [positive]
+    return header(["label"] if kind in _OF_LABELS else [class_names[positive]]), [positive]
 
 
 def _fixed(form: SubmissionFormat, kind: Kind) -> Mapping[int, tuple[str, ...]]:
     """The fixed columns; none where the prediction columns are not those of the sample, so that positions differ."""
-    own_columns = (kind == "probabilities") == bool(form.class_columns)
+    own_columns = (kind in ("probabilities", "indicators")) == bool(form.class_columns)
     return form.fixed if own_columns else {}
 
 

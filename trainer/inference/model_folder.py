@@ -201,6 +201,8 @@ def _checked_blend(config: Any, members: int, classes: int) -> Blend:
         temperature=temperature,
         offsets=_numbers(config.get("offsets", []), "the blend's offsets"),
         cuts=_numbers(config.get("cuts", []), "the blend's cuts"),
+        several_labels=_flag(config, "several_labels"),
+        at_least_one=_flag(config, "at_least_one"),
     )
     weights_valid = len(blend.weights) == members and min(blend.weights) >= 0 and abs(sum(blend.weights) - 1.0) < 1e-6
     _require(weights_valid, f"the blend's weights are not {members} numbers, none negative, of sum 1")
@@ -214,6 +216,12 @@ def _checked_blend(config: Any, members: int, classes: int) -> Blend:
     _require(len(blend.cuts) in (0, classes - 1), f"the blend's cuts are not {classes - 1} numbers")
     _require(list(blend.cuts) == sorted(blend.cuts), "the blend's cuts do not ascend")
     return blend
+
+
+def _flag(config: dict[str, Any], name: str) -> bool:
+    value = config.get(name, False)
+    _require(type(value) is bool, f"the blend's {name} is neither true nor false")
+    return bool(value)
 
 
 def _numbers(values: Any, what: str) -> tuple[float, ...]:

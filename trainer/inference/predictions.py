@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import os
 import secrets
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,6 +26,8 @@ _OTHER_FORMATS = frozenset(
 )
 """Extensions under which a program would not look for a CSV table."""
 _STREAMS = ("-", "/dev/stdout", "/dev/stderr", "/dev/fd/1", "/dev/fd/2", "/proc/self/fd/1", "/proc/self/fd/2")
+SEPARATOR = "|"
+"""Between several labels in a cell; names may hold blanks and commas."""
 _FIRST_COLUMNS = ("image_id", "y_pred")
 
 
@@ -39,9 +42,9 @@ class Predictions:
     ids: tuple[str, ...]
     class_names: tuple[str, ...]
     proba: NDArray[np.float64]
-    """Blended probabilities (n, C); rows sum to 1."""
+    """Blended probabilities (n, C); rows sum to 1, unless images may have several labels."""
     labels: NDArray[np.int64]
-    """Index of the predicted class by the decision rule of the folder: (n,)."""
+    """Index of the predicted class by the decision rule of the folder: (n,). Of several labels: 0 and 1, (n, C)."""
     notes: tuple[str, ...] = ()
     """Sentences for the user, such as which files are no images."""
 
@@ -89,6 +92,8 @@ def check_output(path: Path, model_dir: Path) -> None:
 def write_predictions(path: Path, predictions: Predictions) -> None:
     """Write a CSV table ``image_id,y_pred,p_<class>,...``. A failure leaves no partial file.
 
+    Several labels in a cell of ``y_pred`` are separated by `SEPARATOR`.
+
     Raises:
         OutputError: the file cannot be written.
     """
@@ -100,7 +105,7 @@ def write_predictions(path: Path, predictions: Predictions) -> None:
             table = csv.writer(file)
             table.writerow([*_FIRST_COLUMNS, *(f"p_{name}" for name in names)])
             table.writerows(
-                [image, names[label], *(f"{value:.9g}" for value in row)]
+                [image, label_cell(label, names), *(f"{value:.9g}" for value in row)]
                 for image, label, row in zip(predictions.ids, predictions.labels, predictions.proba, strict=True)
             )
         temporary.replace(target)
@@ -110,6 +115,12 @@ def write_predictions(path: Path, predictions: Predictions) -> None:
         ) from error
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def label_cell(label: NDArray[np.int64], names: Sequence[str]) -> str:
+    """One predicted label, or several: a class number, or a row of 0 and 1 for each class."""
+    row = np.asarray(label)
+    return SEPARATOR.join(names[c] for c in np.flatnonzero(row).tolist()) if row.ndim else names[int(row)]
 
 
 def _temporary(path: Path) -> Path:

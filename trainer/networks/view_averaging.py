@@ -36,8 +36,9 @@ def predict_proba(
     batch_size: int = 64,
     device: torch.device | str = "cpu",
     precision: torch.dtype | None = None,
+    several_labels: bool = False,
 ) -> dict[str, npt.NDArray[np.float32]]:
-    """Softmax probabilities by test-time view: float32, shape (n, C), rows sum to 1.
+    """Probabilities by test-time view: float32, shape (n, C), rows sum to 1 unless ``several_labels``.
 
     Args:
         model: on ``device``; runs in evaluation mode, and its own mode is restored.
@@ -45,6 +46,7 @@ def predict_proba(
         views: names of `VIEWS`.
         batch_size: images per forward pass.
         precision: of autocast; None: full float32 (`trainer.inference.networks.views.full_float32`).
+        several_labels: whether an image may have several labels, so that each has a sigmoid of its own.
 
     Raises:
         torch.OutOfMemoryError: ``batch_size`` images do not fit.
@@ -58,6 +60,7 @@ def predict_proba(
         batch_size=batch_size,
         device=device,
         precision=precision,
+        several_labels=several_labels,
     )
 
 

@@ -28,6 +28,7 @@ from trainer.common.arrays import Float32Array
 from trainer.data.folds import make_folds
 from trainer.data.inspection import Progress
 from trainer.evaluation.targets import Labels
+from trainer.inference.networks.views import probabilities_of
 
 PENALTIES = (10.0, 3.0, 1.0, 0.3, 0.1, 0.03, 0.01, 0.003, 0.001, 0.0003, 0.0001, 0.00003)
 """L2 penalties that are tried, the strongest first, relative to the mean cross-entropy of the images."""
@@ -52,11 +53,13 @@ class LinearHead:
     """float32, shape (C,)."""
     penalty: float
     """The chosen one of `PENALTIES`."""
+    several_labels: bool = False
+    """Whether each label is a classifier of its own: C logistic regressions with one penalty."""
 
     def predict_proba(self, features: Float32Array) -> Float32Array:
-        """Softmax probabilities of features (n, d): float32, shape (n, C)."""
+        """Probabilities of features (n, d): float32, shape (n, C); a softmax, or of several labels sigmoids."""
         values = torch.from_numpy(np.array(features)).to(self.weight.device)
-        proba: Float32Array = (values @ self.weight.T + self.bias).softmax(dim=1).cpu().numpy()
+        proba: Float32Array = probabilities_of(values @ self.weight.T + self.bias, self.several_labels).cpu().numpy()
         return proba
 
 
@@ -78,7 +81,8 @@ def fit_heads(
 
     Args:
         features: float32, shape (n, d), finite.
-        y: class of each row: int64, shape (n,).
+        y: class of each row: int64, shape (n,); or (n, C), 0 and 1 for each of several labels. Then the loss is binary
+            cross-entropy, summed over the labels.
         folds: fold that holds out each row: int64, shape (n,), 0 .. K - 1, or -1: always in the training part.
         class_weights: given the classes of the training rows of a fit, how much a row of each class counts: float32,
             shape (C,).
@@ -227,12 +231,19 @@ class _Problem:
 
     def loss(self, head: LinearHead, rows: Labels) -> float:
         """Summed cross-entropy of ``head`` on any rows, by the weights of this problem."""
-        y = self._all_y[rows]
-        losses = torch.nn.functional.cross_entropy(self._x[rows] @ head.weight.T + head.bias, y, reduction="none")
+        losses = self._losses(self._x[rows] @ head.weight.T + head.bias, self._all_y[rows])
         return float((losses * self._weights_of(rows)).double().sum())
 
+    def _losses(self, logits: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        """Cross-entropy of each row, before its weight."""
+        if y.ndim == 1:
+            return torch.nn.functional.cross_entropy(logits, y, reduction="none")
+        losses = torch.nn.functional.binary_cross_entropy_with_logits(logits, y.float(), reduction="none")
+        return (losses * self._class_weights).sum(dim=1)
+
     def _weights_of(self, rows: Labels) -> torch.Tensor:
-        weights = self._class_weights[self._all_y[rows]]
+        several = self._all_y.ndim == 2  # the weights of labels are those of their losses
+        weights = self._x.new_ones(len(rows)) if several else self._class_weights[self._all_y[rows]]
         return weights if self._row_weights is None else weights * self._row_weights[rows]
 
     def head(self, penalty: float, tolerance: float = _TOLERANCE) -> LinearHead:
@@ -250,7 +261,7 @@ class _Problem:
             optimizer.zero_grad()
             coefficients = scale * scaled
             logits = self._scores @ coefficients + bias
-            losses = torch.nn.functional.cross_entropy(logits, self._y, reduction="none")
+            losses = self._losses(logits, self._y)
             loss = (losses * self._weights).sum() / total + penalty / 2 * coefficients.square().sum()
             loss.backward()  # type: ignore[no-untyped-call]
             return loss
@@ -259,7 +270,8 @@ class _Problem:
             optimizer.step(closure)  # type: ignore[no-untyped-call]
         self._solution = (scale * scaled).detach(), bias.detach()
         weight = ((self._axes @ self._solution[0]).T / self._scale).contiguous()
-        return LinearHead(weight=weight, bias=self._solution[1] - weight @ self._mean, penalty=penalty)
+        bias_of_features = self._solution[1] - weight @ self._mean
+        return LinearHead(weight=weight, bias=bias_of_features, penalty=penalty, several_labels=self._all_y.ndim == 2)
 
 
 def _principal_components(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:

@@ -20,6 +20,7 @@ from trainer.common.arrays import Float64Array
 from trainer.common.errors import DataError, TrainerError
 from trainer.data.folds import make_folds
 from trainer.evaluation.metrics import score, standard_error
+from trainer.evaluation.several_labels import has_several
 from trainer.evaluation.targets import Targets, effective_images
 
 FOLDS = 5
@@ -139,15 +140,16 @@ def shifted_classes(y: NDArray[np.int64], train: Float64Array) -> tuple[ShiftedC
     `SHIFT_THRESHOLD` standard errors of the hypergeometric distribution. The largest difference comes first.
 
     Args:
-        y: class of each training image, int64 ``(n,)``.
+        y: class of each training image, int64 ``(n,)``; or ``(n, C)``, 0 and 1 for each of several labels.
         train: each training image's probability of being a test image, ``(n,)``.
     """
     n = len(y)
     third = np.argsort(-train, kind="stable")[: n // 3]
     found = []
-    for c in np.unique(y):
-        overall = float((y == c).mean())
-        share = float((y[third] == c).mean()) if len(third) else overall
+    for c in range(y.shape[1]) if has_several(y) else np.unique(y):
+        own = y[:, c] == 1 if has_several(y) else y == c
+        overall = float(own.mean())
+        share = float(own[third].mean()) if len(third) else overall
         error = np.sqrt(overall * (1 - overall) / max(1, len(third)) * (n - len(third)) / max(1, n - 1))
         if abs(share - overall) > SHIFT_THRESHOLD * error:
             found.append((abs(share - overall) / error, ShiftedClass(class_index=int(c), share=share, overall=overall)))

@@ -246,7 +246,11 @@ def _fit_and_predict(
             {view: head.predict_proba(features.train[view][held_out]) for view in views}, views
         )
         test.append(average_views({view: head.predict_proba(features.test[view]) for view in views}, views))
-        fitted = head.predict_proba(mean[part])[np.arange(len(part)), data.y[part]]
+        fitted = head.predict_proba(mean[part])
+        if data.several_labels:
+            fitted = np.where(data.y[part] == 1, fitted, 1.0 - fitted)
+        else:
+            fitted = fitted[np.arange(len(part)), data.y[part]]
         losses.append(float(-np.log(np.maximum(fitted, np.finfo(np.float32).tiny)).mean()))
     return _Fitted(heads=tuple(heads), oof=oof, test=tuple(test), train_loss=float(np.mean(losses)))
 

@@ -13,6 +13,7 @@ import numpy.typing as npt
 from trainer.batches.batch_loader import PixelSource
 from trainer.common.arrays import Float32Array
 from trainer.evaluation.ambiguity import Average
+from trainer.evaluation.several_labels import has_several
 from trainer.evaluation.targets import ImageWeights, Targets
 from trainer.recipe.recipe import Recipe, Scalar
 
@@ -33,7 +34,8 @@ class TrainingData:
 
     pixels: PixelSource
     y: Labels
-    """Class of each training image: int64, shape (n,), 0 .. num_classes - 1."""
+    """Class of each training image: int64, shape (n,), 0 .. num_classes - 1; or (n, num_classes), 0 and 1 for each of
+    several labels (`trainer.evaluation.several_labels`)."""
     folds: Labels
     """Fold in which each training image is held out: int64, shape (n,), 0 .. K - 1, or `ALWAYS_TRAINED`. If every image
     is `ALWAYS_TRAINED`, one model trains on all images and none is held out."""
@@ -51,8 +53,8 @@ class TrainingData:
     """Of the image set, by which the features can be found; None: they cannot."""
     soft_targets: Float32Array | None = None
     """Shares of all classes that the training of an image aims at, instead of its class alone: float32, shape
-    (n, num_classes), rows of sum 1. Scores, sampling and class weights go by ``y``. Fine-tuning only. None: the class.
-    """
+    (n, num_classes), 0 .. 1, rows of sum 1 unless there are several labels. Scores, sampling and class weights go by
+    ``y``. Fine-tuning only. None: the class."""
     suspects: tuple[Labels, ...] | None = None
     """For each fold, the rows of its training part whose labels are suspicious: int64, ascending. None: not judged."""
     suspect_weight: float = 1.0
@@ -71,7 +73,7 @@ class TrainingData:
         n = len(self.pixels.train)
         if self.cropped is not None and len(self.cropped.train) != n:
             raise ValueError(f"{n} images, but {len(self.cropped.train)} to crop from")
-        if self.y.shape != (n,) or self.folds.shape != (n,):
+        if self.y.shape not in ((n,), (n, self.num_classes)) or self.folds.shape != (n,):
             raise ValueError(f"{n} images, but labels of shape {self.y.shape} and folds of shape {self.folds.shape}")
         if self.image_weights is not None and not (
             self.image_weights.shape == (n,) and np.all(np.isfinite(self.image_weights) & (self.image_weights > 0))
@@ -79,15 +81,16 @@ class TrainingData:
             raise ValueError(
                 f"{n} images have {n} finite weights above 0, not those of shape {self.image_weights.shape}"
             )
-        if n and not 0 <= int(self.y.min()) <= int(self.y.max()) < self.num_classes:
+        classes = 2 if self.several_labels else self.num_classes
+        if n and not 0 <= int(self.y.min()) <= int(self.y.max()) < classes:
             raise ValueError(f"labels {self.y.min()} .. {self.y.max()} do not fit {self.num_classes} classes")
         if n and int(self.folds.min()) < ALWAYS_TRAINED:
             raise ValueError(f"fold {self.folds.min()} does not exist")
         soft = self.soft_targets
         if soft is not None and not (
             soft.shape == (n, self.num_classes)
-            and bool((soft >= 0.0).all())  # not of NaN
-            and np.allclose(soft.sum(axis=1), 1.0, atol=1e-4)
+            and bool(((soft >= 0.0) & (soft <= 1.001)).all())  # not of NaN
+            and (self.several_labels or np.allclose(soft.sum(axis=1), 1.0, atol=1e-4))
         ):
             raise ValueError(
                 f"soft targets of shape {soft.shape} are no shares of {self.num_classes} classes of {n} images"
@@ -104,6 +107,11 @@ class TrainingData:
     def training_source(self, recipe: Recipe) -> PixelSource:
         """The images from which a recipe's training batches are read; predictions always read `pixels`."""
         return self.cropped if self.cropped is not None and recipe.augment.strengths["crop"] > 0.0 else self.pixels
+
+    @property
+    def several_labels(self) -> bool:
+        """Whether an image may have several labels, or none."""
+        return has_several(self.y)
 
     @property
     def targets(self) -> Targets:

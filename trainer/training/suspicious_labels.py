@@ -35,6 +35,8 @@ def judge_training_parts(
 ) -> TrainingData:
     """The data with the suspicious rows of each training part, by the frozen backbone of ``recipe``.
 
+    Several labels of an image are not judged: the data stay as they are.
+
     They are found inside each training part alone (`trainer.probing.suspicious_rows`). Held-out rows stay as they are,
     and so do all scores. When this returns, network and features are no longer in memory.
 
@@ -45,6 +47,8 @@ def judge_training_parts(
         BackboneError: the backbone or its weights cannot be used, or it gives no feature vectors.
         torch.OutOfMemoryError: one image alone does not fit.
     """
+    if data.several_labels:
+        return data
     model = frozen_network(recipe, data, seed=seed, device=device, weights_dir=weights_dir)
     try:
         _, features = frozen_features(model, recipe, data, training_precision(device), before_batch)
@@ -56,6 +60,8 @@ def judge_training_parts(
 
 def suspects_of_checkpoint(recipe: Recipe, data: TrainingData, content: dict[str, Any]) -> TrainingData:
     """The data with the suspicious rows of an interrupted training."""
+    if data.several_labels:
+        return data
     rows: tuple[Labels, ...] = tuple(each.numpy() for each in content[SUSPECTS])
     return replace(data, suspects=rows, suspect_weight=WEIGHTS[recipe.suspicious_labels])
 

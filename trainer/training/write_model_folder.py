@@ -109,7 +109,7 @@ def write_model_folder(
             "format": CONFIG_FORMAT,
             "class_names": list(class_names),
             "members": [_write_member(new, member) for member in members],
-            "blend": {name: value for name, value in asdict(blend).items() if value != ()},
+            "blend": {name: value for name, value in asdict(blend).items() if value not in ((), False)},
             "data_fingerprint": data_fingerprint,
             "value_ranges": {kind: list(ends) for kind, ends in (value_ranges or {}).items()},
             "versions": library_versions(),

@@ -25,7 +25,7 @@ MODEL = "model"
 SUBMISSION = "submission.csv"
 NAMES = (
     *(SUBMISSION, "test_proba.csv", "oof.csv", "folds.csv"),
-    *("confusion_matrix.png", "MODEL_CARD.md", MODEL),
+    *("confusion_matrix.png", "label_scores.csv", "MODEL_CARD.md", MODEL),
 )
 """Everything that an export may hold, beside its manifest."""
 

@@ -15,6 +15,7 @@ from storage.stores import Stores
 from storage.values import SEARCH_SPLIT, TrialRecord, TrialStatus, WorkKind
 from trainer.common.arrays import Float32Array
 from trainer.evaluation.label_errors import LabelErrors, find_label_errors
+from trainer.evaluation.several_labels import has_several
 from trainer.formats.label_tables import Correction, ReviewRow
 from trainer.probing.judge_labels import is_informative
 
@@ -86,6 +87,10 @@ def find_candidates(stores: Stores, study: Study) -> Candidates:
         NothingToJudge: nothing has finished, or the predictions say nothing about the labels.
     """
     dataset = stores.datasets.get(study.fingerprint)
+    if has_several(dataset.y):
+        raise NothingToJudge(
+            f"the labels of study {study.name} are not judged, because an image may have several labels"
+        )
     records = stores.trials.records(study.id, kind=WorkKind.SEARCH, status=TrialStatus.FINISHED)
     if not records:
         raise NothingToJudge(

@@ -15,6 +15,7 @@ from search.study_setup.data_folder import stored_corrections
 from search.study_setup.image_weights import weights_lines
 from storage.records.datasets import StoredDataset
 from trainer.evaluation.label_errors import LabelErrors
+from trainer.evaluation.several_labels import class_counts
 
 MOST_ROWS = 20
 """Largest number of classes in the picture: of more, the ten largest and the ten smallest."""
@@ -51,7 +52,7 @@ class DataView:
 def data(facts: Facts) -> DataView:
     """The data set of the study."""
     dataset = facts.dataset
-    counts = np.bincount(dataset.y, minlength=len(dataset.class_names))
+    counts = class_counts(dataset.y, len(dataset.class_names))
     classes = sorted(zip(dataset.class_names, counts.tolist(), strict=True), key=lambda pair: (-pair[1], pair[0]))
     shown = classes if len(classes) <= MOST_ROWS else [*classes[: MOST_ROWS // 2], *classes[-MOST_ROWS // 2 :]]
     drawn = [Row(name=name, marks=(Mark(value=count, is_bar=True),), note=f"{count:,}") for name, count in shown]
@@ -108,6 +109,8 @@ def _skipped(dataset: StoredDataset) -> Iterator[str]:
 
 
 def _suspects(facts: Facts) -> tuple[str, tuple[Suspect, ...]]:
+    if facts.several_labels:
+        return "Labels are not judged, because an image may have several.", ()
     if facts.leader is None or facts.label_errors is None:
         return "", ()
     dataset, found = facts.dataset, facts.label_errors

@@ -112,16 +112,13 @@ def gallery(facts: Facts) -> GalleryView | None:
     if facts.export is None or facts.leader is None:
         return None
     found = facts.gallery
+    if facts.several_labels:
+        return _nothing("There are no pictures where an image may have several labels.")
     if found is None or (found.trial, found.study) != (facts.leader.number, facts.leader_study.name):
-        return GalleryView(
-            missing="There are no pictures of this final model here: its export left them out for a deadline, or ran "
+        return _nothing(
+            "There are no pictures of this final model here: its export left them out for a deadline, or ran "
             f"with another home folder. `{text.command('search', 'export-best', '--study', facts.study.name)}` draws "
-            "them.",
-            source="",
-            notes=(),
-            groups=(),
-            has_maps=False,
-            classes=(),
+            "them."
         )
     groups = _groups(facts, found)
     counts = Counter(index for group in groups for image in group.images for index in image.classes)
@@ -134,6 +131,10 @@ def gallery(facts: Facts) -> GalleryView | None:
         has_maps=any(picture.map is not None for picture in found.pictures),
         classes=tuple((index, names[index], counts[index]) for index in sorted(counts)),
     )
+
+
+def _nothing(why: str) -> GalleryView:
+    return GalleryView(missing=why, source="", notes=(), groups=(), has_maps=False, classes=())
 
 
 def _groups(facts: Facts, found: Gallery) -> tuple[Group, ...]:

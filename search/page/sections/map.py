@@ -13,6 +13,7 @@ from search.page.facts import Facts
 from search.page.image_map import LIKE_TEST, MOST_IMAGES, ImageMap, read_map
 from search.page.picture_sheet import SIDES, Sheet, read_thumbnails, sheet_of
 from search.study_setup.data_folder import known_folder
+from trainer.evaluation.several_labels import label_text
 
 COLOURS, SHAPES = 6, 4
 MARKED_CLASSES = COLOURS * SHAPES
@@ -83,10 +84,10 @@ def image_map(facts: Facts) -> MapView:
         return MapView(missing=_missing(facts))
     dataset, n = facts.dataset, len(facts.dataset.y)
     training = found.rows[found.rows < n]
-    predicted = None if facts.oof is None else facts.oof.argmax(axis=1)[training]
-    wrong = np.zeros(len(training), bool) if predicted is None else predicted != dataset.y[training]
+    predicted = None if facts.oof is None else _predicted(facts, facts.oof)[training]
+    wrong = np.zeros(len(training), bool) if predicted is None else _differ(predicted, dataset.y[training])
     alike = _most_alike(found)
-    marks = _marks(np.bincount(dataset.y[training], minlength=len(dataset.class_names)))
+    marks = _marks(np.bincount(facts.strata[training], minlength=len(facts.strata_names)))
     pictures = read_thumbnails(facts.stores, facts.study, facts.home, found.rows.tolist(), SIDES[0])
     sheet = sheet_of(pictures)
     points = _points(facts, found, marks, predicted, wrong, alike, sheet)
@@ -100,6 +101,17 @@ def image_map(facts: Facts) -> MapView:
         has_mistakes=bool(wrong.any()),
         has_alike=bool(alike.any()),
     )
+
+
+def _predicted(facts: Facts, oof: NDArray[np.float32]) -> NDArray[np.int64]:
+    """The predicted class of each training image, ``(n,)``; of several labels 0 and 1, ``(n, C)``."""
+    return (oof > 0.5).astype(np.int64) if facts.several_labels else oof.argmax(axis=1).astype(np.int64)
+
+
+def _differ(predicted: NDArray[np.int64], y: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Whether an image is predicted another class, or another set of labels."""
+    different = predicted != y
+    return np.asarray(different.any(axis=1) if different.ndim == 2 else different)
 
 
 def _missing(facts: Facts) -> str:
@@ -169,15 +181,15 @@ def _points(
     sheet: Sheet | None,
 ) -> tuple[MapPoint, ...]:
     dataset, n = facts.dataset, len(facts.dataset.y)
-    columns = 1 if sheet is None else sheet.columns
+    columns, names, strata = 1 if sheet is None else sheet.columns, dataset.class_names, facts.strata
     points = []
     for i, row in enumerate(found.rows.tolist()):
         left, top = 100.0 * float(found.places[i, 0]), 100.0 * (1.0 - float(found.places[i, 1]))
         if row < n:
-            name = text.name(dataset.class_names[dataset.y[row]])
-            label, style = f"{text.name(dataset.train_ids[row])}: {name}", marks[dataset.y[row]]
+            name = text.name(label_text(dataset.y[row], names))
+            label, style = f"{text.name(dataset.train_ids[row])}: {name}", marks[strata[row]]
             if wrong[i] and predicted is not None:
-                label, style = f"{label}, taken for {text.name(dataset.class_names[predicted[i]])}", f"{style} wrong"
+                label, style = f"{label}, taken for {text.name(label_text(predicted[i], names))}", f"{style} wrong"
             style += " alike" * bool(alike[i])
         else:
             label, style = f"{text.name(dataset.test_ids[row - n])}: test image", "test"
@@ -200,7 +212,7 @@ def _classes(
     alike: NDArray[np.bool_],
 ) -> Iterator[MapClass]:
     """The classes, the largest first, then the test images, with the classes of their nearest training images."""
-    names, y = facts.dataset.class_names, facts.dataset.y
+    names, y = facts.strata_names, facts.strata
     k = int((found.rows < len(y)).sum())
     labels = np.full(len(found.rows), len(names), np.int64)  # one more for the test images
     labels[:k] = y[found.rows[:k]]

@@ -211,7 +211,7 @@ def _most_test_like(competition: Competition, shift: Shift) -> Iterator[str]:
     images = competition.images
     yield "training images most like test images:"
     for i in np.argsort(-shift.train, kind="stable")[:SHOWN]:
-        yield f"  {images.train_ids[i]} ({images.class_names[images.y[i]]}): {shift.train[i]:.2f}"
+        yield f"  {images.train_ids[i]} ({images.label_of(i)}): {shift.train[i]:.2f}"
 
 
 def _shifted_classes(competition: Competition, shift: Shift) -> Iterator[str]:

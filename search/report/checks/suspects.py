@@ -15,6 +15,7 @@ from search.study_setup.data_folder import Competition
 from trainer.common.errors import first_lines
 from trainer.data.folds import fold_groups
 from trainer.data.image_set import ImageSet
+from trainer.evaluation.several_labels import same_labels
 from trainer.formats.delimited import write_table
 from trainer.probing.judge_labels import CannotJudge, JudgedLabels, judge_labels
 from trainer.probing.look_alikes import MIN_COSINE, MOST_PAIRS, TooManyPairs, similar_pairs
@@ -85,12 +86,12 @@ def _pair_lines(images: ImageSet, title: str, pairs: Sequence[tuple[int, int]]) 
     n = len(images.train_ids)
 
     def label(i: int) -> str:
-        return f"{images.train_ids[i]} ({images.class_names[images.y[i]]})" if i < n else images.test_ids[i - n]
+        return f"{images.train_ids[i]} ({images.label_of(i)})" if i < n else images.test_ids[i - n]
 
     kinds = {
         "in both train and test": [(i, j) for i, j in pairs if j >= n],
-        "with two labels": [(i, j) for i, j in pairs if j < n and images.y[i] != images.y[j]],
-        "with one label": [(i, j) for i, j in pairs if j < n and images.y[i] == images.y[j]],
+        "with two labels": [(i, j) for i, j in pairs if j < n and not same_labels(images.y, i, j)],
+        "with one label": [(i, j) for i, j in pairs if j < n and same_labels(images.y, i, j)],
     }
     yield f"{title}: {len(pairs)} {'pair' if len(pairs) == 1 else 'pairs'}"
     for kind, found in kinds.items():
@@ -117,6 +118,8 @@ def suspicious_labels(
         The result, or a sentence on why the labels cannot be judged.
     """
     images = competition.images
+    if images.several_labels:
+        return "labels: not judged, because an image may have several labels"
     try:
         return judge_labels(
             np.asarray(features.train),

@@ -21,6 +21,7 @@ from studies.spec import StudySpec, load_study
 from trainer.common.errors import DataError
 from trainer.data.image_set import ImageSet
 from trainer.data.read import read_images
+from trainer.evaluation.several_labels import rarest_label
 from trainer.inference.errors import ImageError
 from trainer.inference.images import resize_image
 from trainer.recipe.recipe import Recipe
@@ -150,7 +151,8 @@ def _subjects(images: ImageSet, recipe: Recipe, count: int) -> list[Subject]:
 
 def _by_turns(images: ImageSet) -> Iterator[int]:
     """Indices of all training images: the first of each class, then the second of each, and so on."""
-    of_class = [np.flatnonzero(images.y == label) for label in range(len(images.class_names))]
+    strata = rarest_label(images.y, len(images.class_names))
+    of_class = [np.flatnonzero(strata == label) for label in range(len(images.class_names) + 1)]
     for turn in range(max(map(len, of_class), default=0)):
         for rows in of_class:
             if turn < len(rows):

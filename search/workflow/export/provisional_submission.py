@@ -4,20 +4,25 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 from rich.console import Console
 
 from search.export.output.folder import Owner, writing
 from search.export.output.manifest import MODEL, SUBMISSION, Manifest, OutputKind, read_manifest, write_manifest
 from search.runtime.console import note, say
 from search.runtime.errors import SearchError
+from search.statistics.blends import with_label_count
 from search.study_state.snapshot import StudySnapshot
 from search.study_state.study import Study
 from storage.artifacts import digest_of
 from storage.stores import Stores
 from trainer.common.errors import DataError
 from trainer.data.image_set import ImageSet
+from trainer.evaluation.label_rules import as_certain
 from trainer.evaluation.metrics import METRICS
-from trainer.formats.submission import check_submission, decide_kind, write_submission
+from trainer.evaluation.targets import Targets
+from trainer.formats.submission import OF_SEVERAL, check_submission, decide_kind, write_submission
+from trainer.inference.blend import Blend
 
 
 class ProvisionalSubmission:
@@ -72,6 +77,9 @@ class ProvisionalSubmission:
         assert form is not None, "there is nothing to submit"
         proba = self._stores.trials.prediction(record_id, "test")
         kind = decide_kind(form, images.class_names, METRICS[self._study.metric].needs)
+        if kind in OF_SEVERAL:
+            rule = with_label_count(Blend(weights=(1.0,)), Targets(images.y))
+            proba = as_certain(rule.labels(proba), proba.shape[1]).astype(np.float32)
         with writing(self._folder, self._owner) as (target, scratch):
             made = scratch / SUBMISSION
             write_submission(made, form, images.class_names, images.test_ids, proba, kind)

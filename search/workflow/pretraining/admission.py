@@ -19,6 +19,7 @@ from search.worker.study_context import training_data
 from trainer.data.duplicates import find_duplicates
 from trainer.data.folds import fold_groups, make_folds
 from trainer.data.image_set import ImageSet
+from trainer.evaluation.metrics import metrics_for
 from trainer.evaluation.targets import Targets
 from trainer.recipe.recipe import Recipe
 from trainer.training.cross_validation import cross_validate
@@ -62,7 +63,7 @@ def _true_class(recipe: Recipe, data: TrainingData, weights: Path | None, device
     result = cross_validate(
         recipe,
         data,
-        metric="accuracy",
+        metric=metrics_for(data.several_labels)[0],  # any: the probabilities are compared
         seed=0,
         device=device,
         on_epoch=_go_on,

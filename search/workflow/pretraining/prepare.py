@@ -27,6 +27,7 @@ from search.workflow.pretraining.settings import pretraining_spec
 from studies.resolve_backbones import check_backbones
 from studies.spec import StudySpec
 from trainer.common.environment import check_torch_pair
+from trainer.common.errors import DataError
 from trainer.data.duplicates import find_duplicates
 from trainer.data.image_set import ImageSet
 from trainer.data.read import read_images
@@ -118,6 +119,11 @@ def prepare_pretraining(request: PretrainRequest, console: Console) -> Pretraini
     source = _read(request.data, spec, console)
     if request.classes is not None and table is not None:
         check_class_map(request.classes, table, source.class_names)
+    if source.several_labels and not request.self_supervised:
+        raise DataError(
+            f"{request.data}: an image may have several labels, and a pre-training learns one label of each image. Add "
+            "--self-supervised, which uses no labels, or --several-labels no (data.several_labels)"
+        )
     indexed: dict[str, Any] = {"with_test": request.test_images, "most": MOST_INDEXED, "repeats": REPEATS}
     images = source.by_index(**indexed) if request.self_supervised else pretraining_images(source, table)
     distinct = len(images.class_names) if request.self_supervised else len(images.y)

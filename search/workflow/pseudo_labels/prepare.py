@@ -66,6 +66,10 @@ def prepare_pseudo_labels(request: PseudoRequest, stores: Stores, device: str, c
             "choose another name"
         )
     _check_teacher(export.study)
+    if export.images.several_labels:
+        raise CannotLabel(
+            f"images of study {export.study.name} may have several labels, and pseudo-labels give one class to an image"
+        )
     source = export.study
     competition = inspect_with_progress(export.images.root, source.spec.data.options, console)
     if competition.images.fingerprint != source.fingerprint:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +13,7 @@ from search.study_setup.data_folder import progress_line
 from search.study_state.study_targets import read_targets
 from search.workflow.single.card import SingleFacts
 from search.workflow.single.comparison import Comparison, Single, compare
-from search.workflow.single.distil import read_oof
+from search.workflow.single.distil import oof_of
 from search.workflow.single.exported_ensemble import ExportedModel
 from search.workflow.single.held_out import batches_of, score_held_out
 from trainer.conversion.single.ingredients import Ingredient
@@ -32,7 +33,8 @@ SPEED_IMAGES = 64
 def make_soup(export: ExportedModel, ingredients: Sequence[Ingredient], console: Console) -> tuple[Single, SingleFacts]:
     """The mean of the weights of ``ingredients``, and what it loses and gains."""
     member = next(m for m in export.model.members if ingredients[0].weights in m.weights)
-    maker, blend = SoupMaker(member), single_blend(export.model.blend)
+    blend = single_blend(export.model.blend)
+    maker = SoupMaker(member, several_labels=blend.several_labels)
     stored = export.pixels(member, with_test=True).train
     chosen_rows: list[int] = []
 
@@ -88,10 +90,9 @@ def compare_with(export: ExportedModel, single: Single) -> tuple[Comparison | No
         opened = export.pixels(member, with_test=True)
         return np.asarray((opened.test if tested else opened.train)[chosen])
 
-    oof, temperature = export.folder.parent / "oof.csv", 1.0
-    if tested and oof.is_file():
-        proba = read_oof(oof, tuple(export.images.train_ids), len(export.model.class_names))
-        temperature = fit_temperature(read_targets(export.stores, export.study), proba)
+    temperature = 1.0
+    if tested and export.oof_file.is_file():
+        temperature = fit_temperature(read_targets(export.stores, export.study), oof_of(export))
     found = compare(export.model, single, pixels, rows, temperature)
     return (found if tested else None), found
 
@@ -99,5 +100,5 @@ def compare_with(export: ExportedModel, single: Single) -> tuple[Comparison | No
 def single_blend(blend: Blend) -> Blend:
     """The blend of a single network: with the temperature and label rule of a weighted mean, none of a regression's."""
     if blend.coefficients:
-        return Blend(weights=(1.0,))
-    return Blend(weights=(1.0,), temperature=blend.temperature, offsets=blend.offsets, cuts=blend.cuts)
+        return replace(blend, weights=(1.0,), coefficients=(), intercepts=(), temperature=1.0, offsets=(), cuts=())
+    return replace(blend, weights=(1.0,))

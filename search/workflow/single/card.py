@@ -104,9 +104,9 @@ def loss_lines(facts: SingleFacts) -> list[str]:
         compared = facts.comparison
         lines.append(
             f"Loss in accuracy: about {100 * compared.expected_loss:.1f} points, by the ensemble's calibrated "
-            "probabilities of the classes that both predict. A bound: "
-            f"{compared.differing} of {compared.images} test images have another predicted "
-            f"class than with the ensemble ({compared.share:.1%}), so accuracy on them changes by "
+            "probabilities of what both predict. A bound: "
+            f"{compared.differing} of {compared.images} test images have another prediction "
+            f"than with the ensemble ({compared.share:.1%}), so accuracy on them changes by "
             f"{100 * compared.share:.1f} points at most; on further images like them by {100 * compared.bound:.1f}, "
             "with 95% confidence."
         )

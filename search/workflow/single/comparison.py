@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from trainer.conversion.single.soup import SoupMaker
+from trainer.evaluation.several_labels import has_several
 from trainer.evaluation.temperature_scaling import scale_temperature
 from trainer.inference.blend import Blend
 from trainer.inference.model_folder import Member, ModelFolder
@@ -29,7 +30,7 @@ class Comparison:
 
     images: int
     differing: int
-    """Images whose predicted class differs."""
+    """Images whose predicted class differs, or any of whose labels does."""
     expected_loss: float
     """Loss in accuracy on these images if the ensemble's calibrated probabilities are right: the mean difference of its
     probabilities for its own class and for that of the single network."""
@@ -82,26 +83,33 @@ def compare(
     """
     chunks = [rows[start : start + CHUNK] for start in range(0, len(rows), CHUNK)]
     seconds = np.zeros(2)
-    own = SoupMaker(single.member)
+    several = model.blend.several_labels
+    own = SoupMaker(single.member, several_labels=several)
     own.predict(single.state, pixels(single.member, chunks[0]))  # torch is slow at first
     alone = _timed(own, single.state, single.member, chunks, pixels, seconds[1:])
     by_member = []
     for member in model.members:
-        maker, total = SoupMaker(member), np.zeros((len(rows), member.classes))
+        maker, total = SoupMaker(member, several_labels=several), np.zeros((len(rows), member.classes))
         for path in member.weights:
             total += _timed(maker, read_weights(path), member, chunks, pixels, seconds[:1])
         by_member.append(total / len(member.weights))
     ensemble = model.blend.probabilities(np.stack(by_member))
     labels, own_labels = model.blend.labels(ensemble), single.blend.labels(single.blend.probabilities(alone[None]))
-    calibrated, each = scale_temperature(ensemble, temperature), np.arange(len(rows))
+    calibrated = scale_temperature(ensemble, temperature, several_labels=several)
     ensemble_ms, single_ms = 1e3 * seconds / len(rows)
     return Comparison(
         images=len(rows),
-        differing=int((own_labels != labels).sum()),
-        expected_loss=float((calibrated[each, labels] - calibrated[each, own_labels]).mean()),
+        differing=int((own_labels != labels).reshape(len(rows), -1).any(axis=1).sum()),
+        expected_loss=_expected_accuracy(calibrated, labels) - _expected_accuracy(calibrated, own_labels),
         ensemble_ms=float(ensemble_ms),
         single_ms=float(single_ms),
     )
+
+
+def _expected_accuracy(proba: NDArray[np.float32], labels: NDArray[np.int64]) -> float:
+    """Mean probability that a predicted class is right; of several labels that each label's yes or no is."""
+    right = np.where(labels == 1, proba, 1.0 - proba) if has_several(labels) else proba[np.arange(len(labels)), labels]
+    return float(right.mean(dtype=np.float64))
 
 
 def _timed(

@@ -26,7 +26,9 @@ from numpy.typing import NDArray
 from search.runtime.errors import SearchError
 from search.statistics.paired_gain import paired_gain
 from search.workflow.single.card import Taught
+from search.workflow.single.exported_ensemble import ExportedModel
 from trainer.common.arrays import Float32Array
+from trainer.evaluation.label_rules import as_certain
 from trainer.evaluation.metrics import score, standard_error
 from trainer.inference.blend import Blend
 from trainer.recipe.recipe import LINEAR_PROBE, Recipe
@@ -79,11 +81,26 @@ def trainings_of(folds: int) -> int:
     return 1 if folds < FEWEST_FOLDS else folds * (folds - 1) // 2 + folds + 1
 
 
-def read_oof(path: Path, ids: tuple[str, ...], classes: int) -> Float32Array:
+def oof_of(export: ExportedModel) -> Float32Array:
+    """`read_oof` of an export.
+
+    Raises:
+        CannotTeach: as `read_oof`.
+    """
+    return read_oof(
+        export.oof_file,
+        export.images.train_ids,
+        len(export.model.class_names),
+        several_labels=export.images.several_labels,
+    )
+
+
+def read_oof(path: Path, ids: tuple[str, ...], classes: int, *, several_labels: bool = False) -> Float32Array:
     """The ensemble's out-of-fold predictions in the oof.csv of an export, averaged over its trainings: ``(n, C)``.
 
     Args:
         ids: of the training images, in order.
+        several_labels: whether an image may have several of the classes.
 
     Raises:
         CannotTeach: there is no such file, or it is not of these images.
@@ -99,12 +116,12 @@ def read_oof(path: Path, ids: tuple[str, ...], classes: int) -> Float32Array:
         if not rows or len(rows) % len(ids) or any(row[0] != ids[i % len(ids)] for i, row in enumerate(rows)):
             raise ValueError("its ids are not those of the training images")
         proba = np.array([[float(cell) for cell in row[-classes:]] for row in rows]).reshape(-1, len(ids), classes)
-        if not np.isfinite(proba).all() or proba.min() < 0.0:
+        if not ((proba >= 0.0) & (proba <= 1.001)).all():  # nor NaN
             raise ValueError("it holds values that are no probabilities")
     except (OSError, ValueError, IndexError) as error:
         raise CannotTeach(f"{path} cannot be used: {error}") from error
-    mean = proba.mean(axis=0)
-    return np.asarray(mean / mean.sum(axis=1, keepdims=True), dtype=np.float32)
+    mean = np.minimum(proba.mean(axis=0), 1.0)
+    return np.asarray(mean if several_labels else mean / mean.sum(axis=1, keepdims=True), dtype=np.float32)
 
 
 def teach(
@@ -146,7 +163,7 @@ def score_students(data: TrainingData, train: Train) -> Float32Array:
     for fold in range(data.num_folds):
         rows = data.folds == fold
         # The held-out images are in no batch of this student: their targets, those of the labels, teach nothing.
-        proba = np.eye(data.num_classes, dtype=np.float32)[data.y]
+        proba = as_certain(data.y, data.num_classes).astype(np.float32)
         for other in range(data.num_folds):
             if other != fold:
                 theirs = data.folds == other
@@ -158,7 +175,7 @@ def score_students(data: TrainingData, train: Train) -> Float32Array:
 
 def soft_targets(data: TrainingData, teacher: Float32Array) -> Float32Array:
     """Targets of all training images: `LABEL_SHARE` of the label, the rest of the teacher's prediction."""
-    labels = np.eye(data.num_classes, dtype=np.float32)[data.y]
+    labels = as_certain(data.y, data.num_classes)
     return np.asarray(LABEL_SHARE * labels + (1.0 - LABEL_SHARE) * teacher, dtype=np.float32)
 
 

@@ -50,6 +50,11 @@ class ExportedModel:
         """Number of networks of the ensemble."""
         return sum(len(member.weights) for member in self.model.members)
 
+    @property
+    def oof_file(self) -> Path:
+        """Its table of out-of-fold predictions; there is none if the networks trained on all images."""
+        return self.folder.parent / "oof.csv"
+
     def pixels(self, member: Member, *, with_test: bool) -> Pixels:
         """The images as a member needs them, from the cache of the home folder."""
         return open_pixels(

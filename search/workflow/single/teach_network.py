@@ -22,7 +22,7 @@ from search.workflow.single.distil import (
     CannotTeach,
     Trained,
     choose_student,
-    read_oof,
+    oof_of,
     teach,
     trainings_of,
 )
@@ -45,8 +45,7 @@ def make_student(export: ExportedModel, console: Console, weights: Path | None) 
     """
     number = choose_student(export.recipes)
     recipe, member = export.recipes[number], export.model.members[number]
-    ids = tuple(export.images.train_ids)
-    ensemble = read_oof(export.folder.parent / "oof.csv", ids, len(export.model.class_names))
+    ensemble = oof_of(export)
     weights_dir = weights_folder(export.study.stored, export.study.spec, weights)
     folds = next(iter(export.folds().values()))
     data = training_data(

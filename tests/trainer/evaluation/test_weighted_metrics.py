@@ -12,10 +12,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from trainer.evaluation.label_rules import fit_cuts, fit_offsets
-from trainer.evaluation.metrics import METRICS, Probabilities, score, standard_error
+from trainer.evaluation.metrics import METRICS, Probabilities, metrics_for, score, standard_error
 from trainer.evaluation.targets import ImageWeights, Labels, Targets, effective_images, mean_error, mean_over
 from trainer.evaluation.temperature_scaling import fit_temperature
 from trainer.networks.view_averaging import choose_views
+
+ONE_LABEL = metrics_for(several_labels=False)
 
 
 def predictions(n: int, classes: int, seed: int, skill: float = 1.0) -> tuple[Labels, Probabilities, ImageWeights]:
@@ -49,7 +51,7 @@ def test_scores_are_scikit_learns(n: int, classes: int, seed: int) -> None:
         "roc_auc": np.mean(columns),
         "qwk": sk.cohen_kappa_score(y, labels, weights="quadratic", sample_weight=weights),
     }
-    assert expected.keys() == METRICS.keys()
+    assert expected.keys() == set(ONE_LABEL)
     for name, value in expected.items():
         assert score(name, Targets(y, weights), proba) == pytest.approx(value, abs=1e-6), name
 
@@ -60,14 +62,14 @@ def test_equal_weights_are_no_weights(n: int, classes: int, seed: int) -> None:
     """To the last bit; and weights that are nearly equal give nearly the same."""
     y, proba, weights = predictions(n, classes, seed)
     equal, nearly = np.full(n, weights[0]), 1.0 + 1e-9 * weights
-    for name in METRICS:
+    for name in ONE_LABEL:
         for judge in judges(name):
             plain = judge(name, Targets(y), proba)
             assert judge(name, Targets(y, equal), proba) == plain or math.isnan(plain), name
             assert judge(name, Targets(y, nearly), proba) == pytest.approx(plain, rel=1e-6, abs=1e-7, nan_ok=True), name
 
 
-@pytest.mark.parametrize("name", [name for name in METRICS if METRICS[name].standard_error is None])
+@pytest.mark.parametrize("name", [name for name in ONE_LABEL if METRICS[name].standard_error is None])
 def test_equal_weights_change_no_bootstrap(name: str) -> None:
     y, proba, _ = predictions(40, 3, 0)
     assert standard_error(name, Targets(y, np.full(40, 0.7)), proba) == standard_error(name, Targets(y), proba)
@@ -80,7 +82,7 @@ def test_an_image_of_weight_two_is_two_images_and_one_of_none_is_not_there(n: in
     times = np.random.default_rng(seed).integers(0, 4, n)
     times[0] = 1
     rows = np.repeat(np.arange(n), times)
-    for name in METRICS:
+    for name in ONE_LABEL:
         expected = score(name, Targets(y[rows]), proba[rows])
         assert score(name, Targets(y, times.astype(np.float64)), proba) == pytest.approx(
             expected, abs=1e-9, nan_ok=True
@@ -92,7 +94,7 @@ def test_an_image_of_weight_two_is_two_images_and_one_of_none_is_not_there(n: in
 def test_neither_order_nor_scale_matters(n: int, classes: int, seed: int) -> None:
     y, proba, weights = predictions(n, classes, seed)
     order = np.random.default_rng(seed).permutation(n)
-    for name in METRICS:
+    for name in ONE_LABEL:
         for judge in judges(name):
             expected = judge(name, Targets(y, weights), proba)
             for found in (
@@ -112,7 +114,7 @@ def styles(generator: np.random.Generator, n: int) -> tuple[Labels, Probabilitie
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", METRICS)
+@pytest.mark.parametrize("name", ONE_LABEL)
 def test_standard_errors_foretell_the_spread_over_samples(name: str) -> None:
     generator = np.random.default_rng(0)
     samples = [styles(generator, 200) for _ in range(160)]

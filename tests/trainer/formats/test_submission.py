@@ -14,7 +14,7 @@ from trainer.data.read import DataError
 from trainer.data.readers.sample_submission import read_sample
 from trainer.formats.delimited import read_table, write_table
 from trainer.formats.submission import (
-    KINDS,
+    OF_ONE,
     SubmissionError,
     SubmissionFormat,
     check_submission,
@@ -130,7 +130,7 @@ def test_every_override_gives_a_valid_submission(tmp_path: Path) -> None:
     path = tmp_path / "submission.csv"
     for text in ("id,y\na,0\nb,0\n", "id,0,1\na,0,0\nb,0,0\n", "id,y\na,0.5\nb,0.5\n"):
         form, _ = sample(tmp_path, text, classes)
-        for kind in KINDS:
+        for kind in OF_ONE:
             write_submission(path, form, classes, form.ids, proba, decide_kind(form, classes, "labels", kind))
             check_submission(path, form, classes, kind)
 

@@ -71,11 +71,12 @@ class SoupMaker:
 
     Args:
         member: its backbone, input and views apply to all networks.
+        several_labels: whether an image may have several labels, so that each has a sigmoid of its own.
         device: where networks compute.
     """
 
-    def __init__(self, member: Member, *, device: str = "cpu") -> None:
-        self._member, self._device = member, device
+    def __init__(self, member: Member, *, several_labels: bool = False, device: str = "cpu") -> None:
+        self._member, self._several_labels, self._device = member, several_labels, device
         self._network = timm.create_model(
             member.backbone, pretrained=False, num_classes=member.classes, **member.model_args
         ).to(device)
@@ -111,6 +112,7 @@ class SoupMaker:
             std=self._member.std,
             views=self._member.views,
             device=self._device,
+            several_labels=self._several_labels,
         )
         return np.asarray(np.mean(list(views.values()), axis=0, dtype=np.float64))
 

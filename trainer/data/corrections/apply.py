@@ -54,6 +54,9 @@ def apply_corrections(image_set: ImageSet, corrections: Sequence[Correction]) ->
     If they give the decided label already, there is nothing to do. Any other label is a problem: the data have changed
     since the decision. An id that the data lack is a warning.
     """
+    if image_set.several_labels:
+        why = f"{CORRECTIONS_FILE} gives an image one label, but images have several: remove it, or --no-corrections"
+        return Corrected(image_set=image_set, problems=(why,))
     names = {name: index for index, name in enumerate(image_set.class_names)}
     by_id: dict[str, list[int]] = defaultdict(list)
     for row, identifier in enumerate(image_set.train_ids):

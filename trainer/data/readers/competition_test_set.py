@@ -46,6 +46,8 @@ class TrainingConventions:
     image_header: name of the column of image names; None where the ids are image names.
     class_columns: names of the one-hot or probability columns; empty where there is a column of labels.
     class_names: the labels in their fixed order.
+    several_labels: whether an image may have several labels, or none.
+    separator: between several labels in a cell.
     ids_have_extension: whether the training ids end in the extension of the image file.
     """
 
@@ -55,6 +57,8 @@ class TrainingConventions:
     class_columns: tuple[str, ...]
     class_names: tuple[str, ...]
     ids_have_extension: bool
+    several_labels: bool = False
+    separator: str = " "
 
 
 def sample_has_header(sample: Table, matcher: ImageMatcher, test_table: Table | None) -> bool:
@@ -96,6 +100,7 @@ def read_test_set(
             id_column=conventions.id_header,
             label_column=conventions.label_header,
             class_names=conventions.class_names,
+            separator=conventions.separator if conventions.several_labels else None,
         )
         ids = form.ids
         rows = tuple(sample.row_name(index) for index in range(len(sample.rows) - len(ids), len(sample.rows)))
@@ -113,6 +118,7 @@ def read_test_set(
             ids=ids,
             class_columns=conventions.class_columns,
             class_names=conventions.class_names,
+            separator=conventions.separator if conventions.several_labels else None,
         )
     lookup = sample if test_table is None and sample is not None and sample.width > 2 else test_table
     image_names = _image_names(lookup, matcher, ids, conventions) if lookup is not None else {}

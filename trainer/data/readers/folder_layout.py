@@ -72,6 +72,7 @@ def read(folder: Path, options: DataOptions) -> ReadResult | None:
     if root is None or len(candidates) < 2:
         return None
     given = [name for name in ("id_column", "label_column", "group_column") if getattr(options, name) is not None]
+    given += ["several_labels"] * (options.several_labels == "yes")
     if given:
         flags = ", ".join(f"--{name.replace('_', '-')} (data.{name})" for name in given)
         raise DataError(f"{folder} has no training table: leave out {flags}")

@@ -13,6 +13,7 @@ from trainer.data.file_names import Split, is_visible, split_of
 from trainer.data.image_set import DataOptions, ImageSet
 from trainer.data.images import ArrayImages
 from trainer.data.readers.base import Reader, ReadResult
+from trainer.data.readers.columns.several_labels import JOINT, encode_lists
 from trainer.data.readers.doubts.doubtful_labels import doubtful_labels
 from trainer.data.readers.sample_submission import read_sample
 from trainer.data.readers.tables.find_tables import find_tables
@@ -59,9 +60,10 @@ def read(folder: Path, options: DataOptions) -> ReadResult | None:
         raise DataError(f"{labels_file.name} has {len(labels)} labels, {images_file.name} has {len(train)} images")
     if problems:
         raise DataError(problems)
-    class_names, y = encode(labels)
+    several = any(JOINT in label or not label for label in labels)
+    class_names, y = encode_lists(labels) if several else encode(labels)
     test = _images(test_file) if test_file else train.subset(())
-    submission, warnings = _submission(folder, class_names, len(test), options.encoding)
+    submission, warnings = _submission(folder, class_names, len(test), options.encoding, several=several)
     image_set = ImageSet(
         root=folder,
         reader="npz",
@@ -74,7 +76,7 @@ def read(folder: Path, options: DataOptions) -> ReadResult | None:
         test_images=test,
         submission=submission,
         notes=tuple(f"not used: {name}" for name in unused),
-        warnings=(*warnings, *doubtful_labels(labels_file.name, labels)),
+        warnings=(*warnings, *(() if several else doubtful_labels(labels_file.name, labels))),
     )
     return ReadResult(image_set=image_set)
 
@@ -100,12 +102,20 @@ def _images(path: Path) -> ArrayImages:
 
 
 def _labels(path: Path) -> tuple[list[str], list[str]]:
-    """Labels as text (whole numbers without a decimal point), and problems of single rows."""
+    """Labels as text (whole numbers without a decimal point), and problems of single rows.
+
+    A matrix of 0 and 1 has a column for each class; the labels of a row are joined by `JOINT`.
+    """
     array = load_array(path)
     if array.ndim == 2 and array.shape[1] == 1:
         array = array[:, 0]
+    if array.ndim == 2 and array.dtype.kind in "uifb" and np.isin(array, (0, 1)).all():
+        return [JOINT.join(map(str, np.flatnonzero(row).tolist())) for row in array], []
     if array.ndim != 1:
-        raise DataError(f"{path.name} {KEY} has the shape {array.shape}; labels are one number or string per image")
+        raise DataError(
+            f"{path.name} {KEY} has the shape {array.shape}; labels are one number or string per image, or 0 and 1 for "
+            "each class"
+        )
     if array.dtype.kind == "f":
         wrong = np.flatnonzero(~(np.isfinite(array) & (array == np.rint(array))))
         if len(wrong):
@@ -123,19 +133,23 @@ def _labels(path: Path) -> tuple[list[str], list[str]]:
 
 
 def _submission(
-    folder: Path, class_names: tuple[str, ...], n_test: int, encoding: str | None
+    folder: Path, class_names: tuple[str, ...], n_test: int, encoding: str | None, *, several: bool
 ) -> tuple[SubmissionFormat | None, tuple[str, ...]]:
+    separator = " " if several else None
     path = find_tables(folder, encoding).sample
     if path is None:
         if not n_test:
             return None, ()
         ids = tuple(map(str, range(n_test)))
-        return default_format(id_header="id", label_header="y", ids=ids, class_columns=(), class_names=class_names), ()
+        form = default_format(
+            id_header="id", label_header="y", ids=ids, class_columns=(), class_names=class_names, separator=separator
+        )
+        return form, ()
     table = read_table(path, encoding=encoding)
     header = len(table.rows) > n_test or (not is_integer(table.rows[0][0]) and is_integer(table.rows[-1][0]))
     if len(table.rows) - header != n_test:
         raise DataError(f"{path.name} has {len(table.rows) - header} ids, but there are {n_test} test images")
-    return read_sample(table, has_header=header, id_column="id", class_names=class_names)
+    return read_sample(table, has_header=header, id_column="id", class_names=class_names, separator=separator)
 
 
 def _npz_files(folder: Path) -> list[Path]:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 
 from trainer.common.errors import DataError, listed
 from trainer.data.readers.columns.label_columns import is_usual_label
+from trainer.data.readers.columns.several_labels import SEPARATORS, parts_of
 from trainer.data.readers.matching.id_spellings import composed
 from trainer.formats.delimited import Table
 from trainer.formats.labels import is_integer, is_number, natural_key
@@ -17,7 +18,13 @@ _PREDICTED = ("prediction", "predictions", "predicted", "pred", "answer", "resul
 
 
 def read_sample(
-    table: Table, *, has_header: bool, id_column: str | None, class_names: Sequence[str], label_column: str = "label"
+    table: Table,
+    *,
+    has_header: bool,
+    id_column: str | None,
+    class_names: Sequence[str],
+    label_column: str = "label",
+    separator: str | None = None,
 ) -> tuple[SubmissionFormat, tuple[str, ...]]:
     """The format of a sample submission, and warnings about values that match no training label.
 
@@ -28,6 +35,8 @@ def read_sample(
         class_names: the training labels.
         label_column: name of the training table's label column. Of several columns besides the ids, the one with this
             or another usual name holds the labels, if they are not one column per class; the others stay as they are.
+
+        separator: between several labels of a training image in one cell; None: each image has one label.
 
     Raises:
         DataError: an id that is empty or occurs twice, no prediction column, or prediction columns that do not match
@@ -49,6 +58,7 @@ def read_sample(
         delimiter=table.delimiter,
         newline=table.newline,
         bom=table.bom,
+        separator=separator,
     )
     recoded: tuple[str, ...] = (
         () if table.encoding == "utf-8" else (f"{name} is {table.encoding} text; submissions are UTF-8",)
@@ -58,7 +68,8 @@ def read_sample(
         if predicted is None:
             columns = [cell for column, cell in enumerate(header) if column != id_position]
             class_columns, warnings = _match(name, columns, class_names)
-            return dataclasses.replace(form, kind="probabilities", class_columns=class_columns), (*recoded, *warnings)
+            kind = _kind_of_columns(table, first, id_position, several=separator is not None)
+            return dataclasses.replace(form, kind=kind, class_columns=class_columns), (*recoded, *warnings)
         others = [column for column in range(table.width) if column not in (id_position, predicted)]
         fixed = {column: tuple(row[column] for row in table.rows[first:]) for column in others}
         form = dataclasses.replace(form, fixed=fixed)
@@ -66,6 +77,10 @@ def read_sample(
     if table.width == 2 or form.fixed:
         position = next(column for column in range(table.width) if column != id_position and column not in form.fixed)
         values = {row[position].strip() for row in table.rows[first:]} - {""}
+        if separator is not None:
+            return dataclasses.replace(
+                form, kind="labels", separator=_separator(values, class_names, separator)
+            ), recoded
         kind, warnings = _single_column_kind(name, values, class_names)
         return dataclasses.replace(form, kind=kind), (*recoded, *warnings)
     if table.width - 1 != len(class_names):
@@ -73,9 +88,27 @@ def read_sample(
             f"{name} has no header and {table.width - 1} prediction columns, but there are "
             f"{len(class_names)} classes: {listed(class_names)}"
         )
-    form = dataclasses.replace(form, kind="probabilities", class_columns=tuple(range(len(class_names))))
+    kind = _kind_of_columns(table, first, id_position, several=separator is not None)
+    form = dataclasses.replace(form, kind=kind, class_columns=tuple(range(len(class_names))))
     order = f"{name} has no header: its columns are assumed to be {listed(class_names)}, in that order"
     return form, (*recoded, order)
+
+
+def _kind_of_columns(table: Table, first: int, id_position: int, *, several: bool) -> Kind | None:
+    """The kind of class columns. Of several labels only fractions decide: 0 and 1 may be placeholders of both kinds."""
+    if not several:
+        return "probabilities"
+    cells = {cell for row in table.rows[first:] for column, cell in enumerate(row) if column != id_position}
+    return "probabilities" if any(is_number(cell.strip()) and float(cell) % 1.0 for cell in cells) else None
+
+
+def _separator(values: set[str], class_names: Sequence[str], separator: str) -> str:
+    """The separator of the sample's cells, if they list known classes; else that of the training table."""
+    known = set(class_names)
+    for mark in dict.fromkeys((separator, *SEPARATORS)):
+        if any(len(parts := parts_of(cell, mark)) > 1 and known.issuperset(parts) for cell in values):
+            return mark
+    return separator
 
 
 def _label_position(

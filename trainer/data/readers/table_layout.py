@@ -13,8 +13,9 @@ from trainer.data.image_set import DataOptions, ImageSet
 from trainer.data.images import FileImages
 from trainer.data.readers.base import Reader, ReadResult
 from trainer.data.readers.class_folders import class_folder_names, class_root
-from trainer.data.readers.columns.choose_columns import Columns, column_names
+from trainer.data.readers.columns.choose_columns import Columns, column_names, with_lists
 from trainer.data.readers.columns.label_columns import SampleHints, is_usual_label
+from trainer.data.readers.columns.several_labels import encode_lists
 from trainer.data.readers.competition_test_set import (
     CompetitionTestSet,
     TrainingConventions,
@@ -96,11 +97,15 @@ def read(folder: Path, options: DataOptions) -> ReadResult | None:
     whole = not any("." in value for value in hints.values)
     if chosen.of_folders is None:
         _refuse_groups(table, first, names, columns, sample)
+    columns = with_lists(table, first, columns, options, hints)
+    several = columns.lists is not None
     train = read_training_rows(table, first, names, columns, files, options.similar_labels, whole=whole)
     doubts = soft_labels(table, first, columns)
-    if columns.label is not None:
-        doubts += doubtful_labels(table.path.name, [row.label for row in train.rows])
-    if not header and sample is None and (names_of := named_by_folders(train.rows, class_folders)):
+    if columns.label is not None and not several:
+        doubts += doubtful_labels(
+            table.path.name, [row.label for row in train.rows], lists=options.several_labels == "auto"
+        )
+    if not header and sample is None and not several and (names_of := named_by_folders(train.rows, class_folders)):
         rows = tuple(dataclasses.replace(row, label=names_of[row.label]) for row in train.rows)
         train = dataclasses.replace(train, rows=rows)
         first_label = next(iter(names_of))
@@ -110,10 +115,11 @@ def read(folder: Path, options: DataOptions) -> ReadResult | None:
         )
     problems = list(train.problems)
     try:
-        class_names, y = encode(spelled_as_in(sample, [row.label for row in train.rows]))
+        labels = [row.label for row in train.rows]
+        class_names, y = encode_lists(labels) if several else encode(spelled_as_in(sample, labels))
     except DataError as error:
         raise DataError([*error.problems, *problems, *(problem.message for problem in train.skippable)]) from error
-    if options.table is None and options.layout is None and chosen.of_folders is None:
+    if options.table is None and options.layout is None and chosen.of_folders is None and not several:
         problems += against_folders(train.rows, class_folders)
     conventions = TrainingConventions(
         id_header=names[columns.id] if header and not names[columns.id].startswith("Unnamed") else "id",
@@ -121,6 +127,8 @@ def read(folder: Path, options: DataOptions) -> ReadResult | None:
         label_header=names[columns.label] if header and columns.label is not None else "label",
         class_columns=() if problems else tuple(names[column] for column in columns.classes),
         class_names=class_names,
+        several_labels=several,
+        separator=(columns.lists and columns.lists.separator) or " ",
         ids_have_extension=all(PurePosixPath(row.id.strip()).suffix.lower() in IMAGE_SUFFIXES for row in train.rows),
     )
     paths = {row.path for row in train.rows}

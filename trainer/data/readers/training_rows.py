@@ -10,6 +10,7 @@ from trainer.common.errors import DataError, TrainerError, listed
 from trainer.data.readers.base import SkippableProblem
 from trainer.data.readers.columns.choose_columns import Columns
 from trainer.data.readers.columns.label_columns import SUM_TOLERANCE
+from trainer.data.readers.columns.several_labels import JOINT, parts_of
 from trainer.data.readers.doubts.shifted_numbers import shifted_numbers
 from trainer.data.readers.matching.image_files import IMAGE_SUFFIXES, ImageFiles, ImageMissingError
 from trainer.data.readers.matching.match_images import ImageMatcher
@@ -34,6 +35,7 @@ class TrainingRow:
 
     id: str
     label: str
+    """Several labels are joined by `JOINT`; empty for an image without any."""
     path: str
     row: str
     group: str
@@ -83,13 +85,22 @@ def read_training_rows(
         DataError: no row can be used, or labels differ only in spelling.
     """
     labels, problems, unlabelled, warnings = _read_labels(table, first, names, columns)
+    several = columns.lists is not None
     if columns.label is not None:
+        # Of several labels of one image, each by itself.
+        each = [label.split(JOINT) if several else [label] for label in labels.values()]
         try:
-            unified, merged = unify_labels(list(labels.values()), similar, whole=whole)
+            unified, merged = unify_labels([name for own in each for name in own], similar, whole=whole)
         except DataError as error:
             raise DataError([*problems, *error.problems], error.advice) from error
-        labels = dict(zip(labels, unified, strict=True))
+        of_rows = iter(unified)
+        labels = {
+            index: JOINT.join(dict.fromkeys(next(of_rows) for _ in own))
+            for index, own in zip(labels, each, strict=True)
+        }
         warnings += merged
+    if several:
+        labels = _joined(table, columns, labels)
     kept, repeated, two_labels = _drop_repeated(table, columns, labels)
     usable: list[TrainingRow] = []
     unfound: list[SkippableProblem] = []
@@ -124,7 +135,9 @@ def read_training_rows(
         ids = [table.rows[index][columns.image] for index in kept]
         if shift := shifted_numbers(ids, match.errors, [row.path for row in usable], files.paths):
             problems.append(f"{table.path.name}: {shift}")
-    found = {row.label for row in usable}
+    found = {name for row in usable for name in (row.label.split(JOINT) if several else [row.label])}
+    if several:
+        labels_of_unfound = {name for label in labels_of_unfound for name in label.split(JOINT) if name}
     classes = [names[column] for column in columns.classes]
     problems += [
         f"{table.path.name}: the label {label!r} has no image; add its images or remove its rows"
@@ -177,6 +190,17 @@ def _read_labels(
     return labels, problems, unlabelled, warnings
 
 
+def _joined(table: Table, columns: Columns, labels: Mapping[int, str]) -> dict[int, str]:
+    """The labels of all rows of an image, by the index of its first row."""
+    first: dict[str, int] = {}
+    joined: dict[int, str] = {}
+    for index, label in labels.items():
+        row = first.setdefault(table.rows[index][columns.id], index)
+        names = dict.fromkeys(name for text in (joined.get(row, ""), label) for name in text.split(JOINT) if name)
+        joined[row] = JOINT.join(names)
+    return joined
+
+
 def _drop_repeated(
     table: Table, columns: Columns, labels: Mapping[int, str]
 ) -> tuple[list[int], list[SkippableProblem], list[str]]:
@@ -207,6 +231,11 @@ def _label(cells: Sequence[str], names: Sequence[str], columns: Columns) -> tupl
         label = cells[columns.label].strip()
         if is_missing(label):
             raise _NoLabelError(f"the label is {'missing: ' + repr(label) if label else 'empty'}")
+        if columns.lists is not None:
+            parts = parts_of(label, columns.lists.separator)
+            if bad := next(filter(None, map(text_problem, parts)), None if parts else "is empty"):
+                raise _BadRowError(f"the label {bad}")
+            return JOINT.join(parts), False
         if problem := text_problem(label):
             raise _BadRowError(f"the label {problem}")
         return label, False
@@ -218,12 +247,19 @@ def _label(cells: Sequence[str], names: Sequence[str], columns: Columns) -> tupl
                 f"{cells[column].strip()!r} in a class column is neither 0, 1, TRUE, FALSE nor a probability{why}"
             )
         values.append(value)
+    if columns.lists is not None:
+        if any(value not in (0.0, 1.0) for value in values):
+            raise _BadRowError("a class column holds a probability; of several labels each is 0 or 1")
+        return JOINT.join(names[c] for c, value in zip(columns.classes, values, strict=True) if value), False
     if not any(values):
         raise _NoLabelError("it has no label: its classes add up to 0")
     if abs(sum(values) - 1) > SUM_TOLERANCE:
         hot = [names[column] for column, value in zip(columns.classes, values, strict=True) if value == 1]
         what = f"it has the labels {listed(hot)}" if len(hot) > 1 else f"its classes add up to {sum(values):g}"
-        raise _BadRowError(f"{what}; each image needs exactly one label, or probabilities that add up to 1")
+        raise _BadRowError(
+            f"{what}; each image needs exactly one label, or probabilities that add up to 1. If an image may have "
+            "several labels, add --several-labels yes (data.several_labels)"
+        )
     best = max(values)
     return names[columns.classes[values.index(best)]], values.count(best) > 1
 

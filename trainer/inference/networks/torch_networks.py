@@ -40,7 +40,7 @@ def predict_member(
             network.load_state_dict(read_weights(path))
             views = predict_views(
                 network, images, mean=member.mean, std=member.std, views=member.views, batch_size=batch_size,
-                device=device,
+                device=device, several_labels=model.blend.several_labels,
             )  # fmt: skip
             total += np.sum(list(views.values()), axis=0, dtype=np.float64)
     except MemoryError as error:

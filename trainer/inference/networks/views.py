@@ -64,6 +64,11 @@ def _middle(pixels: torch.Tensor) -> torch.Tensor:
     return torch.nn.functional.interpolate(middle, size=(height, width), mode="bilinear", align_corners=False)
 
 
+def probabilities_of(logits: torch.Tensor, several_labels: bool) -> torch.Tensor:
+    """Probabilities float32 (n, C) of a network's output: a softmax, or of several labels a sigmoid for each."""
+    return logits.float().sigmoid() if several_labels else logits.float().softmax(dim=1)
+
+
 @contextmanager
 def full_float32(*, benchmark: bool = False, deterministic: bool = False) -> Iterator[None]:
     """Compute float32 on NVIDIA GPUs as float32, without TF32, in convolutions and matrix products alike.
@@ -96,8 +101,9 @@ def predict_views(
     batch_size: int = 64,
     device: torch.device | str = "cpu",
     precision: torch.dtype | None = None,
+    several_labels: bool = False,
 ) -> dict[str, NDArray[np.float32]]:
-    """Softmax probabilities of images for each view: float32 (n, classes) by name of the view.
+    """Probabilities of images for each view: float32 (n, classes) by name of the view.
 
     Args:
         model: a network on ``device``. Its mode (training or evaluation) is restored at the end.
@@ -107,6 +113,7 @@ def predict_views(
         batch_size: images per forward pass.
         device: where the network computes.
         precision: type for autocast. None computes in float32 (`full_float32`).
+        several_labels: whether an image may have several labels: probabilities are sigmoids, not a softmax.
     """
     import torch
 
@@ -125,7 +132,7 @@ def predict_views(
                 pixels = normaliser(torch.from_numpy(batch).to(device))
                 for view in views:
                     logits = model(VIEWS[view].of(pixels))
-                    parts[view].append(logits.float().softmax(dim=1))
+                    parts[view].append(probabilities_of(logits, several_labels))
     finally:
         model.train(was_training)
     # Wait for the device once, not once for each batch.

@@ -7,6 +7,7 @@ from itertools import islice
 
 from trainer.batches.batch_loader import Batch, BatchLoader, BatchStream
 from trainer.batches.batch_plan import BatchPlan, plan_epoch
+from trainer.evaluation.several_labels import rarest_label
 from trainer.recipe.recipe import Recipe
 from trainer.training.results import TrainingData, TrainingTargets
 
@@ -29,6 +30,7 @@ class FoldBatches:
 
     def __init__(self, recipe: Recipe, data: TrainingData, *, seed: int, loader: BatchLoader, width: int) -> None:
         self._recipe, self._data, self._seed, self._loader, self._width = recipe, data, seed, loader, width
+        self._strata = rarest_label(data.y, data.num_classes)  # the class by which batches are balanced
         self._streams: dict[int, BatchStream] = {}  # by the first fold of each
         self._drawn: dict[tuple[int, int], tuple[BatchPlan, ...]] = {}  # by (epoch, fold); not read yet
 
@@ -59,7 +61,7 @@ class FoldBatches:
             for fold in range(first, self._data.num_folds, self._width):
                 self._drawn[later, fold] = plan_epoch(
                     self._data.training_part(fold),
-                    self._data.y,
+                    self._strata,
                     batch_size=self._recipe.batch_size,
                     balance=self._recipe.balance,
                     seed=self._seed,

@@ -193,6 +193,7 @@ class FoldGroup:
                     batch_size=self.prediction_batch,
                     device=self._device,
                     precision=precision,
+                    several_labels=model.several_labels,
                 )
             except RuntimeError as error:
                 can_go_on = model.park_others is not None or self.prediction_batch > 1

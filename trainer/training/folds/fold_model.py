@@ -17,6 +17,7 @@ from trainer.batches.mixup import apply_mix, draw_mix, mixing_epochs
 from trainer.batches.transfer import send
 from trainer.common.memory_errors import is_out_of_memory
 from trainer.common.randomness import random_generator, random_key
+from trainer.evaluation.several_labels import has_several
 from trainer.inference.images import Normaliser
 from trainer.networks.backbones import preprocessing_of
 from trainer.networks.build import create_backbone
@@ -43,7 +44,7 @@ class FoldModel:
     Args:
         fold: number of the fold, from 0.
         seed: of the training; with ``fold`` it determines the initial weights, dropout and blending.
-        train_y: classes of this fold's training images: int64, shape (n,).
+        train_y: classes of this fold's training images: int64, shape (n,), or (n, C) of several labels.
         device: of the network and its optimizer.
         weights_dir: folder of pre-trained weights, see `create_backbone`.
         head: the classifier with which the training begins; None: the one of `create_backbone`.
@@ -69,6 +70,8 @@ class FoldModel:
         if head is not None:
             install_head(model, head)
         self._recipe, self._fold, self._seed, self._num_classes, self._device = recipe, fold, seed, num_classes, device
+        self.several_labels = has_several(train_y)
+        """Whether the network predicts each label by itself."""
         self.preprocessing = preprocessing_of(model)
         self._frozen = freeze(model, recipe)
         # Channels last also on the CPU: convolutions are up to twice as fast, and other networks no slower.
@@ -204,7 +207,8 @@ class FoldModel:
         """
         train_mode(self._model, self._frozen)
         count, size = self._recipe.batch_size, self._recipe.image_size
-        images, y = np.zeros((count, size, size, 3), np.uint8), np.zeros(count, np.int64)
+        images = np.zeros((count, size, size, 3), np.uint8)
+        y = np.zeros((count, self._num_classes) if self.several_labels else count, np.int64)
         batch = self._prepare(1, 0, images, y)
         try:
             self._accumulate(*batch, micro_batch)
@@ -302,7 +306,10 @@ class FoldModel:
         for part, wanted in divided(pixels, targets, micro_batch, self.least_part):
             with torch.autocast(self._device.type, dtype=self._precision, enabled=self._precision is not torch.float32):
                 logits = self._model(part)
-            loss = image_losses(logits, wanted, self._recipe.loss, self._class_weights).sum() / len(pixels)
+            losses = image_losses(
+                logits, wanted, self._recipe.loss, self._class_weights, several_labels=self.several_labels
+            )
+            loss = losses.sum() / len(pixels)
             torch.autograd.backward(self._scaler.scale(loss))
             total += loss.detach()
         return total

@@ -76,7 +76,9 @@ def _scores(targets: Targets, proba: Float32Array) -> Float64Array:
         return np.empty(0)
     if not np.isfinite(proba).all():
         return np.full(len(targets), np.inf)
-    scores = brier_scores(targets.y, scale_temperature(proba, expected_average(targets, proba, []).temperature))
+    temperature = expected_average(targets, proba, []).temperature
+    scaled = scale_temperature(proba, temperature, several_labels=targets.several_labels)
+    scores = brier_scores(targets.y, scaled)
     weights = targets.image_weights
     return scores if weights is None else scores * weights / weights.mean()
 

@@ -146,3 +146,12 @@ def test_string_labels_and_missing_parts(tmp_path: Path) -> None:
 def test_labels_of_the_test_set_are_not_used(tmp_path: Path) -> None:
     np.savez(write(tmp_path) / "christ-test-labels.npz", LABELS[:3])
     assert "not used: christ-test-labels.npz" in read_images(tmp_path).notes
+
+
+@pytest.mark.parametrize(("row", "several"), [((1, 0, 1), True), ((0, 0, 0), True), ((0, 1, 0), False)])
+def test_a_matrix_of_labels(tmp_path: Path, row: tuple[int, ...], *, several: bool) -> None:
+    labels = np.array([(1, 0, 0), (0, 1, 0), (0, 0, 1), row])
+    write(tmp_path, images=IMAGES[:4], labels=labels)
+    found = read_images(tmp_path)
+    assert found.class_names == ("0", "1", "2") and found.several_labels is several
+    assert found.y.tolist() == (labels if several else labels.argmax(axis=1)).tolist()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import PurePosixPath
 
@@ -18,6 +18,7 @@ from trainer.data.readers.columns.label_columns import (
     plain_name,
 )
 from trainer.data.readers.columns.part_columns import choose_part_column, unused_folds
+from trainer.data.readers.columns.several_labels import LabelLists, lists_in_class_columns, lists_in_column
 from trainer.data.readers.matching.id_spellings import composed, is_image_name, words_of
 from trainer.data.readers.matching.image_files import IMAGE_SUFFIXES
 from trainer.data.readers.matching.match_images import ColumnMatch, ImageMatcher
@@ -45,6 +46,7 @@ class Columns:
     one per class. ``image`` may equal ``id``. ``group`` and ``part`` are None without such a column.
 
     signed: whether the class columns hold 1 for yes and -1 for no.
+    lists: how several labels of an image are written; None if each image has one.
     parts: the part (train, val or test) of each value of the column ``part``.
     notes: why a column was chosen where that is not obvious.
     """
@@ -55,6 +57,7 @@ class Columns:
     classes: tuple[int, ...]
     group: int | None
     signed: bool = False
+    lists: LabelLists | None = None
     part: int | None = None
     parts: Mapping[str, Part] | None = None
     notes: tuple[str, ...] = ()
@@ -180,7 +183,7 @@ def choose_columns(
         free = [c for c in range(len(names)) if c not in taken and not _counts_rows(names, rows, c)]
         folders = [PurePosixPath(matches[image].paths.get(row[image], "")).parent.name for row in probed]
         words = words_of(row[image] for row in rows)
-        label, classes = choose_labels(file, names, rows, free, sample, folders, words, notes)
+        label, classes = choose_labels(file, names, rows, free, sample, folders, words, notes, options.several_labels)
     notes += unused_folds(names, {id_position, image, label, group, part, *classes})
     return Columns(
         id=id_position,
@@ -193,6 +196,26 @@ def choose_columns(
         parts=parts,
         notes=tuple(notes),
     )
+
+
+def with_lists(table: Table, first: int, columns: Columns, options: DataOptions, sample: SampleHints) -> Columns:
+    """The columns, with how they list several labels of an image, if they do.
+
+    Args:
+        first: index of the first row with an image.
+
+    Raises:
+        DataError: the user says that an image may have several labels, but the class columns hold no 0 and 1.
+    """
+    rows, where = table.rows[first:], table.path.name
+    if columns.label is not None:
+        wanted = sample.header[1:] if len(sample.header) > 2 else ()
+        lists = lists_in_column(where, [row[columns.label] for row in rows], options.several_labels, wanted)
+    else:
+        lists = lists_in_class_columns(where, [columns.shares(row) for row in rows], options.several_labels)
+    if lists is None:
+        return columns
+    return replace(columns, lists=lists, notes=(*columns.notes, lists.note))
 
 
 def _image_column(

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from trainer.common.errors import DataError, listed
+from trainer.data.readers.columns.several_labels import SEPARATORS, parts_of
 from trainer.data.readers.matching.id_spellings import composed
+from trainer.formats.labels import SeveralLabels
 from trainer.formats.shares import are_shares, are_signed, share, signed_share
 
 LABEL_NAMES = (
@@ -74,6 +76,7 @@ def choose_labels(
     folders: Sequence[str],
     words: Sequence[str],
     notes: list[str],
+    several: SeveralLabels = "auto",
 ) -> tuple[int | None, tuple[int, ...]]:
     """The label column, or None and the class columns, out of the columns ``free``.
 
@@ -82,6 +85,7 @@ def choose_labels(
         folders: name of the folder of the image of each of the first rows.
         words: the word in front of the number in each row's image name; empty where some name has another form.
         notes: a sentence is added where the choice is not obvious.
+        several: whether the user says that an image may have several labels.
 
     Raises:
         NoLabelColumnError: no column can hold labels.
@@ -98,6 +102,7 @@ def choose_labels(
         # The sample has one column per class: the label column holds these class names.
         wanted = set(map(composed, predicted))
         holding = [column for column in free if len(values[column] - {""}) > 1 and values[column] - {""} <= wanted]
+        holding = holding or [column for column in free if _lists_classes(values[column] - {""}, wanted)]
         if len(holding) == 1:
             return holding[0], ()
     if len(free) > 1 and _are_shares(rows, free):
@@ -138,6 +143,8 @@ def choose_labels(
                 "--label-column NAME (data.label_column) chooses another column"
             )
         return chosen, ()
+    if several == "yes" and len(marked := _marked(free, values)) > 1:
+        return None, tuple(marked)
     possible = [column for column in free if _may_be_labels(names[column], rows, values[column])]
     as_folders = [column for column in possible if _equal_folders(rows, column, folders)]
     if as_folders:
@@ -172,6 +179,24 @@ def _equal_folders(rows: Sequence[Sequence[str]], column: int, folders: Sequence
     return all(composed(row[column].strip()) == composed(folder) for row, folder in zip(rows, folders, strict=False))
 
 
+def _marked(free: Sequence[int], values: Mapping[int, set[str]]) -> Sequence[int]:
+    """The columns of 0 and 1, or of -1 and 1: those of the notation that more of them have."""
+    return max(
+        (
+            [column for column in free if {value_of(v) for v in values[column]} == {0.0, 1.0}]
+            for value_of in (share, signed_share)
+        ),
+        key=len,
+    )
+
+
+def _lists_classes(cells: set[str], wanted: Collection[str]) -> bool:
+    """Whether the cells of a column are lists of the classes ``wanted``, with one separator."""
+    return any(
+        len(cells) > 1 and all(set(parts_of(cell, mark)) <= set(wanted) for cell in cells) for mark in SEPARATORS
+    )
+
+
 def _one_hot(rows: Sequence[Sequence[str]], free: Sequence[int], values: Mapping[int, set[str]]) -> Sequence[int]:
     """The columns of 0 and 1, or of -1 and 1, that are together one-hot. One column of them may be something else."""
     for value_of in (share, signed_share):
@@ -199,7 +224,10 @@ def _holding_ranked(
 
 def _ambiguous(file: str, columns: Sequence[str], *, attributes: bool = False) -> DataError:
     """The error for several possible columns of labels; ``attributes``: each holds two values, as yes and no."""
-    why = "Each has two values, but they are not one-hot, and an image needs one label. " * attributes
+    why = (
+        "Each has two values, but they are not one-hot: if an image may have several of these labels, add "
+        "--several-labels yes (data.several_labels). "
+    ) * attributes
     return DataError(
         f"{file}: the label column is ambiguous; it could be {listed(columns)}. {why}Choose one with --label-column "
         "NAME (data.label_column)"

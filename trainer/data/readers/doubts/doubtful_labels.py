@@ -29,13 +29,17 @@ _SEPARATORS = ("|", ";", ",", " ")  # of several labels in one cell
 _SURE = 0.999  # a probability from which a label is no soft one
 
 
-def doubtful_labels(where: str, labels: Iterable[str]) -> list[str]:
-    """A warning for each label that may mark unlabelled images; ``where`` names the table."""
+def doubtful_labels(where: str, labels: Iterable[str], *, lists: bool = True) -> list[str]:
+    """A warning for each label that may mark unlabelled images; ``where`` names the table.
+
+    Args:
+        lists: whether to warn of labels that may be lists of several.
+    """
     counts = Counter(labels)
     return [
         *_measured(where, counts),
         *_look_alikes(where, counts),
-        *_several(where, counts),
+        *(_several(where, counts) if lists else ()),
         *(
             f"{where}: the label {label!r} ({counts[label]} images) is read as a class of its own; if it marks "
             "unlabelled images, remove them from the training data"
@@ -88,7 +92,8 @@ def _several(where: str, counts: Counter[str]) -> list[str]:
             images = sum(counts[label] for label in lists)
             return [
                 f"{where}: {images} images seem to have several labels, such as {min(recurring)!r}: each of the "
-                f"{len(lists)} combinations is read as a class of its own, because one label per image is supported"
+                f"{len(lists)} combinations is read as a class of its own; --several-labels yes (data.several_labels) "
+                "reads them as lists, and no ends this warning"
             ]
     return []
 

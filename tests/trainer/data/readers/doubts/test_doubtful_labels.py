@@ -121,7 +121,7 @@ def test_labels_that_seem_to_be_measured() -> None:
 )
 def test_lists_of_labels_are_a_warning(labels: list[str]) -> None:
     (warning,) = doubtful_labels("train.csv", labels)
-    assert "several labels" in warning and "one label per image" in warning
+    assert "several labels" in warning and "--several-labels yes" in warning
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,240 @@
+"""A study of images with several labels: trainings, probes, the export, the report, and what does not apply."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from rich.console import Console
+
+from search.engines.plan import Workers
+from search.export.files import LABEL_SCORES, write_export
+from search.export.final_model import gather_refits
+from search.export.output.export import Export
+from search.export.plan import plan_export, queue_refits
+from search.page.facts import read_facts
+from search.page.labels.candidates import NothingToJudge, find_candidates
+from search.page.render import page_of, render
+from search.study_setup.create_study import create_study
+from search.study_setup.metric import fit_metric
+from search.worker.study_context import StudyContext
+from search.workflow.pseudo_labels.prepare import PseudoRequest, prepare_pseudo_labels
+from search.workflow.pseudo_labels.teachers import CannotLabel
+from search.workflow.single.command import SingleRequest, single_network
+from search.workflow.single.distil import read_oof
+from storage.records.datasets import StoredDataset
+from storage.stores import Stores, open_stores
+from storage.values import TrialStatus, WorkKind
+from studies.errors import StudyError
+from studies.spec import load_study
+from tests.search.small_study import COLOURS, STUDY, make_context, study_plan, work_on
+from trainer.conversion.files import SINGLE_FOLDER
+from trainer.data.read import read_images
+from trainer.evaluation.metrics import score
+from trainer.evaluation.targets import Targets
+from trainer.formats.submission import check_submission
+from trainer.inference.predict import predict_folder
+from trainer.recipe.recipe import LINEAR_PROBE, Recipe
+from trainer.training.cross_validation import cross_validate
+from trainer.training.results import TrainingData, Verdict
+
+SPACE = '"loss.class_weight" = [0.5]\nbalance = [0.5]\n"augment.mix" = ["mixup"]\n'
+SEVERAL = STUDY.replace("folds = 2", 'folds = 2\nmetric = "mean_f1"').replace("[search]", f"{SPACE}\n[search]")
+NAMES = sorted(COLOURS)
+TRAIN, TEST = 30, 6
+
+
+def write_pictures(folder: Path) -> Path:
+    """Pictures of up to three stripes; a stripe is noise, or has the colour of a label."""
+    rng = np.random.default_rng(0)
+    sets = [own for own in ((a, b, c) for a in (0, 1) for b in (0, 1) for c in (0, 1)) if any(own)]
+
+    def draw(path: Path, own: tuple[int, ...]) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        pixels = np.full((40, 42, 3), 128.0) + rng.normal(0, 20, (40, 42, 3))
+        for place, (has, name) in enumerate(zip(own, NAMES, strict=True)):
+            if has:
+                pixels[:, 14 * place : 14 * place + 14] = COLOURS[name]
+        Image.fromarray(np.clip(pixels, 0, 255).astype(np.uint8)).save(path)
+
+    for part, table, count in (("train", "train.csv", TRAIN), ("test", "sample_submission.csv", TEST)):
+        with (folder / table).open("w", newline="") as file:
+            rows = csv.writer(file)
+            rows.writerow(["picture", "colours"])
+            for i in range(count):
+                own = sets[i % len(sets)]
+                draw(folder / part / f"{part}{i}.png", own)
+                listed = " ".join(name for has, name in zip(own, NAMES, strict=True) if has)
+                rows.writerow([f"{part}{i}.png", listed if part == "train" else "red"])
+    return folder
+
+
+@dataclass(frozen=True)
+class Finished:
+    context: StudyContext
+    export: Export
+    pictures: Path
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_pictures(tmp_path_factory.mktemp("pictures"))
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory, pictures: Path) -> Iterator[Finished]:
+    folder = tmp_path_factory.mktemp("several")
+    (folder / "several.toml").write_text(SEVERAL)
+    stores = open_stores(f"sqlite:///{folder / 'retable.db'}", create=True)
+    stored = create_study(stores, study_plan(folder / "several.toml", pictures, budget=2))
+    context = make_context(stores, stored, pictures, folder / "home")
+    work_on(context)
+    plan = plan_export(stores, context.study, seeds=None, full_data=False)
+    ids = queue_refits(stores, plan, context.home)
+    work_on(context)
+    refits = gather_refits(stores, plan, ids)
+    export = write_export(stores, plan, refits, context.images, context.home, folder / "out", None)
+    yield Finished(context=context, export=export, pictures=pictures)
+    context.loader.close()
+    stores.database.close()
+
+
+def url_of(stores: Stores) -> str:
+    return stores.database.url.render_as_string(hide_password=False)
+
+
+def rows(path: Path) -> list[list[str]]:
+    with path.open(newline="") as file:
+        return list(csv.reader(file))
+
+
+def test_trials_are_scored_by_their_labels(finished: Finished) -> None:
+    stores, study = finished.context.stores, finished.context.study
+    records = stores.trials.records(study.id, kind=WorkKind.SEARCH, status=TrialStatus.FINISHED)
+    y = stores.datasets.get(study.fingerprint).y
+    assert len(records) == 2 and y.shape == (TRAIN, 3) and y.sum(axis=1).min() == 1
+    for record in records:
+        oof = stores.trials.prediction(record.id, "oof")
+        assert record.value == pytest.approx(score("mean_f1", Targets(y), oof))
+        assert ((oof > 0) & (oof < 1)).all() and not np.allclose(oof.sum(axis=1), 1.0, atol=0.01)
+
+
+def test_the_submission_lists_the_labels_that_the_model_folder_predicts(finished: Finished) -> None:
+    images = finished.context.images
+    assert images.submission is not None
+    check_submission(finished.export.folder / "submission.csv", images.submission, images.class_names, "labels")
+    predicted = predict_folder(finished.export.folder / "model", [finished.pictures / "test"])
+    assert predicted.labels.shape == (TEST, 3) and predicted.labels.any(axis=1).all(), "each training image has one"
+    own = {
+        name: " ".join(label for label, has in zip(NAMES, row, strict=True) if has)
+        for name, row in zip(predicted.ids, predicted.labels, strict=True)
+    }
+    assert dict(rows(finished.export.folder / "submission.csv")[1:]) == own
+
+
+def test_an_export_scores_each_label(finished: Finished) -> None:
+    folder = finished.export.folder
+    assert not (folder / "confusion_matrix.png").exists()
+    table = rows(folder / LABEL_SCORES)
+    assert [row[0] for row in table] == ["label", *NAMES]
+    assert {row[3] for row in rows(folder / "oof.csv")[1:]} >= {"red", "blue|green", "blue|green|red"}
+    assert "blue, green and red" in (folder / "MODEL_CARD.md").read_text()
+
+
+def test_the_report_shows_each_label(finished: Finished) -> None:
+    context = finished.context
+    html = render(page_of(read_facts(context.stores, context.study.name, home=context.home)))
+    assert "Each label, the worst first" in html and "Confusion matrix" not in html
+
+
+def test_one_network_learns_several_labels_from_the_ensemble(finished: Finished) -> None:
+    context, out = finished.context, finished.export.folder
+    single_network(
+        SingleRequest(
+            study=context.study.name,
+            data=None,
+            storage_url=url_of(context.stores),
+            output=out,
+            home=context.home.root,
+            leader=False,
+            average=False,
+            distil=True,
+            weights=None,
+        )  # fmt: skip
+    )
+    taught = read_oof(out / "oof.csv", context.images.train_ids, 3, several_labels=True)
+    assert not np.allclose(taught.sum(axis=1), 1.0, atol=0.01)
+    folder = out / "model" / SINGLE_FOLDER
+    predicted = predict_folder(folder, [finished.pictures / "test"])
+    assert predicted.labels.shape == (TEST, 3) and predicted.labels.any(axis=1).all()
+    assert not np.allclose(predicted.proba.sum(axis=1), 1.0, atol=0.01)
+    compared = json.loads((folder / "config.json").read_text())["extra"]["single"]["test_images"]
+    ensemble = predict_folder(out / "model", [finished.pictures / "test"])
+    assert compared["differing"] == (predicted.labels != ensemble.labels).any(axis=1).sum()
+
+
+def test_no_test_image_gets_one_class_of_several(finished: Finished) -> None:
+    context = finished.context
+    request = PseudoRequest(
+        study="second", teacher=context.study.name, data=None, storage_url=url_of(context.stores),
+        output=finished.export.folder, workers=Workers(home=context.home.root),
+    )  # fmt: skip
+    with pytest.raises(CannotLabel, match="several labels"):
+        prepare_pseudo_labels(replace(request, teacher=str(finished.export.folder)), context.stores, "cpu", Console())
+    assert [study.name for study in context.stores.studies.all()] == ["several"]
+
+
+def test_labels_are_not_judged(finished: Finished) -> None:
+    with pytest.raises(NothingToJudge, match="several"):
+        find_candidates(finished.context.stores, finished.context.study)
+
+
+@pytest.mark.parametrize("method", ["fine_tune", LINEAR_PROBE])
+def test_trainings_learn_each_label(finished: Finished, method: str) -> None:
+    context = finished.context
+    settings = {"backbone": "test_resnet", "init": "scratch", "image_size": 32, "batch_size": 8, "method": method}
+    tuned = {"epochs": 1} if method == LINEAR_PROBE else {"epochs": 12, "optimizer.lr": 1e-2}
+    recipe = Recipe.from_flat({**settings, **tuned})
+    data: TrainingData = context.training_data(recipe, 0)
+    result = cross_validate(
+        recipe, data, metric="roc_auc", seed=0, device="cpu", on_epoch=lambda _: Verdict.CONTINUE, checkpoint=None
+    )
+    assert result.reports[-1].metric > 0.75
+    assert result.average is not None and 0.0 < result.average.brier < 0.6
+
+
+def test_the_metric_fits_the_number_of_labels(pictures: Path, competition_folder: Path) -> None:
+    several, one = read_images(pictures, verify=False), read_images(competition_folder, verify=False)
+    console = Console(quiet=True)
+    shipped = load_study("aug_tuning")
+    spec, overrides = fit_metric(shipped, (), "aug_tuning", several, console)
+    assert spec.protocol.metric == "mean_f1" and list(overrides) == ["protocol.metric=mean_f1"]
+    assert fit_metric(shipped, (), "aug_tuning", one, console) == (shipped, ())
+    columns = replace(several, submission=None)
+    assert fit_metric(shipped, (), "aug_tuning", columns, console)[0].protocol.metric == "roc_auc"
+    with pytest.raises(StudyError, match="'lrap'"):
+        fit_metric(shipped, ("protocol.metric=accuracy",), "aug_tuning", several, console)
+    with pytest.raises(StudyError, match="'qwk'"):
+        fit_metric(spec, overrides, "aug_tuning", one, console)
+
+
+def test_the_database_keeps_both_shapes(stores: Stores) -> None:
+    y = np.array([[1, 0], [1, 1], [0, 0]])
+    dataset = StoredDataset(
+        fingerprint="0" * 64,
+        class_names=("a", "b"),
+        train_ids=("1", "2", "3"),
+        test_ids=(),
+        y=y,
+        groups=None,
+        summary={},
+    )
+    assert stores.datasets.add(dataset).y.tolist() == y.tolist()
+    folds = np.array([0, 1, 1])
+    assert stores.datasets.freeze_folds("0" * 64, folds, n_folds=2, split=0, seed=0).tolist() == [0, 1, 1]

@@ -1,0 +1,180 @@
+"""Tables whose images have several labels: class columns with several ones, cells that list labels."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.trainer.images import problems_of, save
+from trainer.data.folds import make_folds
+from trainer.data.image_set import DataOptions, ImageSet
+from trainer.data.read import DataError, read_images
+from trainer.data.readers.columns.several_labels import separator_of
+from trainer.formats.label_tables import CORRECTIONS_FILE
+from trainer.formats.submission import check_submission, decide_kind, write_submission
+
+PLANTS = (
+    *("healthy", "scab", "rust", "complex", "frog_eye_leaf_spot", "powdery_mildew", "scab frog_eye_leaf_spot"),
+    *("rust complex", "scab frog_eye_leaf_spot complex", "powdery_mildew complex"),
+)
+COLUMNS = ((1, 0, 1), (0, 1, 0), (1, 1, 0), (0, 0, 0), (0, 0, 1), (1, 1, 1), (0, 1, 0), (1, 0, 0))
+
+
+def folder(root: Path, header: str, rows: Sequence[str], sample: Sequence[str] = ()) -> Path:
+    """A table with an image for each row, and a sample submission for two test images."""
+    lines = [header]
+    for i, row in enumerate(rows):
+        save(root / "train" / f"{i}.png", i, 8)
+        lines.append(f"{i}.png,{row}")
+    (root / "train.csv").write_text("\n".join(lines), encoding="utf-8")
+    if sample:
+        for i in range(2):
+            save(root / "test" / f"t{i}.png", 90 + i, 8)
+        body = [f"t{i}.png,{sample[1]}" for i in range(2)]
+        (root / "sample_submission.csv").write_text("\n".join([sample[0], *body]), encoding="utf-8")
+    return root
+
+
+def read(root: Path, **options: object) -> ImageSet:
+    return read_images(root, DataOptions(**options), verify=False)  # type: ignore[arg-type]
+
+
+def columns(root: Path, cell: str = "0") -> Path:
+    rows = [",".join(map(str, row)) for row in COLUMNS]
+    return folder(root, "image,b,a,c", rows, ["image,b,a,c", ",".join([cell] * 3)])
+
+
+def test_columns_with_several_ones(tmp_path: Path) -> None:
+    found = read(columns(tmp_path))
+    assert found.class_names == ("a", "b", "c") and found.several_labels
+    assert found.y.tolist() == [[b_a_c[1], b_a_c[0], b_a_c[2]] for b_a_c in COLUMNS]
+    assert found.class_counts().tolist() == [4, 4, 3]
+    assert found.label_of(0) == "b + c" and found.label_of(3) == "(none)"
+    assert found.fingerprint != read(tmp_path, several_labels="yes").without([0], [], []).fingerprint
+
+
+def test_a_single_row_of_several_ones_is_a_slip(tmp_path: Path) -> None:
+    rows = ["1,1,0", *["1,0,0", "0,1,0", "0,0,1"] * 3]
+    root = folder(tmp_path, "image,b,a,c", rows, ["image,b,a,c", "0,0,0"])
+    message = problems_of(root)
+    assert "train.csv row 2" in message and "--several-labels yes" in message
+    assert read(root, several_labels="yes").y.sum() == 11
+
+
+def test_columns_without_a_sample_need_the_option(tmp_path: Path) -> None:
+    root = folder(tmp_path, "image,b,a,c", [",".join(map(str, row)) for row in COLUMNS])
+    assert "--several-labels yes" in problems_of(root)
+    assert read(root, several_labels="yes").y.tolist() == [[a, b, c] for b, a, c in COLUMNS]
+
+
+@pytest.mark.parametrize("mark", [" ", "|", ";", ", "])
+def test_cells_that_list_labels(tmp_path: Path, mark: str) -> None:
+    cells = [f'"{name.replace(" ", mark)}"' for name in PLANTS * 2]
+    found = read(folder(tmp_path, "image,labels", cells, ["image,labels", "healthy"]))
+    assert found.class_names == ("complex", "frog_eye_leaf_spot", "healthy", "powdery_mildew", "rust", "scab")
+    assert found.y.sum(axis=1).tolist() == [len(name.split()) for name in PLANTS] * 2
+    assert found.submission is not None and found.submission.kind == "labels"
+    assert any("--several-labels no" in note for note in found.notes)
+    one = read(tmp_path, several_labels="no")
+    assert not one.several_labels and len(one.class_names) == len(PLANTS)
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("sea lion", "polar bear", "emu"),
+        ("golden retriever", "labrador retriever", "flat coated retriever", "beagle"),
+        ("apple", "pie", "apple pie"),
+        ("red car", "blue car", "red bus", "blue bus", "car", "bus"),
+        ("fish, fried", "fish, raw", "rice"),
+    ],
+)
+def test_names_with_blanks_and_commas_stay_one_label(names: tuple[str, ...]) -> None:
+    assert separator_of([*names] * 3) is None
+
+
+@pytest.mark.parametrize(
+    ("cells", "mark"),
+    [
+        (("16 0", "7 1 2 0", "5", "1", "18", "0 5"), " "),
+        (("Edema|Mass", "No Finding", "Edema|Mass|Nodule", "Nodule", "Mass", "Edema"), "|"),
+        ([" ".join(w for k, w in enumerate("abcd") if i >> k & 1) for i in range(1, 16)], " "),
+    ],
+)
+def test_lists_are_recognised(cells: Sequence[str], mark: str) -> None:
+    assert separator_of(cells) == mark
+
+
+def test_the_columns_of_the_sample_name_the_labels(tmp_path: Path) -> None:
+    cells = ["sea lion;emu", "emu", "sea lion", "emu"]
+    found = read(folder(tmp_path, "image,labels", cells, ["image,emu,sea lion", "0.5,0.5"]))
+    assert found.class_names == ("emu", "sea lion") and found.y[0].tolist() == [1, 1]
+    assert found.submission is not None and found.submission.kind == "probabilities"
+
+
+def test_a_row_for_each_label(tmp_path: Path) -> None:
+    root = folder(tmp_path, "image,label", ["a", "b", "a", "c"])
+    with (root / "train.csv").open("a") as table:
+        table.write("\n0.png,c\n3.png,a\n")
+    found = read(root, several_labels="yes")
+    assert found.train_ids == ("0.png", "1.png", "2.png", "3.png")
+    assert [found.label_of(i) for i in range(4)] == ["a + c", "b", "a", "a + c"]
+
+
+def test_corrections_of_one_label_are_refused(tmp_path: Path) -> None:
+    root = columns(tmp_path)
+    (root / CORRECTIONS_FILE).write_text("id,given,decision,fingerprint\n0.png,a,b,\n")
+    assert "gives an image one label" in problems_of(root)
+
+
+@pytest.mark.parametrize(
+    ("needs", "kind", "cells"),
+    [("labels", "indicators", ["1,0,1", "0,0,0"]), ("probabilities", "probabilities", ["0.75,0.25,1", "0.5,0,0.5"])],
+)
+def test_submissions_of_columns(tmp_path: Path, needs: str, kind: str, cells: list[str]) -> None:
+    form = read(columns(tmp_path)).submission
+    assert form is not None and decide_kind(form, ("a", "b", "c"), needs) == kind  # type: ignore[arg-type]
+    proba = np.array([[0.25, 0.75, 1.0], [0.0, 0.5, 0.5]])
+    path = tmp_path / "out.csv"
+    write_submission(path, form, ("a", "b", "c"), form.ids, proba, kind)  # type: ignore[arg-type]
+    check_submission(path, form, ("a", "b", "c"), kind)  # type: ignore[arg-type]
+    assert path.read_text().split() == ["image,b,a,c", *(f"t{i}.png,{own}" for i, own in enumerate(cells))]
+
+
+def test_submissions_of_lists(tmp_path: Path) -> None:
+    found = read(folder(tmp_path, "image,labels", list(PLANTS * 2), ["image,labels", "healthy"]))
+    form, proba = found.submission, np.zeros((2, 6))
+    assert form is not None and decide_kind(form, found.class_names, "labels") == "labels"
+    proba[0, [0, 5]] = 0.9
+    path = tmp_path / "out.csv"
+    write_submission(path, form, found.class_names, form.ids, proba, "labels")
+    check_submission(path, form, found.class_names, "labels")
+    assert path.read_text() == "image,labels\nt0.png,complex scab\nt1.png,\n"
+    path.write_text("image,labels\nt0.png,complex cat\nt1.png,\n")
+    with pytest.raises(DataError, match="'cat' is not a label"):
+        check_submission(path, form, found.class_names, "labels")
+    with pytest.raises(DataError, match="valid: probabilities, labels, indicators"):
+        decide_kind(form, found.class_names, "labels", "integer")
+
+
+@given(st.integers(0, 1000))
+def test_folds_hold_their_share_of_each_label(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    y = (rng.random((120, 5)) < np.array([0.6, 0.4, 0.2, 0.1, 0.05])).astype(np.int64)
+    folds = make_folds(y, np.arange(120), 4, seed)
+    assert np.bincount(folds).tolist() == pytest.approx([30] * 4, abs=4)
+    counts = np.stack([y[folds == fold].sum(axis=0) for fold in range(4)])
+    assert (np.abs(counts - y.sum(axis=0) / 4) <= 3).all()
+    assert (folds == make_folds(y, np.arange(120), 4, seed)).all()
+
+
+def test_folds_keep_groups_together() -> None:
+    rng = np.random.default_rng(0)
+    y, groups = (rng.random((60, 3)) < 0.4).astype(np.int64), np.repeat(np.arange(20), 3)
+    folds = make_folds(y, groups, 4, 0)
+    assert len(np.unique(np.stack([groups, folds]), axis=1).T) == 20
