@@ -166,7 +166,7 @@ def test_one_network_learns_several_labels_from_the_ensemble(finished: Finished)
             average=False,
             distil=True,
             weights=None,
-        )  # fmt: skip
+        )
     )
     taught = read_oof(out / "oof.csv", context.images.train_ids, 3, several_labels=True)
     assert not np.allclose(taught.sum(axis=1), 1.0, atol=0.01)
