@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import difflib
+import re
+from collections import Counter
 from collections.abc import Iterable, Sequence
 
 SHOWN = 20  # problems in a message; the others are counted
+SHOWN_ALIKE = 5  # of those that differ only in names and numbers
+_NAMES = re.compile(r"'[^']*'|\S*[\d/]\S*")
 
 
 class TrainerError(Exception):
@@ -15,8 +19,8 @@ class TrainerError(Exception):
 class DataError(TrainerError):
     """An invalid data set. `problems` holds all findings, each a sentence that names file and row.
 
-    ``str(error)`` lists the first `SHOWN`, one per line, counts the rest and ends with ``advice``, the next step for
-    the user.
+    ``str(error)`` lists the first `SHOWN`, one per line, of problems that are alike the first `SHOWN_ALIKE`. It counts
+    the rest and ends with ``advice``, the next step for the user.
     """
 
     def __init__(self, problems: str | Iterable[str], advice: str = "") -> None:
@@ -25,9 +29,15 @@ class DataError(TrainerError):
         super().__init__(self.problems, advice)  # the arguments by which pickle rebuilds it
 
     def __str__(self) -> str:
-        lines = list(self.problems[:SHOWN])
-        if len(self.problems) > SHOWN:
-            lines.append(f"... and {len(self.problems) - SHOWN} more")
+        alike: Counter[str] = Counter()
+        lines: list[str] = []
+        for problem in self.problems:
+            kind = _NAMES.sub("*", problem)
+            alike[kind] += 1
+            if alike[kind] <= SHOWN_ALIKE and len(lines) < SHOWN:
+                lines.append(problem)
+        if len(self.problems) > len(lines):
+            lines.append(f"... and {len(self.problems) - len(lines)} more")
         if self.advice:
             lines.append(self.advice)
         return "\n".join(lines)

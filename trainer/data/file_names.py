@@ -18,7 +18,7 @@ _SPLIT = re.compile(
 )
 _WORD = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])|[^\W\d_]+")  # trainImages has two
 _RANDOM_END = re.compile(r"(?:train|test)[_-]((?=\w*(?:[a-z][A-Z0-9]|[0-9][a-zA-Z]|[A-Z][0-9]))[^\W_]{5,12})")
-_SPLIT_WORD = re.compile(r"(train|test)(?:ing)?(?:imgs?|images?|sets?|data|pics?|files?)?")
+_SPLIT_WORD = re.compile(r"x?(train|test)(?:ing)?(?:imgs?|images?|sets?|data|pics?|files?)?")
 # fmt: off
 _KIND_WORDS = frozenset((
     "image", "images", "img", "imgs", "pic", "pics", "picture", "pictures", "photo", "photos", "set", "sets", "data",

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from trainer.common.errors import DataError, first_lines, listed
 from trainer.data.corrections.apply import ADVICE, Corrected, apply_corrections_beside
-from trainer.data.file_names import is_data, names_no_class, split_of
+from trainer.data.file_names import folder_split, is_data, names_no_class, split_of
 from trainer.data.image_set import DataOptions, ImageSet
 from trainer.data.inspection import InspectedImages, Progress, inspect_images
 from trainer.data.readers import folder_layout, npz_layout, table_layout
@@ -198,6 +198,8 @@ def _advice(folder: Path, options: DataOptions) -> str:
     if options.layout in (None, "folders") and (classes := _inner_classes(folder, files)) is not None:
         inner = printable(classes.relative_to(folder).as_posix())
         hint = f"The folders in {inner} may be classes: give {inner} inside of this folder as the data folder"
+        tests = [path for path in subfolders(folder) if folder_split(path.name) == "test"]
+        hint += f", and move {printable(tests[0].name)} into it" if tests else ""
         return "\n".join(filter(None, (unread, *first_lines(broken), hint)))
     deeper = [path for inner in subfolders(folder) for path in other_tables(inner) if may_give_labels(path)]
     others = other_tables(folder) or deeper
@@ -221,10 +223,11 @@ def _advice(folder: Path, options: DataOptions) -> str:
 
 
 def _inner_classes(folder: Path, files: ImageFiles) -> Path | None:
-    """The folder further down, the only one with images at its level, that holds class folders or those of parts."""
+    """The folder further down, the only one with training images at its level, that holds class folders or parts."""
     inner = folder
     while True:
         found = [path for path in subfolders(inner) if files.under(path.relative_to(folder).as_posix()).paths]
+        found = [path for path in found if inner != folder or folder_split(path.name) != "test"]
         if len(found) != 1 or found[0].is_symlink():
             break
         inner = found[0]

@@ -132,7 +132,8 @@ def _ragged(name: str, rows: Sequence[Sequence[str]], numbers: Sequence[int], de
         rest = f"{length} fields, the first row has {len(rows[0])} (delimiter {delimiter!r})"
         if len(found) > _SHOWN_RAGGED:
             shown = ", ".join(map(str, found[:_SHOWN_RAGGED]))
-            problems.append(f"{name}: {len(found)} rows (such as {shown}) have {rest}")
+            title = "; if the first row is a title, remove it" if len(found) == len(rows) - 1 else ""
+            problems.append(f"{name}: {len(found)} rows (such as {shown}) have {rest}{title}")
         else:
             problems += [f"{name} row {number} has {rest}" for number in found]
     return problems
@@ -211,11 +212,29 @@ def _decoded(path: Path, data: bytes, encoding: str | None) -> tuple[str, str]:
             "CSV in UTF-8"
         )
     try:
-        return data.decode(encoding), encoding
+        text = data.decode(encoding)
+        if len(text) == len(data):  # one byte for each character
+            _refuse_mixture(path, data, encoding)
+        return text, encoding
     except LookupError as error:
         raise DataError(f"there is no encoding {encoding!r}; usual ones are cp1252, cp932, utf-16-le") from error
     except UnicodeError as error:
         raise DataError(f"{path.name} is neither UTF-8 nor {encoding} text; save it as CSV in UTF-8") from error
+
+
+def _refuse_mixture(path: Path, data: bytes, encoding: str) -> None:
+    """Raise a DataError if a row is UTF-8 text, though the table is not: its letters would become several signs."""
+    for number, line in enumerate(data.split(b"\n"), 1):
+        if line.isascii():
+            continue
+        try:
+            read = line.decode().strip()
+        except UnicodeDecodeError:
+            continue
+        raise DataError(
+            f"{path.name} row {number} is UTF-8 text ({read[:60]!r}), but other rows are not: as {encoding} it would "
+            f"be {line.decode(encoding).strip()[:60]!r}. Save the table as CSV in UTF-8"
+        )
 
 
 def _not_utf_8(path: Path, data: bytes, start: int) -> str:

@@ -100,6 +100,21 @@ def test_empty_cells_beyond_the_last_column_are_dropped(tmp_path: Path) -> None:
     assert read_table(path).rows == (("id", "label"), ("a", "x"), ("b", "y"), ("c", "z"))
 
 
+@pytest.mark.parametrize(("encoding", "word"), [("cp1252", "café"), ("cp1251", "кошка"), ("latin-1", "Übung")])
+def test_rows_of_two_encodings_are_refused(tmp_path: Path, encoding: str, word: str) -> None:
+    path = tmp_path / "t.csv"
+    path.write_bytes(f"id,label\n0,{word}\n".encode(encoding) + f"1,{word}\n".encode())
+    with pytest.raises(DataError, match=f"row 3 is UTF-8 text .'1,{word}'.*in UTF-8"):
+        read_table(path, encoding=encoding)
+
+
+def test_a_title_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    path.write_text("Labels of spring\nid,label\n" + "a,x\n" * 30)
+    with pytest.raises(DataError, match="if the first row is a title, remove it"):
+        read_table(path)
+
+
 def test_many_rows_of_another_length_are_one_problem(tmp_path: Path) -> None:
     path = tmp_path / "t.csv"
     path.write_text("id,label\n" + "a,x,1\n" * 30 + "b\n")

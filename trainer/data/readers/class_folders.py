@@ -57,10 +57,10 @@ def holds_lists(folder: Path) -> bool:
 
 
 def seem_parts(names: Sequence[str]) -> bool:
-    """Whether the names speak of images or parts: ``images`` and ``masks``, or ``part_1`` and ``part_2``."""
+    """Whether the names speak of images or parts: ``images`` and ``masks``, ``part_1`` and ``part_2``, ``Part A``."""
     if all(map(names_no_class, names)):
         return not are_parts(names)
-    patterns = {re.sub(r"\d+", "0", name.lower()) for name in names}
+    patterns = {re.sub(r"\d+|(?<=[\W_])[a-z]$", "0", name.lower()) for name in names}
     words = set(re.split(r"[^a-z]+", next(iter(patterns))))
     return len(patterns) == 1 and bool(words & _PART_WORDS)
 

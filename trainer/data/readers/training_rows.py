@@ -12,8 +12,14 @@ from trainer.data.readers.columns.choose_columns import Columns
 from trainer.data.readers.columns.label_columns import SUM_TOLERANCE
 from trainer.data.readers.columns.several_labels import JOINT, parts_of
 from trainer.data.readers.doubts.shifted_numbers import shifted_numbers
-from trainer.data.readers.matching.image_files import IMAGE_SUFFIXES, ImageFiles, ImageMissingError
-from trainer.data.readers.matching.match_images import ImageMatcher
+from trainer.data.readers.matching.folder_column import folder_column
+from trainer.data.readers.matching.image_files import (
+    IMAGE_SUFFIXES,
+    ImageAmbiguousError,
+    ImageFiles,
+    ImageMissingError,
+)
+from trainer.data.readers.matching.match_images import ColumnMatch, ImageMatcher
 from trainer.data.readers.tables.folder_labels import MISSING
 from trainer.formats.delimited import Table
 from trainer.formats.labels import SimilarLabels, is_missing, text_problem, unify_labels
@@ -108,6 +114,7 @@ def read_training_rows(
     all_missing = not repeated
     matcher = ImageMatcher(files, "train")
     match = matcher.match(table.rows[index][columns.image] for index in kept)
+    _refuse_names_without_folders(table, first, names, columns, matcher, match)
     for index in kept:
         cells, row = table.rows[index], table.row_name(index)
         identifier = cells[columns.id]
@@ -188,6 +195,21 @@ def _read_labels(
     if padded:
         warnings.append(f"{table.path.name}: blanks around labels are removed: {', '.join(padded[:5])}")
     return labels, problems, unlabelled, warnings
+
+
+def _refuse_names_without_folders(
+    table: Table, first: int, names: Sequence[str], columns: Columns, matcher: ImageMatcher, match: ColumnMatch
+) -> None:
+    """Raise a DataError if file names occur in several folders, and another column names the folder."""
+    ambiguous = {cell for cell, error in match.errors.items() if isinstance(error, ImageAmbiguousError)}
+    found = folder_column(table.rows[first:], columns.image, ambiguous, matcher) if ambiguous else None
+    if found is not None:
+        column, path = found
+        raise DataError(
+            f"{table.path.name}: the columns {names[column]!r} and {names[columns.image]!r} name the images together, "
+            f"because {len(ambiguous)} file names occur in several folders. Write both into one column, such as "
+            f"{path!r}, and choose it with --id-column NAME (data.id_column)"
+        )
 
 
 def _joined(table: Table, columns: Columns, labels: Mapping[int, str]) -> dict[int, str]:

@@ -108,6 +108,22 @@ def test_folders_of_folders_are_not_taken_for_classes(tmp_path: Path) -> None:
     assert "north/cat/9.png: a class folder holds its images directly" in problems_of(tmp_path)
 
 
+@pytest.mark.parametrize("names", [("Part A", "Part B"), ("set_1", "set_2"), ("batch a", "batch b", "batch c")])
+def test_lettered_and_numbered_parts_are_not_taken_for_classes(tmp_path: Path, names: tuple[str, ...]) -> None:
+    for seed, name in enumerate(names):
+        save(tmp_path / name / f"{seed}.png", seed, 8)
+    assert "look like parts of one set" in problems_of(tmp_path)
+    assert read_images(tmp_path, DataOptions(layout="folders"), verify=False).class_names == names
+
+
+def test_classes_below_a_folder_beside_test_images_are_named(tmp_path: Path) -> None:
+    inner = "Plants (Augmented)/Plants (Augmented)"
+    for part in ("train", "valid"):
+        classes(tmp_path / inner / part)
+    save(tmp_path / "test" / "test" / "1.png", 0)
+    assert f"give {inner} inside of this folder as the data folder, and move test into it" in problems_of(tmp_path)
+
+
 def test_unread_images_are_reported(tmp_path: Path) -> None:
     classes(tmp_path / "train")
     classes(tmp_path / "val")
@@ -164,7 +180,14 @@ def test_names_that_all_cannot_be_ids_are_the_problem(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "names", [("学習", "評価", "検証"), ("entraînement", "test", "validation"), ("Trainingsdaten", "Testdaten", "dev")]
+    "names",
+    [
+        ("学習", "評価", "検証"),
+        ("entraînement", "test", "validation"),
+        ("Trainingsdaten", "Testdaten", "dev"),
+        ("تدريب", "اختبار", "التحقق"),
+        ("xtrain", "xtest", "xval"),
+    ],
 )
 @pytest.mark.parametrize("as_table", [True, False])
 def test_part_folders_in_other_languages(tmp_path: Path, names: tuple[str, str, str], *, as_table: bool) -> None:

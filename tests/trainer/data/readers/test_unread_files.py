@@ -127,6 +127,16 @@ def test_images_that_are_still_packed(kaggle: Callable[..., Path], suffix: str, 
     assert "unpack it first" in problems_of(folder)
 
 
+@pytest.mark.parametrize("name", ["{label}/1.nii.gz", "train-images-idx3-ubyte.gz"])
+def test_arrays_are_not_to_be_unpacked(tmp_path: Path, name: str) -> None:
+    for label in ("AD", "CN"):
+        path = tmp_path / name.format(label=label)
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(b"\x1f\x8b" + bytes(20))
+    message = problems_of(tmp_path)
+    assert "save each image as a PNG file" in message and "unpack" not in message
+
+
 def test_a_folder_without_permission_is_named(classes: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     listed = Path.iterdir
 

@@ -35,6 +35,7 @@ ID_NAMES = (
     "path", "filepath", "file_path", "image_path", "img_path", "image_name", "img_name", "uuid",
 )  # fmt: skip
 """Usual names of id columns."""
+_TITLE_ROWS = 6  # rows in which a header is looked for below a title
 _COUNTER_NAMES = ("", "index", "idx", "no", "no.", "nr", "#", "row", "level_0")
 
 
@@ -86,6 +87,24 @@ def has_header(table: Table, matcher: ImageMatcher) -> bool:
     if any(matcher.match(cells).paths.get(cells[0]) for cells in probed):
         return False
     return not _continues(table, first, below)
+
+
+def refuse_title(table: Table) -> None:
+    """Check that no row above the header is a title.
+
+    Raises:
+        DataError: one of the next rows holds the usual names of the columns of ids and labels, the first row neither.
+    """
+    for index, row in enumerate(table.rows[:_TITLE_ROWS]):
+        known = [any(plain_name(cell) in usual for cell in row) for usual in (ID_NAMES, LABEL_NAMES)]
+        if index and all(known):
+            title = next(cell for cell in table.rows[0] if cell.strip())
+            raise DataError(
+                f"{table.row_name(index)} looks like the header, but {title[:60]!r} stands above it: remove the rows "
+                "above the header"
+            )
+        if any(known):
+            return
 
 
 def _continues(table: Table, first: Sequence[str], below: Sequence[set[str]]) -> bool:

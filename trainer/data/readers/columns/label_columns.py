@@ -17,6 +17,8 @@ LABEL_NAMES = (
     "category", "category_id", "category_name", "target", "y", "species", "breed", "diagnosis", "dx",
 )  # fmt: skip
 """Usual names of label columns, in order of preference."""
+_RANKS = ("kingdom", "phylum", "class", "order", "family", "genus", "species", "scientific_name")
+"""Columns of a taxonomy. Beside others of them, ``class`` is a rank, such as Aves."""
 NOT_LABELS = ("fold", "kfold", "split", "width", "height", "index")
 """Names of columns that say something else about an image."""
 _ODD_DELIMITERS = "\uff0c\u3001\uff1b\uff1a\uff5c:^~;|/#&"
@@ -114,6 +116,12 @@ def choose_labels(
     free = [column for column in free if names[column] not in coordinates]
     usual = [column for name in LABEL_NAMES for column in free if plain_name(names[column]) == name]
     usual = [column for column in usual if len(values[column]) > 1] or usual
+    ranks = [column for column in free if plain_name(names[column]) in _RANKS]
+    if len(ranks) > 2:
+        usual = [column for column in usual if plain_name(names[column]) != "class"]
+        ranks = [column for column in ranks if _may_be_labels(names[column], rows, values[column])]
+        if not usual and len(ranks) > 1:
+            raise _ambiguous(file, [names[column] for column in ranks])
     if usual:
         other = [column for column in usual[1:] if not _same_classes(rows, usual[0], column)]
         named = [column for column in usual if other and _numbers_words(rows, column, words)]

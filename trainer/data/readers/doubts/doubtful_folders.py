@@ -1,4 +1,4 @@
-"""Warnings about class folders that may be no classes: dates, cameras, patients, copies, and what was put aside."""
+"""Warnings about class folders that may be no classes: dates, cameras, patients, copies, what was put aside."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from trainer.common.errors import listed
 
 _DATE = re.compile(r"(?:19|20)\d\d([-_. ]?)(?:0[1-9]|1[0-2])\1(?:0[1-9]|[12]\d|3[01])(?:\D.*)?")
 _DAY_FIRST = re.compile(r"(?:0?[1-9]|[12]\d|3[01])([-_. ])(?:0?[1-9]|1[0-2])\1(?:19|20)?\d\d")
+_YEAR = re.compile(r"(?:19|20)\d\d")
+_DECADE = re.compile(r"(?:19|20)\d0")
 _OF_CAMERA = re.compile(r"[1-9]\d\d(?=\w*[A-Z_])[A-Z0-9_]{5}")  # the folders on a camera's card: 100CANON
 _SOURCE = re.compile(
     r"(?:cam|camera|kamera|patient|pat|subject|sub|person|participant|session|visit|day|scan|device|sensor|site|run"
@@ -20,6 +22,11 @@ _COPY = re.compile(
     r"(?:[ _-]*\(\d+\)|[ _-]+(?:copy|kopie|copie|copia|コピー)(?:[ _-]*\(?\d+\)?)?|[ _-]+(?:old|alt|backup|bak))",
     re.IGNORECASE,
 )
+_SIDES = frozenset((
+    "gallery", "query", "queries", "hr", "lr", "hq", "lq", "highres", "lowres", "highresolution", "lowresolution",
+    "reference", "distorted", "noisy", "denoised",
+))  # fmt: skip
+"""Names of the sides of data for retrieval or restoration of images, without blanks and punctuation."""
 _ASIDE = frozenset((
     "trash", "unsorted", "tosort", "backup", "backups", "duplicate", "duplicates", "delete", "deleted", "todelete",
     "tmp", "temp", "old", "archive", "neuerordner", "untitledfolder", "unsortiert", "papierkorb",
@@ -32,6 +39,8 @@ def doubtful_folders(names: Sequence[str]) -> list[str]:
     warnings = []
     for what, fits in (
         ("dates", lambda name: _DATE.fullmatch(name) or _DAY_FIRST.fullmatch(name)),
+        ("years", lambda name: _YEAR.fullmatch(name) and not all(map(_DECADE.fullmatch, names))),
+        ("the sides of data without classes", lambda name: re.sub(r"[\W_]+", "", name).casefold() in _SIDES),
         ("cameras, patients or recordings", lambda name: _OF_CAMERA.fullmatch(name) or _SOURCE.fullmatch(name)),
     ):
         if names and all(map(fits, names)):

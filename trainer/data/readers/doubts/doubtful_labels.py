@@ -6,6 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 
+from trainer.common.errors import listed
 from trainer.data.readers.columns.choose_columns import Columns
 from trainer.formats.delimited import Table
 from trainer.formats.labels import is_number
@@ -24,6 +25,11 @@ _LATIN = str.maketrans(
     "aeopcyxijsABEKMHOPCTXoABEZHIKMNOPTYX",
 )
 """Cyrillic and Greek letters that look like Latin ones."""
+_OF_SPREADSHEET = re.compile(
+    r"\d{1,2}-(?:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)"
+    r"|(?:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)-\d{2}",
+    re.IGNORECASE,
+)
 _FEW_VALUES = 5  # fewer numbers with fractions may be grades
 _SEPARATORS = ("|", ";", ",", " ")  # of several labels in one cell
 _SURE = 0.999  # a probability from which a label is no soft one
@@ -39,6 +45,7 @@ def doubtful_labels(where: str, labels: Iterable[str], *, lists: bool = True) ->
     return [
         *_measured(where, counts),
         *_look_alikes(where, counts),
+        *_dates(where, counts),
         *(_several(where, counts) if lists else ()),
         *(
             f"{where}: the label {label!r} ({counts[label]} images) is read as a class of its own; if it marks "
@@ -61,6 +68,18 @@ def _measured(where: str, counts: Counter[str]) -> list[str]:
         f"{where}: the labels are numbers with fractions, such as {min(counts)}: each of the {len(counts)} values is "
         "read as a class of its own, because regression is not supported; write ranges as labels, or choose "
         "another column"
+    ]
+
+
+def _dates(where: str, counts: Counter[str]) -> list[str]:
+    """A warning about labels that a spreadsheet has turned into dates, as it does with ``3-5`` and ``MARCH5``."""
+    dates = sorted(filter(_OF_SPREADSHEET.fullmatch, counts))
+    if not dates:
+        return []
+    plural = "s" * (len(dates) > 1)
+    return [
+        f"{where}: the label{plural} {listed(dates, 4)} may be what a spreadsheet made of another label, such as 3-5; "
+        "if so, write the original into the table, in columns of the format text"
     ]
 
 

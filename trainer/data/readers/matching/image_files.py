@@ -25,6 +25,7 @@ from trainer.inference.printable import printable
 
 IMAGE_SUFFIXES = tuple(sorted(SUFFIXES))
 """Extensions of image files, in lower case."""
+_ARRAYS = re.compile(r"\.nii\.gz$|-ubyte\.gz$", re.IGNORECASE)
 _TABLES = (".csv", ".tsv", ".txt")  # never meant by an id
 
 
@@ -118,6 +119,10 @@ class ImageFiles:
     def packed_hint(self) -> str:
         """The archives that may hold images that were not found, as a sentence; empty without archives."""
         packed = [path for path in self.other.unread if path.lower().endswith(ARCHIVES)]
+        arrays = [path for path in packed if _ARRAYS.search(path)]
+        if arrays:
+            shown = ", ".join(map(printable, arrays[:3])) + " and others" * (len(arrays) > 3)
+            return f"{shown}: volumes (NIfTI) and arrays (IDX) are not read: save each image as a PNG file"
         if not packed:
             return ""
         shown = ", ".join(map(printable, packed[:3])) + " and others" * (len(packed) > 3)

@@ -10,7 +10,7 @@ from pathlib import PurePosixPath
 
 from trainer.common.errors import DataError, listed
 from trainer.data.image_set import DataOptions
-from trainer.data.readers.columns.choose_columns import Columns, choose_columns, column_names, has_header
+from trainer.data.readers.columns.choose_columns import Columns, choose_columns, column_names, has_header, refuse_title
 from trainer.data.readers.columns.label_columns import NoLabelColumnError, SampleHints, any_usual_label
 from trainer.data.readers.matching.id_spellings import composed
 from trainer.data.readers.matching.match_images import ImageMatcher
@@ -54,6 +54,7 @@ class TrainingTable:
         Raises:
             DataError: they are ambiguous.
         """
+        refuse_title(self.table)
         rows: Sequence[Sequence[str]] = self.table.rows[self.first :]
         if self.of_folders is not None:
             rows = self.of_folders.representatives()

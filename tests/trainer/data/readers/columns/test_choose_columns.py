@@ -342,3 +342,40 @@ def test_a_column_of_folds_that_is_not_used_is_named(tmp_path: Path, name: str) 
     assert note in "\n".join(found.notes)
     grouped = read_images(tmp_path, DataOptions(group_column=name), verify=False)
     assert "is not used" not in "\n".join(grouped.notes)
+
+
+def test_a_rank_called_class_is_a_question(tmp_path: Path) -> None:
+    header = ("file", "kingdom", "class", "order", "scientificName")
+    kinds = (
+        ("Aves", "Owls", "Bubo bubo"),
+        ("Insecta", "Flies", "Musca domestica"),
+        ("Insecta", "Bees", "Apis mellifera"),
+    )
+    rows = [header, *((f"{i}.png", "Animalia", *kinds[i % 3]) for i in range(12))]
+    message = problems_of(folder_of(tmp_path / "a", rows))
+    assert "it could be 'class', 'order', 'scientificName'" in message
+    species = [(*header[:4], "species"), *rows[1:]]
+    found = read_images(folder_of(tmp_path / "b", species), verify=False)
+    assert found.class_names == ("Apis mellifera", "Bubo bubo", "Musca domestica")
+    no_rank = [("file", "class", "order"), *((f"{i}.png", label(i), f"{i % 3}") for i in range(12))]
+    assert read_images(folder_of(tmp_path / "c", no_rank), verify=False).class_names == ("cat", "dog")
+
+
+def test_a_title_above_the_header_is_named(tmp_path: Path) -> None:
+    rows = [("Labels of spring", ""), ("", ""), ("id", "label"), *((f"{i}.png", label(i)) for i in range(12))]
+    message = problems_of(folder_of(tmp_path, rows))
+    assert "train.csv row 3 looks like the header, but 'Labels of spring' stands above it" in message
+
+
+@pytest.mark.parametrize("folder", ["CAM{}", "CAM{}\\100EK113", "./CAM{}/"])
+def test_a_column_of_folders_and_one_of_file_names_are_named(tmp_path: Path, folder: str) -> None:
+    rows: list[tuple[object, ...]] = [("File", "RelativePath", "Species")]
+    for camera in (1, 2):
+        for i in range(6):
+            place = folder.format(camera)
+            save(tmp_path / place.replace("\\", "/") / f"IMG_{i}.JPG", 10 * camera + i, 8)
+            rows.append((f"IMG_{i}.JPG", place, label(i + camera)))
+    write_table(tmp_path / "data.csv", [[str(cell) for cell in row] for row in rows])
+    message = problems_of(tmp_path)
+    assert "the columns 'RelativePath' and 'File' name the images together, because 6 file names" in message
+    assert message.count("\n") == 0 and "/IMG_0.JPG'" in message

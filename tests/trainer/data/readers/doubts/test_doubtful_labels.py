@@ -104,6 +104,12 @@ def test_labels_that_look_alike() -> None:
     assert doubtful_labels("t.csv", ["\u043a\u043e\u0442", "\u043f\u0451\u0441", "cat", "Cat"]) == []
 
 
+def test_labels_that_a_spreadsheet_took_for_dates() -> None:
+    (warning,) = doubtful_labels("t.csv", ["5-Mar", "3-4 mm", "Jan-98"])
+    assert "the labels '5-Mar', 'Jan-98' may be what a spreadsheet made of another label" in warning
+    assert doubtful_labels("t.csv", ["march", "mar-velous", "50-March", "may"]) == []
+
+
 def test_labels_that_seem_to_be_measured() -> None:
     (warning,) = doubtful_labels("t.csv", ["0.25", "0.5", "1.0", "3.75", "4.5"])
     assert "the labels are numbers with fractions, such as 0.25: each of the 5 values" in warning
