@@ -58,12 +58,13 @@ def test_columns_with_several_ones(tmp_path: Path) -> None:
     assert found.fingerprint != read(tmp_path, several_labels="yes").without([0], [], []).fingerprint
 
 
-def test_a_single_row_of_several_ones_is_a_slip(tmp_path: Path) -> None:
-    rows = ["1,1,0", *["1,0,0", "0,1,0", "0,0,1"] * 3]
+@pytest.mark.parametrize(("slips", "others"), [(1, 3), (2, 20)])
+def test_few_rows_of_several_ones_are_slips(tmp_path: Path, slips: int, others: int) -> None:
+    rows = ["1,1,0"] * slips + ["1,0,0", "0,1,0", "0,0,1"] * others
     root = folder(tmp_path, "image,b,a,c", rows, ["image,b,a,c", "0,0,0"])
     message = problems_of(root)
     assert "train.csv row 2" in message and "--several-labels yes" in message
-    assert read(root, several_labels="yes").y.sum() == 11
+    assert read(root, several_labels="yes").y.sum() == 2 * slips + 3 * others
 
 
 def test_columns_without_a_sample_need_the_option(tmp_path: Path) -> None:

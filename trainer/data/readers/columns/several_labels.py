@@ -25,7 +25,7 @@ OPTION = "--several-labels"
 
 _LEAST_LISTS = {"|": 2, ";": 2, ",": 3, " ": 3}  # different lists in the cells that are evidence for a separator
 _MANY_LABELS = 3  # ratio of different cells to different words from which blanks separate labels, not words of names
-_LEAST_ROWS = 0.01  # share of rows with several ones from which these are no slips
+_LEAST_ROWS = 0.05  # share of rows with several ones from which these are no slips
 _SHOWN = 60  # characters of a cell in a message
 
 
