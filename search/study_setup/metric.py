@@ -1,4 +1,4 @@
-"""The metric of a study, and whether it fits the number of labels that an image has."""
+"""Whether the metric and the recipes of a study fit the number of labels that an image has."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from studies.spec import StudySpec
 from trainer.common.errors import listed
 from trainer.data.image_set import ImageSet
 from trainer.evaluation.metrics import METRICS, metrics_for
+from trainer.recipe.recipe import KEEP
 
 FIELD = "protocol.metric"
 """The setting."""
@@ -35,8 +36,14 @@ def fit_metric(
         The settings and the overrides, with one more where the metric was replaced.
 
     Raises:
-        StudyError: the user has chosen a metric that does not fit.
+        StudyError: the user has chosen a metric that does not fit, or recipes judge labels of images with several.
     """
+    judging = [value for value in spec.values_of("suspicious_labels") if value != KEEP]
+    if images.several_labels and judging:
+        raise StudyError(
+            f"suspicious_labels = {judging[0]!r} judges whether an image has the one right label, but images may have "
+            f"several: leave {KEEP!r} alone"
+        )
     metric, possible = spec.protocol.metric, metrics_for(images.several_labels)
     if metric in possible:
         return spec, overrides

@@ -218,6 +218,8 @@ def test_the_metric_fits_the_number_of_labels(pictures: Path, competition_folder
     assert fit_metric(shipped, (), "aug_tuning", one, console) == (shipped, ())
     columns = replace(several, submission=None)
     assert fit_metric(shipped, (), "aug_tuning", columns, console)[0].protocol.metric == "roc_auc"
+    with pytest.raises(StudyError, match="suspicious_labels = 'drop'"):
+        fit_metric(load_study("aug_tuning", ["recipe.suspicious_labels=drop"]), (), "aug_tuning", several, console)
     with pytest.raises(StudyError, match="'lrap'"):
         fit_metric(shipped, ("protocol.metric=accuracy",), "aug_tuning", several, console)
     with pytest.raises(StudyError, match="'qwk'"):
