@@ -42,7 +42,7 @@ from storage.values import TrialStatus
 from trainer.data.folds import write_folds_csv
 from trainer.data.image_set import ImageSet
 from trainer.evaluation.class_scores import label_scores
-from trainer.evaluation.confusion_matrix import confusion_matrix_png
+from trainer.evaluation.confusion.confusion_matrix import confusion_matrix_png
 from trainer.evaluation.label_rules import as_certain
 from trainer.evaluation.metrics import METRICS
 from trainer.formats.delimited import write_table

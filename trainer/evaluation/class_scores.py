@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from trainer.evaluation.confusion_matrix import confusion_matrix
+from trainer.evaluation.confusion.confusion_matrix import confusion_matrix
 from trainer.evaluation.metrics import Probabilities, score
 from trainer.evaluation.targets import Targets
 
@@ -47,7 +47,7 @@ def class_scores(counts: NDArray[np.int64]) -> list[ClassScore]:
     """Scores of all classes in their order, as scikit-learn defines them.
 
     Args:
-        counts: images by true and predicted class, int64 ``(C, C)`` (`trainer.evaluation.confusion_matrix`).
+        counts: images by true and predicted class, int64 ``(C, C)`` (`trainer.evaluation.confusion.confusion_matrix`).
     """
     hits, images, predicted = counts.diagonal(), counts.sum(axis=1), counts.sum(axis=0)
     return [

@@ -13,9 +13,9 @@ from search.page.svg.charts import Frame, Point, chart, x_scale, y_scale
 from search.page.svg.matrix import matrix
 from search.page.svg.rows import Mark, Row, rows_chart
 from search.page.svg.shapes import Drawing
-from trainer.evaluation.class_order import confusable_order, most_confused
 from trainer.evaluation.class_scores import ClassScore, class_scores, confusions
-from trainer.evaluation.confusion_matrix import confusion_matrix
+from trainer.evaluation.confusion.class_order import confusable_order, most_confused
+from trainer.evaluation.confusion.confusion_matrix import confusion_matrix
 from trainer.evaluation.metrics import METRICS
 from trainer.evaluation.reliability import Reliability, reliability
 from trainer.evaluation.temperature_scaling import scale_temperature

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from sklearn.metrics import precision_recall_fscore_support
 
 from trainer.evaluation.class_scores import Confusion, class_scores, confusions
-from trainer.evaluation.confusion_matrix import confusion_matrix
+from trainer.evaluation.confusion.confusion_matrix import confusion_matrix
 
 LABELS = st.lists(st.tuples(st.integers(0, 4), st.integers(0, 4)), min_size=1, max_size=60)
 

@@ -19,7 +19,7 @@ from matplotlib import font_manager
 from search.report.finalists.forest_plot import Mark, draw_forest
 from search.report.preview.picture import PictureRow, draw
 from trainer.evaluation import fonts
-from trainer.evaluation.confusion_matrix import confusion_matrix_png
+from trainer.evaluation.confusion.confusion_matrix import confusion_matrix_png
 from trainer.evaluation.fonts import fonts_for
 
 MUSHROOMS = ("しめじ", "エリンギ", "松茸")

@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 
 from tests.trainer.images import sample_image, save
-from trainer.evaluation.confusion_matrix import confusion_matrix_png
+from trainer.evaluation.confusion.confusion_matrix import confusion_matrix_png
 from trainer.inference.errors import ImageError, ModelError
 from trainer.inference.predict import list_images, predict_folder
 from trainer.inference.predictions import OutputError, Predictions, check_output, write_predictions

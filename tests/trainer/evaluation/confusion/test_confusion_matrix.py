@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from trainer.evaluation.confusion_matrix import confusion_matrix, confusion_matrix_png
+from trainer.evaluation.confusion.confusion_matrix import confusion_matrix, confusion_matrix_png
 
 
 def test_rows_are_true_classes_and_columns_predicted_ones() -> None:

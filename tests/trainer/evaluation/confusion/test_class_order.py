@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trainer.evaluation.class_order import confusable_order, most_confused
+from trainer.evaluation.confusion.class_order import confusable_order, most_confused
 
 
 @given(order=st.permutations(range(6)))
