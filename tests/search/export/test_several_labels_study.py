@@ -187,7 +187,7 @@ def test_no_test_image_gets_one_class_of_several(finished: Finished) -> None:
     )  # fmt: skip
     with pytest.raises(CannotLabel, match="several labels"):
         prepare_pseudo_labels(replace(request, teacher=str(finished.export.folder)), context.stores, "cpu", Console())
-    assert [study.name for study in context.stores.studies.all()] == ["several"]
+    assert [study.name for study in context.stores.studies.all()] == [context.study.name]
 
 
 def test_labels_are_not_judged(finished: Finished) -> None:

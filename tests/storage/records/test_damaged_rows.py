@@ -22,7 +22,7 @@ from storage.database.tables import Base
 from storage.errors import DamagedRowError, StorageError
 from storage.records.enqueued_trials import EnqueuedRecord
 from storage.records.imports import ImportedPredictions
-from storage.records.studies import ImageWeights, StoredStudy
+from storage.records.studies import ImageWeights, PseudoLabels, StoredStudy
 from storage.stores import Stores, open_stores
 from storage.values import StudyState, WorkKind
 from tests.storage.samples import RECIPE, finished, stored_dataset, take_assigned
@@ -51,6 +51,7 @@ def fill(stores: Stores) -> StoredStudy:
         file_spec={},
         budget=3,
         weights=ImageWeights(values=np.ones(4), about={}),
+        pseudo_labels=PseudoLabels(values=np.array([[0, -1], [1, 1]]), about={}),
     )
     stores.queue.store(take_assigned(stores.queue, study, 0), finished())
     take_assigned(stores.queue, study, 1)
@@ -70,6 +71,7 @@ READERS: tuple[Callable[[Stores], object], ...] = (
     lambda s: s.studies.get("tune"),
     lambda s: s.studies.state(1),
     lambda s: s.studies.weights(1),
+    lambda s: s.studies.pseudo_labels(1),
     lambda s: s.trials.records(1),
     lambda s: s.trials.curves(1),
     lambda s: [s.trials.prediction(1, name) for name in ("oof", "test")],
