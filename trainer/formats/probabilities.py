@@ -156,7 +156,8 @@ def _columns(table: Table, class_names: Sequence[str]) -> _Columns:
     id_name = next((c for c in ID_COLUMNS if c in column_of and c not in class_names), None)
     id_column = column_of[id_name] if id_name is not None else 0
     prefixed = [PREFIX + name for name in class_names]
-    class_columns = prefixed if all(name in column_of for name in prefixed) else list(class_names)
+    with_prefix = any(name in column_of for name in prefixed) and not any(name in column_of for name in class_names)
+    class_columns = prefixed if with_prefix or all(name in column_of for name in prefixed) else list(class_names)
     missing = [name for name in class_columns if column_of.get(name, id_column) == id_column]
     if missing and any(name in column_of for name in prefixed):
         missing = [name for name in prefixed if name not in column_of]

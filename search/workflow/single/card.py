@@ -100,7 +100,16 @@ def loss_lines(facts: SingleFacts) -> list[str]:
             f"{held.averaged_error:.4f}: {shown_gain(held.gain, facts.metric)}. The mean of all networks "
             "has no such score, because each training image was seen by some of them. It may lose more."
         )
-    if facts.comparison is not None:
+    if facts.comparison is not None and facts.comparison.several_labels:
+        compared = facts.comparison
+        lines.append(
+            f"Loss in right labels: about {100 * compared.expected_loss:.1f} points of all decisions whether an image "
+            "has a label, by the ensemble's calibrated probabilities. A bound: "
+            f"{compared.differing} of {compared.images} test images have other labels than with the ensemble "
+            f"({compared.share:.1%}); of further images like them {100 * compared.bound:.1f}% at most, with 95% "
+            "confidence."
+        )
+    elif facts.comparison is not None:
         compared = facts.comparison
         lines.append(
             f"Loss in accuracy: about {100 * compared.expected_loss:.1f} points, by the ensemble's calibrated "

@@ -37,6 +37,8 @@ class Comparison:
     ensemble_ms: float
     """Milliseconds an image: all networks and views together, without decoding and resizing."""
     single_ms: float
+    several_labels: bool = False
+    """Whether an image may have several labels. Then accuracy is the share of right decisions about single labels."""
 
     @property
     def share(self) -> float:
@@ -103,6 +105,7 @@ def compare(
         expected_loss=_expected_accuracy(calibrated, labels) - _expected_accuracy(calibrated, own_labels),
         ensemble_ms=float(ensemble_ms),
         single_ms=float(single_ms),
+        several_labels=several,
     )
 
 

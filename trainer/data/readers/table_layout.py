@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path, PurePosixPath
 
 from trainer.common.errors import DataError
-from trainer.data.file_names import masks_among
+from trainer.data.file_names import is_held_out, masks_among
 from trainer.data.image_set import DataOptions, ImageSet
 from trainer.data.images import FileImages
 from trainer.data.readers.base import Reader, ReadResult
@@ -24,6 +24,7 @@ from trainer.data.readers.competition_test_set import (
     sample_has_header,
 )
 from trainer.data.readers.doubts.doubtful_labels import doubtful_labels, soft_labels
+from trainer.data.readers.doubts.possible_groups import possible_groups
 from trainer.data.readers.matching.id_spellings import composed
 from trainer.data.readers.matching.image_files import IMAGE_SUFFIXES, ImageFiles
 from trainer.data.readers.matching.match_images import ImageMatcher
@@ -168,6 +169,13 @@ def read(folder: Path, options: DataOptions) -> ReadResult | None:
             *own_warnings(tables),
             *packed_warnings(folder),
             *_in_test_folders(chosen, files, paths),
+            *possible_groups(
+                table.path.name,
+                names,
+                table.rows[first:],
+                {columns.id, columns.image, columns.label, columns.group, columns.part, *columns.classes},
+            ),
+            *_held_out(files, {*paths, *test.images.paths}),
             *_unlisted(chosen, files, matcher, paths, test.images.paths),
             *files.unread_warnings(
                 _image_folders([*(row.path for row in train.rows), *test.images.paths]),
@@ -228,6 +236,16 @@ def _unlisted(
         return []
     where = chosen.table.path.name
     return [f"not read: {len(rest)} images beside those of {where} that it does not list, such as {printable(rest[0])}"]
+
+
+def _held_out(files: ImageFiles, used: Collection[str]) -> list[str]:
+    """A warning for each folder of validation images, beside the others."""
+    folders = Counter(path.partition("/")[0] for path in files.paths if "/" in path and path not in used)
+    return [
+        f"not read: {count} images in {printable(folder)}/ (folds are cut from the training images)"
+        for folder, count in folders.items()
+        if is_held_out(folder)
+    ]
 
 
 def _image_folders(paths: Iterable[str]) -> set[str]:

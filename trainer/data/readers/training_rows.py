@@ -10,7 +10,7 @@ from trainer.common.errors import DataError, TrainerError, listed
 from trainer.data.readers.base import SkippableProblem
 from trainer.data.readers.columns.choose_columns import Columns
 from trainer.data.readers.columns.label_columns import SUM_TOLERANCE
-from trainer.data.readers.columns.several_labels import JOINT, parts_of
+from trainer.data.readers.columns.several_labels import JOINT, NO_LABELS, mixed_separators, parts_of
 from trainer.data.readers.doubts.shifted_numbers import shifted_numbers
 from trainer.data.readers.matching.folder_column import folder_column
 from trainer.data.readers.matching.image_files import (
@@ -105,6 +105,8 @@ def read_training_rows(
             for index, own in zip(labels, each, strict=True)
         }
         warnings += merged
+    if columns.lists is not None and columns.lists.separator is not None:
+        problems += _mixed(table, columns.lists.separator, labels)
     if several:
         labels = _joined(table, columns, labels)
     kept, repeated, two_labels = _drop_repeated(table, columns, labels)
@@ -174,9 +176,13 @@ def _read_labels(
     unlabelled: list[SkippableProblem] = []
     stripped: dict[str, set[str]] = defaultdict(set)
     warnings: list[str] = []
+    zeros = _writes_zeros(table, first, columns)
     for index in range(first, len(table.rows)):
         cells, row = table.rows[index], table.row_name(index)
         try:
+            empty = [names[column] for column in columns.classes if zeros and not cells[column].strip()]
+            if columns.lists is not None and empty:
+                raise _NoLabelError(f"the class column {empty[0]!r} is empty, and others hold 0 for no label")
             label, tie = _label(cells, names, columns)
             if problem := text_problem(cells[columns.id]):
                 raise _BadRowError(f"the id {problem}")
@@ -187,7 +193,7 @@ def _read_labels(
             problems.append(f"{row}: {error}")
             continue
         labels[index] = label
-        if columns.label is not None:
+        if columns.label is not None and columns.lists is None:
             stripped[label].add(cells[columns.label])
         if tie:
             warnings.append(f"{row}: two classes are equally probable; the first one becomes the label")
@@ -210,6 +216,18 @@ def _refuse_names_without_folders(
             f"because {len(ambiguous)} file names occur in several folders. Write both into one column, such as "
             f"{path!r}, and choose it with --id-column NAME (data.id_column)"
         )
+
+
+def _mixed(table: Table, separator: str, labels: Mapping[int, str]) -> list[str]:
+    """One problem for each row with a list in which another character than ``separator`` separates labels."""
+    mixed = mixed_separators(separator, {name for label in labels.values() for name in label.split(JOINT) if name})
+    return [
+        f"{table.row_name(index)}: {name!r} seems to list the labels {listed(mixed[name])}, but {separator!r} "
+        "separates labels in other rows"
+        for index, label in labels.items()
+        for name in label.split(JOINT)
+        if name in mixed
+    ]
 
 
 def _joined(table: Table, columns: Columns, labels: Mapping[int, str]) -> dict[int, str]:
@@ -247,15 +265,25 @@ def _drop_repeated(
     return sorted(kept), repeated, warnings
 
 
+def _writes_zeros(table: Table, first: int, columns: Columns) -> bool:
+    """Whether the class columns say no with a 0 or a word, so that an empty cell says nothing."""
+    return any(
+        cells[column].strip() and value == 0.0
+        for cells in table.rows[first:]
+        for column, value in zip(columns.classes, columns.shares(cells), strict=True)
+    )
+
+
 def _label(cells: Sequence[str], names: Sequence[str], columns: Columns) -> tuple[str, bool]:
     """The label of a row, and whether another class is as probable."""
     if columns.label is not None:
         label = cells[columns.label].strip()
         if is_missing(label):
-            raise _NoLabelError(f"the label is {'missing: ' + repr(label) if label else 'empty'}")
+            none = f"; {NO_LABELS} stands for an image without labels" * (columns.lists is not None)
+            raise _NoLabelError(f"the label is {'missing: ' + repr(label) if label else 'empty'}{none}")
         if columns.lists is not None:
             parts = parts_of(label, columns.lists.separator)
-            if bad := next(filter(None, map(text_problem, parts)), None if parts else "is empty"):
+            if bad := next(filter(None, map(text_problem, parts)), None if parts or label == NO_LABELS else "is empty"):
                 raise _BadRowError(f"the label {bad}")
             return JOINT.join(parts), False
         if problem := text_problem(label):
@@ -278,9 +306,10 @@ def _label(cells: Sequence[str], names: Sequence[str], columns: Columns) -> tupl
     if abs(sum(values) - 1) > SUM_TOLERANCE:
         hot = [names[column] for column, value in zip(columns.classes, values, strict=True) if value == 1]
         what = f"it has the labels {listed(hot)}" if len(hot) > 1 else f"its classes add up to {sum(values):g}"
+        advice = ". If an image may have several labels, add --several-labels yes (data.several_labels)"
         raise _BadRowError(
-            f"{what}; each image needs exactly one label, or probabilities that add up to 1. If an image may have "
-            "several labels, add --several-labels yes (data.several_labels)"
+            f"{what}; each image needs exactly one label, or probabilities that add up to 1"
+            + advice * (not columns.one_label)
         )
     best = max(values)
     return names[columns.classes[values.index(best)]], values.count(best) > 1

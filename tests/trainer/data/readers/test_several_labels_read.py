@@ -179,3 +179,50 @@ def test_folds_keep_groups_together() -> None:
     y, groups = (rng.random((60, 3)) < 0.4).astype(np.int64), np.repeat(np.arange(20), 3)
     folds = make_folds(y, groups, 4, 0)
     assert len(np.unique(np.stack([groups, folds]), axis=1).T) == 20
+
+
+def test_an_empty_class_column_beside_zeros_is_a_forgotten_label(tmp_path: Path) -> None:
+    rows = [",".join(map(str, row)) for row in COLUMNS * 2]
+    root = folder(tmp_path, "image,b,a,c", [*rows, ",1,1", ",,"], ["image,b,a,c", "0,0,0"])
+    message = problems_of(root, DataOptions(several_labels="yes"))
+    assert "train.csv row 18: the class column 'b' is empty" in message and "row 19" in message
+    assert len(read(root, several_labels="yes", skip_bad=True).y) == 16
+
+
+def test_marks_and_empty_cells_are_yes_and_no(tmp_path: Path) -> None:
+    rows = [",".join("x" * value for value in row) for row in COLUMNS]
+    found = read(folder(tmp_path, "image,b,a,c", rows, ["image,b,a,c", "0,0,0"]), several_labels="yes")
+    assert found.y.tolist() == [[a, b, c] for b, a, c in COLUMNS]
+
+
+def test_one_row_with_another_value_is_the_only_problem(tmp_path: Path) -> None:
+    rows = [",".join(map(str, row)) for row in COLUMNS * 3]
+    root = folder(tmp_path, "image,b,a,c", [*rows, "0.5,1,0"], ["image,b,a,c", "0,0,0"])
+    message = problems_of(root)
+    assert "train.csv row 26: a class column holds a probability" in message and "exactly one" not in message
+
+
+def test_the_user_who_says_one_label_is_not_told_otherwise(tmp_path: Path) -> None:
+    message = problems_of(columns(tmp_path), DataOptions(several_labels="no"))
+    assert "it has the labels" in message and "--several-labels" not in message
+
+
+LISTS = ("cat|dog", "dog|fox", "cat", "dog", "fox", "cat|fox")
+
+
+def test_a_list_with_another_separator_is_refused(tmp_path: Path) -> None:
+    message = problems_of(folder(tmp_path, "image,labels", [*LISTS * 2, "cat;fox"]))
+    assert "train.csv row 14: 'cat;fox' seems to list the labels 'cat', 'fox', but '|' separates" in message
+
+
+def test_lists_in_brackets_are_refused(tmp_path: Path) -> None:
+    rows = [f'"{[*row.split("|")]}"' for row in LISTS * 2]
+    message = problems_of(folder(tmp_path, "image,labels", [*rows, "[]"]))
+    assert "12 labels are lists in brackets" in message and "cat|dog" in message
+
+
+def test_brackets_are_an_image_without_labels(tmp_path: Path) -> None:
+    root = folder(tmp_path, "image,labels", [*LISTS * 2, "[]"])
+    assert read(root).y.sum(axis=1).tolist() == [2, 2, 1, 1, 1, 2] * 2 + [0]
+    (root / "train.csv").write_text((root / "train.csv").read_text().replace("[]", ""))
+    assert "row 14: the label is empty; [] stands for an image without labels" in problems_of(root)

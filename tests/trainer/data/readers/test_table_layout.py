@@ -375,3 +375,10 @@ def test_training_images_in_a_test_folder_are_named(tmp_path: Path) -> None:
     assert "2 training images lie in a folder of test images, such as test/6.png" in "\n".join(
         read_images(tmp_path, verify=False).warnings
     )
+
+
+def test_validation_images_beside_a_table_are_counted(kaggle: Kaggle) -> None:
+    folder = kaggle()
+    for i in range(3):
+        save(folder / "valid" / f"v{i}.png", 500 + i, 8)
+    assert any("not read: 3 images in valid/" in warning for warning in read_images(folder, verify=False).warnings)

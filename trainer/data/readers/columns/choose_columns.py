@@ -48,6 +48,7 @@ class Columns:
 
     signed: whether the class columns hold 1 for yes and -1 for no.
     lists: how several labels of an image are written; None if each image has one.
+    one_label: whether the user says that each image has one label.
     parts: the part (train, val or test) of each value of the column ``part``.
     notes: why a column was chosen where that is not obvious.
     """
@@ -59,6 +60,7 @@ class Columns:
     group: int | None
     signed: bool = False
     lists: LabelLists | None = None
+    one_label: bool = False
     part: int | None = None
     parts: Mapping[str, Part] | None = None
     notes: tuple[str, ...] = ()
@@ -224,7 +226,7 @@ def with_lists(table: Table, first: int, columns: Columns, options: DataOptions,
         first: index of the first row with an image.
 
     Raises:
-        DataError: the user says that an image may have several labels, but the class columns hold no 0 and 1.
+        DataError: cells are lists in brackets.
     """
     rows, where = table.rows[first:], table.path.name
     if columns.label is not None:
@@ -233,7 +235,7 @@ def with_lists(table: Table, first: int, columns: Columns, options: DataOptions,
     else:
         lists = lists_in_class_columns(where, [columns.shares(row) for row in rows], options.several_labels)
     if lists is None:
-        return columns
+        return replace(columns, one_label=options.several_labels == "no")
     return replace(columns, lists=lists, notes=(*columns.notes, lists.note))
 
 

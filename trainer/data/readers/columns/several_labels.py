@@ -8,6 +8,7 @@ is also a part of many class names, so it needs more evidence than other separat
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections import Counter
 from collections.abc import Collection, Sequence
 
@@ -21,11 +22,15 @@ SEPARATORS = ("|", ";", ",", " ")
 """Between several labels in one cell."""
 JOINT = "\n"
 """Between the labels of a row once they are read; no class name holds it."""
+NO_LABELS = "[]"
+"""Cell of an image without labels, among cells that list labels. An empty cell may be one that was forgotten."""
 OPTION = "--several-labels"
+_IN_BRACKETS = re.compile(r"""\[\s*(?:(['"]).*\1|[^\]]+,.*)\s*\]""", re.DOTALL)
 
 _LEAST_LISTS = {"|": 2, ";": 2, ",": 3, " ": 3}  # different lists in the cells that are evidence for a separator
 _MANY_LABELS = 3  # ratio of different cells to different words from which blanks separate labels, not words of names
 _LEAST_ROWS = 0.05  # share of rows with several ones from which these are no slips
+_MOST_SLIPS = 0.05  # share of rows with other values than 0 and 1 up to which these are slips
 _SHOWN = 60  # characters of a cell in a message
 
 
@@ -36,7 +41,7 @@ def separator_of(cells: Sequence[str], wanted: Collection[str] = ()) -> str | No
         cells: the cells of the column, without blanks around them.
         wanted: names of the classes, if the sample submission has a column for each. Empty: unknown.
     """
-    counts = Counter(cell for cell in cells if not is_missing(cell))
+    counts = Counter(cell for cell in cells if not is_missing(cell) and cell != NO_LABELS)
     return next((mark for mark in SEPARATORS if _separates(mark, counts.keys(), set(wanted))), None)
 
 
@@ -48,7 +53,9 @@ def likely_separator(cells: Sequence[str]) -> str | None:
 
 
 def parts_of(cell: str, separator: str | None) -> list[str]:
-    """The labels in a cell, without repetitions, in their order there."""
+    """The labels in a cell, without repetitions, in their order there; none in `NO_LABELS`."""
+    if cell == NO_LABELS:
+        return []
     parts = [cell] if separator is None else cell.split(separator)
     return list(dict.fromkeys(part.strip() for part in parts if part.strip()))
 
@@ -97,10 +104,18 @@ def lists_in_column(
         cells: of the column.
         asked: the user's setting.
         wanted: as for `separator_of`.
+
+    Raises:
+        DataError: cells are lists in brackets, as programs write them.
     """
     stripped = [cell.strip() for cell in cells]
     if asked == "no":
         return None
+    if bracketed := [cell for cell in stripped if _IN_BRACKETS.fullmatch(cell)]:
+        raise DataError(
+            f"{where}: {len(bracketed)} labels are lists in brackets, such as {bracketed[0][:_SHOWN]!r}: write the "
+            f"labels with | between them, such as cat|dog, and {NO_LABELS} for an image without any"
+        )
     separator = likely_separator(stripped) if asked == "yes" else separator_of(stripped, wanted)
     if separator is None and asked == "auto":
         return None
@@ -126,8 +141,8 @@ def lists_in_class_columns(
     if asked == "no":
         return None
     several = sum(sum(value == 1.0 for value in row) > 1 for row in rows)
-    binary = all(value in (0.0, 1.0) for row in rows for value in row)
-    if asked == "auto" and not (binary and several >= max(2, _LEAST_ROWS * len(rows))):
+    others = sum(any(value not in (0.0, 1.0) for value in row) for row in rows)
+    if asked == "auto" and (others > _MOST_SLIPS * len(rows) or several < max(2, _LEAST_ROWS * len(rows))):
         return None
     none = sum(not any(row) for row in rows)
     without = f", and {none} have none" if none else ""
@@ -154,3 +169,18 @@ def encode_lists(labels: Sequence[str]) -> tuple[tuple[str, ...], NDArray[np.int
     for row, label in enumerate(labels):
         y[row, [index[name] for name in label.split(JOINT) if name]] = 1
     return names, y
+
+
+def mixed_separators(separator: str, labels: Collection[str]) -> dict[str, list[str]]:
+    """Labels that are lists of other labels with another separator than ``separator``, and these labels.
+
+    Args:
+        labels: of all images, split at ``separator``.
+    """
+    found = {}
+    for label in labels:
+        for mark in SEPARATORS:
+            parts = parts_of(label, mark) if mark != separator and mark in label else []
+            if len(parts) > 1 and set(parts) <= set(labels):
+                found[label] = parts
+    return found

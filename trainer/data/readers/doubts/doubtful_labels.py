@@ -17,7 +17,8 @@ _WORDS = frozenset((
     "notavailable", "missing", "undefined", "unassigned", "unclassified", "unannotated", "tbd", "todo",
 ))  # fmt: skip
 """Words for a missing label, without blanks and punctuation."""
-_MARKS = re.compile(r"[?\-_.*/\u2013\u2014\uff1f]+")
+_JSON = re.compile(r"\{.*\}", re.DOTALL)
+_MARKS = re.compile(r"[?\-_.*/\[\](){}\u2013\u2014\uff1f]+")
 _NO_LABEL = re.compile(r"255|99+")  # whole numbers above those of the classes
 _LATIN = str.maketrans(
     "\u0430\u0435\u043e\u0440\u0441\u0443\u0445\u0456\u0458\u0455\u0410\u0412\u0415\u041a\u041c\u041d\u041e\u0420\u0421\u0422\u0425"
@@ -46,6 +47,7 @@ def doubtful_labels(where: str, labels: Iterable[str], *, lists: bool = True) ->
         *_measured(where, counts),
         *_look_alikes(where, counts),
         *_dates(where, counts),
+        *_documents(where, counts),
         *(_several(where, counts) if lists else ()),
         *(
             f"{where}: the label {label!r} ({counts[label]} images) is read as a class of its own; if it marks "
@@ -68,6 +70,17 @@ def _measured(where: str, counts: Counter[str]) -> list[str]:
         f"{where}: the labels are numbers with fractions, such as {min(counts)}: each of the {len(counts)} values is "
         "read as a class of its own, because regression is not supported; write ranges as labels, or choose "
         "another column"
+    ]
+
+
+def _documents(where: str, counts: Counter[str]) -> list[str]:
+    """A warning if labels are objects of JSON, as annotation tools write them."""
+    found = sorted(filter(_JSON.fullmatch, counts))
+    if not found:
+        return []
+    return [
+        f"{where}: {len(found)} of {len(counts)} labels are JSON, such as {found[0][:60]!r}; write the class alone "
+        "into the table"
     ]
 
 

@@ -379,3 +379,12 @@ def test_a_column_of_folders_and_one_of_file_names_are_named(tmp_path: Path, fol
     message = problems_of(tmp_path)
     assert "the columns 'RelativePath' and 'File' name the images together, because 6 file names" in message
     assert message.count("\n") == 0 and "/IMG_0.JPG'" in message
+
+
+@pytest.mark.parametrize("name", ["patient_id", "PatientID", "Subject", "artist"])
+def test_a_column_that_may_group_images_is_named(tmp_path: Path, name: str) -> None:
+    rows = [("id", name, "label"), *((f"{i}.png", f"p{i % 6}", label(i)) for i in range(12))]
+    root = folder_of(tmp_path, rows)
+    assert any(f"--group-column {name}" in warning for warning in read_images(root, verify=False).warnings)
+    grouped = read_images(root, DataOptions(group_column=name), verify=False)
+    assert not any("--group-column" in warning for warning in grouped.warnings)

@@ -110,6 +110,11 @@ def test_labels_that_a_spreadsheet_took_for_dates() -> None:
     assert doubtful_labels("t.csv", ["march", "mar-velous", "50-March", "may"]) == []
 
 
+def test_labels_that_are_json() -> None:
+    (warning,) = doubtful_labels("t.csv", ['{"class":"cat"}', '{"class":"dog"}'])
+    assert "2 of 2 labels are JSON" in warning
+
+
 def test_labels_that_seem_to_be_measured() -> None:
     (warning,) = doubtful_labels("t.csv", ["0.25", "0.5", "1.0", "3.75", "4.5"])
     assert "the labels are numbers with fractions, such as 0.25: each of the 5 values" in warning
