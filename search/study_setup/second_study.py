@@ -1,4 +1,8 @@
-"""Whether pseudo-labels have helped: the comparison that decides if a study with them may be exported."""
+"""Whether a second study has helped: the comparison with the first that decides if it may be exported.
+
+A second study trains the best recipe of an export again, in another way (`search.study_state.study.SECOND_KINDS`), on
+the folds and with the seeds of the first study.
+"""
 
 from __future__ import annotations
 
@@ -16,30 +20,34 @@ from storage.stores import Stores
 from storage.values import SEARCH_SPLIT, TrialRecord, TrialStatus, WorkKind
 from trainer.evaluation.metrics import score
 
-SEEDS, LINES = "seeds", "lines"
-"""Keys of `storage.records.studies.PseudoLabels.about`: the seeds of the compared trainings, and sentences about the
-labels."""
+LINES = "lines"
+"""Key of `storage.records.studies.PseudoLabels.about`: sentences about the labels."""
+SEEDS = "seeds"
+"""Another key, in studies from before `StudySpec.compared_seeds`: these seeds."""
 
 
 class NotAdopted(SearchError):
-    """Pseudo-labels have not helped, or it is not known yet, so nothing that learned from them is exported."""
+    """A second study has not helped, or it is not known yet, so nothing that it has trained is exported."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
-    """Trainings with pseudo-labels against those without, of the same recipe, folds and seeds.
+    """Trainings of a second study against those of the first, of the same recipe, folds and seeds.
 
-    Both are scored on the training images out-of-fold, averaged over the seeds. Pseudo-labelled rows are in no score.
+    Both are scored on the training images out-of-fold, averaged over the seeds.
     """
 
     metric: str
-    teacher: str
-    """Name of the study without pseudo-labels."""
+    first: str
+    """Name of the first study."""
+    method: str
+    """What the second study trains with, such as ``pseudo-labels``."""
     seeds: int
     images: int
     score: float
-    """With pseudo-labels."""
+    """Of the second study."""
     without: float
+    """Of the first."""
     gain: Gain
     """Paired, image by image."""
 
@@ -52,9 +60,9 @@ class Comparison:
     def sentence(self) -> str:
         """The comparison and its result."""
         seeds = f"{self.seeds} seed{'s' * (self.seeds != 1)}"
-        verdict = "they are adopted" if self.adopted else "no gain beyond noise, so they are not adopted"
+        verdict = "adopted" if self.adopted else "no gain beyond noise, so not adopted"
         return (
-            f"With pseudo-labels the recipe scores {self.metric} {self.score:.4f} out-of-fold, without "
+            f"With {self.method} the recipe scores {self.metric} {self.score:.4f} out-of-fold, without "
             f"{self.without:.4f}: {shown_gain(self.gain, self.metric)} (paired on {self.images} "
             f"training images, {seeds}); {verdict}."
         )
@@ -72,35 +80,52 @@ def labels_of(stores: Stores, study: Study) -> PseudoLabels:
     return stored
 
 
-def facts_of(labels: PseudoLabels) -> tuple[list[int], list[str]]:
-    """Seeds of the compared trainings, and sentences about the labels.
+def lines_about(stores: Stores, study: Study) -> list[str]:
+    """What a second study learns from, a sentence each.
 
     Raises:
-        StorageError: the notes are damaged.
+        StorageError: it has pseudo-labels, and they are not stored or their notes are damaged.
     """
-    seeds, lines = labels.about.get(SEEDS), labels.about.get(LINES)
-    if not isinstance(seeds, list) or not all(type(seed) is int for seed in seeds) or not isinstance(lines, list):
+    return [str(line) for line in _noted(labels_of(stores, study), LINES)] if study.has_pseudo_labels else []
+
+
+def compared_seeds(stores: Stores, study: Study) -> list[int]:
+    """Seeds of the compared trainings of a second study, the trial's first.
+
+    Raises:
+        StorageError: as `lines_about`.
+    """
+    if study.spec.compared_seeds or not study.has_pseudo_labels:
+        return list(study.spec.compared_seeds)
+    return [int(seed) for seed in _noted(labels_of(stores, study), SEEDS) if type(seed) is int]
+
+
+def _noted(labels: PseudoLabels, key: str) -> list[object]:
+    noted = labels.about.get(key)
+    if not isinstance(noted, list):
         raise StorageError("the notes about pseudo-labels are damaged: restore a backup of the database")
-    return seeds, [str(line) for line in lines]
+    return noted
 
 
-def compare_with_plain(stores: Stores, study: Study) -> Comparison | None:
-    """Compare the trainings of a study with those of its teacher; None while one of them has not finished.
+def compare_with_first(stores: Stores, study: Study) -> Comparison | None:
+    """Compare the trainings of a second study with those of the first; None while one of them has not finished.
 
     Raises:
-        UnknownStudyError: the study without pseudo-labels is not in the database.
+        UnknownStudyError: the first study is not in the database.
     """
-    seeds, _ = facts_of(labels_of(stores, study))
-    teacher = read_study(stores, study.teacher)
+    assert study.second is not None, "there is nothing to compare a search with"
+    seeds = compared_seeds(stores, study)
+    first = read_study(stores, study.first)
     recipe = study.spec.recipe
-    own, plain = (finished_by_seed(stores, each, recipe) for each in (study, teacher))
+    own, plain = (finished_by_seed(stores, each, recipe) for each in (study, first))
     if not seeds or any(seed not in own or seed not in plain for seed in seeds):
         return None
     new, old = (average([stores.trials.prediction(of[seed].id, "oof") for seed in seeds]) for of in (own, plain))
     targets, metric = read_targets(stores, study), study.metric
     return Comparison(
         metric=metric,
-        teacher=teacher.name,
+        first=first.name,
+        method=study.second.name,
         seeds=len(seeds),
         images=len(targets),
         score=score(metric, targets, new),
@@ -120,18 +145,18 @@ def finished_by_seed(stores: Stores, study: Study, recipe: Mapping[str, object])
 
 
 def require_adopted(stores: Stores, study: Study) -> None:
-    """Check that a study may be exported: it has no pseudo-labels, or they have helped.
+    """Check that a study may be exported: it is no second study, or it has helped.
 
     Raises:
-        NotAdopted: they have not, or it is not known yet.
+        NotAdopted: it has not, or it is not known yet.
     """
-    if not study.has_pseudo_labels:
+    if study.second is None:
         return
-    found = compare_with_plain(stores, study)
+    found = compare_with_first(stores, study)
     if found is None:
         raise NotAdopted(
-            f"study {study.name} has not been compared with {study.teacher} yet, so it is not exported: "
+            f"study {study.name} has not been compared with {study.first} yet, so it is not exported: "
             f"`{study.continuing}` goes on"
         )
     if not found.adopted:
-        raise NotAdopted(f"study {study.name} is not exported. {found.sentence} The export of {found.teacher} stays")
+        raise NotAdopted(f"study {study.name} is not exported. {found.sentence} The export of {found.first} stays")
