@@ -84,7 +84,9 @@ with them the fingerprint, which binds a study."""
 SEARCH, PRETRAINING, PSEUDO_LABELS = "search", "pretraining", "pseudo_labels"
 """Purposes of a study: to find a recipe; to train weights from which other studies begin; to train a known recipe again
 with pseudo-labelled test images."""
-SECOND_STUDIES = (PSEUDO_LABELS,)
+SELF_DISTILLATION = "self_distillation"
+"""Another purpose: to train a known recipe again toward predictions of networks of the same recipe."""
+SECOND_STUDIES = (PSEUDO_LABELS, SELF_DISTILLATION)
 """Purposes of second studies: each trains the best recipe of an export again, in another way."""
 PURPOSES = (SEARCH, PRETRAINING, *SECOND_STUDIES)
 MOST_SEEDS = 1000

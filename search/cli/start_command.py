@@ -138,6 +138,16 @@ def start(
             "help.",
         ),
     ] = None,
+    distil_from: Annotated[
+        str | None,
+        typer.Option(
+            "--distil-from",
+            metavar="EXPORT",
+            help="Name of a study, or folder of its export. --study then names a second study: the best recipe of the "
+            "export, trained again toward half the label, half the prediction of a network of the same recipe, and "
+            "exported if that helps.",
+        ),
+    ] = None,
     probe: Annotated[
         bool,
         typer.Option(
@@ -198,6 +208,7 @@ def start(
     second = second_study_option(
         {
             "--pseudo-from": pseudo_from,
+            "--distil-from": distil_from,
         }
     )
     limit = None if hours is None else parse_hours(hours)

@@ -86,6 +86,13 @@ def lines_about(stores: Stores, study: Study) -> list[str]:
     Raises:
         StorageError: it has pseudo-labels, and they are not stored or their notes are damaged.
     """
+    if study.is_self_distilled:
+        from trainer.training.teaching.soft_targets import LABEL_SHARE
+
+        return [
+            f"{LABEL_SHARE:.0%} of each target is the label, the rest the prediction of a network of the same recipe "
+            "that has seen neither the image nor the fold that is held out."
+        ]
     return [str(line) for line in _noted(labels_of(stores, study), LINES)] if study.has_pseudo_labels else []
 
 

@@ -13,7 +13,7 @@ from storage.records.studies import StoredStudy
 from storage.stores import Stores
 from storage.values import StudyState
 from studies.settings import ProtocolSettings
-from studies.spec import PRETRAINING, PSEUDO_LABELS, StudySpec
+from studies.spec import PRETRAINING, PSEUDO_LABELS, SELF_DISTILLATION, StudySpec
 from trainer.inference.printable import EXCERPT, excerpt
 
 KEPT_SPECS = 64
@@ -36,6 +36,11 @@ class SecondKind:
 SECOND_KINDS: Mapping[str, SecondKind] = {
     PSEUDO_LABELS: SecondKind(
         name="pseudo-labels", option="--pseudo-from", learned="from test images, by pseudo-labels of"
+    ),
+    SELF_DISTILLATION: SecondKind(
+        name="self-distillation",
+        option="--distil-from",
+        learned="from predictions by networks of its own recipe, which is the best of",
     ),
 }
 """By `studies.spec.SECOND_STUDIES`."""
@@ -139,6 +144,11 @@ class Study:
         return self.spec.purpose == PSEUDO_LABELS
 
     @property
+    def is_self_distilled(self) -> bool:
+        """Whether the study trains a known recipe again, toward soft targets by teachers of the same recipe."""
+        return self.spec.purpose == SELF_DISTILLATION
+
+    @property
     def second(self) -> SecondKind | None:
         """How the study trains the best recipe of a first study again; None: it is no second study."""
         return SECOND_KINDS.get(self.spec.purpose)
@@ -159,9 +169,13 @@ class Study:
         return f"search pretrain --name {weights} --data DATA"
 
     @property
-    def networks(self) -> int:
-        """Number of networks that each trial trains."""
-        return 1 if self.is_pretraining else self.protocol.folds
+    def length_in_folds(self) -> int:
+        """Number of folds of a plain cross-validation that trains on as many images as a trial; 1: on all, once."""
+        folds = self.protocol.folds
+        if self.is_pretraining:
+            return 1
+        # Each of K (K - 1) / 2 teachers trains on K - 2 folds, each network of a plain cross-validation on K - 1.
+        return folds + ((folds - 1) * (folds - 2) // 2 if self.is_self_distilled else 0)
 
     def images_per_epoch(self, images: int) -> int:
         """Number of images that all networks of a trial train on in an epoch, of a data set of so many."""

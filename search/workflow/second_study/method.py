@@ -28,8 +28,8 @@ class Method:
     """One of `studies.spec.SECOND_STUDIES`."""
     check_export: Callable[[ExportedModel], None]
     """Checks the export, also when the study continues. Raises `CannotTrainAgain` or `AgainstTheRules`."""
-    check_recipe: Callable[[Study, Recipe], None]
+    check_recipe: Callable[[Study, Recipe], None] | None = None
     """Checks the best recipe of the first study. Raises `CannotTrainAgain`."""
-    give_labels: Callable[[ExportedModel, NDArray[np.int64], str, Console], PseudoLabels | None]
-    """Pseudo-labels for a new study, or None: of an export and its folds on the split of the search, ``(n,)``, computed
-    on a device. Raises `CannotTrainAgain`."""
+    give_labels: Callable[[ExportedModel, NDArray[np.int64], str, Console], PseudoLabels] | None = None
+    """Pseudo-labels for a new study: by an export and its folds on the split of the search, ``(n,)``, computed on a
+    device. Raises `CannotTrainAgain`. None: the method needs none."""

@@ -18,9 +18,10 @@ from search.study_setup.data_folder import DataMismatch, about_corrections, insp
 from search.study_setup.second_study import finished_by_seed
 from search.study_setup.weights_folder import weights_folder
 from search.study_state.study import SECOND_KINDS, Study
-from search.study_state.study_targets import read_folds
+from search.study_state.study_targets import read_folds, read_image_weights
 from search.workflow.second_study.method import CannotTrainAgain, Method
 from search.workflow.second_study.pseudo_labels import WITH_PSEUDO_LABELS
+from search.workflow.second_study.self_distillation import SELF_DISTILLED
 from search.workflow.single.exported_ensemble import ExportedModel, open_export
 from storage.records.studies import PseudoLabels
 from storage.stores import Stores
@@ -29,7 +30,9 @@ from studies.settings import ConfirmSettings, FinalSettings, ProbeSettings
 from studies.spec import StudySpec
 from trainer.recipe.recipe import KEEP, Recipe
 
-METHODS: dict[str, Method] = {SECOND_KINDS[method.purpose].option: method for method in (WITH_PSEUDO_LABELS,)}
+METHODS: dict[str, Method] = {
+    SECOND_KINDS[method.purpose].option: method for method in (WITH_PSEUDO_LABELS, SELF_DISTILLED)
+}
 """By the option of ``search start`` that begins such a study."""
 
 
@@ -103,6 +106,7 @@ def prepare_second_study(request: SecondRequest, stores: Stores, device: str, co
         folder=export.images.root,
         budget=1,
         weights_dir=weights_dir,
+        weighting=None if stored is not None else read_image_weights(stores, first),
         pseudo_labels=labels,
     )
 
@@ -156,7 +160,8 @@ def _plan(
             f"which does not go with {SECOND_KINDS[method.purpose].name}. `search start` with --set "
             "recipe.suspicious_labels=keep and another --name begins a study whose recipes do not"
         )
-    method.check_recipe(first, recipe)
+    if method.check_recipe is not None:
+        method.check_recipe(first, recipe)
     plain = finished_by_seed(export.stores, first, recipe.to_flat())
     seeds = sorted(seed for split, seed in notes.trainings if split == SEARCH_SPLIT and seed in plain)
     if not seeds:
@@ -168,8 +173,9 @@ def _plan(
     own = first.spec.search_settings.seed
     seeds = [own] * (own in seeds) + [seed for seed in seeds if seed != own]
     spec = second_spec(first.spec, recipe, f"{first.name}:{notes.trial}", method.purpose, seeds)
-    folds = read_folds(export.stores, first, SEARCH_SPLIT)
-    return spec, method.give_labels(export, folds, device, console)
+    if method.give_labels is None:
+        return spec, None
+    return spec, method.give_labels(export, read_folds(export.stores, first, SEARCH_SPLIT), device, console)
 
 
 def _notes(export: ExportedModel) -> ExportNotes:

@@ -18,7 +18,6 @@ from rich.console import Console
 from search.study_setup.data_folder import progress_line
 from search.study_setup.rules import TEST_IMAGES, AgainstTheRules
 from search.study_setup.second_study import LINES
-from search.study_state.study import Study
 from search.workflow.second_study.method import CannotTrainAgain, Method
 from search.workflow.single.exported_ensemble import ExportedModel
 from search.workflow.single.held_out import held_out_fold
@@ -36,7 +35,6 @@ from trainer.evaluation.pseudo_labels import (
 )
 from trainer.inference.model_folder import Member
 from trainer.inference.networks.torch_networks import read_weights
-from trainer.recipe.recipe import Recipe
 
 FEWEST_TEACHERS = 2
 """Networks of a fold's committee: one alone is always unanimous."""
@@ -173,10 +171,6 @@ def _check_export(export: ExportedModel) -> None:
         )
 
 
-def _check_recipe(study: Study, recipe: Recipe) -> None:
-    """Any recipe learns from pseudo-labels, linear probes as well."""
-
-
 def _labels(export: ExportedModel, folds: NDArray[np.int64], device: str, console: Console) -> PseudoLabels:
     """`give_labels` with a progress line."""
     with progress_line(console, "Labelling the test images …") as update:
@@ -189,6 +183,4 @@ def _labels(export: ExportedModel, folds: NDArray[np.int64], device: str, consol
     return PseudoLabels(values=given.values, about={LINES: given.lines()})
 
 
-WITH_PSEUDO_LABELS = Method(
-    purpose=PSEUDO_LABELS, check_export=_check_export, check_recipe=_check_recipe, give_labels=_labels
-)
+WITH_PSEUDO_LABELS = Method(purpose=PSEUDO_LABELS, check_export=_check_export, give_labels=_labels)
