@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 import shutil
 from collections.abc import Mapping
@@ -20,21 +21,22 @@ _NAME_LIMIT = 80  # characters; file systems allow 255 bytes
 
 @dataclass(frozen=True, kw_only=True)
 class Checkpoint:
-    """A checkpoint file in the folder of this host."""
+    """The checkpoint of a work item in the folder of this host, with the files of its teachers, if it has some."""
 
     study: str
     work_id: int
     path: Path
+    """Of `ArtifactFolder.checkpoint`, or of another file while there is none."""
     size: int
-    """Bytes."""
+    """Bytes of all files."""
     modified: float
-    """Unix seconds on the clock of the host that wrote the file."""
+    """When the latest was written: Unix seconds on the clock of this host."""
 
 
 class ArtifactFolder:
     """A folder tree with the files of all studies.
 
-        checkpoints/STUDY@DATABASE/WORK_ID/checkpoint.pt
+        checkpoints/STUDY@DATABASE/WORK_ID/checkpoint.pt, teacher-0-1.pt ...
         weights/STUDY@DATABASE/WORK_ID/fold0.safetensors ...
         galleries/STUDY@DATABASE/gallery.json
         pictures/
@@ -85,20 +87,25 @@ class ArtifactFolder:
     def checkpoints(self, study: str) -> list[Checkpoint]:
         """The checkpoints of a study in this folder."""
         folder = self._study_folder("checkpoints", study)
-        found = []
-        for path in folder.glob("*/checkpoint.pt"):
+        files: dict[int, list[tuple[Path, os.stat_result]]] = {}
+        for path in sorted(folder.glob("*/*.pt")):  # checkpoint.pt before the teachers'
             if not path.parent.name.isdigit():
                 continue
             try:
-                stat = path.stat()
+                files.setdefault(int(path.parent.name), []).append((path, path.stat()))
             except FileNotFoundError:  # the trial ended and its worker removed the checkpoint
                 continue
-            found.append(
-                Checkpoint(
-                    study=study, work_id=int(path.parent.name), path=path, size=stat.st_size, modified=stat.st_mtime
-                )
+        return [
+            Checkpoint(
+                study=study,
+                work_id=work_id,
+                path=found[0][0],
+                size=sum(stat.st_size for _, stat in found),
+                modified=max(stat.st_mtime for _, stat in found),
             )
-        return found
+            for work_id, found in files.items()
+            if found
+        ]
 
     def weights(self, study: str, work_id: int) -> Path:
         """The folder for the weights of a training's fold models. Creates it."""

@@ -76,6 +76,7 @@ FREE_TO_CHANGE = (
     "begun_from",
     "data.corrections",
     "purpose",
+    "compared_seeds",
 )
 """Settings that may change while a study runs: no result of a trial depends on them. Corrections change the data, and
 with them the fingerprint, which binds a study."""
@@ -83,7 +84,13 @@ with them the fingerprint, which binds a study."""
 SEARCH, PRETRAINING, PSEUDO_LABELS = "search", "pretraining", "pseudo_labels"
 """Purposes of a study: to find a recipe; to train weights from which other studies begin; to train a known recipe again
 with pseudo-labelled test images."""
-PURPOSES = (SEARCH, PRETRAINING, PSEUDO_LABELS)
+SELF_DISTILLATION = "self_distillation"
+"""Another purpose: to train a known recipe again toward predictions of networks of the same recipe."""
+SECOND_STUDIES = (PSEUDO_LABELS, SELF_DISTILLATION)
+"""Purposes of second studies: each trains the best recipe of an export again, in another way."""
+PURPOSES = (SEARCH, PRETRAINING, *SECOND_STUDIES)
+MOST_SEEDS = 1000
+"""Trainings of a second study at most: far more than any export has."""
 
 BEGUN_FROM = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}:[0-9]{1,9}")
 """``STUDY:TRIAL``: the name of a study and the number of a trial."""
@@ -111,6 +118,9 @@ class StudySpec:
     """``STUDY:TRIAL`` whose recipe this study starts from, see `load_study`; empty: none."""
     purpose: str = SEARCH
     """One of `PURPOSES`. No study file holds it."""
+    compared_seeds: tuple[int, ...] = ()
+    """Seeds of the trainings of a second study, the trial's first: trainings of the first study with the same seeds are
+    compared with them. Empty: not a second study. No study file holds them."""
 
     @property
     def is_resolved(self) -> bool:
@@ -233,6 +243,7 @@ class StudySpec:
             "portfolio": [entry.to_dict() for entry in self.portfolio],
             "begun_from": self.begun_from,
             "purpose": self.purpose,
+            "compared_seeds": list(self.compared_seeds),
         }
 
     def _require_resolved(self) -> None:
@@ -252,8 +263,8 @@ class StudySpec:
         problems = Problems("the stored study")
         if isinstance(stored, Mapping):
             # Studies of earlier releases began without probes, and had neither rules nor another purpose than a search.
-            stored = {"probe": {"enabled": False}, "rules": {}, "purpose": SEARCH, **stored}
-        known = {"title", *TABLES, PORTFOLIO, "begun_from", "purpose"}
+            stored = {"probe": {"enabled": False}, "rules": {}, "purpose": SEARCH, "compared_seeds": [], **stored}
+        known = {"title", *TABLES, PORTFOLIO, "begun_from", "purpose", "compared_seeds"}
         if not isinstance(stored, Mapping) or set(stored) != known:
             raise StudyError(f"the stored study is a table of {', '.join(sorted(known))}, not {shown(stored)}")
         space = _stored_space(stored["space"], problems)
@@ -278,6 +289,7 @@ class StudySpec:
         purpose = stored["purpose"]
         if purpose not in PURPOSES:
             problems.add("", f"purpose is {', '.join(PURPOSES[:-1])} or {PURPOSES[-1]}, not {shown(purpose)}")
+        seeds = _read_seeds(stored["compared_seeds"], problems)
         spec = _build(document, problems, lenient=False)
         spec._require_resolved()
         if overrides:
@@ -291,7 +303,7 @@ class StudySpec:
             raise StudyError(
                 "a study with pseudo-labels learns from the test images, which [rules] use_test_images = false forbids"
             )
-        return dataclasses.replace(spec, begun_from=begun_from, purpose=purpose)
+        return dataclasses.replace(spec, begun_from=begun_from, purpose=purpose, compared_seeds=seeds)
 
 
 def load_study(
@@ -375,6 +387,14 @@ def _read_title(document: Document, problems: Problems) -> str:
         problems.add("", f"title takes up to {MAX_TEXT} printable characters, not {shown(title)}", "title")
         return ""
     return title
+
+
+def _read_seeds(stored: object, problems: Problems) -> tuple[int, ...]:
+    seeds = stored if isinstance(stored, list) else [stored]
+    if len(seeds) > MOST_SEEDS or not all(type(seed) is int and 0 <= seed < 2**31 for seed in seeds):
+        problems.add("", f"compared_seeds are up to {MOST_SEEDS} whole numbers of 31 bits, not {shown(stored)}")
+        return ()
+    return tuple(seeds)
 
 
 def _read_recipe(document: Document, problems: Problems) -> dict[str, Scalar]:

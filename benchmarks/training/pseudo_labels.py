@@ -48,9 +48,9 @@ from trainer.evaluation.targets import Targets
 from trainer.networks.backbones import preprocessing_of
 from trainer.probing.linear_head import LinearHead, fit_heads
 from trainer.recipe.recipe import Recipe, Scalar
-from trainer.training.folds.pseudo_rows import pseudo_rows
 from trainer.training.linear_probe import frozen_features, frozen_network
 from trainer.training.results import ALWAYS_TRAINED, TrainingData
+from trainer.training.teaching.pseudo_rows import pseudo_rows
 
 LABELLED = (100, 300)
 """Numbers of labelled images."""
@@ -129,7 +129,7 @@ class Draw:
 
         Args:
             counts: how often each labelled image is in the bootstrap, float32 ``(n,)``.
-            rows, classes, left_out: of `trainer.training.folds.pseudo_rows.pseudo_rows`; None: no pseudo-labels.
+            rows, classes, left_out: of `trainer.training.teaching.pseudo_rows.pseudo_rows`; None: no pseudo-labels.
         """
         further = 0 if rows is None else len(rows)
         features = self.train if rows is None else np.concatenate([self.train, self.test[rows]])

@@ -26,6 +26,7 @@ CONTENTS = {
         "docs/study-files",
         "docs/pretraining",
         "docs/pseudo-labels",
+        "docs/self-distillation",
         "docs/running",
         "docs/watching",
         "docs/how-good-is-it",

@@ -40,13 +40,30 @@ def _has_database(storage_url: str) -> bool:
 
 
 class OtherSettings(SearchError):
-    """Options that a study with pseudo-labels does not take."""
+    """Options that a second study does not take."""
 
 
-def check_pseudo_labels(given: Mapping[str, bool]) -> None:
-    """Check that only options are given that a study with pseudo-labels takes.
+def second_study_option(given: Mapping[str, str | None]) -> tuple[str, str] | None:
+    """The option that asks for a second study, and its value; None: there is none.
 
     Args:
+        given: the value of each such option; None: not given.
+
+    Raises:
+        OtherSettings: several are given.
+    """
+    found = [(option, value) for option, value in given.items() if value is not None]
+    if len(found) > 1:
+        options = " and ".join(option for option, _ in found)
+        raise OtherSettings(f"{options} begin different studies: give one of them")
+    return found[0] if found else None
+
+
+def check_second_study(option: str, given: Mapping[str, bool]) -> None:
+    """Check that only options are given that a second study takes.
+
+    Args:
+        option: that asks for it, such as ``--pseudo-from``.
         given: whether each option is given that it does not take.
 
     Raises:
@@ -55,7 +72,7 @@ def check_pseudo_labels(given: Mapping[str, bool]) -> None:
     names = [name for name, is_given in given.items() if is_given]
     if names:
         raise OtherSettings(
-            f"--pseudo-from trains one recipe with the settings of the study that gives the labels, so it takes no "
+            f"{option} trains one recipe with the settings of the study that it names, so it takes no "
             f"{', '.join(names)}"
         )
 

@@ -138,6 +138,16 @@ def start(
             "help.",
         ),
     ] = None,
+    distil_from: Annotated[
+        str | None,
+        typer.Option(
+            "--distil-from",
+            metavar="EXPORT",
+            help="Name of a study, or folder of its export. --study then names a second study: the best recipe of the "
+            "export, trained again toward half the label, half the prediction of a network of the same recipe, and "
+            "exported if that helps.",
+        ),
+    ] = None,
     probe: Annotated[
         bool,
         typer.Option(
@@ -185,10 +195,22 @@ def start(
     begun = time.monotonic()
     if quiet and logging.getLogger().level == logging.INFO:  # not with --debug
         logging.getLogger().setLevel(logging.WARNING)
-    from search.cli.early_checks import check_engine, check_folder, check_pseudo_labels, check_study
+    from search.cli.early_checks import (
+        check_engine,
+        check_folder,
+        check_second_study,
+        check_study,
+        second_study_option,
+    )
     from search.study_setup.deadline import parse_hours
     from search.tracking.options import TrackingOptions
 
+    second = second_study_option(
+        {
+            "--pseudo-from": pseudo_from,
+            "--distil-from": distil_from,
+        }
+    )
     limit = None if hours is None else parse_hours(hours)
     overrides = overrides_of(
         assignments,
@@ -205,10 +227,11 @@ def start(
     )
     if not probe:
         overrides = [*overrides, "probe.enabled=false"]
-    if pseudo_from is None:
+    if second is None:
         check_study(study, overrides, name, storage_url)
     else:
-        check_pseudo_labels(
+        check_second_study(
+            second[0],
             {
                 "--name": name not in (None, study),
                 "--trials": trials is not None,
@@ -218,7 +241,7 @@ def start(
                 "--from": begin_from is not None,
                 "--folds": folds is not None,
                 "--set and options of the data": bool(overrides),
-            }
+            },
         )
     if data is not None:
         check_folder(data)
@@ -245,14 +268,16 @@ def start(
             ship_data=ship_data,
         ),
     )
-    if pseudo_from is not None:
-        from search.workflow.pseudo_labels.command import start_with_pseudo_labels
-        from search.workflow.pseudo_labels.prepare import PseudoRequest
+    if second is not None:
+        from search.workflow.second_study.command import start_second_study
+        from search.workflow.second_study.prepare import SecondRequest
 
-        start_with_pseudo_labels(
-            PseudoRequest(
+        option, first = second
+        start_second_study(
+            SecondRequest(
+                option=option,
                 study=study,
-                teacher=pseudo_from,
+                first=first,
                 data=data,
                 storage_url=storage_url,
                 output=output,

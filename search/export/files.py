@@ -27,8 +27,8 @@ from search.export.plan import ExportPlan
 from search.export.rationale import (
     chances_line,
     forecast_line,
-    pseudo_label_lines,
     reasons,
+    second_study_lines,
     starting_weights,
     warnings,
 )
@@ -303,7 +303,7 @@ def _facts(
         test_images=len(images.test_ids),
         fingerprint=images.fingerprint,
         starts=starting_weights(refits),
-        pseudo_labels=pseudo_label_lines(stores, refits),
+        second_studies=second_study_lines(stores, refits),
         rules=plan.study.spec.rules.forbidden,
         versions=library_versions(),
         warnings=(*images.warnings, *own_warnings),

@@ -83,8 +83,8 @@ class CardFacts:
     fingerprint: str
     starts: Sequence[str] = ()
     """Weights from which the networks began, and the images that these were trained on, a sentence each."""
-    pseudo_labels: Sequence[str] = ()
-    """Which test images the networks have learned from, and whether that helped, a sentence each; empty: none."""
+    second_studies: Sequence[str] = ()
+    """What the networks have learned from beside labels, and whether that helped, a sentence each; empty: nothing."""
     rules: str = ""
     """What the rules of the study forbid, see `studies.settings.RulesSettings.forbidden`; empty: nothing."""
     versions: Mapping[str, Scalar]
@@ -223,7 +223,7 @@ def _data(facts: CardFacts) -> str:
     total = sum(facts.class_counts) if facts.train_images is None else facts.train_images
     images = f"{total} training and {facts.test_images} test images"
     head = f"{images}; fingerprint `{facts.fingerprint[:16]}`."
-    lines = [plain(line) for line in (*facts.starts, *facts.pseudo_labels)]
+    lines = [plain(line) for line in (*facts.starts, *facts.second_studies)]
     if facts.rules:
         lines.append(
             f"The rules of the study forbid {facts.rules}: starting weights and settings against them are refused. "

@@ -16,7 +16,7 @@ from search.runtime.kept_networks import kept_networks
 from search.statistics.ensemble_selection import Choice, PossibleMember, choose_members
 from search.statistics.estimates import Estimates
 from search.statistics.ranking import NothingFinished
-from search.study_setup.pseudo_labels import NotAdopted
+from search.study_setup.second_study import NotAdopted
 from search.study_state.study import Study
 from search.study_state.study_targets import read_folds, read_targets
 from storage.stores import Stores
@@ -98,14 +98,14 @@ def plan_export(
     Raises:
         NothingFinished: no trial has finished, or none that is ``ready``.
         StudiesDiffer: the studies cannot be compared.
-        NotAdopted: the pseudo-labels of a study have not helped, or have none for a training on all images.
+        NotAdopted: a second study has not helped, or the export would train it on all images.
     """
-    taught = next((each for each in (study, *other_studies) if each.has_pseudo_labels), None)
-    if full_data and taught is not None:
-        raise NotAdopted(
-            f"study {taught.name} has pseudo-labels, and none for a training on all images, which no teacher would "
-            "have left unseen: leave --full-data out"
-        )
+    for each in (study, *other_studies) if full_data else ():
+        if each.second is not None:
+            raise NotAdopted(
+                f"study {each.name} trains with {each.second.name}, which no training on all images can: every network "
+                "has seen some of them. Leave --full-data out"
+            )
     pool = read_pool(stores, (study, *other_studies), None if full_data else home, as_trained=ready)
     if ready:
         assert home is not None, "networks that are ready lie in a home"

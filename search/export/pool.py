@@ -22,8 +22,8 @@ from search.runtime.kept_networks import kept_networks
 from search.statistics.estimates import Estimates
 from search.statistics.member_names import MemberName
 from search.statistics.ranking import NothingFinished, average
-from search.study_setup.pseudo_labels import require_adopted
 from search.study_setup.rules import TEST_IMAGES
+from search.study_setup.second_study import require_adopted
 from search.study_state.confirmation import Confirmation, read_confirmation
 from search.study_state.finalists import judge_finalists
 from search.study_state.study import Study
@@ -72,11 +72,11 @@ def read_pool(stores: Stores, sources: Sequence[Study], home: Home | None = None
     Raises:
         StudiesDiffer: the studies differ in images, folds, metric, image weights or rules.
         NothingFinished: a study has no finished trial.
-        NotAdopted: the pseudo-labels of a study have not helped.
+        NotAdopted: a second study has not helped.
     """
     check_comparable(sources)
     _check_weights(stores, sources)
-    _check_pseudo_labels(stores, sources)
+    _check_second_studies(stores, sources)
     confirmations = [read_confirmation(stores, study.name) for study in sources]
     names = {study.id: study.name for study in sources} if len(sources) > 1 else {}
     best = {confirmation.study.id: _best(confirmation, names, as_trained) for confirmation in confirmations}
@@ -89,12 +89,12 @@ def read_pool(stores: Stores, sources: Sequence[Study], home: Home | None = None
     if home is not None:
         others += [member for confirmation in confirmations for member in _kept(confirmation, names, home, as_trained)]
     others = [member for member in _without_duplicates([*tied, *others]) if member not in tied]
-    # Each of these has beaten the best recipe of its teacher.
-    taught = [member for member in others if _is_taught(member)]
+    # Each of these has beaten the best recipe of its first study.
+    again = [member for member in others if member.study.second is not None]
     if others:
         members = [*tied[: max(1, POOL - len(others))], *others][:POOL]
-        members = [*taught, *(member for member in members if member not in taught)]
-        estimates = None if taught else estimates  # which say nothing of the leader
+        members = [*again, *(member for member in members if member not in again)]
+        estimates = None if again else estimates  # which say nothing of the leader
         recipes = [replace(member, by_search=True) for member in members]
         split = recipes[0].trial.split
     else:
@@ -157,8 +157,8 @@ def _check_weights(stores: Stores, sources: Sequence[Study]) -> None:
             )
 
 
-def _check_pseudo_labels(stores: Stores, sources: Sequence[Study]) -> None:
-    """Check that every study with pseudo-labels has gained by them, and that no other study forbids them.
+def _check_second_studies(stores: Stores, sources: Sequence[Study]) -> None:
+    """Check that every second study has gained, and that no other study forbids what it has learned from.
 
     Raises:
         NotAdopted, StudiesDiffer: otherwise.
@@ -233,16 +233,12 @@ def _compare_finalists(
 
 
 def _without_duplicates(members: Iterable[ExportMember]) -> list[ExportMember]:
-    """The first member with each recipe; with pseudo-labels, a recipe is another one."""
+    """The first member with each recipe; in a second study, a recipe is another one."""
     kept: list[ExportMember] = []
     for member in members:
-        if all((member.recipe, _is_taught(member)) != (other.recipe, _is_taught(other)) for other in kept):
+        if all((member.recipe, member.study.second) != (other.recipe, other.study.second) for other in kept):
             kept.append(member)
     return kept
-
-
-def _is_taught(member: ExportMember) -> bool:
-    return member.study.has_pseudo_labels
 
 
 def _comparable(tied: Sequence[ExportMember]) -> list[ExportMember]:

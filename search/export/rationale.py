@@ -11,7 +11,7 @@ from search.export.plan import ExportPlan
 from search.statistics.ensemble_selection import Choice
 from search.statistics.member_names import members_named
 from search.statistics.paired_gain import Gain, paired_gain, shown_difference, shown_gain
-from search.study_setup.pseudo_labels import compare_with_plain, facts_of, labels_of
+from search.study_setup.second_study import compare_with_first, lines_about
 from search.study_state.study_targets import read_targets
 from storage.stores import Stores
 from storage.values import DEFAULT_TRIAL, TrialStatus, WorkKind
@@ -86,15 +86,15 @@ def starting_weights(refits: Refits) -> tuple[str, ...]:
     return tuple(lines)
 
 
-def pseudo_label_lines(stores: Stores, refits: Refits) -> tuple[str, ...]:
-    """What members have learned from pseudo-labelled test images, and by how much that helped, a sentence each."""
+def second_study_lines(stores: Stores, refits: Refits) -> tuple[str, ...]:
+    """What the members of second studies have learned from, and by how much that helped, a sentence each."""
     lines: list[str] = []
     for part in refits.members:
         study = part.member.study
-        if study.has_pseudo_labels:
-            lines.append(f"{part.member.name.first} has learned from test images, by pseudo-labels of {study.teacher}.")
-            lines += facts_of(labels_of(stores, study))[1]
-            found = compare_with_plain(stores, study)
+        if study.second is not None:
+            lines.append(f"{part.member.name.first} has learned {study.second.learned} {study.first}.")
+            lines += lines_about(stores, study)
+            found = compare_with_first(stores, study)
             lines += [found.sentence] if found is not None else []
     return tuple(lines)
 

@@ -23,7 +23,6 @@ from search.study_setup.data_folder import (
     DataMismatch,
     about_corrections,
 )
-from search.study_setup.image_weights import Weighting
 from search.study_setup.weights_folder import remembered_path
 from search.study_state.optuna_attributes import (
     EPOCHS_ATTRIBUTE,
@@ -37,7 +36,7 @@ from search.tuning.probing.plan import plan_probes
 from search.tuning.restore_optuna import optuna_study, record_enqueued
 from search.tuning.warm_starts import IMAGE_STATISTICS, WarmStart, plan_warm_starts
 from storage.records.datasets import StoredDataset
-from storage.records.studies import PseudoLabels
+from storage.records.studies import ImageWeights, PseudoLabels
 from storage.stores import Stores
 from storage.values import SEARCH_SPLIT, StudyState
 from studies.explain import differences
@@ -75,7 +74,7 @@ class StudyPlan:
     """
     memory: bool = False
     """Whether good recipes of earlier studies are tried early, see `search.tuning.warm_starts`."""
-    weighting: Weighting | None = None
+    weighting: ImageWeights | None = None
     """Weights of the training images in the scores of a new study; None: equal weights, or the study is stored."""
     weights_dir: Path | None = None
     """Folder of pre-trained weights that the study is to remember; None: what it remembers stays."""
@@ -170,7 +169,7 @@ def create_study(stores: Stores, study_plan: StudyPlan) -> Study:
         file_spec=study_plan.file_spec.to_dict(),
         overrides=study_plan.overrides,
         budget=None if study_plan.until_deadline and study_plan.budget is None and budget else budget,
-        weights=study_plan.weighting.stored if study_plan.weighting else None,
+        weights=study_plan.weighting,
         weights_dir=None if study_plan.weights_dir is None else remembered_path(study_plan.weights_dir),
         pseudo_labels=study_plan.pseudo_labels,
     )

@@ -20,7 +20,7 @@ from search.runtime.home import Home
 from search.study_setup.create_study import StudyPlan
 from search.study_setup.data_folder import Competition, NoData, inspect_with_progress, known_folder
 from search.study_setup.deadline import Hours
-from search.study_setup.image_weights import Weighting, estimate_image_weights
+from search.study_setup.image_weights import estimate_image_weights
 from search.study_setup.metric import fit_metric
 from search.study_setup.rules import check_rules
 from search.study_setup.shift_features import comparison_progress
@@ -34,7 +34,7 @@ from search.study_setup.weights_folder import (
 )
 from search.study_state.study import Study, require_search
 from search.tuning.probing.plan import plan_probes
-from storage.records.studies import StoredStudy
+from storage.records.studies import ImageWeights, StoredStudy
 from storage.stores import stores_if_any
 from studies.errors import StudyError
 from studies.explain import differences
@@ -161,12 +161,12 @@ def _begun_with_earlier_file(request: StartRequest, console: Console) -> StoredS
 
 def _weighting(
     spec: StudySpec, competition: Competition, weights: Path | None, home: Path, console: Console
-) -> Weighting | None:
+) -> ImageWeights | None:
     """Weights of the training images in the scores of a new study; None: equal weights."""
     if spec.protocol.weighting == "none":
         return None
     with comparison_progress(console) as say:
-        return estimate_image_weights(competition, weights=weights, home=Home(root=home), say=say)
+        return estimate_image_weights(competition, weights=weights, home=Home(root=home), say=say).stored
 
 
 def _resolved(

@@ -22,6 +22,9 @@ PROBE_ATTRIBUTE = PROBE_NOTE
 PROBE_SIZE_ATTRIBUTE = "probe_size"
 """Attribute of a probe on images larger than those of the study's trials: their side in pixels."""
 
+TEACHERS_ATTRIBUTE = "teachers"
+"""Attribute of a trial of self-distillation: the numbers of its finished teachers and of all of them."""
+
 WORK_ATTRIBUTE = "work_item"
 """Attribute of every ended trial with a record: the id of its work item."""
 
@@ -39,6 +42,14 @@ SECONDS_ATTRIBUTE = "seconds"
 
 OBJECTIVE_ATTRIBUTE = "search_objective"
 """Attribute of every finished trial: the value that samplers maximise (`search.statistics.ranking.objective`)."""
+
+
+def teacher_under_way(trial: FrozenTrial) -> str:
+    """The teacher that trains for a trial of self-distillation, such as ``teacher 3/10``; empty: none trains."""
+    match trial.user_attrs.get(TEACHERS_ATTRIBUTE):
+        case [int(done), int(total)] if 0 <= done < total:
+            return f"teacher {done + 1}/{total}"
+    return ""
 
 
 def objective_of_trial(trial: FrozenTrial) -> float | None:

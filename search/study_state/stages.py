@@ -4,7 +4,12 @@ from __future__ import annotations
 
 from optuna.trial import FrozenTrial, TrialState
 
-from search.study_state.optuna_attributes import EPOCHS_ATTRIBUTE, ORIGIN_ATTRIBUTE, PROBE_ATTRIBUTE
+from search.study_state.optuna_attributes import (
+    EPOCHS_ATTRIBUTE,
+    ORIGIN_ATTRIBUTE,
+    PROBE_ATTRIBUTE,
+    teacher_under_way,
+)
 from search.study_state.snapshot import StudySnapshot
 from storage.queue.items import HeldItem
 from storage.stores import Stores
@@ -66,7 +71,7 @@ def _running_trial(trial: FrozenTrial) -> str:
     if PROBE_ATTRIBUTE in trial.user_attrs:
         of_backbone = str(trial.user_attrs.get(ORIGIN_ATTRIBUTE, "")).partition(": ")[2].partition(",")[0]
         return f"probe {trial.number}" + f" of {of_backbone}" * bool(of_backbone)
-    return f"trial {trial.number} epoch {_epoch(trial)}"
+    return f"trial {trial.number} {teacher_under_way(trial) or f'epoch {_epoch(trial)}'}"
 
 
 def _epoch(trial: FrozenTrial) -> str:

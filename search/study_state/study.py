@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -12,13 +13,37 @@ from storage.records.studies import StoredStudy
 from storage.stores import Stores
 from storage.values import StudyState
 from studies.settings import ProtocolSettings
-from studies.spec import PRETRAINING, PSEUDO_LABELS, StudySpec
+from studies.spec import PRETRAINING, PSEUDO_LABELS, SELF_DISTILLATION, StudySpec
 from trainer.inference.printable import EXCERPT, excerpt
 
 KEPT_SPECS = 64
 """Specifications that a process keeps: a study is read again every second, and its specification hardly ever changes.
 Checking one takes 1 to 20 ms, finding it again less than a tenth of that."""
 
+
+@dataclass(frozen=True, kw_only=True)
+class SecondKind:
+    """A way in which a second study trains the best recipe of an export again, in words."""
+
+    name: str
+    """Such as ``pseudo-labels``."""
+    option: str
+    """The option of ``search start`` that begins it."""
+    learned: str
+    """What its networks have learned from, before the name of the first study."""
+
+
+SECOND_KINDS: Mapping[str, SecondKind] = {
+    PSEUDO_LABELS: SecondKind(
+        name="pseudo-labels", option="--pseudo-from", learned="from test images, by pseudo-labels of"
+    ),
+    SELF_DISTILLATION: SecondKind(
+        name="self-distillation",
+        option="--distil-from",
+        learned="from predictions by networks of its own recipe, which is the best of",
+    ),
+}
+"""By `studies.spec.SECOND_STUDIES`."""
 
 PRETRAINING_PREFIX = "pretrain-"
 """Names of pre-trainings begin with it: ``pretrain-NAME-DIGEST`` trains the weights that are registered as NAME."""
@@ -119,24 +144,38 @@ class Study:
         return self.spec.purpose == PSEUDO_LABELS
 
     @property
-    def teacher(self) -> str:
-        """Name of the study whose export gave the pseudo-labels."""
+    def is_self_distilled(self) -> bool:
+        """Whether the study trains a known recipe again, toward soft targets by teachers of the same recipe."""
+        return self.spec.purpose == SELF_DISTILLATION
+
+    @property
+    def second(self) -> SecondKind | None:
+        """How the study trains the best recipe of a first study again; None: it is no second study."""
+        return SECOND_KINDS.get(self.spec.purpose)
+
+    @property
+    def first(self) -> str:
+        """Name of the study whose best recipe a second study trains again."""
         return self.spec.begun_from.rpartition(":")[0]
 
     @property
     def continuing(self) -> str:
         """The command that continues the study; a pre-training also needs the options with which it began."""
-        if self.has_pseudo_labels:
-            return f"search start --study {self.name} --pseudo-from {self.teacher}"
+        if self.second is not None:
+            return f"search start --study {self.name} {self.second.option} {self.first}"
         if not self.is_pretraining:
             return f"search start --study {self.name}"
         weights = self.name.removeprefix(PRETRAINING_PREFIX).rpartition("-")[0]
         return f"search pretrain --name {weights} --data DATA"
 
     @property
-    def networks(self) -> int:
-        """Number of networks that each trial trains."""
-        return 1 if self.is_pretraining else self.protocol.folds
+    def length_in_folds(self) -> int:
+        """Number of folds of a plain cross-validation that trains on as many images as a trial; 1: on all, once."""
+        folds = self.protocol.folds
+        if self.is_pretraining:
+            return 1
+        # Each of K (K - 1) / 2 teachers trains on K - 2 folds, each network of a plain cross-validation on K - 1.
+        return folds + ((folds - 1) * (folds - 2) // 2 if self.is_self_distilled else 0)
 
     def images_per_epoch(self, images: int) -> int:
         """Number of images that all networks of a trial train on in an epoch, of a data set of so many."""
@@ -148,19 +187,19 @@ class Study:
         return {"n_folds": self.protocol.folds, "split": split, "seed": self.protocol.split_seed}
 
 
-def require_search(study: Study, doing: str, *, pseudo_labels: bool = False) -> Study:
+def require_search(study: Study, doing: str, *, or_second: bool = False) -> Study:
     """Return the study if it is a search, not a pre-training.
 
     Args:
         doing: what the command would do, such as ``exports``.
-        pseudo_labels: whether a study with pseudo-labels will do, too.
+        or_second: whether a second study will do, too.
 
     Raises:
         NotASearch: it is something else; says which command continues it.
     """
-    if study.has_pseudo_labels and not pseudo_labels:
+    if study.second is not None and not or_second:
         raise NotASearch(
-            f"study {study.name} trains one recipe with pseudo-labels, so this command {doing} nothing of it: "
+            f"study {study.name} trains one recipe with {study.second.name}, so this command {doing} nothing of it: "
             f"`{study.continuing}` continues it. --study NAME names another study"
         )
     if not study.is_pretraining:

@@ -144,7 +144,7 @@ def _nearest_studies(stores: Stores, dataset: StoredDataset) -> list[EarlierStud
 def _read_earlier_study(
     stores: Stores, study: StoredStudy, fingerprint: str, distance_to_new: float
 ) -> EarlierStudy | None:
-    """An earlier study with its finished trials; None for a pre-training or a study with pseudo-labels, and if its
+    """An earlier study with its finished trials; None for a pre-training or a second study, and if its
     specification is not valid in this release.
     """
     try:
@@ -152,7 +152,7 @@ def _read_earlier_study(
     except StudyError as error:
         log.info("study %s is not remembered: %s", study.name, error)
         return None
-    if known.is_pretraining or known.has_pseudo_labels:
+    if known.is_pretraining or known.second is not None:
         return None
     metric = known.metric
     records = stores.trials.records(study.id, kind=WorkKind.SEARCH, status=TrialStatus.FINISHED)

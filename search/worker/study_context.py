@@ -143,7 +143,7 @@ def training_data(
         pseudo_labels: by fold, the class of each test image or -1, ``(K, m)``; None: none.
     """
     from trainer.networks.backbones import preprocessing_of
-    from trainer.training.folds.pseudo_rows import with_pseudo_rows
+    from trainer.training.teaching.pseudo_rows import with_pseudo_rows
 
     interpolation = preprocessing_of(recipe.backbone).interpolation
 

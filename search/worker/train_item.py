@@ -18,6 +18,7 @@ from search.worker.limits.limit import OutOfTime, TooSlow
 from search.worker.pausing import RungKeeper
 from search.worker.retention import may_be_exported, only_best_predict
 from search.worker.task import LeaseLost, Paused, Task
+from search.worker.teaching import teach
 from storage.optuna_storage.optuna_trials import stored_trial
 from storage.values import FULL_DATA_SPLIT, PREDICTED_NOTE, EpochCurve, TrialOutcome, TrialStatus, WorkKind
 from trainer.evaluation.metrics import standard_error
@@ -72,8 +73,8 @@ def _train(context: StudyContext, task: Task, recipe: Recipe) -> TrialOutcome | 
     """
     from trainer.networks.view_averaging import FLIPS
     from trainer.training.cross_validation import cross_validate
-    from trainer.training.folds.pseudo_rows import without_pseudo_rows
     from trainer.training.results import Verdict
+    from trainer.training.teaching.pseudo_rows import without_pseudo_rows
 
     begun = time.monotonic()
     task.limit.fit(recipe)
@@ -101,7 +102,12 @@ def _train(context: StudyContext, task: Task, recipe: Recipe) -> TrialOutcome | 
         return may_be_exported(context.stores, context.study, recipe, last, average)
 
     split = None if item.split == FULL_DATA_SPLIT else item.split
-    data = context.training_data(recipe, split)
+    data, in_earlier_attempts = context.training_data(recipe, split), 0.0
+    if context.study.is_self_distilled:
+        teaching = teach(context, task, recipe, data)
+        if teaching.ended is not None:
+            return _without_student(context, task, teaching.ended, begun)
+        data, in_earlier_attempts = replace(data, soft_targets=teaching.targets), teaching.earlier_seconds
     with UsageMeter(context.device) as usage:
         result = cross_validate(
             recipe,
@@ -135,9 +141,25 @@ def _train(context: StudyContext, task: Task, recipe: Recipe) -> TrialOutcome | 
     networks = _save_networks(context, task, result) if result.models else {}
     outcome = outcome_of(result, context.study.metric, context.targets)
     reason = outcome.reason or task.limit.reason
-    overhead = max(0.0, time.monotonic() - begun - in_epochs)
+    overhead = max(0.0, time.monotonic() - begun - in_epochs) + in_earlier_attempts
     outcome = replace(outcome, reason=reason, overhead=overhead, networks=networks)
     return Paused(reached=rungs.paused, outcome=outcome) if pauses and rungs.paused is not None else outcome
+
+
+def _without_student(context: StudyContext, task: Task, ended: CVResult, begun: float) -> TrialOutcome | None:
+    """The outcome of an item of self-distillation of which a teacher has not finished; None: it was stopped.
+
+    Args:
+        begun: when the item began to train, on the monotonic clock.
+
+    Raises:
+        LeaseLost: another worker holds the item.
+    """
+    if task.lease.lost:
+        raise LeaseLost
+    if ended.status == "stopped":
+        return None
+    return replace(outcome_of(ended, context.study.metric, context.targets), overhead=time.monotonic() - begun)
 
 
 def _rehearse(context: StudyContext, task: Task, recipe: Recipe) -> None:
@@ -152,7 +174,7 @@ def _rehearse(context: StudyContext, task: Task, recipe: Recipe) -> None:
     epoch = rehearse_epoch(
         recipe,
         images=len(context.images.y),
-        folds=context.study.networks,
+        folds=context.study.length_in_folds,
         num_classes=len(context.images.class_names),
         device=context.device,
         weights_dir=context.weights_dir,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -39,6 +40,21 @@ def test_removing_a_checkpoint_removes_leftovers_of_writes(tmp_path: Path) -> No
     artifacts.remove_checkpoint("tune", 2)
     assert kept.exists()
     assert not gone.parent.exists()
+
+
+def test_the_teachers_of_an_item_belong_to_its_checkpoint(tmp_path: Path) -> None:
+    artifacts = ArtifactFolder(tmp_path)
+    both, teachers = artifacts.checkpoint("tune", 1), artifacts.checkpoint("tune", 2)
+    artifacts.checkpoint("tune", 3)  # a folder without files
+    for path, size in ((both, 5), (both.with_name("teacher-0-1.pt"), 7), (teachers.with_name("teacher-0-1.pt"), 3)):
+        path.write_bytes(b"x" * size)
+    os.utime(both, (100.0, 100.0))
+    os.utime(both.with_name("teacher-0-1.pt"), (200.0, 200.0))
+    found = {checkpoint.work_id: checkpoint for checkpoint in artifacts.checkpoints("tune")}
+    assert {work_id: checkpoint.size for work_id, checkpoint in found.items()} == {1: 12, 2: 3}
+    assert (found[1].path, found[1].modified, found[2].path.parent) == (both, 200.0, teachers.parent)
+    artifacts.remove_checkpoint("tune", 2)
+    assert [checkpoint.work_id for checkpoint in artifacts.checkpoints("tune")] == [1]
 
 
 def test_every_study_and_item_has_a_folder_of_its_own(tmp_path: Path) -> None:

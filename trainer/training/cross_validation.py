@@ -136,7 +136,7 @@ def cross_validate(
             loader = stack.enter_context(BatchLoader())
         file = content = None
         if checkpoint is not None:
-            file = CheckpointFile(checkpoint, _identity(recipe, data, metric, seed), clock)
+            file = CheckpointFile(checkpoint, training_identity(recipe, data, metric, seed), clock)
             stack.callback(file.close)
             content = file.load()
         heads = None
@@ -270,7 +270,7 @@ def _ended(run: Lockstep, epochs: int, verdict: Verdict, file: CheckpointFile | 
     return run.result(status, f"{status} after epoch {len(run.reports)} of {epochs}")
 
 
-def _identity(recipe: Recipe, data: TrainingData, metric: str, seed: int) -> str:
+def training_identity(recipe: Recipe, data: TrainingData, metric: str, seed: int) -> str:
     """Digest of everything that determines a training and its scores.
 
     A few images stand for all of them: labels and folds of all images are included, and callers compare the fingerprint

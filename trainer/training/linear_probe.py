@@ -29,9 +29,9 @@ from trainer.probing.origin import Origin
 from trainer.recipe.recipe import Recipe, Scalar
 from trainer.training.final_predictions import PredictTest, ambiguity_sample, average_of_folds
 from trainer.training.folds.devices import training_precision
+from trainer.training.folds.reporting import epoch_report
 from trainer.training.losses import compute_class_weights
 from trainer.training.machine import machine_of
-from trainer.training.reporting import epoch_report
 from trainer.training.results import CVResult, Labels, TrainingData
 
 if TYPE_CHECKING:

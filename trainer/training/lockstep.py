@@ -25,9 +25,9 @@ from trainer.training.folds.devices import training_precision
 from trainer.training.folds.fold_batches import FoldBatches
 from trainer.training.folds.fold_group import FoldGroup
 from trainer.training.folds.fold_model import FoldModel
+from trainer.training.folds.reporting import epoch_report
 from trainer.training.folds.start_shares import settle_start_shares
 from trainer.training.machine import machine_of
-from trainer.training.reporting import epoch_report
 from trainer.training.results import CVResult, EpochReport, Status, TrainingData, TrainingTargets
 from trainer.training.suspicious_labels import for_checkpoint
 

@@ -53,15 +53,15 @@ class TrainingData:
     """Of the image set, by which the features can be found; None: they cannot."""
     soft_targets: Float32Array | None = None
     """Shares of all classes that the training of an image aims at, instead of its class alone: float32, shape
-    (n, num_classes), 0 .. 1, rows of sum 1 unless there are several labels. Scores, sampling and class weights go by
-    ``y``. Fine-tuning only. None: the class."""
+    (n, num_classes), or (K, n, num_classes) if each fold has its own; 0 .. 1, rows of sum 1 unless there are several
+    labels. Scores, sampling and class weights go by ``y``. Fine-tuning only. None: the class."""
     suspects: tuple[Labels, ...] | None = None
     """For each fold, the rows of its training part whose labels are suspicious: int64, ascending. None: not judged."""
     suspect_weight: float = 1.0
     """How much these rows count in the training of their fold, 0 .. 1; 0: they are in no training part."""
     left_out: tuple[Labels, ...] | None = None
     """For each fold, further rows that its training part lacks, although the fold does not hold them out: int64,
-    ascending. They are pseudo-labelled rows of other folds (`trainer.training.folds.pseudo_rows`). None: none."""
+    ascending. They are pseudo-labelled rows of other folds (`trainer.training.teaching.pseudo_rows`). None: none."""
 
     def __post_init__(self) -> None:
         """Check that the fields fit each other.
@@ -88,9 +88,9 @@ class TrainingData:
             raise ValueError(f"fold {self.folds.min()} does not exist")
         soft = self.soft_targets
         if soft is not None and not (
-            soft.shape == (n, self.num_classes)
+            soft.shape in ((n, self.num_classes), (self.num_folds, n, self.num_classes))
             and bool(((soft >= 0.0) & (soft <= 1.001)).all())  # not of NaN
-            and (self.several_labels or np.allclose(soft.sum(axis=1), 1.0, atol=1e-4))
+            and (self.several_labels or np.allclose(soft.sum(axis=-1), 1.0, atol=1e-4))
         ):
             raise ValueError(
                 f"soft targets of shape {soft.shape} are no shares of {self.num_classes} classes of {n} images"
@@ -140,9 +140,10 @@ class TrainingData:
         """Rows that ``fold`` never trains on, ascending: int64."""
         return np.flatnonzero(self.folds == fold).astype(np.int64)
 
-    def targets_of(self, rows: npt.NDArray[np.integer[Any]]) -> TrainingTargets:
-        """What a batch of these training images trains toward."""
-        chosen: TrainingTargets = self.y[rows] if self.soft_targets is None else self.soft_targets[rows]
+    def targets_of(self, rows: npt.NDArray[np.integer[Any]], fold: int) -> TrainingTargets:
+        """What a batch of these training images trains toward in the training part of ``fold``."""
+        soft = self.soft_targets
+        chosen: TrainingTargets = self.y[rows] if soft is None else soft[rows] if soft.ndim == 2 else soft[fold][rows]
         return chosen
 
     def training_part(self, fold: int) -> Labels:

@@ -10,7 +10,7 @@ from typing import Any
 from optuna.trial import FrozenTrial, TrialState
 
 from search.runtime.heartbeat import processes_present
-from search.study_state.optuna_attributes import EPOCHS_ATTRIBUTE
+from search.study_state.optuna_attributes import EPOCHS_ATTRIBUTE, teacher_under_way
 from search.study_state.snapshot import StudySnapshot
 from search.study_state.stages import confirmation_name
 from search.study_state.training_costs import is_fine_tuned
@@ -81,8 +81,9 @@ def _activity(item: HeldItem | None, trials: dict[int, FrozenTrial]) -> dict[str
     total = epochs if type(epochs) is int and epochs > 0 else None
     done = 0 if trial is None else trial.last_step or 0
     epoch = done + 1 if total is None else min(done + 1, total)
+    step = "" if trial is None else teacher_under_way(trial) or f"epoch {epoch}/{total or '?'}"
     return {
-        "doing": f"trial {item.trial_number}" + f" epoch {epoch}/{total or '?'}" * (trial is not None),
+        "doing": f"trial {item.trial_number} {step}".rstrip(),
         "kind": item.kind,
         "trial": item.trial_number,
         "epochs": total,

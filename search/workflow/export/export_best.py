@@ -74,7 +74,7 @@ def export_best(request: ExportRequest) -> None:
     named = [read_study(stores, name) for name in dict.fromkeys(request.studies)]
     study, *other_studies = named or [read_study(stores, None)]
     for source in (study, *other_studies):
-        require_search(source, "exports", pseudo_labels=True)
+        require_search(source, "exports", or_second=True)
     check_comparable([study, *other_studies])
     home = Home(root=request.workers.home)
     owner = Owner.of(stores, study.name)

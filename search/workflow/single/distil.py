@@ -1,46 +1,44 @@
 """Distillation: one network that is taught by the predictions of the ensemble (Hinton et al. 2015).
 
-The target of a training image is half its label, half the ensemble's prediction for it. That is Hinton's loss at
-temperature 1, with both parts weighted equally. The ensemble's prediction is out-of-fold, because a network that
-trained on an image predicts little but its label.
+The target of a training image is half its label, half the ensemble's prediction for it. This prediction is out-of-fold,
+because a network that trained on an image predicts little but its label.
 
 Out-of-fold targets may teach the final network, but they may not be used to judge it: the network that predicted an
 image out-of-fold trained on the images of all other folds, and would carry their labels into the student that is scored
-on them. So the students that are scored have teachers of their own. For each pair of folds, one network is trained
-without both. It teaches the student that holds out the one fold what the images of the other fold are. These teachers
-are single networks of the student's recipe, weaker than the ensemble, so the score tends to be too low.
+on them. So the students that are scored have teachers of their own, one for each pair of folds
+(`trainer.training.teaching.soft_targets`). These teachers are single networks of the student's recipe, weaker than the
+ensemble, so the score tends to be too low.
 """
 
 from __future__ import annotations
 
 import csv
-import itertools
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
 from search.runtime.errors import SearchError
 from search.statistics.paired_gain import paired_gain
 from search.workflow.single.card import Taught
 from search.workflow.single.exported_ensemble import ExportedModel
 from trainer.common.arrays import Float32Array
-from trainer.evaluation.label_rules import as_certain
 from trainer.evaluation.metrics import score, standard_error
 from trainer.inference.blend import Blend
 from trainer.recipe.recipe import LINEAR_PROBE, Recipe
 from trainer.training.results import ALWAYS_TRAINED, TrainingData
+from trainer.training.teaching.soft_targets import (
+    FEWEST_FOLDS,
+    fold_pairs,
+    folds_of_teacher,
+    nested_targets,
+    soft_targets,
+)
 
 if TYPE_CHECKING:
     import torch
-
-LABEL_SHARE = 0.5
-"""Share of the label in a target; the rest is the teacher's prediction."""
-FEWEST_FOLDS = 3
-"""Folds of the study with which students can be scored: without two folds, something has to be left to train on."""
 
 Train = Callable[[TrainingData, bool], "Trained"]
 """Trains one network; whether to return its weights."""
@@ -78,7 +76,7 @@ def choose_student(recipes: tuple[Recipe, ...]) -> int:
 
 def trainings_of(folds: int) -> int:
     """Number of networks that `teach` trains in all, for a study with this many folds."""
-    return 1 if folds < FEWEST_FOLDS else folds * (folds - 1) // 2 + folds + 1
+    return 1 if folds < FEWEST_FOLDS else len(fold_pairs(folds)) + folds + 1
 
 
 def oof_of(export: ExportedModel) -> Float32Array:
@@ -156,29 +154,14 @@ def teach(
 def score_students(data: TrainingData, train: Train) -> Float32Array:
     """Out-of-fold predictions of students whose teachers did not see what they hold out either: ``(n, C)``."""
     teachers = {
-        pair: train(replace(data, folds=_held_out(np.isin(data.folds, pair))), False).oof
-        for pair in itertools.combinations(range(data.num_folds), 2)
+        pair: train(replace(data, folds=folds_of_teacher(data.folds, pair)), False).oof
+        for pair in fold_pairs(data.num_folds)
     }
+    targets = nested_targets(data, teachers)
     oof = np.full((len(data.y), data.num_classes), np.nan, dtype=np.float32)
     for fold in range(data.num_folds):
         rows = data.folds == fold
-        # The held-out images are in no batch of this student: their targets, those of the labels, teach nothing.
-        proba = as_certain(data.y, data.num_classes).astype(np.float32)
-        for other in range(data.num_folds):
-            if other != fold:
-                theirs = data.folds == other
-                proba[theirs] = teachers[min(fold, other), max(fold, other)][theirs]
-        student = train(replace(data, folds=_held_out(rows), soft_targets=soft_targets(data, proba)), False)
+        folds = np.where(rows, 0, ALWAYS_TRAINED).astype(np.int64)
+        student = train(replace(data, folds=folds, soft_targets=targets[fold]), False)
         oof[rows] = student.oof[rows]
     return oof
-
-
-def soft_targets(data: TrainingData, teacher: Float32Array) -> Float32Array:
-    """Targets of all training images: `LABEL_SHARE` of the label, the rest of the teacher's prediction."""
-    labels = as_certain(data.y, data.num_classes)
-    return np.asarray(LABEL_SHARE * labels + (1.0 - LABEL_SHARE) * teacher, dtype=np.float32)
-
-
-def _held_out(rows: NDArray[np.bool_]) -> NDArray[np.int64]:
-    """The folds of a training of one network that holds out ``rows``."""
-    return np.where(rows, 0, ALWAYS_TRAINED).astype(np.int64)

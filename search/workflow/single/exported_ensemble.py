@@ -87,7 +87,7 @@ def open_export(stores: Stores, name: str | None, home: Home, output: Path | Non
     from trainer.conversion.single.ingredients import read_recipes
 
     study = read_study(stores, name)
-    require_search(study, "exports", pseudo_labels=True)
+    require_search(study, "exports", or_second=True)
     owner = Owner.of(stores, study.name)
     folder = output_folder(owner, home, output)
     check_output(folder, owner)

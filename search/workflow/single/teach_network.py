@@ -18,7 +18,6 @@ from search.workflow.single.average import compare_with, single_blend
 from search.workflow.single.card import SingleFacts
 from search.workflow.single.comparison import Single
 from search.workflow.single.distil import (
-    FEWEST_FOLDS,
     CannotTeach,
     Trained,
     choose_student,
@@ -31,6 +30,7 @@ from trainer.batches.batch_loader import BatchLoader
 from trainer.recipe.recipe import Recipe
 from trainer.training.cross_validation import cross_validate
 from trainer.training.results import EpochReport, TrainingData, Verdict
+from trainer.training.teaching.soft_targets import FEWEST_FOLDS
 
 
 def make_student(export: ExportedModel, console: Console, weights: Path | None) -> tuple[Single, SingleFacts]:

@@ -24,8 +24,8 @@ from search.page.render import page_of, render
 from search.study_setup.create_study import create_study
 from search.study_setup.metric import fit_metric
 from search.worker.study_context import StudyContext
-from search.workflow.pseudo_labels.prepare import PseudoRequest, prepare_pseudo_labels
-from search.workflow.pseudo_labels.teachers import CannotLabel
+from search.workflow.second_study.prepare import SecondRequest, prepare_second_study
+from search.workflow.second_study.pseudo_labels import CannotLabel
 from search.workflow.single.command import SingleRequest, single_network
 from search.workflow.single.distil import read_oof
 from storage.records.datasets import StoredDataset
@@ -181,12 +181,12 @@ def test_one_network_learns_several_labels_from_the_ensemble(finished: Finished)
 
 def test_no_test_image_gets_one_class_of_several(finished: Finished) -> None:
     context = finished.context
-    request = PseudoRequest(
-        study="second", teacher=context.study.name, data=None, storage_url=url_of(context.stores),
-        output=finished.export.folder, workers=Workers(home=context.home.root),
+    request = SecondRequest(
+        option="--pseudo-from", study="second", first=str(finished.export.folder), data=None,
+        storage_url=url_of(context.stores), output=None, workers=Workers(home=context.home.root),
     )  # fmt: skip
     with pytest.raises(CannotLabel, match="several labels"):
-        prepare_pseudo_labels(replace(request, teacher=str(finished.export.folder)), context.stores, "cpu", Console())
+        prepare_second_study(request, context.stores, "cpu", Console())
     assert [study.name for study in context.stores.studies.all()] == [context.study.name]
 
 

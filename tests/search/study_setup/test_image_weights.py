@@ -99,7 +99,7 @@ def weighting(competition: Competition) -> Weighting:
 
 @pytest.fixture
 def weighted(folder: Path, study_file: Path, weighting: Weighting) -> StudyPlan:
-    return replace(study_plan(study_file, folder, TEST_LIKE, name="weighted", budget=2), weighting=weighting)
+    return replace(study_plan(study_file, folder, TEST_LIKE, name="weighted", budget=2), weighting=weighting.stored)
 
 
 def test_a_weighted_score_is_closer_to_the_test_score(competition: Competition, weighting: Weighting) -> None:
@@ -155,7 +155,7 @@ def test_weights_are_estimated_once_when_a_study_is_created(
     }
     request = StartRequest(**{**{field.name: None for field in fields(StartRequest)}, **given})  # type: ignore[arg-type]
     plan = prepare(request, Console(quiet=True))
-    assert plan.weighting is not None and plan.weighting.features.startswith("descriptors")
+    assert plan.weighting is not None and str(plan.weighting.about["features"]).startswith("descriptors")
     stored = create_study(stores, plan)
     frozen = read_weights(stores, stored)
     assert frozen is not None and frozen.tobytes() == plan.weighting.values.tobytes()
@@ -230,7 +230,7 @@ def test_studies_with_different_weights_are_not_blended(
     one = create_study(stores, weighted)
     plain = create_study(stores, study_plan(study_file, folder, name="plain"))
     other = create_study(
-        stores, replace(weighted, name="other", weighting=replace(weighting, values=weighting.values[::-1]))
+        stores, replace(weighted, name="other", weighting=replace(weighting, values=weighting.values[::-1]).stored)
     )
     with pytest.raises(StudiesDiffer, match=r"protocol\.weighting = none, weighted has test_like"):
         read_pool(stores, [one, plain])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -83,7 +84,7 @@ def test_weighting_toward_test_images_contradicts_the_rule(tmp_path: Path) -> No
 def test_studies_of_earlier_releases_have_no_rules(tmp_path: Path) -> None:
     spec = study(tmp_path)
     stored = spec.to_dict()
-    earlier = {key: value for key, value in stored.items() if key not in ("rules", "purpose")}
+    earlier = {key: value for key, value in stored.items() if key not in ("rules", "purpose", "compared_seeds")}
     assert StudySpec.from_dict(earlier) == spec
     ruled = study(tmp_path, "rules.external_data=false")
     assert StudySpec.from_dict(ruled.to_dict()) == ruled
@@ -91,3 +92,13 @@ def test_studies_of_earlier_releases_have_no_rules(tmp_path: Path) -> None:
     assert ruled.spec_hash == spec.spec_hash
     with pytest.raises(StudyError, match="purpose"):
         StudySpec.from_dict({**stored, "purpose": "fun"})
+
+
+def test_seeds_of_a_second_study_are_stored(tmp_path: Path) -> None:
+    spec = study(tmp_path)
+    second = replace(spec, purpose="pseudo_labels", begun_from="first:3", compared_seeds=(4, 0))
+    assert StudySpec.from_dict(json.loads(json.dumps(second.to_dict()))) == second
+    assert second.spec_hash == spec.spec_hash
+    for broken in (3, [-1], [True], ["0"], [2**31], [0] * 1001, None):
+        with pytest.raises(StudyError, match="compared_seeds"):
+            StudySpec.from_dict({**spec.to_dict(), "compared_seeds": broken})

@@ -17,7 +17,7 @@ from trainer.batches.pixel_cache import side_to_crop_from
 from trainer.common.randomness import random_key
 from trainer.inference.images import resize_image
 from trainer.recipe.recipe import Augment, Recipe
-from trainer.training.cross_validation import _identity
+from trainer.training.cross_validation import training_identity
 from trainer.training.results import TrainingData, Verdict
 
 CROP = {"augment.crop": 0.6}
@@ -99,8 +99,8 @@ def test_held_out_images_are_seen_at_the_exact_size() -> None:
 def test_a_training_continues_only_with_the_images_that_it_began_with(tmp_path: Path) -> None:
     plain, data = competition(), larger(competition())
     crops, whole = Recipe.from_flat({**SMALL, **CROP}), Recipe.from_flat(SMALL)
-    assert _identity(crops, data, "accuracy", 0) != _identity(crops, plain, "accuracy", 0)
-    assert _identity(whole, data, "accuracy", 0) == _identity(whole, plain, "accuracy", 0)
+    assert training_identity(crops, data, "accuracy", 0) != training_identity(crops, plain, "accuracy", 0)
+    assert training_identity(whole, data, "accuracy", 0) == training_identity(whole, plain, "accuracy", 0)
     undisturbed = run(CROP, data)
     file = tmp_path / "checkpoint"
     assert run(CROP, data, checkpoint=file, on_epoch=after(1, Verdict.STOP)).status == "stopped"

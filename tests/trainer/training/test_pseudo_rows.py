@@ -16,8 +16,8 @@ from tests.trainer.training.test_resume import assert_same
 from trainer.batches.pixel_cache import Pixels
 from trainer.batches.repeated_pixels import with_repeated
 from trainer.common.errors import DataError
-from trainer.training.folds.pseudo_rows import pseudo_rows, with_pseudo_rows, without_pseudo_rows
 from trainer.training.results import ALWAYS_TRAINED, TrainingData, Verdict
+from trainer.training.teaching.pseudo_rows import pseudo_rows, with_pseudo_rows, without_pseudo_rows
 
 LABELS = np.full((3, 12), -1, np.int64)
 LABELS[:, 0] = 2  # in all folds

@@ -53,7 +53,7 @@ class FoldBatches:
             )
         plans = self._drawn.pop((epoch, fold))
         for plan, images in zip(plans, islice(self._streams[first], len(plans)), strict=True):
-            yield images, self._data.targets_of(plan.indices)
+            yield images, self._data.targets_of(plan.indices, fold)
 
     def _plans(self, first: int, epoch: int) -> Iterator[tuple[BatchPlan, ...]]:
         """The plans of the stream that begins with fold ``first``, from ``epoch`` to the last epoch."""

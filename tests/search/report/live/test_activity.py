@@ -10,7 +10,7 @@ import pytest
 from search.report.live.activity import ActivityReader, read_workers
 from search.report.live.schedule import seconds_to_end
 from search.runtime.heartbeat import Heartbeat
-from search.study_state.optuna_attributes import EPOCHS_ATTRIBUTE
+from search.study_state.optuna_attributes import EPOCHS_ATTRIBUTE, TEACHERS_ATTRIBUTE
 from search.study_state.snapshot import StudySnapshot, read_snapshot
 from search.study_state.study import Study
 from search.tuning.suggest import sample
@@ -40,6 +40,12 @@ def test_workers_from_idle_to_a_trial(context: StudyContext, stores: Stores, sto
         assert stores.queue.assign_trial(item, trial.number, sample(trial, stored.spec).to_flat()) is not None
         trial.set_user_attr(EPOCHS_ATTRIBUTE, 3)
         assert of_workers(stores)["a"] == "trial 0 epoch 1/3"
+        for done, step in ((0, "teacher 1/10"), (9, "teacher 10/10"), (10, "epoch 1/3")):
+            trial.set_user_attr(TEACHERS_ATTRIBUTE, [done, 10])
+            assert of_workers(stores)["a"] == f"trial 0 {step}"
+        for damaged in ([3], "no", [-1, 10], [None, 10]):
+            trial.set_user_attr(TEACHERS_ATTRIBUTE, damaged)
+            assert of_workers(stores)["a"] == "trial 0 epoch 1/3"
         trial.report(0.25, 1)
         trial.report(0.5, 2)
         (worker, _) = read_workers(stores, read_snapshot(stores, "colours"))

@@ -14,7 +14,6 @@ from search.workflow.single.distil import (
     choose_student,
     read_oof,
     score_students,
-    soft_targets,
     teach,
     trainings_of,
 )
@@ -23,6 +22,7 @@ from trainer.inference.blend import Blend
 from trainer.recipe.recipe import Recipe
 from trainer.training.cross_validation import cross_validate
 from trainer.training.results import ALWAYS_TRAINED, TrainingData
+from trainer.training.teaching.soft_targets import soft_targets
 
 BLEND = Blend(weights=(1.0,))
 

@@ -13,11 +13,17 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from rich.console import Console
 
-from search.runtime.errors import SearchError
+from search.study_setup.data_folder import progress_line
+from search.study_setup.rules import TEST_IMAGES, AgainstTheRules
+from search.study_setup.second_study import LINES
+from search.workflow.second_study.method import CannotTrainAgain, Method
 from search.workflow.single.exported_ensemble import ExportedModel
 from search.workflow.single.held_out import held_out_fold
+from storage.records.studies import PseudoLabels
 from storage.values import SEARCH_SPLIT
+from studies.spec import PSEUDO_LABELS
 from trainer.conversion.single.soup import SoupMaker
 from trainer.evaluation.pseudo_labels import (
     NO_LABEL,
@@ -30,11 +36,14 @@ from trainer.evaluation.pseudo_labels import (
 from trainer.inference.model_folder import Member
 from trainer.inference.networks.torch_networks import read_weights
 
+UNLIKE = 0.7
+"""Ratio of the shares of test images and of held-out training images that pass the gate, below which test images seem
+to look different."""
 FEWEST_TEACHERS = 2
 """Networks of a fold's committee: one alone is always unanimous."""
 
 
-class CannotLabel(SearchError):
+class CannotLabel(CannotTrainAgain):
     """The networks of an export cannot give the test images labels."""
 
 
@@ -58,11 +67,18 @@ class GivenLabels:
         """What the labels are and how good, a sentence each."""
         least, most = min(self.by_fold), max(self.by_fold)
         counts = f"{least}" if least == most else f"{least} to {most}"
+        of_test = float(np.mean(self.by_fold)) / self.values.shape[1]
+        of_training = self.precision.accepted / max(1, self.precision.images)
+        unlike = (
+            f"But {of_test:.0%} of the test images pass the gate, of the training images {of_training:.0%}: test images "
+            "seem to look different (`search check` compares them), and then the gate is right less often."
+        )
         return [
             f"{counts} of {self.values.shape[1]} test images get a pseudo-label in each fold: all {self.teachers} "
             f"networks that held out the fold agree, with a mean probability of {PROBABILITY:g} or more, within the "
             "quotas of the classes.",
             f"The same gate is right on {self.precision}, on training images that these networks have not seen.",
+            *([unlike] if of_test < UNLIKE * of_training else []),
         ]
 
 
@@ -147,3 +163,34 @@ def give_labels(
         teachers=min(map(len, groups)),
         precision=judge_gate(judged, labelled=labelled, test_images=tested),
     )
+
+
+def _check_export(export: ExportedModel) -> None:
+    """Check that an export may label test images.
+
+    Raises:
+        AgainstTheRules: the rules of its study forbid it.
+        CannotLabel: its images may have several labels.
+    """
+    study = export.study
+    if not study.spec.rules.use_test_images:
+        raise AgainstTheRules(f"{TEST_IMAGES} of study {study.name} forbids pseudo-labels: they learn from test images")
+    if export.images.several_labels:
+        raise CannotLabel(
+            f"images of study {study.name} may have several labels, and pseudo-labels give one class to an image"
+        )
+
+
+def _labels(export: ExportedModel, folds: NDArray[np.int64], device: str, console: Console) -> PseudoLabels:
+    """`give_labels` with a progress line."""
+    with progress_line(console, "Labelling the test images …") as update:
+        given = give_labels(
+            export,
+            folds,
+            device=device,
+            on_step=lambda done, total: update(f"Labelling the test images: {done} of {total} networks"),
+        )
+    return PseudoLabels(values=given.values, about={LINES: given.lines()})
+
+
+WITH_PSEUDO_LABELS = Method(purpose=PSEUDO_LABELS, check_export=_check_export, give_labels=_labels)

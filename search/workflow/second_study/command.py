@@ -1,4 +1,4 @@
-"""``search start --pseudo-from``: trains with pseudo-labels, and exports the result only if they have helped."""
+"""``search start`` with a second study: trains it, and exports the result only if it is better than the first."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from search.runtime.heartbeat import Heartbeat
 from search.runtime.home import Home
 from search.runtime.process_names import process_name
 from search.study_setup.create_study import StudyPlan
-from search.study_setup.pseudo_labels import compare_with_plain, facts_of, labels_of
+from search.study_setup.second_study import compare_with_first, compared_seeds, lines_about
 from search.study_state.snapshot import read_snapshot
 from search.study_state.stages import refits_are_over, search_is_over
 from search.study_state.study import Study
 from search.tuning.retry import retry_host_failures
 from search.workflow.export.export_best import ExportRequest, export_best
-from search.workflow.pseudo_labels.prepare import PseudoRequest, prepare_pseudo_labels
+from search.workflow.second_study.prepare import SecondRequest, prepare_second_study
 from search.workflow.start import begin_or_continue
 from search.workflow.watch import Interrupted, make_fleet, run_refits, stop_signals, watch
 from storage.database.outages import OUTAGE_TIMEOUT
@@ -34,17 +34,17 @@ from trainer.training.throughput import best_device
 
 
 class NothingToCompare(SearchError):
-    """A training with pseudo-labels failed, so nothing says whether they help."""
+    """A training of a second study failed, so nothing says whether it is better than the first."""
 
 
-def start_with_pseudo_labels(request: PseudoRequest) -> None:
-    """Label test images, train the best recipe of an export with them, and export it if that has helped.
+def start_second_study(request: SecondRequest) -> None:
+    """Train the best recipe of an export again, and export the result if that has helped.
 
-    The same command continues what was interrupted. Labels never change once the study is stored.
+    The same command continues what was interrupted.
 
     Raises:
         StudyError: the name is none of a study.
-        CannotLabel, AgainstTheRules: the export cannot give labels, or may not.
+        CannotTrainAgain, AgainstTheRules: no such study can be made of the export, or none may.
         NoExport, NoData, DataMismatch, DataError, NoWeights, DeviceError: bad input; nothing was trained.
         OutputNotOurs, OutputNotWritable, OutputBusy: the folder cannot be exported to; nothing was trained.
         WorkersLost: the workers died; finished trainings are kept.
@@ -59,33 +59,33 @@ def start_with_pseudo_labels(request: PseudoRequest) -> None:
     owner = Owner.of(stores, name)
     check_output(output_folder(owner, home, request.output), owner)
     on_gpu = request.workers.gpus is None or bool(request.workers.gpus)
-    plan = prepare_pseudo_labels(request, stores, str(best_device()) if on_gpu else "cpu", console)
+    plan = prepare_second_study(request, stores, str(best_device()) if on_gpu else "cpu", console)
     study, verb = begin_or_continue(stores, plan)
-    say(console, f"Study {name} {verb}: the best recipe of {study.teacher} again, with pseudo-labels.")
-    seeds, lines = facts_of(labels_of(stores, study))
+    assert study.second is not None, "it was planned as a second study"
+    say(console, f"Study {name} {verb}: the best recipe of {study.first} again, with {study.second.name}.")
     with loud(console):
-        for line in lines:
+        for line in lines_about(stores, study):
             say(console, line)
     again = retry_host_failures(stores, study)
     if again.total:
         say(console, again.sentence(name))
     if not search_is_over(read_snapshot(stores, name)):
         _train(stores, study, planned, plan, request, home, console)
-    _train_other_seeds(stores, study, seeds, plan, request, home, console)
-    found = compare_with_plain(stores, study)
+    _train_other_seeds(stores, study, plan, request, home, console)
+    found = compare_with_first(stores, study)
     if found is None:
         raise NothingToCompare(
-            f"a training of study {name} failed, so nothing says whether pseudo-labels help. `search status --study "
+            f"a training of study {name} failed, so it cannot be compared with {study.first}. `search status --study "
             f"{name}` shows why; the same command tries again"
         )
     with loud(console):
         say(console, found.sentence)
         if not found.adopted:
-            say(console, f"The export of {found.teacher} stays the answer. Nothing is exported here.")
+            say(console, f"The export of {found.first} stays the answer. Nothing is exported here.")
             return
     export_best(
         ExportRequest(
-            studies=(name, found.teacher),
+            studies=(name, found.first),
             data=plan.folder,
             storage_url=request.storage_url,
             output=request.output,
@@ -102,7 +102,7 @@ def _train(
     study: Study,
     planned: FleetPlan,
     plan: StudyPlan,
-    request: PseudoRequest,
+    request: SecondRequest,
     home: Home,
     console: Console,
 ) -> None:
@@ -136,15 +136,14 @@ def _train(
 def _train_other_seeds(
     stores: Stores,
     study: Study,
-    seeds: list[int],
     plan: StudyPlan,
-    request: PseudoRequest,
+    request: SecondRequest,
     home: Home,
     console: Console,
 ) -> None:
     """Train the recipe with the seeds that the trial does not have. The export uses the networks."""
     snapshot = read_snapshot(stores, study.name)
-    for seed in seeds:
+    for seed in compared_seeds(stores, study):
         if all(record.seed != seed for record in snapshot.records):
             stores.queue.add(
                 study.id,

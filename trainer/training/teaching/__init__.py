@@ -1,0 +1,1 @@
+"""What a training learns beside its labels: pseudo-labelled rows, and soft targets by teachers."""
