@@ -70,8 +70,8 @@ class GivenLabels:
         of_test = float(np.mean(self.by_fold)) / self.values.shape[1]
         of_training = self.precision.accepted / max(1, self.precision.images)
         unlike = (
-            f"But {of_test:.0%} of the test images pass the gate, of the training images {of_training:.0%}: test images "
-            "seem to look different (`search check` compares them), and then the gate is right less often."
+            f"But {of_test:.0%} of the test images pass the gate, of the training images {of_training:.0%}: test "
+            "images seem to look different (`search check` compares them), and then the gate is right less often."
         )
         return [
             f"{counts} of {self.values.shape[1]} test images get a pseudo-label in each fold: all {self.teachers} "
