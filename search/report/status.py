@@ -224,13 +224,15 @@ def _training_of(record: TrialRecord) -> str:
 
 
 def _print_workers(console: Console, stores: Stores, snapshot: StudySnapshot) -> None:
-    """The live workers of the study with their activity, and the number of those at other studies."""
+    """The live workers of the study with their activity, and the studies at which others work."""
     own = read_workers(stores, snapshot)
     for worker in own:
         say(console, f"worker {worker.name} ({worker.device}): {worker.doing}")
-    others = sum(process.role is Role.WORKER for process in stores.workers.alive(SEEN_WITHIN)) - len(own)
-    if others > 0:
-        say(console, f"{others} worker(s) at other studies")
+    workers = [process for process in stores.workers.alive(SEEN_WITHIN) if process.role is Role.WORKER]
+    names = {study.id: study.name for study in stores.studies.all()} if len(workers) > len(own) else {}
+    others = Counter(names[w.study_id] for w in workers if w.study_id in names and w.study_id != snapshot.study.id)
+    for name, count in others.items():
+        say(console, f"{count} worker{'s' * (count > 1)} at study {name}: `search status --study {name}`")
 
 
 def _print_imports(console: Console, stores: Stores, study: Study) -> None:

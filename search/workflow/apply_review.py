@@ -74,7 +74,7 @@ def _next(study: Study, folder: Path, *, changes: bool) -> str:
         return "No label changes, so every study goes on as before. `search labels` lists none of these images again."
     command = f"search start --study FILE --name NAME --data {shlex.quote(str(folder))}"
     return (
-        f"Study {study.name} keeps the labels that it was begun with. A new study reads the corrections: `{command}`. "
-        f"--no-corrections (data.corrections = false) reads the labels as they are, and so does removing "
-        f"{CORRECTIONS_FILE}."
+        f"Study {study.name} keeps the labels that it was begun with. A new study reads the corrections: `{command}`, "
+        "with the options with which this one began. --no-corrections (data.corrections = false) reads the labels as "
+        f"they are, and so does removing {CORRECTIONS_FILE}."
     )

@@ -21,7 +21,7 @@ from search.page.command import REPORT, add_to_export, remove_from_export
 from search.report.dashboard.publish import publish
 from search.report.summary import print_export
 from search.runtime.commands import completed
-from search.runtime.console import open_console, say
+from search.runtime.console import note, open_console, say
 from search.runtime.home import Home
 from search.study_setup.data_folder import NoData, known_folder
 from search.study_setup.open_images import open_for_training
@@ -38,6 +38,7 @@ from storage.database.outages import OUTAGE_TIMEOUT
 from storage.stores import Stores, open_stores
 from trainer.common.environment import check_torch_pair
 from trainer.data.image_set import ImageSet
+from trainer.recipe.recipe import LINEAR_PROBE
 
 MAP_SECONDS = 25.0
 """Cautious estimate of the time that the map of the images takes beside the rest of the report."""
@@ -88,6 +89,8 @@ def export_best(request: ExportRequest) -> None:
     plan = plan_export(
         stores, study, seeds=request.seeds, full_data=request.full_data, other_studies=other_studies, home=home
     )
+    if request.seeds is not None and all(member.recipe.method == LINEAR_PROBE for member in plan.members):
+        note(console, "linear probes are the same with every seed, so --seeds trains nothing more")
     snapshots = [read_snapshot(stores, source.name) for source in plan.studies]
     ids = queue_refits(stores, plan, home)
     for snapshot in snapshots:

@@ -15,6 +15,9 @@ from search.workflow.single.exported_ensemble import ExportedModel
 from storage.records.studies import PseudoLabels
 from trainer.recipe.recipe import Recipe
 
+MORE_TRIALS = 10
+"""Trials by which the search of a study is continued in the advice of a message."""
+
 
 class CannotTrainAgain(SearchError):
     """No second study can be made of an export, or a study of its name is something else."""

@@ -18,7 +18,7 @@ from rich.console import Console
 from search.study_setup.data_folder import progress_line
 from search.study_setup.rules import TEST_IMAGES, AgainstTheRules
 from search.study_setup.second_study import LINES
-from search.workflow.second_study.method import CannotTrainAgain, Method
+from search.workflow.second_study.method import MORE_TRIALS, CannotTrainAgain, Method
 from search.workflow.single.exported_ensemble import ExportedModel
 from search.workflow.single.held_out import held_out_fold
 from storage.records.studies import PseudoLabels
@@ -35,6 +35,7 @@ from trainer.evaluation.pseudo_labels import (
 )
 from trainer.inference.model_folder import Member
 from trainer.inference.networks.torch_networks import read_weights
+from trainer.recipe.recipe import LINEAR_PROBE
 
 UNLIKE = 0.7
 """Ratio of the shares of test images and of held-out training images that pass the gate, below which test images seem
@@ -105,10 +106,16 @@ def committees(export: ExportedModel, folds: int) -> list[list[tuple[Member, Pat
         why = f"only {fewest} network{'s' * (fewest != 1)} of its export held out each fold of the search"
         if not export.splits:
             why, seeds = "the networks of its export trained on all images (--full-data)", FEWEST_TEACHERS
+        advice = f"`search export-best --study {name} --seeds {seeds}` trains more"
+        if export.splits and all(recipe.method == LINEAR_PROBE for recipe in export.recipes):
+            trials = (export.study.budget or 0) + MORE_TRIALS
+            advice = (
+                "Its recipes are linear probes, whose seeds are all alike, so fine-tuned recipes have to take part: "
+                f"`search start --study {name} --trials {trials}` tries more of them"
+            )
         raise CannotLabel(
             f"study {name} cannot give pseudo-labels: {why}, and {FEWEST_TEACHERS} are needed that can disagree. "
-            f"`search export-best --study {name} --seeds {seeds}` trains more (not of linear probes, whose seeds are "
-            "all alike: other recipes have to take part)"
+            f"{advice}"
         )
     return found
 

@@ -6,14 +6,11 @@ The teachers are trained within the trial (`trainer.training.teaching.teachers`)
 from __future__ import annotations
 
 from search.study_state.study import Study
-from search.workflow.second_study.method import CannotTrainAgain, Method
+from search.workflow.second_study.method import MORE_TRIALS, CannotTrainAgain, Method
 from search.workflow.single.exported_ensemble import ExportedModel
 from studies.spec import SELF_DISTILLATION
 from trainer.recipe.recipe import LINEAR_PROBE, Recipe
 from trainer.training.teaching.soft_targets import FEWEST_FOLDS
-
-MORE_TRIALS = 10
-"""Trials by which the search of a study is continued in the advice of a message."""
 
 
 class CannotDistil(CannotTrainAgain):

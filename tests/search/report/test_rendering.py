@@ -180,6 +180,19 @@ def test_failed_trainings(stores: Stores, stored: Study, url: str, screen: Scree
     holds(capsys.readouterr().out, screen, "no room on [this] device", "disk", "search retry --failed --study colours")
 
 
+def test_the_status_names_the_studies_at_which_other_workers_are(
+    stores: Stores, stored: Study, url: str, tmp_path: Path, capsys: Capture
+) -> None:
+    own = stored.stored
+    other = stores.studies.create(
+        "busy", fingerprint=own.fingerprint, spec=own.spec, spec_hash="0" * 64, file_spec=own.file_spec, budget=1
+    )
+    for name in ("w1", "w2"):
+        stores.workers.heartbeat(name, host="h", pid=1, device="cpu", study_id=other.id)
+    show_status(stored.name, url, tmp_path)
+    assert "2 workers at study busy: `search status --study busy`" in " ".join(capsys.readouterr().out.split())
+
+
 def test_a_flood_in_a_stored_reason_is_bounded(
     stores: Stores, stored: Study, url: str, tmp_path: Path, capsys: Capture
 ) -> None:

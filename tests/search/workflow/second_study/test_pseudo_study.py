@@ -34,7 +34,7 @@ from tests.search.workflow.second_study.first_study import FOLDS, SEEDS, FirstSt
 from trainer.conversion.single.soup import SoupMaker
 from trainer.evaluation.pseudo_labels import NO_LABEL, Precision
 from trainer.inference.networks.torch_networks import read_weights
-from trainer.recipe.recipe import Recipe
+from trainer.recipe.recipe import LINEAR_PROBE, Recipe
 
 pytestmark = pytest.mark.slow
 
@@ -133,6 +133,9 @@ def test_labels_need_networks_that_can_disagree(first: FirstStudy) -> None:
     lonely = replace(export, model=replace(export.model, members=(replace(member, weights=tuple(single)),)))
     with pytest.raises(CannotLabel, match="--seeds 2"):
         give_labels(lonely, folds, device="cpu")
+    probes = replace(lonely, recipes=tuple(each.replace({"method": LINEAR_PROBE}) for each in export.recipes))
+    with pytest.raises(CannotLabel, match=r"fine-tuned recipes .* --study colours --trials"):
+        give_labels(probes, folds, device="cpu")
     with pytest.raises(CannotLabel, match="full-data"):
         give_labels(replace(export, splits=()), folds, device="cpu")
     with pytest.raises(CannotLabel, match="no test images"):
