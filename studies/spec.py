@@ -390,11 +390,14 @@ def _read_title(document: Document, problems: Problems) -> str:
 
 
 def _read_seeds(stored: object, problems: Problems) -> tuple[int, ...]:
-    seeds = stored if isinstance(stored, list) else [stored]
-    if len(seeds) > MOST_SEEDS or not all(type(seed) is int and 0 <= seed < 2**31 for seed in seeds):
-        problems.add("", f"compared_seeds are up to {MOST_SEEDS} whole numbers of 31 bits, not {shown(stored)}")
-        return ()
-    return tuple(seeds)
+    if (
+        isinstance(stored, list)
+        and len(stored) <= MOST_SEEDS
+        and all(type(seed) is int and 0 <= seed < 2**31 for seed in stored)
+    ):
+        return tuple(stored)
+    problems.add("", f"compared_seeds are up to {MOST_SEEDS} whole numbers of 31 bits, not {shown(stored)}")
+    return ()
 
 
 def _read_recipe(document: Document, problems: Problems) -> dict[str, Scalar]:

@@ -157,8 +157,8 @@ def _plan(
     if recipe.suspicious_labels != KEEP:
         raise CannotTrainAgain(
             f"the best recipe of study {first.name} judges labels (suspicious_labels = {recipe.suspicious_labels}), "
-            f"which does not go with {SECOND_KINDS[method.purpose].name}. `search start` with --set "
-            "recipe.suspicious_labels=keep and another --name begins a study whose recipes do not"
+            f"which does not go with {SECOND_KINDS[method.purpose].name}. A search with "
+            "--set recipe.suspicious_labels=keep and another --name finds recipes that do not"
         )
     if method.check_recipe is not None:
         method.check_recipe(first, recipe)

@@ -149,7 +149,7 @@ def test_one_network_is_trained_and_scored_on_its_fold(stores: Stores, ask: Ask)
     try:
         data = context.training_data(Recipe.from_flat(context.spec.default_recipe()), 0)
         assert (data.num_folds, len(data.held_out(0)), sorted(set(data.folds))) == (1, 10, [ALWAYS_TRAINED, 0])
-        assert context.study.networks == 1
+        assert context.study.length_in_folds == 1
         assert context.study.images_per_epoch(30) == 20
         work_on(context)
         (record,) = stores.trials.records(context.study.id, kind=WorkKind.SEARCH)
