@@ -203,7 +203,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     add_draw_options(parser, seeds=5, images=400, classes=10, folds=5, size=64)
     parser.add_argument("--labelled", type=int, default=120, help="images of a draw (%(default)s)")
     parser.add_argument("--epochs", type=int, default=4, help="in one cycle (%(default)s)")
-    parser.add_argument("--lr", type=float, default=1e-3, help="learning rate (%(default)s)")
+    parser.add_argument("--lr", type=float, default=3e-4, help="learning rate (%(default)s)")
     parser.add_argument("--minutes", type=float, help="begin no draw after so many")
     parser.add_argument("--json", type=Path, help="file for everything measured, written after every draw")
     given = parser.parse_args(arguments)

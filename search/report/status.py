@@ -25,6 +25,7 @@ from search.runtime.home import Home
 from search.statistics.member_names import MemberName
 from search.study_setup.deadline import clock
 from search.study_setup.image_weights import weights_lines
+from search.study_setup.second_study import compare_with_first
 from search.study_state.gpu_sharing import sharing_lines
 from search.study_state.snapshot import StudySnapshot, read_snapshot
 from search.study_state.stages import confirmation_name, running_work, search_is_over
@@ -98,7 +99,11 @@ def print_status(console: Console, stores: Stores, name: str | None, home: Path,
     if study.is_pretraining:
         say(console, f"This study trains weights for others: {continuing} registers them when it is done.")
     elif over and not snapshot.workers and not stores.exports.all(study.id):
-        say(console, f"Nothing is exported yet: {continuing} continues with the next stage.")
+        found = None if study.second is None else compare_with_first(stores, study)
+        if found is not None and not found.adopted:
+            say(console, f"{found.sentence} The export of {found.first} stays.")
+        else:
+            say(console, f"Nothing is exported yet: {continuing} continues with the next stage.")
     if snapshot.waiting:
         count = f"{snapshot.waiting} trial{' waits' if snapshot.waiting == 1 else 's wait'} for a worker"
         more = f"; `search start --study {study.name} --hours +1` continues for an hour"

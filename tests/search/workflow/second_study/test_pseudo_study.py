@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 from search.cli.app import app
 from search.export.plan import plan_export
 from search.export.pool import StudiesDiffer, read_pool
+from search.report.status import show_status
 from search.runtime.kept_networks import kept_networks
 from search.study_setup.rules import AgainstTheRules
 from search.study_setup.second_study import (
@@ -67,6 +68,9 @@ def test_labels_without_a_gain_are_not_exported(
         plan_export(first.stores, study, seeds=None, full_data=False, home=first.home)
     with pytest.raises(NotAdopted, match="stays"):
         read_pool(first.stores, (first.study, study))
+    show_status("refused", first.url, first.home.root)
+    said = " ".join(capsys.readouterr().out.split())
+    assert "The export of colours stays." in said and "Nothing is exported yet" not in said
     before = labels_of(first.stores, study)
     start_second_study(first.request("refused", str(first.home.root / "colours")))
     assert "continues" in capsys.readouterr().out
