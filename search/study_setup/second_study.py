@@ -22,8 +22,6 @@ from trainer.evaluation.metrics import score
 
 LINES = "lines"
 """Key of `storage.records.studies.PseudoLabels.about`: sentences about the labels."""
-SEEDS = "seeds"
-"""Another key, in studies from before `StudySpec.compared_seeds`: these seeds."""
 
 
 class NotAdopted(SearchError):
@@ -93,25 +91,12 @@ def lines_about(stores: Stores, study: Study) -> list[str]:
             f"{LABEL_SHARE:.0%} of each target is the label, the rest the prediction of a network of the same recipe "
             "that has seen neither the image nor the fold that is held out."
         ]
-    return [str(line) for line in _noted(labels_of(stores, study), LINES)] if study.has_pseudo_labels else []
-
-
-def compared_seeds(stores: Stores, study: Study) -> list[int]:
-    """Seeds of the compared trainings of a second study, the trial's first.
-
-    Raises:
-        StorageError: as `lines_about`.
-    """
-    if study.spec.compared_seeds or not study.has_pseudo_labels:
-        return list(study.spec.compared_seeds)
-    return [int(seed) for seed in _noted(labels_of(stores, study), SEEDS) if type(seed) is int]
-
-
-def _noted(labels: PseudoLabels, key: str) -> list[object]:
-    noted = labels.about.get(key)
+    if not study.has_pseudo_labels:
+        return []
+    noted = labels_of(stores, study).about.get(LINES)
     if not isinstance(noted, list):
         raise StorageError("the notes about pseudo-labels are damaged: restore a backup of the database")
-    return noted
+    return [str(line) for line in noted]
 
 
 def compare_with_first(stores: Stores, study: Study) -> Comparison | None:
@@ -121,7 +106,7 @@ def compare_with_first(stores: Stores, study: Study) -> Comparison | None:
         UnknownStudyError: the first study is not in the database.
     """
     assert study.second is not None, "there is nothing to compare a search with"
-    seeds = compared_seeds(stores, study)
+    seeds = study.spec.compared_seeds
     first = read_study(stores, study.first)
     recipe = study.spec.recipe
     own, plain = (finished_by_seed(stores, each, recipe) for each in (study, first))

@@ -23,9 +23,7 @@ from search.report.probe_table import StartsView, print_probes
 from search.report.summary import print_interrupted, print_search_over, print_study, print_warm_starts
 from search.runtime.console import loud, open_console, say
 from search.runtime.errors import EXIT_INTERRUPTED, SearchError
-from search.runtime.heartbeat import Heartbeat
 from search.runtime.home import Home
-from search.runtime.process_names import process_name
 from search.statistics.ranking import NothingFinished
 from search.study_setup.create_study import StudyPlan, create_study, resume
 from search.study_setup.deadline import set_deadline
@@ -52,11 +50,11 @@ from search.workflow.watch import (
     no_worker_here,
     run_refits,
     stop_signals,
+    supervising,
     watch,
 )
 from storage.database.locks import Purpose, exclusive
 from storage.database.outages import OUTAGE_TIMEOUT
-from storage.records.workers import Role
 from storage.stores import Stores, open_stores, stores_if_any
 
 
@@ -118,7 +116,7 @@ def start(request: StartRequest) -> None:
             say(console, f"No worker starts, because the export begins now. It holds what has finished.{hint}")
 
     with ExitStack() as stack:
-        stack.enter_context(_supervising(stores, study, home))
+        stack.enter_context(supervising(stores, study, home))
         fleet = None
         if not late:
             fleet = make_fleet(planned, stores, study, study_plan.folder, request.workers, home)
@@ -238,17 +236,6 @@ def _end_trainings(stores: Stores, name: str, fleet: Fleet | None) -> None:
         fleet.kill()
         expire_dead_workers(stores, fleet)
     give_up_waiting_probes(stores, read_study(stores, name))
-
-
-def _supervising(stores: Stores, study: Study, home: Home) -> Heartbeat:
-    return Heartbeat(
-        stores.workers,
-        process_name(),
-        device="",
-        home=home.identity(),
-        role=Role.SUPERVISOR,
-        study_id=study.id,
-    )
 
 
 def _begin_of_command(stores: Stores, request: StartRequest) -> float:

@@ -20,15 +20,18 @@ from search.report.summary import print_interrupted
 from search.runtime.console import loud, say
 from search.runtime.errors import EXIT_INTERRUPTED, SearchError
 from search.runtime.gpus.listing import DeviceError
+from search.runtime.heartbeat import Heartbeat
 from search.runtime.home import Home
+from search.runtime.process_names import process_name
 from search.runtime.signals import StopSignals
 from search.study_setup.weights_folder import weights_folder
 from search.study_state.snapshot import StudySnapshot, read_snapshot
-from search.study_state.stages import refits_are_over, running_work
+from search.study_state.stages import refits_are_over, running_work, search_is_over
 from search.study_state.study import Study, read_study
 from search.tuning.warm_starts import origins_of
 from search.worker.dead_workers import SWEEP_INTERVAL, sweep_all
 from storage.database.urls import url_text
+from storage.records.workers import Role
 from storage.stores import Stores
 
 REFRESH_INTERVAL = 1.0  # seconds
@@ -117,6 +120,41 @@ def _now(stores: Stores, snapshot: StudySnapshot, fleet: Fleet | None) -> tuple[
     if fleet is None and not snapshot.workers:
         trouble = f"no worker is running; `search worker --study {snapshot.study.name}` starts one"
     return doing, trouble
+
+
+def supervising(stores: Stores, study: Study, home: Home) -> Heartbeat:
+    """The heartbeat of a command that supervises the workers of a study."""
+    return Heartbeat(
+        stores.workers,
+        process_name(),
+        device="",
+        home=home.identity(),
+        role=Role.SUPERVISOR,
+        study_id=study.id,
+    )
+
+
+def run_search(
+    stores: Stores, study: Study, planned: FleetPlan, data: Path, workers: Workers, home: Home, console: Console
+) -> None:
+    """Start the planned workers, and show their progress until the trials of the study are over.
+
+    Raises:
+        NoWeights: as `make_fleet`.
+        WorkersLost: as `watch`.
+        SystemExit: a stop was requested; the same command continues.
+    """
+    with ExitStack() as stack:
+        stack.enter_context(supervising(stores, study, home))
+        fleet = make_fleet(planned, stores, study, data, workers, home)
+        if fleet is not None:
+            stack.enter_context(fleet)
+        signals = stop_signals(fleet, workers)
+        try:
+            watch(stores, study.name, search_is_over, fleet=fleet, signals=signals, console=console)
+        except Interrupted:
+            print_interrupted(console, study.name)
+            raise SystemExit(EXIT_INTERRUPTED) from None
 
 
 def run_refits(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -13,14 +12,11 @@ from tempfile import TemporaryDirectory
 import torch
 from rich.console import Console
 
-from search.engines.plan import FleetPlan, Workers, plan_fleet
-from search.report.summary import print_interrupted
+from search.engines.plan import plan_fleet
 from search.runtime.console import loud, note, open_console, say
-from search.runtime.errors import EXIT_INTERRUPTED, SearchError
-from search.runtime.heartbeat import Heartbeat
+from search.runtime.errors import SearchError
 from search.runtime.home import Home
 from search.runtime.kept_networks import kept_networks
-from search.runtime.process_names import process_name
 from search.study_setup.data_folder import progress_line
 from search.study_setup.deadline import set_deadline
 from search.study_state.snapshot import StudySnapshot, read_snapshot
@@ -32,9 +28,8 @@ from search.workflow.pretraining.messages import print_next, print_plan
 from search.workflow.pretraining.prepare import PretrainingPlan, PretrainRequest, prepare_pretraining
 from search.workflow.pretraining.register import CannotRegister, is_whole, register
 from search.workflow.start import begin_or_continue
-from search.workflow.watch import Interrupted, make_fleet, stop_signals, watch
+from search.workflow.watch import run_search
 from storage.database.outages import OUTAGE_TIMEOUT
-from storage.records.workers import Role
 from storage.stores import Stores, open_stores, stores_if_any
 from storage.values import StudyState, TrialRecord, TrialStatus
 from trainer.formats.weights.description import SELF_SUPERVISED, SUPERVISED, WeightsDescription
@@ -95,7 +90,7 @@ def pretrain(request: PretrainRequest) -> None:
     if deadline:
         say(console, deadline)
     if not search_is_over(read_snapshot(stores, name)):
-        _train(stores, study, planned, request.data, workers, home, console)
+        run_search(stores, study, planned, request.data, workers, home, console)
     record = _finished(read_snapshot(stores, name), plan)
     verdict = ""
     if plan.labelled is not None:
@@ -110,36 +105,6 @@ def pretrain(request: PretrainRequest) -> None:
         if record.reason:
             note(console, excerpt(record.reason))
         print_next(console, plan)
-
-
-def _train(
-    stores: Stores, study: Study, planned: FleetPlan, data: Path, workers: Workers, home: Home, console: Console
-) -> None:
-    """Start the planned worker, and show its progress until the training is over.
-
-    Raises:
-        SystemExit: a stop was requested; the same command continues.
-    """
-    with ExitStack() as stack:
-        stack.enter_context(
-            Heartbeat(
-                stores.workers,
-                process_name(),
-                device="",
-                home=home.identity(),
-                role=Role.SUPERVISOR,
-                study_id=study.id,
-            )
-        )
-        fleet = make_fleet(planned, stores, study, data, workers, home)
-        if fleet is not None:
-            stack.enter_context(fleet)
-        signals = stop_signals(fleet, workers)
-        try:
-            watch(stores, study.name, search_is_over, fleet=fleet, signals=signals, console=console)
-        except Interrupted:
-            print_interrupted(console, study.name)
-            raise SystemExit(EXIT_INTERRUPTED) from None
 
 
 def study_name(stores: Stores | None, plan: PretrainingPlan, home: Home) -> str:

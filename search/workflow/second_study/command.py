@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack
-
 from rich.console import Console
 
-from search.engines.plan import FleetPlan, plan_fleet
+from search.engines.plan import plan_fleet
 from search.export.output.folder import Owner, check_output, output_folder
-from search.report.summary import print_interrupted
 from search.runtime.console import loud, open_console, say
-from search.runtime.errors import EXIT_INTERRUPTED, SearchError
-from search.runtime.heartbeat import Heartbeat
+from search.runtime.errors import SearchError
 from search.runtime.home import Home
-from search.runtime.process_names import process_name
 from search.study_setup.create_study import StudyPlan
-from search.study_setup.second_study import compare_with_first, compared_seeds, lines_about
+from search.study_setup.second_study import compare_with_first, lines_about
 from search.study_state.snapshot import read_snapshot
 from search.study_state.stages import refits_are_over, search_is_over
 from search.study_state.study import Study
@@ -23,9 +18,8 @@ from search.tuning.retry import retry_host_failures
 from search.workflow.export.export_best import ExportRequest, export_best
 from search.workflow.second_study.prepare import SecondRequest, prepare_second_study
 from search.workflow.start import begin_or_continue
-from search.workflow.watch import Interrupted, make_fleet, run_refits, stop_signals, watch
+from search.workflow.watch import run_refits, run_search
 from storage.database.outages import OUTAGE_TIMEOUT
-from storage.records.workers import Role
 from storage.stores import Stores, open_stores
 from storage.values import SEARCH_SPLIT, WorkKind
 from studies.file.catalog import check_name
@@ -70,7 +64,7 @@ def start_second_study(request: SecondRequest) -> None:
     if again.total:
         say(console, again.sentence(name))
     if not search_is_over(read_snapshot(stores, name)):
-        _train(stores, study, planned, plan, request, home, console)
+        run_search(stores, study, planned, plan.folder, request.workers, home, console)
     _train_other_seeds(stores, study, plan, request, home, console)
     found = compare_with_first(stores, study)
     if found is None:
@@ -97,42 +91,6 @@ def start_second_study(request: SecondRequest) -> None:
     )
 
 
-def _train(
-    stores: Stores,
-    study: Study,
-    planned: FleetPlan,
-    plan: StudyPlan,
-    request: SecondRequest,
-    home: Home,
-    console: Console,
-) -> None:
-    """Start the planned workers, and show their progress until the trial is over.
-
-    Raises:
-        SystemExit: a stop was requested; the same command continues.
-    """
-    with ExitStack() as stack:
-        stack.enter_context(
-            Heartbeat(
-                stores.workers,
-                process_name(),
-                device="",
-                home=home.identity(),
-                role=Role.SUPERVISOR,
-                study_id=study.id,
-            )
-        )
-        fleet = make_fleet(planned, stores, study, plan.folder, request.workers, home)
-        if fleet is not None:
-            stack.enter_context(fleet)
-        signals = stop_signals(fleet, request.workers)
-        try:
-            watch(stores, study.name, search_is_over, fleet=fleet, signals=signals, console=console)
-        except Interrupted:
-            print_interrupted(console, study.name)
-            raise SystemExit(EXIT_INTERRUPTED) from None
-
-
 def _train_other_seeds(
     stores: Stores,
     study: Study,
@@ -143,7 +101,7 @@ def _train_other_seeds(
 ) -> None:
     """Train the recipe with the seeds that the trial does not have. The export uses the networks."""
     snapshot = read_snapshot(stores, study.name)
-    for seed in compared_seeds(stores, study):
+    for seed in study.spec.compared_seeds:
         if all(record.seed != seed for record in snapshot.records):
             stores.queue.add(
                 study.id,

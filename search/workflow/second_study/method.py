@@ -13,10 +13,18 @@ from search.runtime.errors import SearchError
 from search.study_state.study import Study
 from search.workflow.single.exported_ensemble import ExportedModel
 from storage.records.studies import PseudoLabels
-from trainer.recipe.recipe import Recipe
+from trainer.recipe.recipe import LINEAR_PROBE, Recipe
 
 MORE_TRIALS = 10
 """Trials by which the search of a study is continued in the advice of a message."""
+
+
+def advice_to_fine_tune(study: Study) -> str:
+    """How a study of which linear probes lead comes to fine-tuned recipes, a sentence without its full stop."""
+    if all(method == LINEAR_PROBE for method in study.spec.values_of("method")):
+        return "This study tries nothing else: `search studies` lists some that fine-tune"
+    trials = (study.budget or 0) + MORE_TRIALS
+    return f"`search start --study {study.name} --trials {trials}` tries more of them"
 
 
 class CannotTrainAgain(SearchError):

@@ -18,7 +18,7 @@ from rich.console import Console
 from search.study_setup.data_folder import progress_line
 from search.study_setup.rules import TEST_IMAGES, AgainstTheRules
 from search.study_setup.second_study import LINES
-from search.workflow.second_study.method import MORE_TRIALS, CannotTrainAgain, Method
+from search.workflow.second_study.method import CannotTrainAgain, Method, advice_to_fine_tune
 from search.workflow.single.exported_ensemble import ExportedModel
 from search.workflow.single.held_out import held_out_fold
 from storage.records.studies import PseudoLabels
@@ -108,10 +108,9 @@ def committees(export: ExportedModel, folds: int) -> list[list[tuple[Member, Pat
             why, seeds = "the networks of its export trained on all images (--full-data)", FEWEST_TEACHERS
         advice = f"`search export-best --study {name} --seeds {seeds}` trains more"
         if export.splits and all(recipe.method == LINEAR_PROBE for recipe in export.recipes):
-            trials = (export.study.budget or 0) + MORE_TRIALS
             advice = (
-                "Its recipes are linear probes, whose seeds are all alike, so fine-tuned recipes have to take part: "
-                f"`search start --study {name} --trials {trials}` tries more of them"
+                "Its recipes are linear probes, whose seeds are all alike, so fine-tuned recipes have to take part. "
+                + advice_to_fine_tune(export.study)
             )
         raise CannotLabel(
             f"study {name} cannot give pseudo-labels: {why}, and {FEWEST_TEACHERS} are needed that can disagree. "
@@ -151,7 +150,9 @@ def give_labels(
         held_out = np.flatnonzero(folds == fold)
         on_test, on_held_out = [], []
         for member, path in networks:
-            maker = makers.setdefault(id(member), SoupMaker(member, device=device))
+            if id(member) not in makers:
+                makers[id(member)] = SoupMaker(member, device=device)
+            maker = makers[id(member)]
             pixels, state = export.pixels(member, with_test=True), read_weights(path)
             on_test.append(maker.predict(state, pixels.test))
             on_held_out.append(maker.predict(state, np.asarray(pixels.train[held_out])))

@@ -6,7 +6,7 @@ The teachers are trained within the trial (`trainer.training.teaching.teachers`)
 from __future__ import annotations
 
 from search.study_state.study import Study
-from search.workflow.second_study.method import MORE_TRIALS, CannotTrainAgain, Method
+from search.workflow.second_study.method import CannotTrainAgain, Method, advice_to_fine_tune
 from search.workflow.single.exported_ensemble import ExportedModel
 from studies.spec import SELF_DISTILLATION
 from trainer.recipe.recipe import LINEAR_PROBE, Recipe
@@ -40,14 +40,9 @@ def _check_recipe(study: Study, recipe: Recipe) -> None:
     """
     if recipe.method != LINEAR_PROBE:
         return
-    if all(method == LINEAR_PROBE for method in study.spec.values_of("method")):
-        advice = "This study tries nothing else: `search studies` lists some that fine-tune"
-    else:
-        trials = (study.budget or 0) + MORE_TRIALS
-        advice = f"`search start --study {study.name} --trials {trials}` tries more of them"
     raise CannotDistil(
         f"the best recipe of study {study.name} is a linear probe, which learns from labels alone. Self-distillation "
-        f"needs an export that a fine-tuned recipe leads. {advice}"
+        f"needs an export that a fine-tuned recipe leads. {advice_to_fine_tune(study)}"
     )
 
 

@@ -30,5 +30,5 @@ def work_here(first: FirstStudy, monkeypatch: pytest.MonkeyPatch) -> None:
         work_on(context)
         context.loader.close()
 
-    for module, name in ((command, "_train"), (command, "run_refits")):
+    for module, name in ((command, "run_search"), (command, "run_refits")):
         monkeypatch.setattr(module, name, work)

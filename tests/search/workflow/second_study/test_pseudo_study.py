@@ -18,7 +18,6 @@ from search.study_setup.rules import AgainstTheRules
 from search.study_setup.second_study import (
     NotAdopted,
     compare_with_first,
-    compared_seeds,
     finished_by_seed,
     labels_of,
 )
@@ -86,7 +85,7 @@ def test_labels_with_a_gain_are_exported_and_named(
     found = compare_with_first(first.stores, study)
     assert found is not None and found.adopted and found.seeds == SEEDS and found.images == 30
     own, plain = (finished_by_seed(first.stores, each, study.spec.recipe) for each in (study, first.study))
-    assert set(own) == set(plain) and compared_seeds(first.stores, study) == [0, 1]
+    assert set(own) == set(plain) and study.spec.compared_seeds == (0, 1)
     for seed, record in own.items():
         oof = first.stores.trials.prediction(record.id, "oof")
         assert oof.shape == (30, 3) and record.machine["pseudo_labels"] > 0

@@ -1,4 +1,4 @@
-"""Warnings about class folders that may be no classes: dates, cameras, patients, copies, what was put aside."""
+"""Warnings about class folders that may be no classes: dates, cameras, sides of data, copies, leftovers."""
 
 from __future__ import annotations
 

@@ -119,13 +119,11 @@ class ImageFiles:
     def packed_hint(self) -> str:
         """The archives that may hold images that were not found, as a sentence; empty without archives."""
         packed = [path for path in self.other.unread if path.lower().endswith(ARCHIVES)]
-        arrays = [path for path in packed if _ARRAYS.search(path)]
-        if arrays:
-            shown = ", ".join(map(printable, arrays[:3])) + " and others" * (len(arrays) > 3)
-            return f"{shown}: volumes (NIfTI) and arrays (IDX) are not read: save each image as a PNG file"
         if not packed:
             return ""
         shown = ", ".join(map(printable, packed[:3])) + " and others" * (len(packed) > 3)
+        if all(map(_ARRAYS.search, packed)):
+            return f"{shown}: volumes (NIfTI) and arrays (IDX) are not read: save each image as a PNG file"
         return f"The images may be in {shown}: unpack {'it' if len(packed) == 1 else 'them'} first"
 
     def ignored_notes(self) -> list[str]:
