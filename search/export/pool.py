@@ -266,7 +266,10 @@ def _imported(stores: Stores, sources: Sequence[Study], names: dict[int, str]) -
 def _notes(unconfirmed: Sequence[ExportMember], names: dict[int, str]) -> Iterable[str]:
     if names and unconfirmed:
         studies = ", ".join(member.study.name for member in unconfirmed)
+        way = f" (`search confirm --study {unconfirmed[0].study.name}` confirms them)"
+        if any(member.study.second is not None for member in unconfirmed):
+            way = ""  # a second study has the folds of the search alone
         yield (
             f"nothing was confirmed on fresh splits in {studies}, so all recipes are compared on the split of the "
-            f"search, which chose them (`search confirm --study {unconfirmed[0].study.name}` confirms them)"
+            f"search, which chose them{way}"
         )

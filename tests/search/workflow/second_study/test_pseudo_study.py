@@ -84,6 +84,8 @@ def test_labels_with_a_gain_are_exported_and_named(
     study = read_study(first.stores, "adopted")
     found = compare_with_first(first.stores, study)
     assert found is not None and found.adopted and found.seeds == SEEDS and found.images == 30
+    said = " ".join(capsys.readouterr().out.split())
+    assert "Doubts" in said and "search confirm" not in said and "nothing better than the default" not in said
     own, plain = (finished_by_seed(first.stores, each, study.spec.recipe) for each in (study, first.study))
     assert set(own) == set(plain) and study.spec.compared_seeds == (0, 1)
     for seed, record in own.items():
