@@ -40,6 +40,8 @@ from search.statistics.blends import (
 )
 from search.statistics.member_names import MemberName
 from search.statistics.paired_gain import Gain, paired_gain, shown_gain
+from search.statistics.second_stage import TWO_STAGE, two_stage
+from trainer.evaluation.confusion.confusable_groups import Groups
 from trainer.evaluation.label_rules import CUT_METRICS, OFFSET_METRICS, as_certain
 from trainer.evaluation.metrics import METRICS, Probabilities, score, standard_error
 from trainer.evaluation.targets import Targets
@@ -65,7 +67,7 @@ class Choice:
     """Weight of each member in the mean; the sum is 1. Equal for ``stack``, whose regression is fitted on the refits.
     """
     method: str
-    """``none``, ``equal``, ``greedy`` or ``stack``."""
+    """``none``, ``equal``, ``greedy`` or ``stack``; or `search.statistics.second_stage.TWO_STAGE`."""
     scored: tuple[MemberName, ...] = ()
     """Members of the ensemble that ``gain`` belongs to; empty if no ensemble was scored."""
     gain: Gain | None = None
@@ -116,7 +118,8 @@ class FittedBlend:
     error: float
     """Standard error of ``score``."""
     equal_mean_score: float
-    """Score of the members' equal mean, without temperature scaling, labels by the largest probability."""
+    """Score of the members' equal mean, without temperature scaling, labels by the largest probability; of the first
+    stage alone if there is a second one."""
     gain: Gain
     """Over the leader alone, which has neither temperature scaling nor a label rule."""
     notes: tuple[str, ...]
@@ -187,6 +190,7 @@ def fit_final(
     method: str,
     *,
     calibrate: bool,
+    groups: Groups = (),
 ) -> FittedBlend:
     """Fit the blend of chosen recipes on the out-of-fold predictions of their refits.
 
@@ -201,10 +205,13 @@ def fit_final(
         metric: a name in `trainer.evaluation.metrics.METRICS`.
         method: of the `Choice`.
         calibrate: ``final.calibrate``.
+        groups: of classes that the last of two members tells apart; empty: there is no second stage.
     """
     scorer = _Scorer(targets=targets, folds=folds, metric=metric)
-    equal_mean = scorer.score(mean_of_all, members)
+    equal_mean = scorer.score(mean_of_all, members[:1] if groups else members)
     best, used, notes = equal_mean, "equal" if len(members) > 1 else "none", []
+    if groups:
+        best, used = scorer.score(two_stage(groups, len(targets)), members), TWO_STAGE
     if len(members) > 1 and method in ("greedy", "stack"):
         other = scorer.score(greedy(len(members)) if method == "greedy" else stack, members)
         gain = scorer.gain(other.output, best.output)

@@ -21,10 +21,14 @@ class Blend:
 
     Where images have several labels, probabilities are independent of each other: each is blended, calibrated and
     decided by itself, on its log odds.
+
+    With a ``second_stage``, the last member tells the classes of some groups apart. The other members are the first
+    stage. They give each group its probability, and the last member shares it among the classes of the group.
     """
 
     weights: tuple[float, ...]
-    """Weight of each member in the mean of the probabilities: M numbers, not negative, sum 1."""
+    """Weight of each member in the mean of the probabilities: M numbers, not negative, sum 1. That of a second stage is
+    0."""
     coefficients: tuple[tuple[float, ...], ...] = ()
     """Coefficients of a multinomial logistic regression on the members' log probabilities: C rows of M x C numbers,
     member after member. If empty, the weighted mean is used. Of several labels: C logistic regressions on log odds."""
@@ -42,6 +46,9 @@ class Blend:
     """Whether an image may have several labels, or none."""
     at_least_one: bool = False
     """Whether an image has its most probable label even if no log odds are above 0."""
+    second_stage: tuple[tuple[int, ...], ...] = ()
+    """Groups of classes that the last member tells apart: at least two classes a group, none twice. Empty: there is no
+    second stage. It goes with a weighted mean of one label an image alone."""
 
     def probabilities(self, members: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
         """Blend the members' probabilities, (M, n, C), for n images: float64 (n, C).
@@ -59,6 +66,8 @@ class Blend:
             for weight, member in zip(self.weights, members, strict=True):
                 if weight:
                     blended += weight * member.astype(np.float64)
+            if self.second_stage:
+                blended = shared_within(blended, members[-1], self.second_stage)
         if self.several_labels:
             return blended if self.temperature == 1.0 else _sigmoid(log_odds(blended) / self.temperature)
         return blended if self.temperature == 1.0 else _softmax(_logs(blended) / self.temperature)
@@ -80,6 +89,27 @@ class Blend:
         else:
             best = proba.argmax(axis=1)
         return np.asarray(best, dtype=np.int64)
+
+
+def shared_within(
+    first: NDArray[np.floating[Any]], second: NDArray[np.floating[Any]], groups: tuple[tuple[int, ...], ...]
+) -> NDArray[np.float64]:
+    """The first stage's probability of each group, shared among its classes as the second stage says: float64 (n, C).
+
+    The probabilities of classes in no group stay, and so does the sum of each group.
+
+    Args:
+        first: probabilities, (n, C).
+        second: probabilities of the same images, (n, C). Within a group, each is `SMALLEST_PROBABILITY` at least.
+        groups: of classes, none of which is in two groups.
+    """
+    shared = first.astype(np.float64)
+    for group in groups:
+        classes = list(group)
+        shares = np.clip(second[:, classes].astype(np.float64), SMALLEST_PROBABILITY, 1.0)
+        shares /= shares.sum(axis=1, keepdims=True)
+        shared[:, classes] = shared[:, classes].sum(axis=1, keepdims=True) * shares
+    return shared
 
 
 def log_odds(proba: NDArray[np.floating[Any]]) -> NDArray[np.float64]:

@@ -203,6 +203,7 @@ def _checked_blend(config: Any, members: int, classes: int) -> Blend:
         cuts=_numbers(config.get("cuts", []), "the blend's cuts"),
         several_labels=_flag(config, "several_labels"),
         at_least_one=_flag(config, "at_least_one"),
+        second_stage=_checked_groups(config.get("second_stage", []), classes),
     )
     weights_valid = len(blend.weights) == members and min(blend.weights) >= 0 and abs(sum(blend.weights) - 1.0) < 1e-6
     _require(weights_valid, f"the blend's weights are not {members} numbers, none negative, of sum 1")
@@ -215,7 +216,20 @@ def _checked_blend(config: Any, members: int, classes: int) -> Blend:
     _require(len(blend.offsets) in (0, classes), f"the blend's offsets are not {classes} numbers")
     _require(len(blend.cuts) in (0, classes - 1), f"the blend's cuts are not {classes - 1} numbers")
     _require(list(blend.cuts) == sorted(blend.cuts), "the blend's cuts do not ascend")
+    if blend.second_stage:
+        is_last = members > 1 and blend.weights[-1] == 0.0 and not blend.coefficients and not blend.several_labels
+        _require(is_last, "the blend's second_stage is no member of weight 0 after a weighted mean of single labels")
     return blend
+
+
+def _checked_groups(config: Any, classes: int) -> tuple[tuple[int, ...], ...]:
+    lists = isinstance(config, list) and all(isinstance(group, list) and len(group) > 1 for group in config)
+    _require(lists, "the blend's second_stage is not a list of groups of two classes or more")
+    chosen = [label for group in config for label in group]
+    known = all(type(label) is int and 0 <= label < classes for label in chosen)
+    _require(known, f"the blend's second_stage holds something else than classes 0 to {classes - 1}")
+    _require(len(set(chosen)) == len(chosen), "the blend's second_stage holds a class twice")
+    return tuple(tuple(group) for group in config)
 
 
 def _flag(config: dict[str, Any], name: str) -> bool:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Collection
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -61,7 +62,8 @@ class TrainingData:
     """How much these rows count in the training of their fold, 0 .. 1; 0: they are in no training part."""
     left_out: tuple[Labels, ...] | None = None
     """For each fold, further rows that its training part lacks, although the fold does not hold them out: int64,
-    ascending. They are pseudo-labelled rows of other folds (`trainer.training.teaching.pseudo_rows`). None: none."""
+    ascending. They are pseudo-labelled rows of other folds (`trainer.training.teaching.pseudo_rows`), or images of classes
+    that are not learned (`only_classes`). None: none."""
 
     def __post_init__(self) -> None:
         """Check that the fields fit each other.
@@ -125,16 +127,30 @@ class TrainingData:
 
     @property
     def judged_labels(self) -> dict[str, Scalar]:
-        """For `CVResult.machine`: the mean numbers of suspicious and of pseudo-labelled rows of a training part; empty
-        if there were none.
+        """For `CVResult.machine`: the mean numbers of suspicious and of pseudo-labelled rows of a training part, and of
+        images that it lacks; empty if there were none.
         """
         found: dict[str, Scalar] = {}
         if self.suspects is not None:
             found["suspicious_labels"] = sum(map(len, self.suspects)) / len(self.suspects)
         if self.left_out is not None:
-            rows = int((self.folds == ALWAYS_TRAINED).sum())
-            found["pseudo_labels"] = rows - sum(map(len, self.left_out)) / len(self.left_out)
+            rows, lacking = int((self.folds == ALWAYS_TRAINED).sum()), sum(map(len, self.left_out)) / len(self.left_out)
+            found |= {"pseudo_labels": rows - lacking} if rows else {"left_out": lacking}
         return found
+
+    def only_classes(self, classes: Collection[int]) -> TrainingData:
+        """The same data with the images of ``classes`` alone in the training parts. All images are still held out.
+
+        Raises:
+            ValueError: images may have several labels, rows are left out already, or a fold has fewer than 2 images of
+                these classes.
+        """
+        if self.several_labels or self.left_out is not None:
+            raise ValueError("classes are left out of training parts of one label an image, where no row is left out")
+        others = ~np.isin(self.y, list(classes))
+        parts = range(self.num_folds)
+        left_out = tuple(np.flatnonzero(others & (self.folds != fold)).astype(np.int64) for fold in parts)
+        return replace(self, left_out=left_out)
 
     def held_out(self, fold: int) -> Labels:
         """Rows that ``fold`` never trains on, ascending: int64."""
@@ -254,7 +270,8 @@ class CVResult:
     - "parked": True if idle folds were offloaded to host memory;
     - "init_sha256" and "init_about": digest and origin of a custom checkpoint (`trainer.networks.custom_weights`);
     - "suspicious_labels": mean number of suspicious rows in a training part, if they are dropped or count less;
-    - "pseudo_labels": mean number of pseudo-labelled rows in a training part, if there are some.
+    - "pseudo_labels": mean number of pseudo-labelled rows in a training part, if there are some;
+    - "left_out": mean number of images that a training part lacks, if it learns some classes alone.
     """
     models: tuple[dict[str, torch.Tensor], ...] = ()
     """State dict of each fold's evaluated network, on the CPU. Empty unless the training finished and the models were
