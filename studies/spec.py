@@ -82,11 +82,11 @@ FREE_TO_CHANGE = (
 with them the fingerprint, which binds a study."""
 
 SEARCH, PRETRAINING, PSEUDO_LABELS = "search", "pretraining", "pseudo_labels"
+SELF_DISTILLATION, TWO_STAGE = "self_distillation", "two_stage"
 """Purposes of a study: to find a recipe; to train weights from which other studies begin; to train a known recipe again
-with pseudo-labelled test images."""
-SELF_DISTILLATION = "self_distillation"
-"""Another purpose: to train a known recipe again toward predictions of networks of the same recipe."""
-SECOND_STUDIES = (PSEUDO_LABELS, SELF_DISTILLATION)
+with pseudo-labelled test images, toward predictions of networks of the same recipe, or as a second stage that tells
+confusable classes apart."""
+SECOND_STUDIES = (PSEUDO_LABELS, SELF_DISTILLATION, TWO_STAGE)
 """Purposes of second studies: each trains the best recipe of an export again, in another way."""
 PURPOSES = (SEARCH, PRETRAINING, *SECOND_STUDIES)
 MOST_SEEDS = 1000
@@ -121,6 +121,9 @@ class StudySpec:
     compared_seeds: tuple[int, ...] = ()
     """Seeds of the trainings of a second study, the trial's first: trainings of the first study with the same seeds are
     compared with them. Empty: not a second study. No study file holds them."""
+    class_groups: tuple[tuple[int, ...], ...] = ()
+    """Groups of confusable classes, by number, that a second stage tells apart: it trains on images of these classes
+    alone. Empty: not a second stage. No study file holds them."""
 
     @property
     def is_resolved(self) -> bool:
@@ -244,6 +247,8 @@ class StudySpec:
             "begun_from": self.begun_from,
             "purpose": self.purpose,
             "compared_seeds": list(self.compared_seeds),
+            # Left out without any, because the hash of other studies has to stay.
+            **({"class_groups": [list(group) for group in self.class_groups]} if self.class_groups else {}),
         }
 
     def _require_resolved(self) -> None:
@@ -264,7 +269,8 @@ class StudySpec:
         if isinstance(stored, Mapping):
             # Studies of earlier releases began without probes, and had neither rules nor another purpose than a search.
             stored = {"probe": {"enabled": False}, "rules": {}, "purpose": SEARCH, "compared_seeds": [], **stored}
-        known = {"title", *TABLES, PORTFOLIO, "begun_from", "purpose", "compared_seeds"}
+            stored = {"class_groups": [], **stored}
+        known = {"title", *TABLES, PORTFOLIO, "begun_from", "purpose", "compared_seeds", "class_groups"}
         if not isinstance(stored, Mapping) or set(stored) != known:
             raise StudyError(f"the stored study is a table of {', '.join(sorted(known))}, not {shown(stored)}")
         space = _stored_space(stored["space"], problems)
@@ -290,6 +296,7 @@ class StudySpec:
         if purpose not in PURPOSES:
             problems.add("", f"purpose is {', '.join(PURPOSES[:-1])} or {PURPOSES[-1]}, not {shown(purpose)}")
         seeds = _read_seeds(stored["compared_seeds"], problems)
+        groups = _read_groups(stored["class_groups"], purpose, problems)
         spec = _build(document, problems, lenient=False)
         spec._require_resolved()
         if overrides:
@@ -303,7 +310,9 @@ class StudySpec:
             raise StudyError(
                 "a study with pseudo-labels learns from the test images, which [rules] use_test_images = false forbids"
             )
-        return dataclasses.replace(spec, begun_from=begun_from, purpose=purpose, compared_seeds=seeds)
+        return dataclasses.replace(
+            spec, begun_from=begun_from, purpose=purpose, compared_seeds=seeds, class_groups=groups
+        )
 
 
 def load_study(
@@ -398,6 +407,17 @@ def _read_seeds(stored: object, problems: Problems) -> tuple[int, ...]:
         return tuple(stored)
     problems.add("", f"compared_seeds are up to {MOST_SEEDS} whole numbers of 31 bits, not {shown(stored)}")
     return ()
+
+
+def _read_groups(stored: object, purpose: object, problems: Problems) -> tuple[tuple[int, ...], ...]:
+    groups = stored if isinstance(stored, list) else [stored]
+    lists = all(isinstance(group, list) and len(group) > 1 for group in groups)
+    classes = [label for group in groups for label in group] if lists else []
+    known = lists and all(type(label) is int and label >= 0 for label in classes)
+    if not known or len(set(classes)) < len(classes) or bool(groups) != (purpose == TWO_STAGE):
+        problems.add("", f"class_groups are groups of two classes or more of a second stage, not {shown(stored)}")
+        return ()
+    return tuple(tuple(group) for group in groups)
 
 
 def _read_recipe(document: Document, problems: Problems) -> dict[str, Scalar]:

@@ -148,6 +148,16 @@ def start(
             "exported if that helps.",
         ),
     ] = None,
+    two_stage_from: Annotated[
+        str | None,
+        typer.Option(
+            "--two-stage-from",
+            metavar="EXPORT",
+            help="Name of a study, or folder of its export, that confuses some classes. --study then names a second "
+            "study: the best recipe of the export, trained again on the images of these classes alone, to tell them "
+            "apart in a second stage. Both stages are exported if that helps.",
+        ),
+    ] = None,
     probe: Annotated[
         bool,
         typer.Option(
@@ -209,6 +219,7 @@ def start(
         {
             "--pseudo-from": pseudo_from,
             "--distil-from": distil_from,
+            "--two-stage-from": two_stage_from,
         }
     )
     limit = None if hours is None else parse_hours(hours)

@@ -79,16 +79,19 @@ def forecast_export(stores: Stores, plan: ExportPlan, refits: Refits) -> Forecas
     """Forecast the score of an export on the test images; None without test images.
 
     The cross-fitted gain of a label rule, of blend weights and of temperature scaling is expected on the test images
-    too. The gain of test-time views is not, because averaging networks takes most of it. Imported predictions come from
-    an unknown number of networks, so only the cross-fitted gain of a blend with imports counts.
+    too, and so is that of a second stage. The gain of test-time views is not, because averaging networks takes most of
+    it. Imported predictions come from an unknown number of networks, so only the cross-fitted gain of a blend with
+    imports counts.
     """
     if refits.test is None:
         return None
     targets, metric = read_targets(stores, plan.study), plan.metric
-    confirmations = [read_confirmation(stores, study.name) for study in plan.studies]
+    # Networks of a second stage know some classes alone: of them, only what they change in the first stage is a score.
+    confirmations = [read_confirmation(stores, study.name) for study in plan.studies if not study.is_second_stage]
+    parts = refits.members[:1] if plan.second_stage else refits.members
     unbiased = unbiased_score([r for c in confirmations for r in _candidate_recipes(stores, c)], targets, metric)
     # Confirmations are free of the search's selection bias, so they alone score a confirmed recipe.
-    scored = [part.member.rounds or (part.member.trial,) for part in refits.members]
+    scored = [part.member.rounds or (part.member.trial,) for part in parts]
     single = fmean(fmean(record.value or 0.0 for record in records) for records in scored) - unbiased.optimism
     error = unbiased.error
     if plan.estimates is not None:
@@ -97,10 +100,10 @@ def forecast_export(stores: Stores, plan: ExportPlan, refits: Refits) -> Forecas
     averaging, trainings = NO_AVERAGING, 1.0
     if not refits.imported:
         averaging = averaging_of(
-            gain_within([_gain_of_member(part, metric) for part in refits.members], plan.networks_per_training),
-            gain_across_trainings(list(_recipe_groups(stores, plan, refits, confirmations)), targets, metric),
+            gain_within([_gain_of_member(part, metric) for part in parts], plan.networks_per_training),
+            gain_across_trainings(list(_recipe_groups(stores, plan, parts, confirmations)), targets, metric),
         )
-        trainings = equal_trainings([len(part.records) for part in refits.members])
+        trainings = equal_trainings([len(part.records) for part in parts])
         single += refits.fitted.score - refits.fitted.equal_mean_score if refits.fitted else 0.0
     elif refits.fitted is not None:
         single, error = single + refits.fitted.gain.mean, math.hypot(error, refits.fitted.gain.error)
@@ -150,7 +153,7 @@ def _gain_of_member(part: MemberRefits, metric: str) -> float | None:
 
 
 def _recipe_groups(
-    stores: Stores, plan: ExportPlan, refits: Refits, confirmations: Sequence[Confirmation]
+    stores: Stores, plan: ExportPlan, parts: Sequence[MemberRefits], confirmations: Sequence[Confirmation]
 ) -> Iterator[list[list[Float32Array]]]:
     """Groups of recipes, each the out-of-fold predictions of its trainings, to measure the gain from averaging.
 
@@ -160,8 +163,8 @@ def _recipe_groups(
     def read(records: Iterable[TrialRecord]) -> list[Float32Array]:
         return [stores.trials.prediction(record.id, "oof") for record in records]
 
-    if len(refits.members) > 1:
-        yield [read(part.member.trainings or (part.member.trial,)) for part in refits.members]
+    if len(parts) > 1:
+        yield [read(part.member.trainings or (part.member.trial,)) for part in parts]
         return
     for confirmation in confirmations:
         rows = plan.estimates.rows if plan.estimates is not None else ()

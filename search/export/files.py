@@ -47,6 +47,7 @@ from trainer.evaluation.label_rules import as_certain
 from trainer.evaluation.metrics import METRICS
 from trainer.formats.delimited import write_table
 from trainer.formats.submission import LABEL_KINDS, check_submission, decide_kind, write_submission
+from trainer.inference.blend import Blend
 from trainer.inference.predictions import label_cell
 from trainer.recipe.recipe import LINEAR_PROBE
 
@@ -150,6 +151,7 @@ def _export(
         more_seeds_help=any(
             refit.member.recipe.method != LINEAR_PROBE and len(refit.records) < ADVISED_SEEDS
             for refit in refits.members
+            if not plan.second_stage  # whose seeds are those that were compared
         ),
         views=tuple(refit.views for refit in refits.members),
         submission_kind=submission_kind,
@@ -174,16 +176,23 @@ def _notes(plan: ExportPlan, refits: Refits, doubts: Sequence[str]) -> ExportNot
         temperature=blend.temperature,
         offsets=blend.offsets,
         cuts=blend.cuts,
+        second_stage=blend.second_stage,
         study=_other_study(plan, plan.leader),
         is_probe=plan.leader.trial.is_probe,
         members=tuple(
-            _member_notes(plan, part, None if blend.coefficients else weight)
-            for part, weight in zip(refits.all_members, blend.weights, strict=True)
+            _member_notes(plan, part, weight)
+            for part, weight in zip(refits.all_members, _shares(blend), strict=True)
             if len(refits.all_members) > 1
         ),
         labels=None if refits.test is None else blend.labels(refits.test),
         doubts=tuple(doubts),
     )
+
+
+def _shares(blend: Blend) -> list[float | None]:
+    """Weight of each member in the mean; None for all of a regression, and for a second stage."""
+    shares: list[float | None] = [None if blend.coefficients else weight for weight in blend.weights]
+    return [*shares[:-1], None] if blend.second_stage else shares
 
 
 def _member_notes(plan: ExportPlan, part: MemberRefits | Imported, weight: float | None) -> RecipeNotes | ImportNotes:
@@ -311,10 +320,8 @@ def _facts(
 
 
 def _card_members(plan: ExportPlan, refits: Refits) -> list[CardMember]:
-    stacked = bool(refits.blend.coefficients)
     members = []
-    for part, share in zip(refits.all_members, refits.blend.weights, strict=True):
-        weight = None if stacked else share
+    for place, (part, weight) in enumerate(zip(refits.all_members, _shares(refits.blend), strict=True)):
         if isinstance(part, Imported):
             members.append(CardMember(name=part.member.name, weight=weight))
             continue
@@ -323,6 +330,7 @@ def _card_members(plan: ExportPlan, refits: Refits) -> list[CardMember]:
                 name=part.member.name,
                 backbone=part.member.backbone,
                 weight=weight,
+                is_second_stage=bool(refits.blend.second_stage) and place == len(refits.all_members) - 1,
                 networks=plan.networks_per_training * len(part.records),
                 views=part.views,
                 recipe=part.member.recipe.to_flat(),

@@ -142,7 +142,7 @@ class Refits:
 def gather_refits(stores: Stores, plan: ExportPlan, ids: Sequence[Sequence[int]]) -> Refits:
     """Read the stored predictions of the refits, choose the test-time views of each member, fit the blend.
 
-    A member whose refits failed is left out, unless it is the leader.
+    A member whose refits failed is left out, unless it is the leader or a second stage.
 
     Args:
         ids: work items by member, from `search.export.plan.queue_refits`.
@@ -156,11 +156,13 @@ def gather_refits(stores: Stores, plan: ExportPlan, ids: Sequence[Sequence[int]]
         try:
             records = tuple(_finished(stores, work_id) for work_id in ids[place])
         except _Failed as error:
-            if place == 0:
+            if place == 0 or plan.second_stage:
                 raise
             left_out.append(f"{member.name} is not in the ensemble: {error}")
             continue
-        members.append(_gather(stores, plan, member, records, targets))
+        # A second stage has the views of the first: by itself, it scores all images, also of classes unknown to it.
+        views = members[0].views if members and plan.second_stage else None
+        members.append(_gather(stores, plan, member, records, targets, views))
     imported = [_read_imported(stores, member) for member in plan.imported]
     whole = _blend(stores, plan, members, imported, targets)
     return Refits(
@@ -192,9 +194,15 @@ def _finished(stores: Stores, work_id: int) -> TrialRecord:
 
 
 def _gather(
-    stores: Stores, plan: ExportPlan, member: ExportMember, records: tuple[TrialRecord, ...], targets: Targets
+    stores: Stores,
+    plan: ExportPlan,
+    member: ExportMember,
+    records: tuple[TrialRecord, ...],
+    targets: Targets,
+    views: tuple[str, ...] | None,
 ) -> MemberRefits:
-    views = _views(stores, plan, member, records, targets)
+    """The refits of a member. ``views`` is None where its own predictions choose them."""
+    views = _views(stores, plan, member, records, targets) if views is None else views
     has_test = "test" in stores.trials.prediction_names(records[0].id)
     averaged = member.recipe.tta != "none"
     test = [_over_views(stores, record, "test", views, averaged=averaged) for record in records] if has_test else []
@@ -226,7 +234,15 @@ def _blend(
         predictions, folds = found
         stacked = np.stack([*predictions, *(part.oof for part in imported)])
         final = plan.study.spec.final
-        fitted = fit_final(stacked, targets, folds, plan.metric, plan.choice.method, calibrate=final.calibrate)
+        fitted = fit_final(
+            stacked,
+            targets,
+            folds,
+            plan.metric,
+            plan.choice.method,
+            calibrate=final.calibrate,
+            groups=plan.second_stage,
+        )
     all_members: list[MemberRefits | Imported] = [*members, *imported]
     shares = np.array([part.member.weight for part in all_members])
     blend = (

@@ -28,7 +28,9 @@ class CardMember:
     name: MemberName
     backbone: str = "-"
     weight: float | None
-    """In the weighted mean of all members; None if a regression blends them."""
+    """In the weighted mean of all members; None if a regression blends them, or for a second stage."""
+    is_second_stage: bool = False
+    """Whether it tells the classes of some groups apart, whose probabilities the other members give."""
     networks: int = 0
     views: Sequence[str] = ()
     recipe: Mapping[str, Scalar] = field(default_factory=dict)
@@ -197,7 +199,7 @@ def _what(facts: CardFacts) -> str:
     trained = f"all images with {facts.seeds} seed{'s' * (facts.seeds > 1)}"
     trained = trained if facts.full_data else f"all but one of {facts.folds} folds each"
     rows = [
-        f"| {plain(m.name.short)} | {_code(m.backbone)} | {'regression' if m.weight is None else f'{m.weight:.3f}'} "
+        f"| {plain(m.name.short)} | {_code(m.backbone)} | {_weight(m)} "
         f"| {m.networks or '-'} | {_input(m.recipe)} | {', '.join(m.views) or '-'} |"
         for m in facts.members
     ]
@@ -212,6 +214,12 @@ def _what(facts: CardFacts) -> str:
             *rows,
         ]
     )
+
+
+def _weight(member: CardMember) -> str:
+    if member.is_second_stage:
+        return "second stage"
+    return "regression" if member.weight is None else f"{member.weight:.3f}"
 
 
 def _input(recipe: Mapping[str, Scalar]) -> str:

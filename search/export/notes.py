@@ -26,7 +26,7 @@ class RecipeNotes:
     trainings: tuple[tuple[int, int], ...]
     """Split and seed of each training."""
     weight: float | None
-    """In the blend; None if a regression stacks the members."""
+    """In the blend; None if a regression stacks the members, or for a second stage."""
     study: str | None = None
     """Name of the trial's study; None: the export's own."""
     is_probe: bool = False
@@ -65,6 +65,8 @@ class ExportNotes:
     """``(C,)`` or empty."""
     cuts: tuple[float, ...]
     """``(C - 1,)`` or empty."""
+    second_stage: tuple[tuple[int, ...], ...] = ()
+    """Groups of classes that the last member tells apart; empty: there is no second stage."""
     study: str | None = None
     is_probe: bool = False
     """Whether the leader is a linear probe, as in `RecipeNotes`."""
@@ -89,6 +91,8 @@ class ExportNotes:
             "offsets": list(self.offsets),
             "cuts": list(self.cuts),
         }
+        if self.second_stage:
+            notes["second_stage"] = [list(group) for group in self.second_stage]
         if self.members:
             notes["members"] = [_member_to_json(member) for member in self.members]
         if self.labels is not None:
@@ -115,6 +119,7 @@ class ExportNotes:
                 temperature=float(notes["temperature"]),
                 offsets=tuple(map(float, notes["offsets"])),
                 cuts=tuple(map(float, notes["cuts"])),
+                second_stage=tuple(tuple(map(int, group)) for group in notes.get("second_stage", ())),
                 study=notes.get("study"),
                 is_probe=notes.get("probe") is True,
                 members=tuple(_member_from_json(member) for member in notes.get("members", ())),

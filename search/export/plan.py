@@ -10,18 +10,21 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from search.export.members import ExportMember, ImportedMember
-from search.export.pool import Pool, predictions_of, read_pool
+from search.export.pool import Pool, StudiesDiffer, check_comparable, predictions_of, read_pool
 from search.runtime.home import Home
 from search.runtime.kept_networks import kept_networks
 from search.statistics.ensemble_selection import Choice, PossibleMember, choose_members
 from search.statistics.estimates import Estimates
+from search.statistics.member_names import MemberName
 from search.statistics.ranking import NothingFinished
-from search.study_setup.second_study import NotAdopted
-from search.study_state.study import Study
-from search.study_state.study_targets import read_folds, read_targets
+from search.statistics.second_stage import TWO_STAGE
+from search.study_setup.second_study import NotAdopted, compare_with_first, require_adopted
+from search.study_state.study import Study, read_study
+from search.study_state.study_targets import read_class_groups, read_folds, read_targets
 from storage.stores import Stores
 from storage.values import FULL_DATA_SPLIT, TrialRecord, TrialStatus, WorkKind
-from trainer.recipe.recipe import LINEAR_PROBE
+from trainer.evaluation.confusion.confusable_groups import Groups
+from trainer.recipe.recipe import LINEAR_PROBE, Recipe
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,6 +49,10 @@ class ExportPlan:
     """Whether the deadline limits the number of members."""
     notes: tuple[str, ...] = ()
     """Doubts about the choice, a sentence each."""
+    second_stage: Groups = ()
+    """Groups of classes that the second of two members tells apart; empty: there is no second stage."""
+    compared_seeds: tuple[int, ...] = ()
+    """Seeds of the trainings of each member, where these alone take part; empty: as many as ``seeds`` says."""
 
     @property
     def studies(self) -> tuple[Study, ...]:
@@ -98,7 +105,7 @@ def plan_export(
     Raises:
         NothingFinished: no trial has finished, or none that is ``ready``.
         StudiesDiffer: the studies cannot be compared.
-        NotAdopted: a second study has not helped, or the export would train it on all images.
+        NotAdopted: a second study has not helped, or the export would train it on all images or with other seeds.
     """
     for each in (study, *other_studies) if full_data else ():
         if each.second is not None:
@@ -106,6 +113,8 @@ def plan_export(
                 f"study {each.name} trains with {each.second.name}, which no training on all images can: every network "
                 "has seen some of them. Leave --full-data out"
             )
+    if any(each.is_second_stage for each in (study, *other_studies)):
+        return _plan_two_stages(stores, study, other_studies, seeds)
     pool = read_pool(stores, (study, *other_studies), None if full_data else home, as_trained=ready)
     if ready:
         assert home is not None, "networks that are ready lie in a home"
@@ -126,6 +135,69 @@ def plan_export(
         short_of_time=final.ensemble != "none" and limit < min(final.members, len(pool.recipes)),
         notes=pool.notes,
     )
+
+
+def _plan_two_stages(stores: Stores, study: Study, other_studies: Sequence[Study], seeds: int | None) -> ExportPlan:
+    """The recipe of the first study with its second stage, as they were compared.
+
+    Raises:
+        StudiesDiffer: other studies than these two would take part.
+        NotAdopted: the second stage has not helped, or a number of trainings is asked for.
+        NothingFinished: a trial is not in the database any more.
+    """
+    if not study.is_second_stage or any(other.name != study.first for other in other_studies):
+        stage = next(each for each in (study, *other_studies) if each.is_second_stage)
+        raise StudiesDiffer(
+            f"study {stage.name} is a second stage of {stage.first}, and shares the probabilities of its best recipe "
+            f"alone: `search export-best --study {stage.name}` exports both, without other studies"
+        )
+    if seeds is not None:
+        raise NotAdopted(
+            f"study {study.name} is exported with the seeds with which it was compared: leave --seeds out. "
+            f"`search export-best --study {study.first} --seeds {seeds}` trains more of the first stage, and a new "
+            "second study then has as many"
+        )
+    first = read_study(stores, study.first)
+    check_comparable([study, first])
+    require_adopted(stores, study)
+    found = compare_with_first(stores, study)
+    assert found is not None, "what is adopted was compared"
+    recipe = Recipe.from_flat(dict(study.spec.recipe))
+    number = int(study.spec.begun_from.rpartition(":")[2])
+    members = tuple(
+        ExportMember(
+            name=MemberName(trial=trial.number, study=own.name, is_probe=trial.is_probe),
+            study=own,
+            trial=trial,
+            recipe=recipe,
+            weight=weight,
+        )
+        for own, trial, weight in (
+            (first, _finished_trial(stores, first, number), 1.0),
+            (study, _finished_trial(stores, study, None), 0.0),
+        )
+    )
+    names = tuple(member.name for member in members)
+    return ExportPlan(
+        study=study,
+        other_studies=(first,),
+        members=members,
+        choice=Choice(names=names, blend_weights=(1.0, 0.0), method=TWO_STAGE, scored=names, gain=found.gain),
+        estimates=None,
+        seeds=found.seeds,
+        full_data=False,
+        second_stage=read_class_groups(stores, study),
+        compared_seeds=study.spec.compared_seeds,
+    )
+
+
+def _finished_trial(stores: Stores, study: Study, number: int | None) -> TrialRecord:
+    """A finished trial of the search; None: any, of a study that has one."""
+    for record in stores.trials.records(study.id, kind=WorkKind.SEARCH, status=TrialStatus.FINISHED):
+        if number in (None, record.number):
+            return record
+    wanted = "its trial" if number is None else f"trial {number}"
+    raise NothingFinished(f"{wanted} of study {study.name} has not finished, so there is nothing to export")
 
 
 def _ready(pool: Pool, home: Home) -> Pool:
@@ -188,6 +260,9 @@ def _trainings(plan: ExportPlan, home: Home) -> list[tuple[tuple[TrialRecord, ..
     All members share the split and seed of at least one training, so that its predictions can be blended.
     """
     kept = [() if plan.full_data else _kept(plan, member, home) for member in plan.members]
+    if plan.compared_seeds:
+        kept = [tuple(r for r in records if r.seed in plan.compared_seeds) for records in kept]
+        return [(records, [s for s in plan.compared_seeds if all(r.seed != s for r in records)]) for records in kept]
     used = {record.seed for records in kept for record in records}
     shared = set.intersection(*({(record.split, record.seed) for record in records} for records in kept))
     first = plan.leader.trial.seed

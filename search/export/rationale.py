@@ -11,12 +11,13 @@ from search.export.plan import ExportPlan
 from search.statistics.ensemble_selection import Choice
 from search.statistics.member_names import members_named
 from search.statistics.paired_gain import Gain, paired_gain, shown_difference, shown_gain
+from search.statistics.second_stage import TWO_STAGE
 from search.study_setup.second_study import compare_with_first, lines_about
 from search.study_state.study_targets import read_targets
 from storage.stores import Stores
 from storage.values import DEFAULT_TRIAL, TrialStatus, WorkKind
 
-BLEND_NAMES = {"equal": "average", "greedy": "weighted average", "stack": "stacked regression"}
+BLEND_NAMES = {"equal": "average", "greedy": "weighted average", "stack": "stacked regression", TWO_STAGE: "two stages"}
 """Name of the blend for each value of ``final.ensemble``."""
 
 
@@ -42,6 +43,13 @@ def choice_reason(choice: Choice, metric: str) -> str:
     leader = choice.names[0]
     if choice.gain is None:
         return f"{leader.first} alone: {choice.note}."
+    if choice.method == TWO_STAGE:
+        return (
+            f"{leader.first}, and {choice.names[1]} as a second stage, which shares the probability of each group of "
+            f"confusable classes among its classes: gains {shown_gain(choice.gain, metric)} over {leader} alone, "
+            "out-of-fold. The groups for each fold were found in the other folds; which classes the second stage has "
+            "learned was not nested."
+        )
     if len(choice.scored) < 2:
         return f"{leader.first} alone: no average with tied recipes scores better out-of-fold."
     several = len(choice.names) > 1

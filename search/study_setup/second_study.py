@@ -9,16 +9,24 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+import numpy as np
+
 from search.runtime.errors import SearchError
+from search.statistics.ensemble_selection import cross_fit
 from search.statistics.paired_gain import Gain, exceeds_one_image, paired_gain, shown_gain
 from search.statistics.ranking import average
+from search.statistics.second_stage import two_stage
 from search.study_state.study import Study, read_study
-from search.study_state.study_targets import read_targets
+from search.study_state.study_targets import read_class_groups, read_folds, read_targets
 from storage.errors import StorageError
 from storage.records.studies import PseudoLabels
 from storage.stores import Stores
 from storage.values import SEARCH_SPLIT, TrialRecord, TrialStatus, WorkKind
+from trainer.common.arrays import Float32Array
+from trainer.evaluation.confusion.confusable_groups import classes_of
 from trainer.evaluation.metrics import score
+from trainer.evaluation.targets import Targets
+from trainer.inference.printable import excerpt
 
 LINES = "lines"
 """Key of `storage.records.studies.PseudoLabels.about`: sentences about the labels."""
@@ -82,8 +90,11 @@ def lines_about(stores: Stores, study: Study) -> list[str]:
     """What a second study learns from, a sentence each.
 
     Raises:
-        StorageError: it has pseudo-labels, and they are not stored or their notes are damaged.
+        StorageError: it has pseudo-labels, and they are not stored or their notes are damaged; or it is a second stage,
+            and its groups do not fit the images.
     """
+    if study.is_second_stage:
+        return _lines_about_groups(stores, study)
     if study.is_self_distilled:
         from trainer.training.teaching.soft_targets import LABEL_SHARE
 
@@ -97,6 +108,17 @@ def lines_about(stores: Stores, study: Study) -> list[str]:
     if not isinstance(noted, list):
         raise StorageError("the notes about pseudo-labels are damaged: restore a backup of the database")
     return [str(line) for line in noted]
+
+
+def _lines_about_groups(stores: Stores, study: Study) -> list[str]:
+    groups, dataset = read_class_groups(stores, study), stores.datasets.get(study.fingerprint)
+    named = [" / ".join(excerpt(dataset.class_names[label]) for label in group) for group in groups]
+    images = int(np.isin(dataset.y, classes_of(groups)).sum())
+    return [
+        f"Groups of confusable classes, which a second stage tells apart: {'; '.join(named)}.",
+        f"It trains on the {images} images of these {sum(map(len, groups))} classes alone. So its own score, which "
+        "counts all images, is low.",
+    ]
 
 
 def compare_with_first(stores: Stores, study: Study) -> Comparison | None:
@@ -114,6 +136,8 @@ def compare_with_first(stores: Stores, study: Study) -> Comparison | None:
         return None
     new, old = (average([stores.trials.prediction(of[seed].id, "oof") for seed in seeds]) for of in (own, plain))
     targets, metric = read_targets(stores, study), study.metric
+    if study.is_second_stage:
+        new = _in_two_stages(stores, study, targets, old, new)
     return Comparison(
         metric=metric,
         first=first.name,
@@ -124,6 +148,17 @@ def compare_with_first(stores: Stores, study: Study) -> Comparison | None:
         without=score(metric, targets, old),
         gain=paired_gain(metric, targets, new, old),
     )
+
+
+def _in_two_stages(
+    stores: Stores, study: Study, targets: Targets, first: Float32Array, second: Float32Array
+) -> Float32Array:
+    """Out-of-fold probabilities of both stages together, ``(n, C)``: those of a fold with the groups that the images of
+    the other folds give.
+    """
+    members = np.stack([first, second])
+    method = two_stage(read_class_groups(stores, study), len(targets))
+    return cross_fit(method, targets, members, read_folds(stores, study, SEARCH_SPLIT)).predict(members)[0]
 
 
 def finished_by_seed(stores: Stores, study: Study, recipe: Mapping[str, object]) -> dict[int, TrialRecord]:

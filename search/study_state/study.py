@@ -13,7 +13,7 @@ from storage.records.studies import StoredStudy
 from storage.stores import Stores
 from storage.values import StudyState
 from studies.settings import ProtocolSettings
-from studies.spec import PRETRAINING, PSEUDO_LABELS, SELF_DISTILLATION, StudySpec
+from studies.spec import PRETRAINING, PSEUDO_LABELS, SELF_DISTILLATION, TWO_STAGE, StudySpec
 from trainer.inference.printable import EXCERPT, excerpt
 
 KEPT_SPECS = 64
@@ -41,6 +41,11 @@ SECOND_KINDS: Mapping[str, SecondKind] = {
         name="self-distillation",
         option="--distil-from",
         learned="from predictions by networks of its own recipe, which is the best of",
+    ),
+    TWO_STAGE: SecondKind(
+        name="a second stage for confusable classes",
+        option="--two-stage-from",
+        learned="from images of confusable classes alone, which are those of the out-of-fold mistakes of",
     ),
 }
 """By `studies.spec.SECOND_STUDIES`."""
@@ -152,6 +157,11 @@ class Study:
     def second(self) -> SecondKind | None:
         """How the study trains the best recipe of a first study again; None: it is no second study."""
         return SECOND_KINDS.get(self.spec.purpose)
+
+    @property
+    def is_second_stage(self) -> bool:
+        """Whether the study trains a known recipe again as a second stage, which tells confusable classes apart."""
+        return self.spec.purpose == TWO_STAGE
 
     @property
     def first(self) -> str:

@@ -10,6 +10,7 @@ from storage.errors import StorageError
 from storage.records.studies import ImageWeights
 from storage.stores import Stores
 from storage.values import SEARCH_SPLIT
+from trainer.evaluation.confusion.confusable_groups import Groups
 from trainer.evaluation.targets import Targets
 
 
@@ -74,3 +75,15 @@ def read_pseudo_labels(stores: Stores, study: Study, split: int | None) -> NDArr
     if stored is None or split != SEARCH_SPLIT or len(stored.values) != study.protocol.folds:
         raise StorageError(f"study {study.name} has no pseudo-labels for split {split} in {stores.database.name}")
     return stored.values
+
+
+def read_class_groups(stores: Stores, study: Study) -> Groups:
+    """The groups of classes that a second stage tells apart; empty if the study is none.
+
+    Raises:
+        StorageError: they hold a class that the data set lacks.
+    """
+    groups = study.spec.class_groups
+    if groups and max(map(max, groups)) >= len(stores.datasets.get(study.fingerprint).class_names):
+        raise StorageError(f"the groups of study {study.name} hold a class that its images lack: restore a backup")
+    return groups

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from search.runtime.home import Home
 from search.runtime.kept_networks import artifacts_of
 from search.study_state.study import Study
-from search.study_state.study_targets import read_folds, read_pseudo_labels, read_weights
+from search.study_state.study_targets import read_class_groups, read_folds, read_pseudo_labels, read_weights
 from search.tracking.tracker import TrackedStudy
 from search.tracking.trackers import Trackers
 from search.tuning.probing.backbones import ProbeResults
@@ -29,6 +29,7 @@ from storage.values import TrialOutcome
 from studies.spec import StudySpec
 from trainer.batches.pixel_cache import Pixels, open_pixels, side_to_crop_from
 from trainer.data.image_set import ImageSet
+from trainer.evaluation.confusion.confusable_groups import classes_of
 from trainer.evaluation.targets import ImageWeights, Targets
 from trainer.recipe.recipe import Recipe
 from trainer.training.results import ALWAYS_TRAINED, TrainingData
@@ -96,10 +97,10 @@ class StudyContext:
         """Training data of a recipe with the stored folds of a split. ``split=None``: no image is held out.
 
         A pre-training holds out the first fold alone. A study with pseudo-labels has further rows after the training
-        images, which are never held out.
+        images, which are never held out. A second stage trains on the classes of its groups alone.
 
         Raises:
-            StorageError: the study has no pseudo-labels for this split.
+            StorageError: the study has no pseudo-labels for this split, or its groups do not fit the images.
         """
         folds = (
             np.full(len(self.images.y), ALWAYS_TRAINED) if split is None else read_folds(self.stores, self.study, split)
@@ -107,9 +108,11 @@ class StudyContext:
         if self.study.is_pretraining:
             folds = np.where(folds == 0, 0, ALWAYS_TRAINED)
         pseudo_labels = read_pseudo_labels(self.stores, self.study, split)
-        return training_data(
+        data = training_data(
             self.images, recipe, folds, self.home.pixels, self.image_weights, self.home.features, pseudo_labels
         )
+        groups = read_class_groups(self.stores, self.study)
+        return data.only_classes(classes_of(groups)) if groups else data
 
     @cached_property
     def image_weights(self) -> ImageWeights | None:

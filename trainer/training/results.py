@@ -62,8 +62,8 @@ class TrainingData:
     """How much these rows count in the training of their fold, 0 .. 1; 0: they are in no training part."""
     left_out: tuple[Labels, ...] | None = None
     """For each fold, further rows that its training part lacks, although the fold does not hold them out: int64,
-    ascending. They are pseudo-labelled rows of other folds (`trainer.training.teaching.pseudo_rows`), or images of classes
-    that are not learned (`only_classes`). None: none."""
+    ascending. They are pseudo-labelled rows of other folds (`trainer.training.teaching.pseudo_rows`), or images of
+    classes that are not learned (`only_classes`). None: none."""
 
     def __post_init__(self) -> None:
         """Check that the fields fit each other.

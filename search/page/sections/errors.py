@@ -15,6 +15,7 @@ from search.page.svg.rows import Mark, Row, rows_chart
 from search.page.svg.shapes import Drawing
 from trainer.evaluation.class_scores import ClassScore, class_scores, confusions
 from trainer.evaluation.confusion.class_order import confusable_order, most_confused
+from trainer.evaluation.confusion.confusable_groups import Groups, confusable_groups, mistakes, mistakes_within
 from trainer.evaluation.confusion.confusion_matrix import confusion_matrix
 from trainer.evaluation.metrics import METRICS
 from trainer.evaluation.reliability import Reliability, reliability
@@ -72,6 +73,10 @@ class ErrorsView:
     summary: str
     confusions: tuple[ConfusedPair, ...]
     """The most frequent ones."""
+    groups: tuple[tuple[str, ...], ...]
+    """Names of the classes that a second stage could tell apart, by group."""
+    groups_note: str
+    """How many of the errors lie within the groups; empty without groups."""
     classes: Drawing
     rows: tuple[ClassRow, ...]
     """The worst class first."""
@@ -99,7 +104,7 @@ def errors(facts: Facts) -> ErrorsView | None:
     rows = _rows(counts, names, suspicious)
     order, note = _order(counts, ordinal=facts.metric == "qwk")
     block, ordered = counts[np.ix_(order, order)], [names[i] for i in order]
-    right = int(counts.trace())
+    right, groups = int(counts.trace()), confusable_groups(counts)
     found = reliability(y, oof)
     hands_in_probabilities = METRICS[facts.metric].needs == "probabilities"
     scaled = reliability(y, scale_temperature(oof, leader.temperature or 1.0)) if hands_in_probabilities else None
@@ -110,6 +115,8 @@ def errors(facts: Facts) -> ErrorsView | None:
             ConfusedPair(true=names[c.true], predicted=names[c.predicted], count=c.count, images=c.images)
             for c in confusions(counts)[:SHOWN_CONFUSIONS]
         ),
+        groups=tuple(tuple(names[label] for label in group) for group in groups),
+        groups_note=_groups_note(groups, counts),
         classes=_class_chart(rows[:SHOWN_CLASSES]),
         rows=tuple(rows),
         shown=min(SHOWN_CLASSES, len(rows)),
@@ -134,6 +141,13 @@ def _source(facts: Facts, trial: str) -> str:
     if facts.notes is not None and (facts.notes.offsets or facts.notes.cuts):
         line += f" The submission may prefer another class: its label rule is fitted to {facts.metric}."
     return line
+
+
+def _groups_note(groups: Groups, counts: NDArray[np.int64]) -> str:
+    if not groups:
+        return ""
+    within, wrong = mistakes_within(groups, counts), mistakes(counts)
+    return f"{within:,} of {text.counted(wrong, 'error')} lie within these groups ({within / wrong:.0%})."
 
 
 def _rows(counts: NDArray[np.int64], names: tuple[str, ...], suspicious: NDArray[np.int64]) -> list[ClassRow]:

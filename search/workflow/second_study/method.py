@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,6 +13,7 @@ from search.runtime.errors import SearchError
 from search.study_state.study import Study
 from search.workflow.single.exported_ensemble import ExportedModel
 from storage.records.studies import PseudoLabels
+from trainer.evaluation.confusion.confusable_groups import Groups
 from trainer.recipe.recipe import LINEAR_PROBE, Recipe
 
 MORE_TRIALS = 10
@@ -44,3 +45,6 @@ class Method:
     give_labels: Callable[[ExportedModel, NDArray[np.int64], str, Console], PseudoLabels] | None = None
     """Pseudo-labels for a new study: by an export and its folds on the split of the search, ``(n,)``, computed on a
     device. Raises `CannotTrainAgain`. None: the method needs none."""
+    find_groups: Callable[[ExportedModel, NDArray[np.int64], Sequence[int]], Groups] | None = None
+    """Groups of classes for a new second stage: of an export, its folds on the split of the search, and the compared
+    seeds. Raises `CannotTrainAgain`. None: the study learns all classes."""

@@ -22,6 +22,7 @@ from search.study_state.study_targets import read_folds, read_image_weights
 from search.workflow.second_study.method import CannotTrainAgain, Method
 from search.workflow.second_study.pseudo_labels import WITH_PSEUDO_LABELS
 from search.workflow.second_study.self_distillation import SELF_DISTILLED
+from search.workflow.second_study.two_stage import IN_TWO_STAGES
 from search.workflow.single.exported_ensemble import ExportedModel, open_export
 from storage.records.studies import PseudoLabels
 from storage.stores import Stores
@@ -31,7 +32,7 @@ from studies.spec import StudySpec
 from trainer.recipe.recipe import KEEP, Recipe
 
 METHODS: dict[str, Method] = {
-    SECOND_KINDS[method.purpose].option: method for method in (WITH_PSEUDO_LABELS, SELF_DISTILLED)
+    SECOND_KINDS[method.purpose].option: method for method in (WITH_PSEUDO_LABELS, SELF_DISTILLED, IN_TWO_STAGES)
 }
 """By the option of ``search start`` that begins such a study."""
 
@@ -173,9 +174,11 @@ def _plan(
     own = first.spec.search_settings.seed
     seeds = [own] * (own in seeds) + [seed for seed in seeds if seed != own]
     spec = second_spec(first.spec, recipe, f"{first.name}:{notes.trial}", method.purpose, seeds)
-    if method.give_labels is None:
-        return spec, None
-    return spec, method.give_labels(export, read_folds(export.stores, first, SEARCH_SPLIT), device, console)
+    folds = read_folds(export.stores, first, SEARCH_SPLIT)
+    if method.find_groups is not None:
+        spec = dataclasses.replace(spec, class_groups=method.find_groups(export, folds, seeds))
+    labels = None if method.give_labels is None else method.give_labels(export, folds, device, console)
+    return spec, labels
 
 
 def _notes(export: ExportedModel) -> ExportNotes:

@@ -27,6 +27,10 @@ class TwoWays(SearchError):
     """Options of the command exclude each other."""
 
 
+class TwoStages(SearchError):
+    """The export has a second stage, so its networks do not become one."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class SingleRequest:
     """Options of ``search single``. None: not given."""
@@ -54,6 +58,7 @@ def single_network(request: SingleRequest) -> None:
 
     Raises:
         NoExport: there is no export in the folder.
+        TwoStages: it has a second stage.
         NoSoup: the networks of the first recipe do not become one by a mean of their weights.
         CannotTeach: the ensemble cannot teach a network either.
         SingleNotWritten, OutputNotOurs, OutputNotWritable, OutputBusy: the model folder is as before.
@@ -70,6 +75,11 @@ def single_network(request: SingleRequest) -> None:
     console = open_console()
     stores = open_stores(request.storage_url, outage_timeout=OUTAGE_TIMEOUT)
     export = open_export(stores, request.study, Home(root=request.home), request.output, request.data)
+    if export.model.blend.second_stage:
+        raise TwoStages(
+            f"the export of study {export.study.name} has two stages, whose networks know different classes and do not "
+            f"become one: `search single --study {export.study.first}` makes one network of the first stage"
+        )
     check_place(export.folder)
     config_digest = digest_of(export.folder / "config.json")
     try:
