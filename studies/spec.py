@@ -268,8 +268,8 @@ class StudySpec:
         problems = Problems("the stored study")
         if isinstance(stored, Mapping):
             # Studies of earlier releases began without probes, and had neither rules nor another purpose than a search.
-            stored = {"probe": {"enabled": False}, "rules": {}, "purpose": SEARCH, "compared_seeds": [], **stored}
-            stored = {"class_groups": [], **stored}
+            begun = {"probe": {"enabled": False}, "rules": {}, "purpose": SEARCH, "compared_seeds": []}
+            stored = {**begun, "class_groups": [], **stored}
         known = {"title", *TABLES, PORTFOLIO, "begun_from", "purpose", "compared_seeds", "class_groups"}
         if not isinstance(stored, Mapping) or set(stored) != known:
             raise StudyError(f"the stored study is a table of {', '.join(sorted(known))}, not {shown(stored)}")
@@ -410,14 +410,13 @@ def _read_seeds(stored: object, problems: Problems) -> tuple[int, ...]:
 
 
 def _read_groups(stored: object, purpose: object, problems: Problems) -> tuple[tuple[int, ...], ...]:
-    groups = stored if isinstance(stored, list) else [stored]
-    lists = all(isinstance(group, list) and len(group) > 1 for group in groups)
-    classes = [label for group in groups for label in group] if lists else []
-    known = lists and all(type(label) is int and label >= 0 for label in classes)
-    if not known or len(set(classes)) < len(classes) or bool(groups) != (purpose == TWO_STAGE):
-        problems.add("", f"class_groups are groups of two classes or more of a second stage, not {shown(stored)}")
-        return ()
-    return tuple(tuple(group) for group in groups)
+    if isinstance(stored, list) and all(isinstance(group, list) and len(group) > 1 for group in stored):
+        classes = [label for group in stored for label in group]
+        known = all(type(label) is int and label >= 0 for label in classes)
+        if known and len(set(classes)) == len(classes) and bool(stored) == (purpose == TWO_STAGE):
+            return tuple(tuple(group) for group in stored)
+    problems.add("", f"class_groups are groups of two classes or more of a second stage, not {shown(stored)}")
+    return ()
 
 
 def _read_recipe(document: Document, problems: Problems) -> dict[str, Scalar]:

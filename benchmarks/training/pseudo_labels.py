@@ -9,9 +9,8 @@ network. The seed changes nothing in a probe, so each "seed" here fits on a boot
 
 * The probes of all seeds that held out a fold label the test images for this fold (`trainer.evaluation.pseudo_labels`).
 * The same probes are fitted again with these rows beside the training images, on the same folds and bootstraps.
-* Both are scored out-of-fold on the training images, averaged over seeds. The pseudo-labels are adopted if the paired
-  gain exceeds one standard error and does not hang on one image. It is a wrong adoption if the private accuracy is
-  lower with them.
+* Both are scored out-of-fold on the training images, averaged over seeds, and on the test images
+  (`benchmarks.training.paired_scores`).
 
 Two tables. In the first the gate: test images with a label, its precision as it is estimated and as it is. In the
 second the scores, and what a cross-validation would show that scores pseudo-labelled rows like any others (one label
@@ -36,7 +35,7 @@ from numpy.typing import NDArray
 
 from benchmarks.machine import describe_machine, one_line, table
 from benchmarks.training.lp_ft import draw, with_error
-from search.statistics.paired_gain import Gain, exceeds_one_image, paired_gain, probability_gain
+from benchmarks.training.paired_scores import Labels, PairedScores, paired_scores, score_cells
 from trainer.batches.pixel_cache import open_pixels
 from trainer.common.arrays import Float32Array
 from trainer.common.errors import TrainerError
@@ -44,7 +43,6 @@ from trainer.data.folds import make_folds
 from trainer.data.image_set import ImageSet
 from trainer.data.read import read_images
 from trainer.evaluation.pseudo_labels import NO_LABEL, PROBABILITY, judge_gate, most_labels, pseudo_labels
-from trainer.evaluation.targets import Targets
 from trainer.networks.backbones import preprocessing_of
 from trainer.probing.linear_head import LinearHead, fit_heads
 from trainer.recipe.recipe import Recipe, Scalar
@@ -55,8 +53,6 @@ from trainer.training.teaching.pseudo_rows import pseudo_rows
 LABELLED = (100, 300)
 """Numbers of labelled images."""
 
-Labels = NDArray[np.int64]
-
 
 @dataclass(frozen=True, kw_only=True)
 class Run:
@@ -65,8 +61,8 @@ class Run:
     data: str
     """Name of the data folder."""
     seed: int
-    labelled: int
     test: int
+    """Number of test images."""
     given: float
     """Mean number of test images with a label, over the folds."""
     estimated: float
@@ -76,35 +72,10 @@ class Run:
     high: float
     true: float
     """Precision on the test images; NaN if none passes."""
-    cv: float
-    """Out-of-fold accuracy without pseudo-labels, 0 .. 1, like all accuracies."""
-    cv_pseudo: float
-    """With them."""
+    scores: PairedScores
+    """Without and with pseudo-labels."""
     cv_scored: float
-    """The same if pseudo-labelled rows are scored like any others."""
-    error: float
-    """Standard error of the paired difference of the first two."""
-    probability: float
-    """Paired gain in the mean probability of the true class."""
-    probability_error: float
-    private: float
-    """Accuracy on the test images without pseudo-labels."""
-    private_pseudo: float
-
-    @property
-    def gain(self) -> Gain:
-        """Paired, out-of-fold."""
-        return Gain(mean=self.cv_pseudo - self.cv, error=self.error)
-
-    @property
-    def adopted(self) -> bool:
-        """Whether the paired gain exceeds one standard error, and does not hang on one image."""
-        return exceeds_one_image(self.gain, "accuracy", self.labelled)
-
-    @property
-    def wrong(self) -> bool:
-        """Whether adopting is a mistake: the private accuracy is lower."""
-        return self.private_pseudo < self.private
+    """Out-of-fold accuracy with pseudo-labels if these rows are scored like any others."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -152,10 +123,6 @@ class Draw:
             proba[rows] = np.mean([heads[fold].predict_proba(self.train[rows]) for heads in by_seed], axis=0)
         return proba
 
-    def private(self, by_seed: Sequence[Sequence[LinearHead]]) -> float:
-        """Accuracy of the mean of all heads on the test images."""
-        return float((self.predict(by_seed).argmax(axis=1) == self.test_y).mean())
-
     def predict(self, by_seed: Sequence[Sequence[LinearHead]]) -> Float32Array:
         """Probabilities of the test images, the mean over all heads."""
         mean = np.mean([head.predict_proba(self.test) for heads in by_seed for head in heads], axis=0)
@@ -189,30 +156,19 @@ def measure(name: str, drawn: Draw, *, folds: int, seeds: int, seed: int, probab
     precision = judge_gate(judged, labelled=n, test_images=m, probability=probability)
     rows, classes, left_out = pseudo_rows(given)
     taught = [drawn.fit(of_row, each, rows, classes, left_out) for each in counts]
-    targets = Targets(drawn.y)
-    old, new = drawn.oof(plain, of_row), drawn.oof(taught, of_row)
-    gain = paired_gain("accuracy", targets, new, old)
-    true_class = [each[np.arange(n), drawn.y] for each in (new, old)]
-    soft = probability_gain(targets, *true_class)
+    oof = drawn.oof(plain, of_row), drawn.oof(taught, of_row)
     accepted = given != NO_LABEL
     return Run(
         data=name,
         seed=seed,
-        labelled=n,
         test=m,
         given=float(accepted.sum(axis=1).mean()),
         estimated=precision.share,
         low=precision.interval[0],
         high=precision.interval[1],
         true=float((given == drawn.test_y)[accepted].mean()) if accepted.any() else float("nan"),
-        cv=float((old.argmax(axis=1) == drawn.y).mean()),
-        cv_pseudo=float((new.argmax(axis=1) == drawn.y).mean()),
+        scores=paired_scores(drawn.y, oof, drawn.test_y, (drawn.predict(plain), drawn.predict(taught))),
         cv_scored=scored_like_others(drawn, plain, of_row, seed, probability),
-        error=gain.error,
-        probability=soft.mean,
-        probability_error=soft.error,
-        private=drawn.private(plain),
-        private_pseudo=drawn.private(taught),
     )
 
 
@@ -252,28 +208,21 @@ def score_rows(runs: Sequence[Run]) -> list[dict[str, object]]:
     return [
         {
             **_head(own),
-            "out-of-fold": f"{_mean(own, 'cv'):.1f}",
-            "with pseudo-labels": with_error(np.array([100 * (run.cv_pseudo - run.cv) for run in own])),
+            **score_cells([run.scores for run in own]),
             "if these were scored": f"{_mean(own, 'cv_scored'):.1f}",
-            "private": f"{_mean(own, 'private'):.1f}",
-            "private with pseudo-labels": with_error(np.array([100 * (r.private_pseudo - r.private) for r in own])),
-            "private lower / equal / higher": _compared(own),
-            "adopted": f"{sum(run.adopted for run in own)} of {len(own)}",
-            "adopted wrongly": sum(run.adopted and run.wrong for run in own),
-            "by one standard error alone": f"{sum(run.gain.real for run in own)}, "
-            f"{sum(run.gain.real and run.wrong for run in own)} wrongly",
+            "by one standard error alone": f"{sum(run.scores.gain.real for run in own)}, "
+            f"{sum(run.scores.gain.real and run.scores.wrong for run in own)} wrongly",
         }
         for own in _groups(runs)
     ]
 
 
-def _compared(own: Sequence[Run]) -> str:
-    lower, equal = sum(run.wrong for run in own), sum(run.private_pseudo == run.private for run in own)
-    return f"{lower} / {equal} / {len(own) - lower - equal}"
-
-
 def _head(own: Sequence[Run]) -> dict[str, object]:
-    return {"data": own[0].data, "labelled": f"{np.mean([run.labelled for run in own]):.0f}", "draws": len(own)}
+    return {
+        "data": own[0].data,
+        "labelled": f"{np.mean([run.scores.labelled for run in own]):.0f}",
+        "draws": len(own),
+    }
 
 
 def _mean(own: Sequence[Run], field: str) -> float:
@@ -337,9 +286,8 @@ def drawn_from(
     )
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Draw, label, fit, print; 2 if a data set or the network cannot be used."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def add_probe_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of a benchmark that fits probes on draws of images."""
     parser.add_argument("data", type=Path, nargs="+", help="folders of labelled images, in any layout")
     parser.add_argument("--backbone", default="tf_efficientnet_lite0.in1k")
     parser.add_argument("--init", default="pretrained", help="starting weights (%(default)s)")
@@ -351,9 +299,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--labelled", type=int, nargs="+", default=LABELLED, help="images of a draw (%(default)s)")
     parser.add_argument("--folds", type=int, default=5)
     parser.add_argument("--seeds", type=int, default=2, help="bootstraps of each fold (%(default)s)")
-    parser.add_argument("--probability", type=float, default=PROBABILITY, help="of the gate (%(default)s)")
     parser.add_argument("--json", type=Path, help="file for everything measured, written after every draw")
-    given = parser.parse_args(arguments)
+
+
+def probe_recipe(given: argparse.Namespace) -> Recipe:
+    """The probe that these options ask for."""
     fields: dict[str, Scalar] = {
         "backbone": given.backbone,
         "init": given.init,
@@ -361,7 +311,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "image_size": given.size,
         "epochs": 1,
     }
-    recipe = Recipe.from_flat(fields)
+    return Recipe.from_flat(fields)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Draw, label, fit, print; 2 if a data set or the network cannot be used."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add_probe_options(parser)
+    parser.add_argument("--probability", type=float, default=PROBABILITY, help="of the gate (%(default)s)")
+    given = parser.parse_args(arguments)
+    recipe = probe_recipe(given)
     runs: list[Run] = []
     machine = describe_machine()
     try:
@@ -379,14 +338,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
                         probability=given.probability,
                     )
                     runs.append(run)
+                    scores = run.scores
                     print(
-                        f"{run.data} {run.seed}, {run.labelled} labelled: {run.given:.0f} labels, precision "
-                        f"{run.estimated:.3f} (true {run.true:.3f}), out-of-fold {run.cv:.3f} -> {run.cv_pseudo:.3f}, "
-                        f"private {run.private:.3f} -> {run.private_pseudo:.3f}, adopted: {run.adopted}",
+                        f"{run.data} {run.seed}, {scores.labelled} labelled: {run.given:.0f} labels, precision "
+                        f"{run.estimated:.3f} (true {run.true:.3f}), out-of-fold {scores.cv:.3f} -> "
+                        f"{scores.cv_second:.3f}, private {scores.private:.3f} -> {scores.private_second:.3f}, "
+                        f"adopted: {scores.adopted}",
                         flush=True,
                     )
                     if given.json:
-                        written = {"machine": machine, "recipe": fields, "runs": [asdict(one) for one in runs]}
+                        written = {
+                            "machine": machine,
+                            "recipe": recipe.to_flat(),
+                            "runs": [asdict(one) for one in runs],
+                        }
                         given.json.write_text(json.dumps(written), encoding="utf-8")
     except (TrainerError, ValueError) as problem:
         parser.exit(2, f"{problem}\n")

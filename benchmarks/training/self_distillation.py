@@ -9,9 +9,8 @@ private. One pre-trained network is fine-tuned as `search start --distil-from` d
 * one teacher for each pair of folds, and a cross-validation toward its soft targets
   (`trainer.training.teaching.teachers`), with the same folds and seed.
 
-Both are scored out-of-fold on the labelled images. Self-distillation is adopted if the paired gain exceeds one standard
-error and does not hang on one image. It is a wrong adoption if the private accuracy, of the mean of all networks, is
-lower with it.
+Both are scored out-of-fold on the labelled images, and by the mean of all networks on the private ones
+(`benchmarks.training.paired_scores`).
 
 ± is the standard error over draws, which share images.
 """
@@ -28,21 +27,17 @@ from itertools import product
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from benchmarks.machine import describe_machine, one_line, table
-from benchmarks.training.lp_ft import add_draw_options, cross_validated, draw, open_draw, with_error
-from search.statistics.paired_gain import Gain, exceeds_one_image, paired_gain, probability_gain
+from benchmarks.training.lp_ft import add_draw_options, cross_validated, draw, open_draw
+from benchmarks.training.paired_scores import Labels, PairedScores, paired_scores, score_cells
 from trainer.batches.batch_loader import BatchLoader
 from trainer.common.errors import TrainerError
 from trainer.data.image_set import ImageSet
 from trainer.data.read import read_images
-from trainer.evaluation.targets import Targets
 from trainer.recipe.recipe import Recipe, Scalar
 from trainer.training.results import CVResult, TrainingData, Verdict
 from trainer.training.teaching.teachers import train_teachers
-
-Labels = NDArray[np.int64]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,38 +47,14 @@ class Run:
     data: str
     """Name of the data folder."""
     seed: int
-    labelled: int
     private: int
     """Number of private images."""
-    cv: float
-    """Out-of-fold accuracy of the plain training, 0 .. 1, like all accuracies."""
-    cv_distilled: float
-    error: float
-    """Standard error of the paired difference of both."""
-    probability: float
-    """Paired gain in the mean probability of the true class."""
-    probability_error: float
-    private_accuracy: float
-    private_distilled: float
+    scores: PairedScores
+    """Without and with teachers."""
     seconds: float
     """Of the plain training."""
     seconds_distilled: float
     """Of teachers and students."""
-
-    @property
-    def gain(self) -> Gain:
-        """Paired, out-of-fold."""
-        return Gain(mean=self.cv_distilled - self.cv, error=self.error)
-
-    @property
-    def adopted(self) -> bool:
-        """Whether the paired gain exceeds one standard error, and does not hang on one image."""
-        return exceeds_one_image(self.gain, "accuracy", self.labelled)
-
-    @property
-    def wrong(self) -> bool:
-        """Whether adopting is a mistake: the private accuracy is lower."""
-        return self.private_distilled < self.private_accuracy
 
 
 def divide(drawn: ImageSet, labelled: int, folds: int, seed: int) -> tuple[ImageSet, Labels]:
@@ -145,29 +116,16 @@ def measure(
         raise ValueError(teaching.ended.reason)
     distilled = train("distilled", replace(data, soft_targets=teaching.targets))
     ended = time.perf_counter()
-    targets, rows = Targets(data.y), np.arange(len(data.y))
-    gain = paired_gain("accuracy", targets, distilled.oof, plain.oof)
-    soft = probability_gain(targets, distilled.oof[rows, data.y], plain.oof[rows, data.y])
+    private = [result.test for result in (plain, distilled)]
+    assert private[0] is not None and private[1] is not None, "private images are predicted"
     return Run(
         data=name,
         seed=seed,
-        labelled=len(data.y),
         private=len(private_y),
-        cv=_accuracy(plain.oof, data.y),
-        cv_distilled=_accuracy(distilled.oof, data.y),
-        error=gain.error,
-        probability=soft.mean,
-        probability_error=soft.error,
-        private_accuracy=_accuracy(plain.test, private_y),
-        private_distilled=_accuracy(distilled.test, private_y),
+        scores=paired_scores(data.y, (plain.oof, distilled.oof), private_y, (private[0], private[1])),
         seconds=trained - begun,
         seconds_distilled=ended - trained,
     )
-
-
-def _accuracy(proba: NDArray[np.float32] | None, y: Labels) -> float:
-    assert proba is not None, "private images are predicted"
-    return float((proba.argmax(axis=1) == y).mean())
 
 
 def score_rows(runs: Sequence[Run]) -> list[dict[str, object]]:
@@ -175,22 +133,11 @@ def score_rows(runs: Sequence[Run]) -> list[dict[str, object]]:
     rows: list[dict[str, object]] = []
     for data in dict.fromkeys(run.data for run in runs):
         own = [run for run in runs if run.data == data]
-        lower, equal = sum(run.wrong for run in own), sum(run.private_distilled == run.private_accuracy for run in own)
         rows.append(
             {
                 "data": data,
-                "labelled": f"{np.mean([run.labelled for run in own]):.0f}",
-                "draws": len(own),
-                "out-of-fold": f"{100 * np.mean([run.cv for run in own]):.1f}",
-                "gain": with_error(np.array([100 * run.gain.mean for run in own])),
-                "gain in probability": with_error(np.array([100 * run.probability for run in own])),
-                "private": f"{100 * np.mean([run.private_accuracy for run in own]):.1f}",
-                "private gain": with_error(
-                    np.array([100 * (run.private_distilled - run.private_accuracy) for run in own])
-                ),
-                "private lower / equal / higher": f"{lower} / {equal} / {len(own) - lower - equal}",
-                "adopted": f"{sum(run.adopted for run in own)} of {len(own)}",
-                "adopted wrongly": sum(run.adopted and run.wrong for run in own),
+                "labelled": f"{np.mean([run.scores.labelled for run in own]):.0f}",
+                **score_cells([run.scores for run in own]),
                 "times as long": f"{np.mean([run.seconds_distilled / run.seconds for run in own]):.1f}",
             }
         )
@@ -234,10 +181,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
                     image_set.root.name, data, private_y, recipe, seed=seed, weights_dir=given.weights, loader=loader
                 )
                 runs.append(run)
+                scores = run.scores
                 print(
-                    f"{run.data} {run.seed}, {run.labelled} labelled: out-of-fold {run.cv:.3f} -> "
-                    f"{run.cv_distilled:.3f} ± {run.error:.3f}, private {run.private_accuracy:.3f} -> "
-                    f"{run.private_distilled:.3f}, adopted: {run.adopted}  ({run.seconds:.0f} s and "
+                    f"{run.data} {run.seed}, {scores.labelled} labelled: out-of-fold {scores.cv:.3f} -> "
+                    f"{scores.cv_second:.3f} ± {scores.error:.3f}, private {scores.private:.3f} -> "
+                    f"{scores.private_second:.3f}, adopted: {scores.adopted}  ({run.seconds:.0f} s and "
                     f"{run.seconds_distilled:.0f} s)",
                     flush=True,
                 )

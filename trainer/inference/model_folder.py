@@ -20,8 +20,9 @@ from .networks.views import VIEWS
 from .pixel_values import Ranges, checked_ranges
 from .printable import cause_of, excerpt, name_problem, printable
 
-CONFIG_FORMAT = 3
-"""Format of config.json that exports write. Format 2 has no value ranges; format 1 held one model and no blend."""
+CONFIG_FORMAT = 4
+"""Format of config.json that exports write. Formats up to 3 know neither several labels nor a second stage; format 2
+has no value ranges; format 1 held one model and no blend."""
 MAX_CONFIG_BYTES = 64 * 2**20
 MAX_CLASSES = 100_000
 MAX_SIZE = 4096  # pixels

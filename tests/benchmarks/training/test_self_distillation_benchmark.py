@@ -9,26 +9,27 @@ import pytest
 import torch
 
 from benchmarks.training.lp_ft import draw
+from benchmarks.training.paired_scores import PairedScores
 from benchmarks.training.self_distillation import Run, divide, main, score_rows
 from tests.benchmarks.training.shape_folders import write_shapes
 from tests.trainer.training.support import run
 from trainer.data.read import read_images
 
 
-def made_up(seed: int, *, cv_distilled: float, private_distilled: float) -> Run:
-    return Run(
-        data="d", seed=seed, labelled=100, private=200, cv=0.8, cv_distilled=cv_distilled, error=0.01, probability=0.02,
-        probability_error=0.01, private_accuracy=0.8, private_distilled=private_distilled, seconds=2.0,
-        seconds_distilled=5.0,
+def made_up(seed: int, *, cv_second: float, private_second: float) -> Run:
+    scores = PairedScores(
+        labelled=100, cv=0.8, cv_second=cv_second, error=0.01, probability=0.02, probability_error=0.01, private=0.8,
+        private_second=private_second,
     )  # fmt: skip
+    return Run(data="d", seed=seed, private=200, scores=scores, seconds=2.0, seconds_distilled=5.0)
 
 
 def test_adoptions_are_wrong_where_the_private_score_falls() -> None:
     runs = [
-        made_up(1, cv_distilled=0.83, private_distilled=0.81),
-        made_up(2, cv_distilled=0.83, private_distilled=0.79),
-        made_up(3, cv_distilled=0.815, private_distilled=0.70),  # 1.5 standard errors, and one image less is 0.5
-        made_up(4, cv_distilled=0.80, private_distilled=0.80),
+        made_up(1, cv_second=0.83, private_second=0.81),
+        made_up(2, cv_second=0.83, private_second=0.79),
+        made_up(3, cv_second=0.815, private_second=0.70),  # 1.5 standard errors, and one image less is 0.5
+        made_up(4, cv_second=0.80, private_second=0.80),
     ]
     (row,) = score_rows(runs)
     assert (row["draws"], row["adopted"], row["adopted wrongly"]) == (4, "2 of 4", 1)
@@ -57,7 +58,7 @@ def test_a_small_run_measures_every_draw(tmp_path: Path) -> None:
     options = [word for name, value in {**small, **own}.items() for word in (f"--{name}", str(value))]
     assert main([str(folder), *options]) == 0
     runs = json.loads((tmp_path / "found.json").read_text())["runs"]
-    assert [(one["seed"], one["labelled"], one["private"]) for one in runs] == [(1, 18, 18), (2, 18, 18)]
-    names = ("cv", "cv_distilled", "private_accuracy", "private_distilled")
-    assert all(0.0 <= one[name] <= 1.0 for one in runs for name in names)
+    assert [(one["seed"], one["scores"]["labelled"], one["private"]) for one in runs] == [(1, 18, 18), (2, 18, 18)]
+    names = ("cv", "cv_second", "private", "private_second")
+    assert all(0.0 <= one["scores"][name] <= 1.0 for one in runs for name in names)
     assert all(one["seconds"] > 0.0 and one["seconds_distilled"] > 0.0 for one in runs)

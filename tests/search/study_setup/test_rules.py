@@ -102,3 +102,16 @@ def test_seeds_of_a_second_study_are_stored(tmp_path: Path) -> None:
     for broken in (3, [-1], [True], ["0"], [2**31], [0] * 1001, None):
         with pytest.raises(StudyError, match="compared_seeds"):
             StudySpec.from_dict({**spec.to_dict(), "compared_seeds": broken})
+
+
+def test_groups_of_a_second_stage_are_stored(tmp_path: Path) -> None:
+    spec = study(tmp_path)
+    assert "class_groups" not in spec.to_dict(), "the hash of other studies stays"
+    stage = replace(spec, purpose="two_stage", begun_from="first:3", class_groups=((0, 4), (1, 2, 7)))
+    assert StudySpec.from_dict(json.loads(json.dumps(stage.to_dict()))) == stage
+    assert stage.spec_hash != spec.spec_hash, "its trainings depend on the groups"
+    for broken in (3, [[0]], [[0, 0]], [[0, 1], [1, 2]], [[-1, 2]], [[True, 2]], [["0", 1]], [[[0], 1]], [], None):
+        with pytest.raises(StudyError, match="class_groups"):
+            StudySpec.from_dict({**stage.to_dict(), "class_groups": broken})
+    with pytest.raises(StudyError, match="class_groups"):
+        StudySpec.from_dict({**spec.to_dict(), "class_groups": [[0, 1]]})

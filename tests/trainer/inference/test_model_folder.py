@@ -199,6 +199,41 @@ def test_members_of_other_sizes_and_backbones_are_blended_as_the_folder_says(
     assert named == [CLASSES[label] for label in labels]
 
 
+def test_a_second_stage_shares_the_probability_of_its_group(
+    ensemble_dir: Path, images_dir: Path, tmp_path: Path
+) -> None:
+    def stage(config: dict[str, Any]) -> None:
+        config["blend"] = {"weights": [1.0, 0.0], "second_stage": [[0, 2]]}
+
+    folder = edited(ensemble_dir, tmp_path, stage)
+    first, second = in_process(images_dir), in_process(images_dir, ("identity", "zoom"), SECOND)
+    share = second[:, 0] / (second[:, 0] + second[:, 2])
+    group = first[:, 0] + first[:, 2]
+    expected = np.stack([group * share, first[:, 1], group * (1.0 - share)], axis=1)
+    np.testing.assert_allclose(predict_folder(folder, [images_dir]).proba, expected, atol=1e-5)
+    done = run_alone(folder, tmp_path, str(images_dir), "--output", "out.csv")
+    assert done.returncode == 0, done.stderr
+    np.testing.assert_allclose(read_table(tmp_path / "out.csv")[2], expected, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "blend",
+    [
+        {"weights": [0.5, 0.5], "second_stage": [[0, 1]]},
+        {"weights": [0.0, 1.0], "second_stage": [[0, 1]]},
+        {"weights": [1.0, 0.0], "second_stage": [[0, 1]], "several_labels": True},
+    ],
+)
+def test_a_second_stage_is_the_last_member_and_has_no_weight(
+    ensemble_dir: Path, tmp_path: Path, blend: dict[str, object]
+) -> None:
+    def stage(config: dict[str, Any]) -> None:
+        config["blend"] = blend
+
+    with pytest.raises(ModelError, match="second_stage is no member of weight 0"):
+        load_model_folder(edited(ensemble_dir, tmp_path, stage))
+
+
 def test_a_folder_of_the_first_format_is_read_as_one_member(model_dir: Path, images_dir: Path, tmp_path: Path) -> None:
     def flatten(config: dict[str, Any]) -> None:
         (member,) = config.pop("members")
@@ -300,7 +335,7 @@ FIRST = ("members", 0)
         ((*FIRST, "views"), [], "views"),
         ((*FIRST, "views"), [["zoom"]], "config.json"),
         ((*FIRST, "views"), ["identity", "zoom", "identity"], "twice"),
-        (("format",), 4, "format"),
+        (("format",), 5, "format"),
         (("members",), [], "members is empty"),
         (("members",), ["model"], "a member is not a table"),
         (("blend",), [1.0], "blend is not a table"),
@@ -316,6 +351,14 @@ FIRST = ("members", 0)
         (("blend", "offsets"), [0.0], "offsets are not 3"),
         (("blend", "cuts"), [1.5, 0.5], "ascend"),
         (("blend", "cuts"), [0.5], "cuts are not 2"),
+        (("blend", "second_stage"), [[0, 1]], "second_stage is no member of weight 0"),
+        (("blend", "second_stage"), "01", "groups of two classes"),
+        (("blend", "second_stage"), [[0]], "groups of two classes"),
+        (("blend", "second_stage"), [[0, 3]], "classes 0 to 2"),
+        (("blend", "second_stage"), [[0, True]], "classes 0 to 2"),
+        (("blend", "second_stage"), [[0, -1]], "classes 0 to 2"),
+        (("blend", "second_stage"), [[0, [1]]], "classes 0 to 2"),
+        (("blend", "second_stage"), [[0, 1, 0]], "twice"),
         ((*FIRST, "preprocessing", "std"), [0, 1, 1], "mean or std"),
         ((*FIRST, "preprocessing", "mean"), [0.5, float("nan"), 0.5], "not finite"),
         ((*FIRST, "preprocessing", "size"), 10**6, "size"),
