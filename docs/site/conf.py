@@ -27,6 +27,7 @@ CONTENTS = {
         "docs/pretraining",
         "docs/pseudo-labels",
         "docs/self-distillation",
+        "docs/two-stage",
         "docs/running",
         "docs/watching",
         "docs/how-good-is-it",

@@ -78,7 +78,10 @@ def test_groups_of_a_fold_hold_trained_classes_alone() -> None:
 
 
 def test_a_second_stage_without_knowledge_is_seldom_adopted() -> None:
-    """Its probabilities are those of the first stage with noise, so that it is better by chance alone."""
+    """Its probabilities are those of the first stage with noise, so that it is better by chance alone.
+
+    One standard error is exceeded in 16 % of the draws if both are equally good: in 6 of 40.
+    """
     adopted = 0
     for seed in range(40):
         targets, members, folds = drawn(seed, second_noise=0.5)
@@ -88,4 +91,4 @@ def test_a_second_stage_without_knowledge_is_seldom_adopted() -> None:
         groups = groups_of_predictions(targets.y, members[0])
         proba = cross_fit(two_stage(groups, N), targets, pair, folds).predict(pair)[0]
         adopted += exceeds_one_image(paired_gain("accuracy", targets, proba, members[0]), "accuracy", N)
-    assert adopted <= 4
+    assert adopted <= 6
