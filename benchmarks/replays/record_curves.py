@@ -2,6 +2,7 @@
 
     python -m benchmarks.replays.record_curves DATA OUT.npz --seed 1 --recipes 60
     python -m benchmarks.replays.record_curves DATA OUT.npz --study my_study.toml --set recipe.epochs=8
+    python -m benchmarks.replays.record_curves DATA OUT.npz --study aug_tuning --weights WEIGHTS --splits 1
 
 DATA is a folder with a subfolder for each class, large enough for `benchmarks.competitions.small_competitions`. The
 study's default recipe and random recipes are cross-validated by the project's trainer on split 0, and again on further
@@ -72,10 +73,12 @@ def random_recipes(spec: StudySpec, count: int, seed: int) -> list[Recipe]:
 class Recorder:
     """Trains recipes on one competition and collects the arrays of the table."""
 
-    def __init__(self, competition: SmallCompetition, spec: StudySpec, splits: int, pixels: Path) -> None:
+    def __init__(
+        self, competition: SmallCompetition, spec: StudySpec, splits: int, pixels: Path, weights_dir: Path | None
+    ) -> None:
         inspected = inspect(competition.folder, spec.data.options)
         self._images: ImageSet = inspected.images
-        self._spec, self._pixels = spec, pixels
+        self._spec, self._pixels, self._weights_dir = spec, pixels, weights_dir
         groups = fold_groups(self._images, inspected.duplicates.groups)
         self.folds = np.stack(
             [make_folds(self._images.y, groups, spec.protocol.folds, split) for split in range(splits)]
@@ -108,6 +111,7 @@ class Recorder:
                 device="cpu",
                 on_epoch=lambda report: seen.append(report) or Verdict.CONTINUE,  # type: ignore[func-returns-value]  # noqa: B023
                 checkpoint=None,
+                weights_dir=self._weights_dir,
                 keep_models=True,
                 predict_test=False,
                 loader=self._loader,
@@ -136,7 +140,7 @@ class Recorder:
         assert data.pixels.test is not None, "a small competition has test images"
         predictions = []
         for state in result.models:
-            model = create_backbone(recipe, data.num_classes, weights_dir=None)
+            model = create_backbone(recipe, data.num_classes, weights_dir=self._weights_dir)
             model.load_state_dict(state)
             model.eval()
             proba = predict_proba(model, data.pixels.test, preprocessing=preprocessing_of(recipe.backbone))
@@ -162,6 +166,7 @@ def main() -> None:
     parser.add_argument("out", type=Path)
     parser.add_argument("--study", default=str(STUDY))
     parser.add_argument("--set", action="append", default=[], dest="overrides", metavar="FIELD=VALUE")
+    parser.add_argument("--weights", type=Path, help="folder of pre-trained weights, for studies that begin with some")
     parser.add_argument("--recipes", type=int, default=60)
     parser.add_argument("--splits", type=int, default=3, help="cross-validations of each recipe")
     parser.add_argument("--seed", type=int, default=0, help="seed of the competition and of the recipes")
@@ -170,7 +175,7 @@ def main() -> None:
     recipes = random_recipes(spec, given.recipes, given.seed)
     with tempfile.TemporaryDirectory() as scratch:
         competition = cut(given.data, Path(scratch) / "competition", given.seed)
-        recorder = Recorder(competition, spec, given.splits, Path(scratch) / "pixels")
+        recorder = Recorder(competition, spec, given.splits, Path(scratch) / "pixels", given.weights)
         rows: list[dict[str, NDArray[Any]]] = []
         kept: list[Recipe] = []
         for number, recipe in enumerate(recipes):

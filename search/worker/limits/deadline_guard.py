@@ -14,11 +14,12 @@ from search.study_state.time_budget import (
 )
 from search.study_state.time_left import EndedTrainings, most_give_ups, read_costs, read_ended
 from search.study_state.training_costs import is_fine_tuned
+from search.worker.limits.image_passes import ImagePasses
 from search.worker.limits.limit import Limit, NoLimit
 from search.worker.limits.time_limit import StudyTime, TimeLimit
 from storage.queue.items import WorkItem
 from storage.stores import Stores
-from storage.values import WorkKind
+from storage.values import FULL_DATA_SPLIT, WorkKind
 from trainer.common.environment import cpu_name
 
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ class DeadlineGuard:
         self._ended: dict[int, EndedTrainings] = {}  # by study id
         self._ended_before, self._given_up_before = -1, 0  # trials ended and given up when a trial ended or paused last
         self._rehearsals: dict[int, dict[str, tuple[int, float]]] = {}  # by study id, see `TimeLimit`
+        self._counts: dict[int, tuple[int, int]] = {}  # training and test images by study id
         self._measured: set[int] = set()  # ids of the studies of which a trial has ended
         self._limits: dict[int, TimeLimit] = {}  # of the trainings that were given up, by work item id
 
@@ -83,6 +85,7 @@ class DeadlineGuard:
         limit = TimeLimit(
             item.kind,
             lambda: self._read(read_study(self._stores, name)),  # its deadline may have changed
+            images=self._images_of(study, item),
             device=self._device or "",
             resumed=item.attempt > 1,
             rehearse=self._is_first(study, item),
@@ -91,6 +94,15 @@ class DeadlineGuard:
         self._limits = {work_id: known for work_id, known in self._limits.items() if known.missed is not None}
         self._limits[item.id] = limit
         return limit
+
+    def _images_of(self, study: Study, item: WorkItem) -> ImagePasses:
+        """The images of the training of an item."""
+        if study.id not in self._counts:
+            dataset = self._stores.datasets.get(study.fingerprint)
+            self._counts[study.id] = len(dataset.train_ids), len(dataset.test_ids)
+        return ImagePasses.of_folds(
+            *self._counts[study.id], 1 if item.split == FULL_DATA_SPLIT else study.protocol.folds
+        )
 
     def _is_first(self, study: Study, item: WorkItem) -> bool:
         """Whether no trial of a study without a deadline has ended that would show how long the next one takes.

@@ -6,7 +6,7 @@ import math
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from search.study_state.study import Study
@@ -30,6 +30,7 @@ from search.study_state.training_costs import (
     predicted_cost,
     probed_sizes,
 )
+from search.worker.limits.image_passes import ImagePasses
 from search.worker.limits.limit import OutOfTime, TooSlow
 from search.worker.limits.shortened import SMALLEST_SIDE, shortened, sufficient_size
 from storage.values import WorkKind
@@ -48,14 +49,6 @@ REHEARSED_PROGRESS = 0.2
 """The same where a rehearsal has predicted the length: a wrong estimate would cost more than it saves."""
 LEAST_SECONDS = 2.0
 """The same in seconds."""
-EVALUATION = 1.1
-"""Length of an epoch with the predictions of the held-out images, relative to its training alone."""
-FINAL_PREDICTIONS = 1.0
-"""Length of the predictions after the last epoch in epochs, for a few hundred test images and three views of each."""
-PLAIN_PREDICTIONS = 0.5
-"""The same for a single view, which is all that a shortened first trial predicts, and for the choice of `wise_ft`."""
-PROBE_PREDICTIONS = 0.1
-"""The same for a linear probe, whose features are those of all images: what is left are the fits."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,6 +75,7 @@ class TimeLimit:
         kind: WorkKind,
         read: Callable[[], StudyTime],
         *,
+        images: ImagePasses,
         device: str,
         resumed: bool = False,
         rehearse: bool = False,
@@ -91,6 +85,7 @@ class TimeLimit:
         """
         Args:
             read: reads the present state of the study.
+            images: of this training.
             device: of this worker, see `search.study_state.training_costs.device_of`.
             resumed: whether the training may continue from a checkpoint, which fits only its own recipe.
             rehearse: whether the training is rehearsed without a deadline, too, so that people see how long it takes.
@@ -99,7 +94,7 @@ class TimeLimit:
             clock: returns seconds, monotonic.
         """
         self._kind, self._read_study, self._device, self._resumed, self._clock = kind, read, device, resumed, clock
-        self._rehearse = rehearse
+        self._images, self._rehearse = images, rehearse
         self._rehearsals = {} if rehearsals is None else rehearsals
         self._lock = threading.Lock()
         self._state: StudyTime | None = None
@@ -121,8 +116,8 @@ class TimeLimit:
             state = self._refresh()
             self._epoch_from = None
             self._next_estimate = REHEARSED_PROGRESS if recipe.image_size == self._rehearsed else LEAST_PROGRESS
-            cost = predicted_cost(state.ended.measured, recipe.to_flat(), self._device)
-            self._judged = cost is not None or self._resumed
+            known = cost = predicted_cost(state.ended.measured, recipe.to_flat(), self._device)
+            self._judged = known is not None or self._resumed
             if state.study.deadline is None and not (self._rehearse and recipe.method != LINEAR_PROBE):
                 self._judged = True
             if recipe.method == LINEAR_PROBE and state.study.deadline is not None:
@@ -131,7 +126,7 @@ class TimeLimit:
                 size, epoch = self._rehearsals[recipe.backbone]
                 cost = self._cost_of(recipe, epoch * (recipe.image_size / size) ** 2 * passes(recipe.freeze))
             if cost is not None and not self._resumed:
-                self._shorten(state, recipe, cost, cost.total(recipe.epochs))
+                self._shorten(state, recipe, cost, cost.total(recipe.epochs), known=known is not None)
 
     def is_unknown(self, recipe: Recipe) -> bool:
         is_known = self._judged or recipe.image_size == self._rehearsed
@@ -159,7 +154,7 @@ class TimeLimit:
             if self._judged or progress < self._next_estimate or seconds < LEAST_SECONDS:
                 return
             self._next_estimate = 2 * progress
-            epoch = EVALUATION * seconds / progress
+            epoch = self._images.evaluation(recipe) * seconds / progress
             cost = self._cost_of(recipe, epoch)
             self._shorten(self._refresh(), recipe, cost, cost.total(recipe.epochs) - share * epoch)
 
@@ -173,7 +168,8 @@ class TimeLimit:
             if state.study.deadline is None or not left:
                 return Verdict.CONTINUE
             known = predicted_cost(state.ended.measured, recipe.to_flat(), self._device)
-            cost = TrainingCost(epoch=report.seconds, overhead=known.overhead if known else report.seconds)
+            cost = self._cost_of(recipe, report.seconds)
+            cost = replace(cost, overhead=known.overhead) if known else cost
             end = self._latest_end(state, recipe, cost)
             if state.now + cost.total(left) <= end:
                 return Verdict.CONTINUE
@@ -201,15 +197,25 @@ class TimeLimit:
         deadline = state.study.deadline
         return deadline is not None and state.now + self._clock() - self._read_at > deadline - state.costs.export
 
-    def _shorten(self, state: StudyTime, recipe: Recipe, cost: TrainingCost, remaining: float) -> None:
-        """Raise `TooSlow` or `OutOfTime` if the ``remaining`` seconds of the training are too many."""
+    def _shorten(
+        self, state: StudyTime, recipe: Recipe, cost: TrainingCost, remaining: float, *, known: bool = False
+    ) -> None:
+        """Raise `TooSlow` or `OutOfTime` if the ``remaining`` seconds of the training are too many.
+
+        Args:
+            known: whether the cost was measured by other trainings.
+        """
         if state.study.deadline is None or self._kind is not WorkKind.SEARCH:
             return
         left = self._latest_end(state, recipe, cost) - state.now
         if remaining <= left:
             return
+        overhead = self._images.predictions(recipe, plain=True) * cost.epoch
+        if known:
+            # It may be that of trials that predicted no test image, because others were better.
+            overhead = max(PLAIN_OVERHEAD * cost.overhead, overhead)
+        plain = replace(cost, overhead=overhead)
         if state.costs.finished:
-            plain = TrainingCost(epoch=cost.epoch, overhead=PLAIN_OVERHEAD * cost.overhead)
             probed = probed_sizes(state.ended.trials, recipe.backbone)
             enough = sufficient_size(state.ended.trials, recipe.backbone, recipe.image_size)
             within = left / SHORTENED_MARGIN
@@ -218,7 +224,6 @@ class TimeLimit:
                 self.missed = state.study.deadline
                 raise OutOfTime(f"one epoch takes about {cost.epoch:.0f} s, and {max(0.0, left):.0f} s are left for it")
         else:
-            plain = TrainingCost(epoch=cost.epoch, overhead=min(cost.overhead, PLAIN_PREDICTIONS * cost.epoch))
             # There is nothing else to do with the time, so the shortest training is tried even if it seems too long.
             shorter = shortened(recipe, plain, left / SHORTENED_MARGIN) or recipe.replace(
                 {"epochs": 1, "image_size": min(SMALLEST_SIDE, recipe.image_size)}
@@ -235,10 +240,7 @@ class TimeLimit:
 
     def _cost_of(self, recipe: Recipe, epoch: float) -> TrainingCost:
         """The cost of a training with epochs of ``epoch`` seconds."""
-        predictions = PLAIN_PREDICTIONS if self.reason else FINAL_PREDICTIONS
-        if recipe.method == LINEAR_PROBE:
-            predictions = PROBE_PREDICTIONS
-        return TrainingCost(epoch=epoch, overhead=predictions * epoch)
+        return TrainingCost(epoch=epoch, overhead=self._images.predictions(recipe, plain=bool(self.reason)) * epoch)
 
     def _least_length(self, state: StudyTime, recipe: Recipe, enough: int) -> float:
         """Length, epochs times pixels, of the shortest recipe that is useful in place of ``recipe``.

@@ -52,7 +52,8 @@ def apply_corrections(image_set: ImageSet, corrections: Sequence[Correction]) ->
 
     A decision counts for the image with its id, as long as the data give the label that they gave when it was decided.
     If they give the decided label already, there is nothing to do. Any other label is a problem: the data have changed
-    since the decision. An id that the data lack is a warning.
+    since the decision. An id that the data lack is a warning. An image with two labels of which the one is to be the other
+    keeps the other row alone.
     """
     if image_set.several_labels:
         why = f"{CORRECTIONS_FILE} gives an image one label, but images have several: remove it, or --no-corrections"
@@ -62,6 +63,7 @@ def apply_corrections(image_set: ImageSet, corrections: Sequence[Correction]) ->
     for row, identifier in enumerate(image_set.train_ids):
         by_id[identifier].append(row)
     y, dropped = image_set.y.copy(), set[int]()
+    changed = {(each.id, each.given) for each in corrections if each.label != each.given}
     problems: list[str] = []
     absent: list[str] = []
     for each in corrections:
@@ -76,10 +78,13 @@ def apply_corrections(image_set: ImageSet, corrections: Sequence[Correction]) ->
         elif each.label not in names:
             problems.append(f"{each.row}: {each.id!r} is to be {each.label!r}, no class{suggest(each.label, names)}")
         elif each.label != each.given and each.label in labels:
-            problems.append(
-                f"{each.row}: {each.id!r} is to be {each.label!r}, but another row gives it this label already: drop "
-                f"the label {each.given!r} instead"
-            )
+            if (each.id, each.label) in changed:
+                problems.append(
+                    f"{each.row}: {each.id!r} is to be {each.label!r}, and its other label {each.label!r} is to be "
+                    "another one or dropped: decide which label it has"
+                )
+            else:
+                dropped.add(labels[each.given])
         else:
             y[labels[each.given]] = names[each.label]
     kept = [row for row in range(len(y)) if row not in dropped]

@@ -11,6 +11,7 @@ import pytest
 from search.study_state.study import Study
 from search.study_state.time_budget import EXPORT_SECONDS, PLAIN_OVERHEAD, SHORTENED_MARGIN, Costs
 from search.study_state.time_left import EndedTrainings
+from search.worker.limits.image_passes import ImagePasses
 from search.worker.limits.limit import NoLimit, OutOfTime, TooSlow
 from search.worker.limits.time_limit import StudyTime, TimeLimit
 from storage.records.studies import StoredStudy
@@ -23,6 +24,10 @@ from trainer.training.results import EpochReport, Verdict
 SPEC = load_study("quickstart")
 RECIPE = Recipe.from_flat({**SPEC.default_recipe(), "epochs": 10, "image_size": 64})
 
+IMAGES = ImagePasses(trained=1000, held_out=300, test=600)
+"""Predictions after the last epoch take as long as an epoch with all views, and `PLAIN` of it with one."""
+PLAIN = IMAGES.predictions(RECIPE, plain=True)
+
 
 @dataclass
 class Clock:
@@ -32,6 +37,7 @@ class Clock:
     costs: Costs = field(default_factory=lambda: Costs(workers=1, needed_refits=0))
     ended: EndedTrainings = field(default_factory=EndedTrainings)
     now: float = 0.0
+    images: ImagePasses = IMAGES
 
     def limit(
         self,
@@ -40,7 +46,15 @@ class Clock:
         resumed: bool = False,
         rehearsals: dict[str, tuple[int, float]] | None = None,
     ) -> TimeLimit:
-        return TimeLimit(kind, self.read, device="", resumed=resumed, rehearsals=rehearsals, clock=lambda: self.now)
+        return TimeLimit(
+            kind,
+            self.read,
+            images=self.images,
+            device="",
+            resumed=resumed,
+            rehearsals=rehearsals,
+            clock=lambda: self.now,
+        )
 
     def read(self) -> StudyTime:
         stored = StoredStudy(
@@ -97,9 +111,9 @@ class TestFirstTrial:
             clock.train(limit, epoch=100.0)
         assert clock.now == pytest.approx(10.0), "a twentieth of the epoch after the first one"
         assert slow.value.recipe.image_size == 64
-        # An epoch takes 100 s and a tenth more for the held-out images; the last predictions take half an epoch.
-        assert slow.value.recipe.epochs == int((900.0 - 10.0) / SHORTENED_MARGIN / 110.0 - 0.5) == 6
-        assert "from 10 to 6 epochs" in limit.reason
+        # An epoch takes 100 s and a tenth more for the held-out images; the last predictions come on top.
+        assert slow.value.recipe.epochs == int((900.0 - 10.0) / SHORTENED_MARGIN / 110.0 - PLAIN) == 7
+        assert "from 10 to 7 epochs" in limit.reason
 
     def test_is_judged_by_its_epoch_and_not_by_the_probe_before_it(self) -> None:
         """The features of the probe take as long as the epoch, and no training progresses meanwhile."""
@@ -112,7 +126,7 @@ class TestFirstTrial:
         with pytest.raises(TooSlow) as slow:
             clock.train(limit, epoch=100.0)
         assert clock.now == pytest.approx(110.0)
-        assert slow.value.recipe.epochs == int((900.0 - 10.0) / SHORTENED_MARGIN / 110.0 - 0.5) == 6
+        assert slow.value.recipe.epochs == int((900.0 - 10.0) / SHORTENED_MARGIN / 110.0 - PLAIN) == 7
 
     def test_gets_smaller_images_if_fewer_than_half_of_the_epochs_fit(self) -> None:
         clock = Clock(deadline=EXPORT_SECONDS + 100.0)
@@ -166,6 +180,27 @@ class TestFirstTrial:
             clock.train(limit, epoch=100.0)
             assert limit.after_epoch(RECIPE, report(epoch, 100.0)) is Verdict.CONTINUE
         assert limit.reason == "" and limit.missed is None and not limit.passed()
+
+    def test_goes_on_if_its_last_epoch_and_one_view_of_the_images_fit(self) -> None:
+        clock = Clock(deadline=EXPORT_SECONDS + 130.0)
+        limit = clock.limit()
+        with pytest.raises(TooSlow):
+            limit.rehearsed(RECIPE, 50.0)
+        clock.now = 130.0 - (1.0 + PLAIN) * 50.0 - 1.0
+        assert limit.after_epoch(RECIPE, report(9, 50.0)) is Verdict.CONTINUE
+        clock.now += 2.0
+        assert limit.after_epoch(RECIPE, report(9, 50.0)) is Verdict.FINISH
+
+    def test_leaves_time_for_the_predictions_of_many_test_images(self) -> None:
+        clock = Clock(deadline=EXPORT_SECONDS + 200.0, images=ImagePasses.of_folds(400, 2000, 5))
+        limit = clock.limit()
+        limit.fit(RECIPE)
+        with pytest.raises(TooSlow) as slow:
+            limit.rehearsed(RECIPE, 20.0)
+        shorter = slow.value.recipe
+        predictions = clock.images.predictions(RECIPE, plain=True) * 20.0
+        pixels = (shorter.image_size / RECIPE.image_size) ** 2
+        assert predictions > 30.0 and pixels * (shorter.epochs * 20.0 + predictions) <= 200.0
 
     def test_that_becomes_slow_later_ends_with_what_it_has(self) -> None:
         clock = Clock(deadline=EXPORT_SECONDS + 600.0)
@@ -324,13 +359,13 @@ class TestLaterTrials:
         from_probe = RECIPE.replace({"init": "pretrained", "head": "probe", "norm": "frozen", "image_size": 128})
         with pytest.raises(TooSlow) as slow:
             clock.limit().rehearsed(from_probe, 50.0)
-        fitting = int(250.0 / SHORTENED_MARGIN / 50.0 - PLAIN_OVERHEAD)
+        fitting = int(250.0 / SHORTENED_MARGIN / 50.0 - PLAIN)
         assert (slow.value.recipe.epochs, slow.value.recipe.image_size) == (fitting, 128)
         clock.deadline = EXPORT_SECONDS + 90.0
         with pytest.raises(TooSlow) as slow:
             clock.limit().rehearsed(from_probe, 50.0)
         assert (slow.value.recipe.epochs, slow.value.recipe.image_size) == (2, 96)
-        clock.deadline = EXPORT_SECONDS + 70.0
+        clock.deadline = EXPORT_SECONDS + 65.0
         with pytest.raises(OutOfTime):
             clock.limit().rehearsed(from_probe, 50.0)
         with pytest.raises(OutOfTime):  # one epoch of a random classifier is worse than the probe

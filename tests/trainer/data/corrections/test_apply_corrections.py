@@ -147,15 +147,24 @@ def test_decisions_that_the_data_have_overtaken_are_no_problem(animals: Path) ->
     assert found.corrections is not None and not found.corrections.changes
 
 
-def test_one_of_two_labels_of_an_image_is_dropped(kaggle: Callable[..., Path]) -> None:
+@pytest.mark.parametrize("decision", [None, "dog"])
+def test_one_of_two_labels_of_an_image_is_dropped(kaggle: Callable[..., Path], decision: str | None) -> None:
+    """Also if it is to be the label that another row gives the image."""
     rows = (("a0", "cat"), ("a0", "dog"), ("a1", "cat"), ("a2", "dog"), ("a3", "dog"), ("a4", "cat"))
     folder = kaggle(rows)
-    correct(folder, ("a0", "cat", None))
+    correct(folder, ("a0", "cat", decision))
     found = read_images(folder)
     assert found.train_ids.count("a0") == 1 and by_id(found)["a0"] == "dog"
-    correct(folder, ("a0", "cat", "dog"))
-    (problem,) = problems(folder)
-    assert "another row gives it this label already: drop the label 'cat' instead" in problem
+    assert found.corrections is not None and (found.corrections.corrected, found.corrections.dropped) == (0, 1)
+
+
+@pytest.mark.parametrize("decision", [None, "cat"])
+def test_labels_of_an_image_are_not_exchanged(kaggle: Callable[..., Path], decision: str | None) -> None:
+    rows = (("a0", "cat"), ("a0", "dog"), ("a1", "cat"), ("a2", "dog"), ("a3", "dog"), ("a4", "cat"))
+    folder = kaggle(rows)
+    correct(folder, ("a0", "cat", "dog"), ("a0", "dog", decision))
+    found = problems(folder)
+    assert found and all("decide which label it has" in problem for problem in found)
 
 
 def test_a_link_to_nothing_is_an_error_and_not_no_corrections(animals: Path) -> None:
