@@ -23,7 +23,7 @@ def ci_commands() -> list[str]:
 
 
 def ci_linters() -> list[str]:
-    """What ``.ci/run`` runs after the tests, without the checks of the site and of the wheel, which runs beside them."""
+    """What ``.ci/run`` runs after the tests, without the checks of the site and of the wheel."""
     others = (".ci/", "wheel=", "wait ", "exit ")
     commands = ci_commands()
     return [command for command in commands[commands.index("pytest") + 1 :] if not command.startswith(others)]

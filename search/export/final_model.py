@@ -151,7 +151,8 @@ def gather_refits(stores: Stores, plan: ExportPlan, ids: Sequence[Sequence[int]]
         RefitFailed: a refit has not ended yet, or one of the leader's failed; says why.
     """
     targets = read_targets(stores, plan.study)
-    members, left_out = [], []
+    members: list[MemberRefits] = []
+    left_out: list[str] = []
     for place, member in enumerate(plan.members):
         try:
             records = tuple(_finished(stores, work_id) for work_id in ids[place])

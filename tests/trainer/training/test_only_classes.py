@@ -74,7 +74,7 @@ def test_the_other_images_change_no_network(base: dict[str, Any], weights: Path)
 
 
 def test_the_chosen_classes_are_told_apart() -> None:
-    data = chosen_data()
+    data = competition(n=180).only_classes(CHOSEN)
     result = run({"epochs": 8}, data)
     rows = np.isin(data.y, CHOSEN)
     pair = result.oof[rows][:, CHOSEN]

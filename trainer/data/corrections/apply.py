@@ -52,8 +52,8 @@ def apply_corrections(image_set: ImageSet, corrections: Sequence[Correction]) ->
 
     A decision counts for the image with its id, as long as the data give the label that they gave when it was decided.
     If they give the decided label already, there is nothing to do. Any other label is a problem: the data have changed
-    since the decision. An id that the data lack is a warning. An image with two labels of which the one is to be the other
-    keeps the other row alone.
+    since the decision. An id that the data lack is a warning. If one label of an image is to be another that the
+    data give it as well, the row with the other one alone stays.
     """
     if image_set.several_labels:
         why = f"{CORRECTIONS_FILE} gives an image one label, but images have several: remove it, or --no-corrections"
