@@ -33,7 +33,7 @@ def doubts_of_export(stores: Stores, plan: ExportPlan, export: Export) -> list[s
 
 def _about_leader(stores: Stores, plan: ExportPlan, export: Export) -> Iterator[str]:
     """Recipes that tie with the leader. `Export.warnings` covers the default recipe."""
-    if plan.leader.number == DEFAULT_TRIAL and plan.leader.study.second is None:
+    if plan.leader.number == DEFAULT_TRIAL and plan.study.second is None:
         finished = sum(len(_finished(stores, study)) for study in plan.studies)
         yield "the search found nothing better than the default recipe" if finished > 1 else "no other recipe was tried"
     if plan.estimates is None:

@@ -25,7 +25,7 @@ from search.runtime.home import Home
 from search.statistics.member_names import MemberName
 from search.study_setup.deadline import clock
 from search.study_setup.image_weights import weights_lines
-from search.study_setup.second_study import compare_with_first
+from search.study_setup.second_study import compare_with_first, lines_about
 from search.study_state.gpu_sharing import sharing_lines
 from search.study_state.snapshot import StudySnapshot, read_snapshot
 from search.study_state.stages import confirmation_name, running_work, search_is_over
@@ -95,6 +95,8 @@ def print_status(console: Console, stores: Stores, name: str | None, home: Path,
     if snapshot.confirms_done or snapshot.confirms_open:
         progress = f"{snapshot.confirms_done} of {snapshot.confirms_done + snapshot.confirms_open} confirmations done"
         say(console, f"{progress}; `search compare --study {study.name}` shows them")
+    for line in lines_about(stores, study):
+        say(console, line)
     continuing = f"`{study.continuing}`"
     if study.is_pretraining:
         say(console, f"This study trains weights for others: {continuing} registers them when it is done.")

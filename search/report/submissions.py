@@ -186,6 +186,7 @@ def describe_export(notes: ExportNotes) -> str:
     if notes.members:
         facts = [*_of_kind("trial", notes.members, False), *_of_kind("probe", notes.members, True)]
         facts += [_named(part) for part in notes.members if isinstance(part, ImportNotes)]
+        facts += ["the last one as a second stage"] * bool(notes.second_stage)
     else:
         facts = [f"{'probe' if notes.is_probe else 'trial'} {_study_prefix(notes.study)}{notes.trial}"]
     facts.append(f"{notes.seeds} seed{'s' * (notes.seeds != 1)}")

@@ -130,6 +130,10 @@ def _details(facts: Facts) -> Iterator[tuple[str, str]]:
     images = f"{text.counted(len(dataset.y), 'training image')}, {text.counted(len(dataset.test_ids), 'test image')}"
     yield "Data", f"{images}, {text.counted(len(dataset.class_names), 'class')}"
     yield "Study", f"{study.name}, {state_of(facts.snapshot)}: {trial_counts(facts.snapshot) or 'no trial has ended'}"
+    if study.second is not None:
+        about = f"the best recipe of {study.first} again, with {study.second.name}"
+        low = "; trials are scored on all images, of which it learns some classes alone, so their scores are low"
+        yield "Second study", about + low * study.is_second_stage
     yield "Scored by", f"{text.metric_line(facts.metric)}; {study.protocol.folds} folds"
 
 
@@ -146,6 +150,9 @@ def _steps(facts: Facts) -> Iterator[tuple[str, str]]:
         if facts.study.is_pretraining:
             yield completed(facts.study.continuing), "registers the weights for other studies"
             return
+        if facts.study.second is not None:
+            yield completed(facts.study.continuing), "continues, and exports what is better than the first study"
+            return
         yield text.command("search", "start", "--study", name), "continues the study and exports at its end"
         if facts.leader is not None:
             yield text.command("search", "export-best", "--study", name), "exports the best trials so far"
@@ -155,7 +162,7 @@ def _steps(facts: Facts) -> Iterator[tuple[str, str]]:
         name,
         submitted=bool(facts.dataset.test_ids),
         more_seeds_help=facts.export.recipe.get("method") != LINEAR_PROBE
-        and (facts.notes is None or facts.notes.seeds < ADVISED_SEEDS),
+        and (facts.notes is None or (facts.notes.seeds < ADVISED_SEEDS and not facts.notes.second_stage)),
         compared=facts.comparison is not None,
         probed=facts.study.budget == 0,
     ):

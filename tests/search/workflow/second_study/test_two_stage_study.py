@@ -75,7 +75,8 @@ def test_without_a_gain_the_first_export_stays(
     with pytest.raises(NotAdopted, match="stays"):
         plan_export(first.stores, study, seeds=None, full_data=False, home=first.home)
     show_status("one_stage", first.url, first.home.root)
-    assert "The export of colours stays." in " ".join(capsys.readouterr().out.split())
+    said = " ".join(capsys.readouterr().out.split())
+    assert "The export of colours stays." in said and "So its own score, which counts all images, is low." in said
     start_second_study(request(first, "one_stage", str(first.home.root / "colours")))
     assert "continues" in capsys.readouterr().out
 
@@ -121,8 +122,12 @@ def test_with_a_gain_both_stages_are_exported(
         assert part in card, part
     (export,) = stores.exports.all(study.id)
     assert export.notes["second_stage"] == [[0, 2]] and (folder / "submission.csv").is_file()
+    said = " ".join(capsys.readouterr().out.split())
+    assert "Recipe two stages of colours:0 and staged:0 (12 networks)" in said
+    assert "nothing better than the default" not in said and "--seeds" not in said, "seeds are those of the comparison"
+    page = (folder / "report.html").read_text(encoding="utf-8")
+    assert "the last one as a second stage" in page and "so their scores are low" in page and "--seeds" not in page
 
-    capsys.readouterr()
     for given, options, error, message in (
         (study, {"full_data": True, "seeds": None}, NotAdopted, "--full-data"),
         (study, {"full_data": False, "seeds": 3}, NotAdopted, "leave --seeds out"),
