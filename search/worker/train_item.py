@@ -171,7 +171,7 @@ def _rehearse(context: StudyContext, task: Task, recipe: Recipe) -> None:
     """
     from trainer.training.throughput import rehearse_epoch
 
-    epoch = rehearse_epoch(
+    speed = rehearse_epoch(
         recipe,
         images=len(context.images.y),
         folds=context.study.length_in_folds,
@@ -179,10 +179,10 @@ def _rehearse(context: StudyContext, task: Task, recipe: Recipe) -> None:
         device=context.device,
         weights_dir=context.weights_dir,
     )
-    if epoch is None:
+    if speed is None:
         return
-    seconds = task.limit.rehearsed(recipe, epoch)
-    log.info("%s: a rehearsal of a few steps predicts %.0f s, %.1f s an epoch", task.name, seconds, epoch)
+    seconds = task.limit.rehearsed(recipe, speed)
+    log.info("%s: a rehearsal of a few steps predicts %.0f s, %.1f s an epoch", task.name, seconds, speed.epoch)
     item = task.item
     assert item.trial_number is not None, "only trials are rehearsed"
     note = {**item.note, PREDICTED_NOTE: seconds}

@@ -49,6 +49,7 @@ class _FoldEpoch:
     """Mean over the batches."""
     proba: Float32Array = field(default_factory=lambda: np.empty((0, 0), dtype=np.float32))
     """Of the images held out, in their order: shape (held out, C)."""
+    prediction_seconds: float = 0.0
 
 
 class Lockstep:
@@ -118,12 +119,14 @@ class Lockstep:
         self._trained = [0.0] * len(self._folds)
         oof = np.full_like(self._oof, np.nan)
         losses: list[float] = []
+        predicting = 0.0
         for fold, outcome in self._folds.run(lambda fold, model: self._train_fold(fold, model, epoch)):
             if outcome.problem:
                 return outcome.problem
             self._micro_batch = min(self._micro_batch, outcome.micro_batch)
             oof[self._data.held_out(fold)] = outcome.proba
             losses.append(outcome.loss)
+            predicting += outcome.prediction_seconds / self._folds.width
         self._oof = oof
         self.reports.append(
             epoch_report(
@@ -134,6 +137,7 @@ class Lockstep:
                 epochs=self._recipe.epochs,
                 train_loss=float(np.mean(losses)),
                 seconds=self._clock() - begun,
+                prediction_seconds=predicting,
             )
         )
         return ""
@@ -148,15 +152,19 @@ class Lockstep:
         if len(broken):
             loss = outcome.losses[broken[0]]
             return _FoldEpoch(problem=f"the loss became {loss} in {where}, batch {broken[0] + 1} of {count}")
+        begun = self._clock()
         proba = average_views(
             self._folds.predict(
                 model, self._data.pixels.train, self._data.held_out(fold), self._views, self._precision_after(epoch)
             ),
             self._views,
         )
+        seconds = self._clock() - begun
         if not np.isfinite(proba).all():
             return _FoldEpoch(problem=f"predictions that are not finite after {where}")
-        return _FoldEpoch(micro_batch=outcome.micro_batch, loss=float(outcome.losses.mean()), proba=proba)
+        return _FoldEpoch(
+            micro_batch=outcome.micro_batch, loss=float(outcome.losses.mean()), proba=proba, prediction_seconds=seconds
+        )
 
     def _precision_after(self, epoch: int) -> torch.dtype | None:
         """Precision of the predictions after ``epoch``; None: full float32.
@@ -255,6 +263,7 @@ class Lockstep:
             epochs=last.epochs,
             train_loss=last.train_loss,
             seconds=last.seconds,
+            prediction_seconds=last.prediction_seconds,
         )
 
     def result(self, status: Status, reason: str, final: FinalPredictions | None = None) -> CVResult:

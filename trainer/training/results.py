@@ -230,6 +230,8 @@ class EpochReport:
     train_loss: float
     """Mean loss over the epoch's batches, of all folds."""
     seconds: float
+    prediction_seconds: float = 0.0
+    """Those of ``seconds`` in which held-out images were predicted; 0: unknown."""
 
 
 Status = Literal["finished", "pruned", "paused", "stopped", "diverged"]

@@ -17,6 +17,8 @@ import torch
 from trainer.common.environment import cpu_name
 from trainer.common.errors import TrainerError
 from trainer.common.memory_errors import is_out_of_memory
+from trainer.networks.backbones import preprocessing_of
+from trainer.networks.view_averaging import predict_proba
 from trainer.recipe.recipe import Recipe
 from trainer.training.folds.fold_model import FoldModel
 from trainer.training.folds.gpu_memory import tensor_bytes
@@ -29,6 +31,7 @@ STEPS = 5  # timed steps
 MEASURING_TIME = 20.0  # seconds after which no further step begins
 MEMORY_SHARE = 0.8  # largest share of a CPU machine's free memory for weights, gradients and optimizer state
 REHEARSED_STEPS = 3  # timed steps of a rehearsal
+REHEARSED_PREDICTIONS = 16  # images of a rehearsed prediction
 REHEARSAL_TIME = 10.0  # seconds after which a rehearsal ends
 FORWARD = 1 / 3  # length of a forward pass relative to a training step; a backward pass takes about twice as long
 STATE_COPIES = 4  # tensors as large as the weights: the weights, their gradients, and two moments of Adam
@@ -42,6 +45,16 @@ class Measurement:
     """Training throughput by the median step: forward pass, backward pass and optimizer step."""
     memory: int
     """Peak bytes of training one fold: weights, gradients, optimizer state and activations."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rehearsal:
+    """Predicted speed of a training, in seconds."""
+
+    epoch: float
+    """Of one epoch, with the predictions of the held-out images."""
+    prediction: float
+    """Of the prediction of one image by one network, with one view."""
 
 
 class TooLarge(TrainerError):
@@ -111,9 +124,9 @@ def rehearse_epoch(
     device: torch.device,
     weights_dir: Path | None,
     clock: Callable[[], float] = time.perf_counter,
-) -> float | None:
-    """Predict the seconds of one epoch of a cross-validation from a few steps on blank images, with as many folds at a
-    time as the training has.
+) -> Rehearsal | None:
+    """Predict the speed of a cross-validation from a few steps on blank images, with as many folds at a time as the
+    training has, and from the prediction of a batch.
 
     The first step, which creates the optimizer's state, counts only if it alone takes `REHEARSAL_TIME`. The seconds do
     not include augmentation, which other processes do beside the training: where the processor limits the speed, the
@@ -158,12 +171,25 @@ def rehearse_epoch(
                 if device.type == "cuda":
                     torch.cuda.synchronize(device)
                 seconds.append(clock() - before)
+            prediction = _prediction_time(first, recipe, device, clock)
         except RuntimeError as error:
             if not is_out_of_memory(error):
                 raise
             return None
     per_image = statistics.median(seconds[1:] or seconds) / (width * recipe.batch_size)
-    return per_image * images * (max(1, folds - 1) + FORWARD)
+    return Rehearsal(epoch=per_image * images * (max(1, folds - 1) + FORWARD), prediction=prediction)
+
+
+def _prediction_time(model: FoldModel, recipe: Recipe, device: torch.device, clock: Callable[[], float]) -> float:
+    """Seconds in which a network predicts one of a batch of blank images. The first batch is not timed."""
+    size, batch = recipe.image_size, REHEARSED_PREDICTIONS
+    images = np.zeros((batch, size, size, 3), np.uint8)
+    for _ in range(2):
+        before = clock()
+        predict_proba(
+            model.evaluated, images, preprocessing=preprocessing_of(recipe.backbone), batch_size=batch, device=device
+        )
+    return (clock() - before) / batch
 
 
 def _measure(model: FoldModel, batch: int, device: torch.device) -> Measurement:

@@ -25,6 +25,8 @@ from trainer.common.environment import cpu_name
 if TYPE_CHECKING:
     import torch
 
+    from trainer.training.throughput import Rehearsal
+
 
 class DeadlineGuard:
     """Keeps one worker from trainings that would end too late for their study's deadline."""
@@ -38,7 +40,7 @@ class DeadlineGuard:
         self._device = device
         self._ended: dict[int, EndedTrainings] = {}  # by study id
         self._ended_before, self._given_up_before = -1, 0  # trials ended and given up when a trial ended or paused last
-        self._rehearsals: dict[int, dict[str, tuple[int, float]]] = {}  # by study id, see `TimeLimit`
+        self._rehearsals: dict[int, dict[str, tuple[int, Rehearsal]]] = {}  # by study id, see `TimeLimit`
         self._counts: dict[int, tuple[int, int]] = {}  # training and test images by study id
         self._measured: set[int] = set()  # ids of the studies of which a trial has ended
         self._limits: dict[int, TimeLimit] = {}  # of the trainings that were given up, by work item id

@@ -1,8 +1,8 @@
 """Passes of images through the networks of a training: those of an epoch, and those after the last one. Pure functions.
 
-A pass is one image in one forward pass. A training step of an image takes three of them if all layers learn: its
-backward pass takes about twice as long as its forward pass. From the seconds of an epoch and the numbers of images
-follow the seconds of the predictions, which may take longer than an epoch where there are many test images.
+A pass is one image in one forward pass. The predictions after the last epoch may take longer than an epoch where there
+are many test images. Where the time of a pass has not been measured, it follows from that of an epoch: a training step
+of an image takes three passes if all layers learn, for its backward pass takes about twice as long as its forward pass.
 """
 
 from __future__ import annotations
@@ -46,22 +46,34 @@ class ImagePasses:
             return PROBE_EVALUATION
         return self._epoch(recipe) / self._steps(recipe)
 
-    def predictions(self, recipe: Recipe, *, plain: bool) -> float:
-        """Length of the predictions after the last epoch, in epochs.
+    def held_out_passes(self, recipe: Recipe) -> int:
+        """Passes of the held-out images after an epoch."""
+        return len(TTA[recipe.tta]) * self.held_out
+
+    def last_passes(self, recipe: Recipe, *, plain: bool) -> int:
+        """Passes after the last epoch of a fine-tuning.
 
         Args:
             plain: whether the training predicts the test images with the recipe's own test-time views alone, as a
                 shortened trial does. Others predict with the views among which an export may choose.
         """
-        if recipe.method == LINEAR_PROBE:
-            return PROBE_PREDICTIONS
         own = len(TTA[recipe.tta])
         views = own if plain or recipe.tta != "none" else len(TTA["flips"])
         shares = START_SHARES * own if recipe.wise_ft else 0
-        return (views * self.test + (views - own + shares) * self.held_out) / self._epoch(recipe)
+        return views * self.test + (views - own + shares) * self.held_out
+
+    def predictions(self, recipe: Recipe, *, plain: bool) -> float:
+        """Length of the predictions after the last epoch, in epochs, where the time of a pass is not known.
+
+        Args:
+            plain: as for `last_passes`.
+        """
+        if recipe.method == LINEAR_PROBE:
+            return PROBE_PREDICTIONS
+        return self.last_passes(recipe, plain=plain) / self._epoch(recipe)
 
     def _steps(self, recipe: Recipe) -> float:
         return STEP * passes(recipe.freeze) * self.trained
 
     def _epoch(self, recipe: Recipe) -> float:
-        return self._steps(recipe) + len(TTA[recipe.tta]) * self.held_out
+        return self._steps(recipe) + self.held_out_passes(recipe)

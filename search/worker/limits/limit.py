@@ -9,6 +9,7 @@ from trainer.recipe.recipe import Recipe
 
 if TYPE_CHECKING:
     from trainer.training.results import EpochReport, Verdict
+    from trainer.training.throughput import Rehearsal
 
 
 class TooSlow(SearchError):
@@ -38,8 +39,8 @@ class Limit(Protocol):
     def is_unknown(self, recipe: Recipe) -> bool:
         """Whether nothing is known yet of the recipe's length, so that a rehearsal helps."""
 
-    def rehearsed(self, recipe: Recipe, epoch: float) -> float:
-        """Called after a rehearsal with the predicted seconds of an epoch; returns those of the training.
+    def rehearsed(self, recipe: Recipe, speed: Rehearsal) -> float:
+        """Called after a rehearsal; returns the predicted seconds of the training.
 
         Raises `TooSlow` or `OutOfTime`.
         """
@@ -66,8 +67,8 @@ class NoLimit:
     def is_unknown(self, recipe: Recipe) -> bool:
         return False
 
-    def rehearsed(self, recipe: Recipe, epoch: float) -> float:
-        return epoch * recipe.epochs
+    def rehearsed(self, recipe: Recipe, speed: Rehearsal) -> float:
+        return speed.epoch * recipe.epochs
 
     def on_batch(self, recipe: Recipe, share: float) -> None: ...
 

@@ -38,6 +38,7 @@ from trainer.recipe.recipe import LINEAR_PROBE, Recipe
 
 if TYPE_CHECKING:
     from trainer.training.results import EpochReport, Verdict
+    from trainer.training.throughput import Rehearsal
 
 WARM_UP = 0.05
 """Share of an epoch that is not timed: its first batches take longer than the others."""
@@ -79,7 +80,7 @@ class TimeLimit:
         device: str,
         resumed: bool = False,
         rehearse: bool = False,
-        rehearsals: dict[str, tuple[int, float]] | None = None,
+        rehearsals: dict[str, tuple[int, Rehearsal]] | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """
@@ -89,8 +90,8 @@ class TimeLimit:
             device: of this worker, see `search.study_state.training_costs.device_of`.
             resumed: whether the training may continue from a checkpoint, which fits only its own recipe.
             rehearse: whether the training is rehearsed without a deadline, too, so that people see how long it takes.
-            rehearsals: image size and seconds of an epoch, with all layers learning, of the rehearsals of this worker,
-                by backbone; those of this training are added.
+            rehearsals: image size and speed, with all layers learning, of the rehearsals of this worker, by backbone;
+                those of this training are added.
             clock: returns seconds, monotonic.
         """
         self._kind, self._read_study, self._device, self._resumed, self._clock = kind, read, device, resumed, clock
@@ -103,6 +104,7 @@ class TimeLimit:
         self._judged = False  # whether the length of the training is known, from earlier ones or its own epochs
         self._next_estimate = LEAST_PROGRESS  # share of the epoch
         self._rehearsed: int | None = None  # the image size of the last rehearsal
+        self._pass: tuple[int, float] | None = None  # an image size, and the measured seconds of a pass at that size
         self._original: Recipe | None = None  # before it was shortened
         self.reason = ""
         self.missed: float | None = None
@@ -123,8 +125,10 @@ class TimeLimit:
             if recipe.method == LINEAR_PROBE and state.study.deadline is not None:
                 self._judged = False  # it ends within its share of the time, even if the machine has become slower
             if cost is None and recipe.method != LINEAR_PROBE and recipe.backbone in self._rehearsals:
-                size, epoch = self._rehearsals[recipe.backbone]
-                cost = self._cost_of(recipe, epoch * (recipe.image_size / size) ** 2 * passes(recipe.freeze))
+                size, known_speed = self._rehearsals[recipe.backbone]
+                self._pass = size, known_speed.prediction
+                epoch = known_speed.epoch * (recipe.image_size / size) ** 2 * passes(recipe.freeze)
+                cost = self._cost_of(recipe, epoch)
             if cost is not None and not self._resumed:
                 self._shorten(state, recipe, cost, cost.total(recipe.epochs), known=known is not None)
 
@@ -132,12 +136,14 @@ class TimeLimit:
         is_known = self._judged or recipe.image_size == self._rehearsed
         return self._kind is WorkKind.SEARCH and not is_known and recipe.method != LINEAR_PROBE
 
-    def rehearsed(self, recipe: Recipe, epoch: float) -> float:
+    def rehearsed(self, recipe: Recipe, speed: Rehearsal) -> float:
         with self._lock:
             # With a deadline not final: the first batches of the training itself are measured as well.
             self._rehearsed, self._next_estimate = recipe.image_size, REHEARSED_PROGRESS
-            self._rehearsals[recipe.backbone] = recipe.image_size, epoch / passes(recipe.freeze)
-            cost, state = self._cost_of(recipe, epoch), self._refresh()
+            unfrozen = replace(speed, epoch=speed.epoch / passes(recipe.freeze))
+            self._rehearsals[recipe.backbone] = recipe.image_size, unfrozen
+            self._pass = recipe.image_size, speed.prediction
+            cost, state = self._cost_of(recipe, speed.epoch), self._refresh()
             self._judged = state.study.deadline is None
             self._shorten(state, recipe, cost, cost.total(recipe.epochs))
             return cost.total(recipe.epochs)
@@ -167,6 +173,8 @@ class TimeLimit:
             left = report.epochs - report.epoch
             if state.study.deadline is None or not left:
                 return Verdict.CONTINUE
+            if report.prediction_seconds and (held_out := self._images.held_out_passes(recipe)):
+                self._pass = recipe.image_size, report.prediction_seconds / held_out
             known = predicted_cost(state.ended.measured, recipe.to_flat(), self._device)
             cost = self._cost_of(recipe, report.seconds)
             cost = replace(cost, overhead=known.overhead) if known else cost
@@ -210,7 +218,7 @@ class TimeLimit:
         left = self._latest_end(state, recipe, cost) - state.now
         if remaining <= left:
             return
-        overhead = self._images.predictions(recipe, plain=True) * cost.epoch
+        overhead = self._last_predictions(recipe, cost.epoch, plain=True)
         if known:
             # It may be that of trials that predicted no test image, because others were better.
             overhead = max(PLAIN_OVERHEAD * cost.overhead, overhead)
@@ -240,7 +248,18 @@ class TimeLimit:
 
     def _cost_of(self, recipe: Recipe, epoch: float) -> TrainingCost:
         """The cost of a training with epochs of ``epoch`` seconds."""
-        return TrainingCost(epoch=epoch, overhead=self._images.predictions(recipe, plain=bool(self.reason)) * epoch)
+        return TrainingCost(epoch=epoch, overhead=self._last_predictions(recipe, epoch, plain=bool(self.reason)))
+
+    def _last_predictions(self, recipe: Recipe, epoch: float, *, plain: bool) -> float:
+        """Seconds of the predictions after the last epoch, by the speed that was measured or that of the epochs.
+
+        Args:
+            plain: as in `ImagePasses.last_passes`.
+        """
+        if self._pass is None or recipe.method == LINEAR_PROBE:
+            return self._images.predictions(recipe, plain=plain) * epoch
+        size, seconds = self._pass
+        return self._images.last_passes(recipe, plain=plain) * seconds * (recipe.image_size / size) ** 2
 
     def _least_length(self, state: StudyTime, recipe: Recipe, enough: int) -> float:
         """Length, epochs times pixels, of the shortest recipe that is useful in place of ``recipe``.

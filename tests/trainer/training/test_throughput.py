@@ -79,10 +79,12 @@ class Steps:
         self.now += self._seconds[self.steps]
         self.steps += 1
 
-    def rehearse(self) -> float | None:
-        return rehearse_epoch(
+    def rehearse(self) -> float:
+        found = rehearse_epoch(
             RECIPE, images=100, folds=5, num_classes=3, device=CPU, weights_dir=None, clock=lambda: self.now
         )
+        assert found is not None
+        return found.epoch
 
 
 def test_a_rehearsal_counts_the_steps_after_the_first(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -107,8 +109,9 @@ def test_a_rehearsal_that_runs_out_of_memory_predicts_nothing(monkeypatch: pytes
 
 def test_a_rehearsal_leaves_the_random_generator_as_it_was() -> None:
     before = torch.get_rng_state()
-    epoch = rehearse_epoch(RECIPE, images=100, folds=5, num_classes=3, device=CPU, weights_dir=None)
-    assert epoch is not None and epoch > 0.0
+    found = rehearse_epoch(RECIPE, images=100, folds=5, num_classes=3, device=CPU, weights_dir=None)
+    assert found is not None and found.epoch > 0.0
+    assert 0.0 < found.prediction < found.epoch / 100, "an image is trained in four folds"
     assert torch.equal(torch.get_rng_state(), before)
 
 

@@ -18,13 +18,14 @@ def epoch_report(
     epochs: int,
     train_loss: float,
     seconds: float,
+    prediction_seconds: float = 0.0,
 ) -> EpochReport:
     """The report of an epoch.
 
     Args:
         oof: out-of-fold probabilities, shape (n, C); NaN in rows that are never held out.
         metric: a name in `trainer.evaluation.metrics.METRICS`.
-        epoch, epochs, train_loss, seconds: as in `EpochReport`.
+        epoch, epochs, train_loss, seconds, prediction_seconds: as in `EpochReport`.
     """
     targets, folds = data.targets, data.folds
     true_class = true_class_probability(targets.y, oof)
@@ -42,4 +43,5 @@ def epoch_report(
         ),
         train_loss=train_loss,
         seconds=seconds,
+        prediction_seconds=prediction_seconds,
     )

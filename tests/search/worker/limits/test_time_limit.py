@@ -20,6 +20,7 @@ from studies.spec import load_study
 from tests.search.study_state.test_time_budget import record
 from trainer.recipe.recipe import Recipe
 from trainer.training.results import EpochReport, Verdict
+from trainer.training.throughput import Rehearsal
 
 SPEC = load_study("quickstart")
 RECIPE = Recipe.from_flat({**SPEC.default_recipe(), "epochs": 10, "image_size": 64})
@@ -27,6 +28,12 @@ RECIPE = Recipe.from_flat({**SPEC.default_recipe(), "epochs": 10, "image_size": 
 IMAGES = ImagePasses(trained=1000, held_out=300, test=600)
 """Predictions after the last epoch take as long as an epoch with all views, and `PLAIN` of it with one."""
 PLAIN = IMAGES.predictions(RECIPE, plain=True)
+
+
+def speed(epoch: float, images: ImagePasses = IMAGES) -> Rehearsal:
+    """A rehearsal in which a pass takes its share of an epoch."""
+    passes = images.last_passes(RECIPE, plain=True) / images.predictions(RECIPE, plain=True)
+    return Rehearsal(epoch=epoch, prediction=epoch / passes)
 
 
 @dataclass
@@ -44,7 +51,7 @@ class Clock:
         kind: WorkKind = WorkKind.SEARCH,
         *,
         resumed: bool = False,
-        rehearsals: dict[str, tuple[int, float]] | None = None,
+        rehearsals: dict[str, tuple[int, Rehearsal]] | None = None,
     ) -> TimeLimit:
         return TimeLimit(
             kind,
@@ -167,7 +174,7 @@ class TestFirstTrial:
         clock = Clock(deadline=EXPORT_SECONDS + 60.0)
         limit = clock.limit()
         limit.fit(RECIPE)
-        limit.rehearsed(RECIPE, 2.0)
+        limit.rehearsed(RECIPE, speed(2.0))
         with pytest.raises(TooSlow):
             clock.train(limit, epoch=100.0)
         assert clock.now == pytest.approx(25.0)
@@ -185,18 +192,29 @@ class TestFirstTrial:
         clock = Clock(deadline=EXPORT_SECONDS + 130.0)
         limit = clock.limit()
         with pytest.raises(TooSlow):
-            limit.rehearsed(RECIPE, 50.0)
+            limit.rehearsed(RECIPE, speed(50.0))
         clock.now = 130.0 - (1.0 + PLAIN) * 50.0 - 1.0
         assert limit.after_epoch(RECIPE, report(9, 50.0)) is Verdict.CONTINUE
         clock.now += 2.0
         assert limit.after_epoch(RECIPE, report(9, 50.0)) is Verdict.FINISH
+
+    def test_knows_how_fast_its_network_predicts(self) -> None:
+        """A small network spends its epochs on steps, and predicts thousands of images at once in no time."""
+        clock = Clock(deadline=EXPORT_SECONDS + 60.0, images=ImagePasses.of_folds(60, 1500, 5))
+        fast = Rehearsal(epoch=2.0, prediction=2e-4)
+        limit = clock.limit()
+        passes = clock.images.last_passes(RECIPE, plain=False)
+        assert limit.rehearsed(RECIPE, fast) == pytest.approx(10 * 2.0 + passes * 2e-4)
+        measured = dataclasses.replace(report(1, 2.0), prediction_seconds=60 * 2e-4)
+        assert clock.limit().after_epoch(RECIPE, measured) is Verdict.CONTINUE
+        assert clock.limit().after_epoch(RECIPE, report(1, 2.0)) is Verdict.FINISH, "by the steps alone it is slow"
 
     def test_leaves_time_for_the_predictions_of_many_test_images(self) -> None:
         clock = Clock(deadline=EXPORT_SECONDS + 200.0, images=ImagePasses.of_folds(400, 2000, 5))
         limit = clock.limit()
         limit.fit(RECIPE)
         with pytest.raises(TooSlow) as slow:
-            limit.rehearsed(RECIPE, 20.0)
+            limit.rehearsed(RECIPE, speed(20.0, clock.images))
         shorter = slow.value.recipe
         predictions = clock.images.predictions(RECIPE, plain=True) * 20.0
         pixels = (shorter.image_size / RECIPE.image_size) ** 2
@@ -226,7 +244,7 @@ class TestFirstTrial:
         limit.fit(RECIPE)
         assert limit.is_unknown(RECIPE)
         with pytest.raises(TooSlow) as slow:
-            limit.rehearsed(RECIPE, 10.0)  # ten epochs
+            limit.rehearsed(RECIPE, speed(10.0))  # ten epochs
         shorter = slow.value.recipe
         assert 1 <= shorter.epochs < 10 and shorter.image_size == RECIPE.image_size
         limit.fit(shorter)
@@ -237,7 +255,7 @@ class TestFirstTrial:
         clock = Clock(deadline=EXPORT_SECONDS + 60.0)
         limit = clock.limit()
         limit.fit(RECIPE)
-        assert limit.rehearsed(RECIPE, 2.0) == pytest.approx(2.0 * 10 + 2.0)
+        assert limit.rehearsed(RECIPE, speed(2.0)) == pytest.approx(2.0 * 10 + 2.0)
         with pytest.raises(TooSlow):
             clock.train(limit, epoch=100.0)
 
@@ -358,31 +376,31 @@ class TestLaterTrials:
         clock = Clock(deadline=EXPORT_SECONDS + 250.0, costs=FINISHED, ended=ended)
         from_probe = RECIPE.replace({"init": "pretrained", "head": "probe", "norm": "frozen", "image_size": 128})
         with pytest.raises(TooSlow) as slow:
-            clock.limit().rehearsed(from_probe, 50.0)
+            clock.limit().rehearsed(from_probe, speed(50.0))
         fitting = int(250.0 / SHORTENED_MARGIN / 50.0 - PLAIN)
         assert (slow.value.recipe.epochs, slow.value.recipe.image_size) == (fitting, 128)
         clock.deadline = EXPORT_SECONDS + 90.0
         with pytest.raises(TooSlow) as slow:
-            clock.limit().rehearsed(from_probe, 50.0)
+            clock.limit().rehearsed(from_probe, speed(50.0))
         assert (slow.value.recipe.epochs, slow.value.recipe.image_size) == (2, 96)
         clock.deadline = EXPORT_SECONDS + 65.0
         with pytest.raises(OutOfTime):
-            clock.limit().rehearsed(from_probe, 50.0)
+            clock.limit().rehearsed(from_probe, speed(50.0))
         with pytest.raises(OutOfTime):  # one epoch of a random classifier is worse than the probe
-            clock.limit().rehearsed(from_probe.replace({"head": "random"}), 50.0)
+            clock.limit().rehearsed(from_probe.replace({"head": "random"}), speed(50.0))
 
     def test_that_cannot_end_in_time_by_an_earlier_rehearsal_are_not_rehearsed(self) -> None:
         probe = RECIPE.replace({"method": "linear_probe", "epochs": 1})
         ended = EndedTrainings(trials=(dataclasses.replace(record(3, 10.0, epochs_done=1), recipe=probe.to_flat()),))
         clock, known = (
             Clock(deadline=EXPORT_SECONDS + 40.0, costs=FINISHED, ended=ended),
-            dict[str, tuple[int, float]](),
+            dict[str, tuple[int, Rehearsal]](),
         )
         from_probe = RECIPE.replace({"init": "pretrained", "head": "probe", "norm": "frozen"})
         first, second = clock.limit(rehearsals=known), clock.limit(rehearsals=known)
         first.fit(from_probe)
         with pytest.raises(OutOfTime):
-            first.rehearsed(from_probe, 50.0)
+            first.rehearsed(from_probe, speed(50.0))
         with pytest.raises(OutOfTime):
             second.fit(from_probe)
         clock.deadline = EXPORT_SECONDS + 1000.0
