@@ -110,8 +110,8 @@ def plan_export(
     for each in (study, *other_studies) if full_data else ():
         if each.second is not None:
             raise NotAdopted(
-                f"study {each.name} trains with {each.second.name}, which no training on all images can: every network "
-                "has seen some of them. Leave --full-data out"
+                f"study {each.name} trains with {each.second.name}, and was compared fold by fold: nothing is known of "
+                "a training on all images. Leave --full-data out"
             )
     if any(each.is_second_stage for each in (study, *other_studies)):
         return _plan_two_stages(stores, study, other_studies, seeds)

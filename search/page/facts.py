@@ -50,7 +50,8 @@ class Facts:
     optimism: Optimism | None
     """None before a trial has finished."""
     oof: Float32Array | None
-    """Out-of-fold probabilities of ``leader``, shape (n, C); None without one."""
+    """Out-of-fold probabilities of ``leader``, shape (n, C); None without one, and where it is a second stage, which by
+    itself knows some classes alone."""
     label_errors: LabelErrors | None
     """Labels that may be wrong by ``oof``; None without it, and where images have several labels."""
     gallery: Gallery | None
@@ -123,8 +124,9 @@ def read_facts(
     notes = None if export is None else ExportNotes.from_json(export.notes)
     leader, leader_study = _leader(stores, snapshot, notes)
     dataset = stores.datasets.get(stored.fingerprint)
-    has_oof = leader is not None and "oof" in stores.trials.prediction_names(leader.id)
-    oof = stores.trials.prediction(leader.id, "oof") if leader is not None and has_oof else None
+    oof = None
+    if leader is not None and not leader_study.is_second_stage and "oof" in stores.trials.prediction_names(leader.id):
+        oof = stores.trials.prediction(leader.id, "oof")
     comparison, unconfirmed = None, ""
     try:
         comparison = compare_finalists(stores, stored.name)

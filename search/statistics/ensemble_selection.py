@@ -245,6 +245,25 @@ def fit_final(
     )
 
 
+def as_exported(
+    members: Stacked,
+    targets: Targets,
+    folds: NDArray[np.int64],
+    metric: str,
+    *,
+    calibrate: bool,
+    groups: Groups = (),
+) -> Probabilities:
+    """Out-of-fold input of the metric, ``(n, C)``, as an export would hand it in: with temperature and label rule,
+    cross-fitted.
+
+    Args:
+        members, targets, folds, metric, calibrate, groups: as in `fit_final`.
+    """
+    fitted = fit_final(members, targets, folds, metric, "none", calibrate=calibrate, groups=groups)
+    return fitted.cross_fitted.scored_output(members, metric)
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class _ScoredMethod:
     """A blend method with its cross-fitted predictions."""

@@ -12,20 +12,17 @@ from dataclasses import dataclass
 import numpy as np
 
 from search.runtime.errors import SearchError
-from search.statistics.ensemble_selection import cross_fit
+from search.statistics.ensemble_selection import as_exported
 from search.statistics.paired_gain import Gain, exceeds_one_image, paired_gain, shown_gain
 from search.statistics.ranking import average
-from search.statistics.second_stage import two_stage
 from search.study_state.study import Study, read_study
 from search.study_state.study_targets import read_class_groups, read_folds, read_targets
 from storage.errors import StorageError
 from storage.records.studies import PseudoLabels
 from storage.stores import Stores
 from storage.values import SEARCH_SPLIT, TrialRecord, TrialStatus, WorkKind
-from trainer.common.arrays import Float32Array
 from trainer.evaluation.confusion.confusable_groups import classes_of
 from trainer.evaluation.metrics import score
-from trainer.evaluation.targets import Targets
 from trainer.inference.printable import excerpt
 
 LINES = "lines"
@@ -40,7 +37,8 @@ class NotAdopted(SearchError):
 class Comparison:
     """Trainings of a second study against those of the first, of the same recipe, folds and seeds.
 
-    Both are scored on the training images out-of-fold, averaged over the seeds.
+    Both are scored on the training images out-of-fold, averaged over the seeds, with the temperature and the label rule
+    that an export would have.
     """
 
     metric: str
@@ -135,30 +133,21 @@ def compare_with_first(stores: Stores, study: Study) -> Comparison | None:
     if not seeds or any(seed not in own or seed not in plain for seed in seeds):
         return None
     new, old = (average([stores.trials.prediction(of[seed].id, "oof") for seed in seeds]) for of in (own, plain))
-    targets, metric = read_targets(stores, study), study.metric
-    if study.is_second_stage:
-        new = _in_two_stages(stores, study, targets, old, new)
+    targets, metric, folds = read_targets(stores, study), study.metric, read_folds(stores, study, SEARCH_SPLIT)
+    groups, calibrate = read_class_groups(stores, study), study.spec.final.calibrate
+    stages = np.stack([old, new]) if groups else new[None]
+    with_it = as_exported(stages, targets, folds, metric, calibrate=calibrate, groups=groups)
+    without = as_exported(old[None], targets, folds, metric, calibrate=calibrate)
     return Comparison(
         metric=metric,
         first=first.name,
         method=study.second.name,
         seeds=len(seeds),
         images=len(targets),
-        score=score(metric, targets, new),
-        without=score(metric, targets, old),
-        gain=paired_gain(metric, targets, new, old),
+        score=score(metric, targets, with_it),
+        without=score(metric, targets, without),
+        gain=paired_gain(metric, targets, with_it, without),
     )
-
-
-def _in_two_stages(
-    stores: Stores, study: Study, targets: Targets, first: Float32Array, second: Float32Array
-) -> Float32Array:
-    """Out-of-fold probabilities of both stages together, ``(n, C)``: those of a fold with the groups that the images of
-    the other folds give.
-    """
-    members = np.stack([first, second])
-    method = two_stage(read_class_groups(stores, study), len(targets))
-    return cross_fit(method, targets, members, read_folds(stores, study, SEARCH_SPLIT)).predict(members)[0]
 
 
 def finished_by_seed(stores: Stores, study: Study, recipe: Mapping[str, object]) -> dict[int, TrialRecord]:

@@ -86,6 +86,11 @@ def find_candidates(stores: Stores, study: Study) -> Candidates:
     Raises:
         NothingToJudge: nothing has finished, or the predictions say nothing about the labels.
     """
+    if study.is_second_stage:
+        raise NothingToJudge(
+            f"study {study.name} is a second stage, which has learned some classes alone, so it judges no labels: "
+            f"`search labels --study {study.first}` judges them by the first"
+        )
     dataset = stores.datasets.get(study.fingerprint)
     if has_several(dataset.y):
         raise NothingToJudge(

@@ -13,6 +13,8 @@ from search.page.svg.charts import Frame, Point, chart, x_scale, y_scale
 from search.page.svg.matrix import matrix
 from search.page.svg.rows import Mark, Row, rows_chart
 from search.page.svg.shapes import Drawing
+from search.study_state.study import Study
+from storage.values import TrialRecord
 from trainer.evaluation.class_scores import ClassScore, class_scores, confusions
 from trainer.evaluation.confusion.class_order import confusable_order, most_confused
 from trainer.evaluation.confusion.confusable_groups import Groups, confusable_groups, mistakes, mistakes_within
@@ -76,7 +78,7 @@ class ErrorsView:
     groups: tuple[tuple[str, ...], ...]
     """Names of the classes that a second stage could tell apart, by group."""
     groups_note: str
-    """How many of the errors lie within the groups; empty without groups."""
+    """How many of the errors lie within the groups, and what could tell these classes apart; empty without groups."""
     classes: Drawing
     rows: tuple[ClassRow, ...]
     """The worst class first."""
@@ -109,14 +111,14 @@ def errors(facts: Facts) -> ErrorsView | None:
     hands_in_probabilities = METRICS[facts.metric].needs == "probabilities"
     scaled = reliability(y, scale_temperature(oof, leader.temperature or 1.0)) if hands_in_probabilities else None
     return ErrorsView(
-        source=_source(facts, text.trial_name(leader)),
+        source=_source(facts, leader),
         summary=f"{right:,} of {len(y):,} images are right ({right / len(y):.1%}).",
         confusions=tuple(
             ConfusedPair(true=names[c.true], predicted=names[c.predicted], count=c.count, images=c.images)
             for c in confusions(counts)[:SHOWN_CONFUSIONS]
         ),
         groups=tuple(tuple(names[label] for label in group) for group in groups),
-        groups_note=_groups_note(groups, counts),
+        groups_note=_groups_note(groups, counts, facts.study),
         classes=_class_chart(rows[:SHOWN_CLASSES]),
         rows=tuple(rows),
         shown=min(SHOWN_CLASSES, len(rows)),
@@ -130,8 +132,13 @@ def errors(facts: Facts) -> ErrorsView | None:
     )
 
 
-def _source(facts: Facts, trial: str) -> str:
+def _source(facts: Facts, leader: TrialRecord) -> str:
     """Whose predictions these are, and where they differ from what the score and the submission count."""
+    trial = text.trial_name(leader)
+    if facts.leader_study.name != facts.study.name:
+        trial += f" of {facts.leader_study.name}"
+    if facts.notes is not None and facts.notes.second_stage:
+        trial += ", the first stage alone"
     line = (
         f"Out-of-fold predictions of {trial}: each training image is predicted by a network that did not see it, as "
         "its most probable class."
@@ -143,11 +150,15 @@ def _source(facts: Facts, trial: str) -> str:
     return line
 
 
-def _groups_note(groups: Groups, counts: NDArray[np.int64]) -> str:
+def _groups_note(groups: Groups, counts: NDArray[np.int64], study: Study) -> str:
     if not groups:
         return ""
     within, wrong = mistakes_within(groups, counts), mistakes(counts)
-    return f"{within:,} of {text.counted(wrong, 'error')} lie within these groups ({within / wrong:.0%})."
+    note = f"{within:,} of {text.counted(wrong, 'error')} lie within these groups ({within / wrong:.0%})."
+    if study.second is not None:
+        return note
+    command = f"search start --study NAME --two-stage-from {study.name}"
+    return f"{note} A second stage can learn to tell them apart, and is used only if that really helps: {command}"
 
 
 def _rows(counts: NDArray[np.int64], names: tuple[str, ...], suspicious: NDArray[np.int64]) -> list[ClassRow]:

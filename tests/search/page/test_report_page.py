@@ -119,7 +119,10 @@ def test_the_most_frequent_confusion_is_the_one_put_in(stores: Stores, tmp_path:
     assert [item.text for item in errors.all("li")] == [
         "dog is taken for ape: 9 of 20 images (45%)",
         "bee is taken for cat: 2 of 20 images (10%)",
+        "ape, dog",
     ]
+    assert "9 of 11 errors lie within these groups (82%)." in errors.text
+    assert f"--two-stage-from {study.name}" in errors.text
     worst = errors.all("table")[0].rows()[1]
     assert worst == ["dog", "0.710", "ape (9)", "-", "55%", "100%", "20", "9"]
     names, *counts = errors.all("table")[1].rows()

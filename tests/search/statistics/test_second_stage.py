@@ -7,11 +7,11 @@ import pytest
 from numpy.typing import NDArray
 
 from search.statistics.blends import Stacked
-from search.statistics.ensemble_selection import cross_fit, fit_final
+from search.statistics.ensemble_selection import as_exported, cross_fit, fit_final
 from search.statistics.paired_gain import exceeds_one_image, paired_gain
 from search.statistics.second_stage import TWO_STAGE, two_stage
 from trainer.evaluation.confusion.confusable_groups import groups_of_predictions
-from trainer.evaluation.metrics import score
+from trainer.evaluation.metrics import METRICS, score
 from trainer.evaluation.targets import Targets
 
 CLASSES, PAIR = 5, (1, 3)
@@ -69,6 +69,21 @@ def test_groups_of_a_fold_are_found_without_it() -> None:
     assert [blend.second_stage for blend in found.blends] == [groups, groups, (), groups]
     np.testing.assert_allclose(found.predict(members)[0][taken], members[0][taken], rtol=1e-6)
     assert two_stage(groups, 120)(targets, members).second_stage == groups
+
+
+@pytest.mark.parametrize("metric", ["qwk", "macro_f1", "log_loss"])
+def test_stages_are_compared_as_they_would_be_exported(metric: str) -> None:
+    """With their label rule or temperature: what it repairs is no gain of a second stage."""
+    rng = np.random.default_rng(3)
+    y = np.repeat(np.arange(3), [20, 60, 120])
+    folds = rng.permutation(200) % 4
+    sharp = softmax(1.5 * np.eye(3)[y] + rng.normal(0, 0.6, (200, 3)) + np.array([0.0, 0.0, 1.8]))
+    targets, members = Targets(y.astype(np.int64)), sharp[None]
+    plain = sharp if METRICS[metric].needs == "probabilities" else np.eye(3)[sharp.argmax(axis=1)]
+    handed_in = as_exported(members, targets, folds, metric, calibrate=True)
+    assert score(metric, targets, handed_in) > score(metric, targets, plain)
+    fitted = fit_final(members, targets, folds, metric, "none", calibrate=True)
+    assert score(metric, targets, handed_in) == pytest.approx(fitted.score)
 
 
 def test_groups_of_a_fold_hold_trained_classes_alone() -> None:

@@ -38,8 +38,8 @@ Groups = tuple[tuple[int, ...], ...]
 def confusable_groups(counts: NDArray[np.int64], *, largest: int = LARGEST, share: float = SHARE) -> Groups:
     """The groups of classes that hold a real share of the mistakes; empty if there are none.
 
-    A group never holds all classes. Other numbers for the classes give the same groups, unless the confusion has
-    symmetries by which two cuts are equally good.
+    The groups together never hold all classes: the least of them is left out. Other numbers for the classes give the
+    same groups, unless the confusion has symmetries by which two cuts are equally good.
 
     Args:
         counts: images by true and predicted class, int64 ``(C, C)``.
@@ -50,7 +50,11 @@ def confusable_groups(counts: NDArray[np.int64], *, largest: int = LARGEST, shar
     cost = max(share * mistakes(counts), FEWEST)
     involved = [int(label) for label in np.flatnonzero(between.any(axis=1))]
     found = _best(involved, between.astype(np.float64), cost, min(largest, len(counts) - 1))
-    return tuple(sorted(tuple(sorted(group)) for group in found.groups))
+    groups = tuple(sorted(tuple(sorted(group)) for group in found.groups))
+    if len(classes_of(groups)) == len(counts):
+        least = min(groups, key=lambda group: mistakes_within((group,), counts))
+        groups = tuple(group for group in groups if group != least)
+    return groups
 
 
 def groups_of_predictions(y: NDArray[np.int64], proba: NDArray[np.floating[Any]]) -> Groups:

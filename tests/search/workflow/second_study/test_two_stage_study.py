@@ -14,6 +14,8 @@ from typer.testing import CliRunner
 from search.cli.app import app
 from search.export.plan import plan_export
 from search.export.pool import StudiesDiffer
+from search.page.command import write_report
+from search.page.labels.candidates import NothingToJudge, find_candidates
 from search.report.status import show_status
 from search.study_setup.second_study import NotAdopted, compare_with_first, finished_by_seed
 from search.study_state.study import NotASearch, read_study, require_search
@@ -79,6 +81,11 @@ def test_without_a_gain_the_first_export_stays(
     assert "The export of colours stays." in said and "So its own score, which counts all images, is low." in said
     start_second_study(request(first, "one_stage", str(first.home.root / "colours")))
     assert "continues" in capsys.readouterr().out
+    write_report(first.stores, "one_stage", first.root / "one_stage.html")
+    page = (first.root / "one_stage.html").read_text(encoding="utf-8")
+    assert "not adopted" in page and "search report --study colours" in page and "Where does it err" not in page
+    with pytest.raises(NothingToJudge, match="search labels --study colours"):
+        find_candidates(first.stores, study)
 
 
 def test_with_a_gain_both_stages_are_exported(
@@ -126,7 +133,8 @@ def test_with_a_gain_both_stages_are_exported(
     assert "Recipe two stages of colours:0 and staged:0 (12 networks)" in said
     assert "nothing better than the default" not in said and "--seeds" not in said, "seeds are those of the comparison"
     page = (folder / "report.html").read_text(encoding="utf-8")
-    assert "the last one as a second stage" in page and "so their scores are low" in page and "--seeds" not in page
+    assert "trial colours:0 x 1, trial 0 as a second stage" in page and "is low" in page and "--seeds" not in page
+    assert "trial 0 of colours, the first stage alone" in page and "--two-stage-from" not in page
 
     for given, options, error, message in (
         (study, {"full_data": True, "seeds": None}, NotAdopted, "--full-data"),
