@@ -221,6 +221,10 @@ def forecast(
     added = averaging.of(networks, trainings)
     low, high = METRICS[metric].bounds
     expected = min(max(single + added.mean, low), high)
+    if sampling_error == 0.0:
+        # Every image was right, so that their scatter says nothing.
+        sampling_error = _share_error(expected, (low, high), train_images)
+        single_error = max(single_error, sampling_error)
     of_test = sampling_error * math.sqrt(train_images / test_images)
     error = math.hypot(single_error, added.error)
     whole = math.hypot(error, of_test)
@@ -236,15 +240,29 @@ def forecast(
     )
 
 
+def _share(expected: float, bounds: tuple[float, float], images: int) -> float:
+    """A score as a share of the range between its bounds, at least half an image away from both."""
+    low, high = bounds
+    nearest = 0.5 / images
+    return min(max((expected - low) / (high - low), nearest), 1.0 - nearest)
+
+
+def _share_error(expected: float, bounds: tuple[float, float], images: int) -> float:
+    """Binomial standard error of a score between bounds, as if it were a share of so many images; 0 without bounds."""
+    low, high = bounds
+    if not (math.isfinite(low) and math.isfinite(high)):
+        return 0.0
+    share = _share(expected, bounds, images)
+    return (high - low) * math.sqrt(share * (1.0 - share) / images)
+
+
 def _interval(expected: float, error: float, bounds: tuple[float, float], images: int) -> dict[str, float]:
     """``low`` and ``high`` at `LEVEL`: normal on the arcsine scale if the score has two bounds, else normal."""
     low, high = bounds
     z = NormalDist().inv_cdf(0.5 + LEVEL / 2.0)
     if not (math.isfinite(low) and math.isfinite(high)):
         return {"low": max(low, expected - z * error), "high": min(high, expected + z * error)}
-    # Half an image away from the bounds, where the slope of the scale is infinite.
-    nearest = 0.5 / images
-    share = min(max((expected - low) / (high - low), nearest), 1.0 - nearest)
+    share = _share(expected, bounds, images)  # at a bound, the slope of the scale is infinite
     angle = math.asin(math.sqrt(share))
     width = z * error / (high - low) / (2.0 * math.sqrt(share * (1.0 - share)))
 

@@ -183,3 +183,10 @@ def test_more_test_images_make_it_surer_and_none_wrong_is_not_certain() -> None:
 def test_log_loss_has_one_bound() -> None:
     told = made(metric="log_loss", single=-0.02, single_error=0.05, sampling_error=0.05)
     assert told.high == 0.0 and told.low < -0.09
+
+
+@pytest.mark.parametrize("single", [1.0, 0.97, 0.0])
+def test_where_every_image_was_right_the_interval_is_that_of_a_share(single: float) -> None:
+    """60 of 60 right images have no scatter, and a share of up to 5 % wrong ones is still likely (rule of three)."""
+    found = made(single=single, single_error=0.0, sampling_error=0.0, train_images=60, test_images=1500)
+    assert 0.02 < found.high - found.low < 0.12 and found.low <= single <= found.high
