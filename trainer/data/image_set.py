@@ -64,18 +64,21 @@ class AppliedCorrections:
     """Training images with another label than the data give them."""
     dropped: int
     """Training images that are left out."""
+    dropped_rows: int = 0
+    """Rows that are left out although another row gives their image a label, too."""
 
     @property
     def changes(self) -> bool:
         """Whether any image has changed: a table may say of every image that its label is right."""
-        return bool(self.corrected or self.dropped)
+        return bool(self.corrected or self.dropped or self.dropped_rows)
 
     @property
     def sentence(self) -> str:
         """``12 labels corrected, 3 images dropped by the corrections in FILE``."""
         labels = f"{self.corrected} {'label' if self.corrected == 1 else 'labels'} corrected"
         images = f"{self.dropped} {'image' if self.dropped == 1 else 'images'} dropped"
-        return f"{labels}, {images} by the corrections in {self.file}"
+        rows = f", {self.dropped_rows} {'row' if self.dropped_rows == 1 else 'rows'} of other images dropped"
+        return f"{labels}, {images}{rows * bool(self.dropped_rows)} by the corrections in {self.file}"
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -96,7 +96,14 @@ def apply_corrections(image_set: ImageSet, corrections: Sequence[Correction]) ->
         warnings.append(
             f"{CORRECTIONS_FILE} decides about {len(absent)} images that the data lack: {listed(absent, 3)}"
         )
-    applied = AppliedCorrections(file=CORRECTIONS_FILE, corrected=int((y != image_set.y).sum()), dropped=len(dropped))
+    left = {image_set.train_ids[row] for row in kept}
+    rows = sum(image_set.train_ids[row] in left for row in dropped)
+    applied = AppliedCorrections(
+        file=CORRECTIONS_FILE,
+        corrected=int((y != image_set.y).sum()),
+        dropped=len(dropped) - rows,
+        dropped_rows=rows,
+    )
     notes = [*image_set.notes, *([applied.sentence] if applied.changes else [])]
     corrected = replace(image_set, y=y, notes=tuple(notes), warnings=tuple(warnings), corrections=applied)
     return Corrected(image_set=corrected.subset(kept) if dropped else corrected)

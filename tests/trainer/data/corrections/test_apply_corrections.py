@@ -155,7 +155,9 @@ def test_one_of_two_labels_of_an_image_is_dropped(kaggle: Callable[..., Path], d
     correct(folder, ("a0", "cat", decision))
     found = read_images(folder)
     assert found.train_ids.count("a0") == 1 and by_id(found)["a0"] == "dog"
-    assert found.corrections is not None and (found.corrections.corrected, found.corrections.dropped) == (0, 1)
+    applied = found.corrections
+    assert applied is not None and (applied.corrected, applied.dropped, applied.dropped_rows) == (0, 0, 1)
+    assert "0 labels corrected, 0 images dropped, 1 row of other images dropped by the corrections" in applied.sentence
 
 
 @pytest.mark.parametrize("decision", [None, "cat"])
