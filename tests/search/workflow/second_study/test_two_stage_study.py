@@ -9,6 +9,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from rich.console import Console
 from typer.testing import CliRunner
 
 from search.cli.app import app
@@ -22,7 +23,7 @@ from search.study_state.study import NotASearch, read_study, require_search
 from search.study_state.study_targets import read_class_groups, read_folds
 from search.workflow.second_study.command import start_second_study
 from search.workflow.second_study.method import CannotTrainAgain
-from search.workflow.second_study.prepare import SecondRequest
+from search.workflow.second_study.prepare import SecondRequest, prepare_second_study
 from search.workflow.second_study.two_stage import IN_TWO_STAGES, NoGroups, find_groups
 from search.workflow.single.command import SingleRequest, TwoStages, single_network
 from storage.errors import StorageError
@@ -30,6 +31,7 @@ from storage.values import SEARCH_SPLIT
 from tests.search.workflow.second_study.first_study import FOLDS, SEEDS, FirstStudy, adopt
 from trainer.evaluation.confusion import confusable_groups as groups_module
 from trainer.evaluation.confusion.confusable_groups import Groups
+from trainer.formats.label_tables import CORRECTIONS_FILE, Correction, write_corrections
 from trainer.inference.blend import shared_within
 from trainer.inference.model_folder import load_model_folder
 from trainer.inference.predict import predict_folder
@@ -210,3 +212,15 @@ def test_options_are_checked_at_once(first: FirstStudy) -> None:
     command = ["start", "--study", "second", OPTION, "colours", "--storage", first.url]
     result = CliRunner().invoke(app, [*command, "--trials", "3"])
     assert f"{OPTION} trains one recipe" in str(result.exception) and "--trials" in str(result.exception)
+
+
+def test_corrections_made_since_then_change_no_second_study(first: FirstStudy, confused: None) -> None:
+    """The first study goes on with the labels that it began with, and so does a second one."""
+    path = first.data / CORRECTIONS_FILE
+    write_corrections(path, [Correction(id="p000", given="blue", label="green", fingerprint="", row="row 2")])
+    try:
+        plan = prepare_second_study(request(first, "as_before"), first.stores, "cpu", Console(quiet=True))
+    finally:
+        path.unlink()
+    assert plan.competition.images.fingerprint == first.study.fingerprint
+    assert plan.competition.images.corrections is None
