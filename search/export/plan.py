@@ -18,7 +18,7 @@ from search.statistics.estimates import Estimates
 from search.statistics.member_names import MemberName
 from search.statistics.ranking import NothingFinished
 from search.statistics.second_stage import TWO_STAGE
-from search.study_setup.second_study import NotAdopted, compare_with_first, require_adopted
+from search.study_setup.second_study import NotAdopted, require_adopted
 from search.study_state.study import Study, read_study
 from search.study_state.study_targets import read_class_groups, read_folds, read_targets
 from storage.stores import Stores
@@ -159,9 +159,8 @@ def _plan_two_stages(stores: Stores, study: Study, other_studies: Sequence[Study
         )
     first = read_study(stores, study.first)
     check_comparable([study, first])
-    require_adopted(stores, study)
-    found = compare_with_first(stores, study)
-    assert found is not None, "what is adopted was compared"
+    found = require_adopted(stores, study)
+    assert found is not None, "it is a second study"
     recipe = Recipe.from_flat(dict(study.spec.recipe))
     number = int(study.spec.begun_from.rpartition(":")[2])
     members = tuple(

@@ -13,6 +13,8 @@ from search.export.notes import ExportNotes
 from search.page.gallery.contents import Gallery, read_gallery
 from search.report.finalists.comparison import Comparison, NothingConfirmed, compare_finalists
 from search.runtime.home import Home
+from search.study_setup.second_study import Comparison as AgainstFirst
+from search.study_setup.second_study import compare_with_first
 from search.study_state.snapshot import StudySnapshot, read_snapshot
 from search.study_state.study import Study
 from search.tuning.restore_optuna import restore_if_gone
@@ -47,6 +49,8 @@ class Facts:
     """Why there is no comparison, as a sentence; empty if there is one."""
     provisional: Path | None
     """The submission of the best trial so far; None after an export, and where there is none."""
+    with_first: AgainstFirst | None
+    """A second study against its first; None before both have trained, and of a search."""
     optimism: Optimism | None
     """None before a trial has finished."""
     oof: Float32Array | None
@@ -143,6 +147,7 @@ def read_facts(
         comparison=comparison,
         unconfirmed=unconfirmed,
         provisional=None if export is not None else provisional,
+        with_first=None if snapshot.study.second is None else compare_with_first(stores, snapshot.study),
         optimism=read_optimism(stores, snapshot.study),
         oof=oof,
         label_errors=None if oof is None or has_several(dataset.y) else find_label_errors(dataset.y, oof),

@@ -160,14 +160,14 @@ def finished_by_seed(stores: Stores, study: Study, recipe: Mapping[str, object])
     }
 
 
-def require_adopted(stores: Stores, study: Study) -> None:
-    """Check that a study may be exported: it is no second study, or it has helped.
+def require_adopted(stores: Stores, study: Study) -> Comparison | None:
+    """Check that a study may be exported: it is no second study, or it has helped, as the returned comparison says.
 
     Raises:
         NotAdopted: it has not, or it is not known yet.
     """
     if study.second is None:
-        return
+        return None
     found = compare_with_first(stores, study)
     if found is None:
         raise NotAdopted(
@@ -176,3 +176,4 @@ def require_adopted(stores: Stores, study: Study) -> None:
         )
     if not found.adopted:
         raise NotAdopted(f"study {study.name} is not exported. {found.sentence} The export of {found.first} stays")
+    return found

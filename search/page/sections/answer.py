@@ -16,7 +16,7 @@ from search.report.status import state_of
 from search.report.submissions import describe_export
 from search.report.summary import LINEAR_PROBE_LINE, next_steps, trial_counts
 from search.runtime.commands import completed
-from search.study_setup.second_study import compare_with_first, lines_about
+from search.study_setup.second_study import lines_about
 from storage.records.exports import ExportRecord
 from storage.values import TrialRecord
 from trainer.recipe.recipe import LINEAR_PROBE
@@ -133,7 +133,7 @@ def _details(facts: Facts) -> Iterator[tuple[str, str]]:
     yield "Study", f"{study.name}, {state_of(facts.snapshot)}: {trial_counts(facts.snapshot) or 'no trial has ended'}"
     if study.second is not None:
         yield "Second study", f"the best recipe of {study.first} again, with {study.second.name}"
-        found = compare_with_first(facts.stores, study)
+        found = facts.with_first
         lines = [*lines_about(facts.stores, study), *([found.sentence] if found is not None else [])]
         yield "Compared with the first", " ".join(lines) or "not yet"
     yield "Scored by", f"{text.metric_line(facts.metric)}; {study.protocol.folds} folds"
@@ -153,7 +153,7 @@ def _steps(facts: Facts) -> Iterator[tuple[str, str]]:
             yield completed(facts.study.continuing), "registers the weights for other studies"
             return
         if facts.study.second is not None:
-            found = compare_with_first(facts.stores, facts.study)
+            found = facts.with_first
             if found is None:
                 yield completed(facts.study.continuing), "continues, and exports what is better than the first study"
             elif not found.adopted:
