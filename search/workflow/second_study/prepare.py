@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -145,9 +146,18 @@ def second_spec(spec: StudySpec, recipe: Recipe, begun_from: str, purpose: str, 
 
 
 def _first(request: SecondRequest) -> tuple[str, Path | None]:
-    """Study and folder of the export that is named."""
+    """Study and folder of the export that is named.
+
+    Raises:
+        CannotTrainAgain: it is the path of something else.
+    """
     folder = Path(request.first)
     manifest = read_manifest(folder) if folder.is_dir() else None
+    if manifest is None and os.sep in request.first:
+        raise CannotTrainAgain(
+            f"{request.option} {request.first}: this is no folder of an export. Give the folder that holds its "
+            "MODEL_CARD.md, or the name of its study"
+        )
     return (request.first, None) if manifest is None else (manifest.study, folder)
 
 

@@ -208,6 +208,14 @@ def test_a_failed_plan_stores_nothing(first: FirstStudy, monkeypatch: pytest.Mon
     assert first.stores.studies.find("nothing") is None
 
 
+@pytest.mark.parametrize("inner", ["", "model"])
+def test_a_path_of_something_else_is_named(first: FirstStudy, inner: str) -> None:
+    given = str(first.home.root / "colours" / inner) if inner else "colours/"
+    with pytest.raises(CannotTrainAgain, match=f"{OPTION} .*: this is no folder of an export"):
+        start_second_study(request(first, "nowhere", given))
+    assert first.stores.studies.find("nowhere") is None
+
+
 def test_options_are_checked_at_once(first: FirstStudy) -> None:
     command = ["start", "--study", "second", OPTION, "colours", "--storage", first.url]
     result = CliRunner().invoke(app, [*command, "--trials", "3"])
