@@ -96,12 +96,16 @@ def score_cells(own: Sequence[PairedScores]) -> dict[str, object]:
     lower, equal = sum(one.wrong for one in own), sum(one.private_second == one.private for one in own)
     return {
         "draws": len(own),
-        "out-of-fold": f"{100 * np.mean([one.cv for one in own]):.1f}",
+        "out-of-fold": _percent([one.cv for one in own]),
         "gain": with_error(np.array([100 * one.gain.mean for one in own])),
         "gain in probability": with_error(np.array([100 * one.probability for one in own])),
-        "private": f"{100 * np.mean([one.private for one in own]):.1f}",
+        "private": _percent([one.private for one in own]),
         "private gain": with_error(np.array([100 * (one.private_second - one.private) for one in own])),
         "private lower / equal / higher": f"{lower} / {equal} / {len(own) - lower - equal}",
         "adopted": f"{sum(one.adopted for one in own)} of {len(own)}",
         "adopted wrongly": sum(one.adopted and one.wrong for one in own),
     }
+
+
+def _percent(shares: Sequence[float]) -> str:
+    return f"{100 * np.mean(shares):.1f}" if shares else "-"

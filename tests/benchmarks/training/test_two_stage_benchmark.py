@@ -38,7 +38,7 @@ def test_draws_without_groups_have_no_scores() -> None:
     assert (row["with groups"], row["classes in groups"], row["mistakes within"]) == ("2 of 3", "3.0", "40 %")
     assert (row["draws"], row["adopted"], row["adopted wrongly"]) == (2, "1 of 2", 1)
     (none,) = score_rows([made_up(1, cv_second=None)])
-    assert (none["with groups"], none["adopted"], none["gain"]) == ("0 of 1", "0 of 0", "-")
+    assert (none["with groups"], none["adopted"], none["gain"], none["private"]) == ("0 of 1", "0 of 0", "-", "-")
 
 
 def test_a_second_stage_is_fitted_on_the_confused_classes() -> None:
