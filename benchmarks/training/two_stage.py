@@ -4,7 +4,7 @@
 
 From each data set, images of a few classes are drawn for each seed, and some of them are labelled; the others are
 private. Everything is done by linear probes on features of one pre-trained network, on bootstraps of the labelled
-images (`benchmarks.training.pseudo_labels`). As in `search start --two-stage-from`:
+images (`benchmarks.training.probe_draws`). As in `search start --two-stage-from`:
 
 * The groups of confusable classes are those of the out-of-fold predictions, averaged over seeds.
 * The same probes are fitted again on the images of these classes alone, on the same folds and bootstraps.
@@ -17,18 +17,24 @@ A draw without groups has no second stage. ± is the standard error over draws, 
 from __future__ import annotations
 
 import argparse
-import json
 import tempfile
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from itertools import product
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from benchmarks.machine import describe_machine, one_line, table
 from benchmarks.training.paired_scores import PairedScores, paired_scores, score_cells
-from benchmarks.training.pseudo_labels import Draw, add_probe_options, bootstrap, drawn_from, features_of, probe_recipe
+from benchmarks.training.probe_draws import (
+    Draw,
+    add_probe_options,
+    bootstrap,
+    by_setting,
+    draws,
+    probe_recipe,
+    write_runs,
+)
 from search.statistics.ensemble_selection import cross_fit
 from search.statistics.second_stage import two_stage
 from trainer.common.errors import TrainerError
@@ -96,22 +102,19 @@ def measure(name: str, drawn: Draw, *, folds: int, seeds: int, seed: int) -> Run
 def score_rows(runs: Sequence[Run]) -> list[dict[str, object]]:
     """Groups and scores by data set and place in the list of numbers of labelled images."""
     rows: list[dict[str, object]] = []
-    for data in dict.fromkeys(run.data for run in runs):
-        of_data = [run for run in runs if run.data == data]
-        places = max(sum(run.seed == other.seed for other in of_data) for run in of_data)
-        for own in (of_data[place::places] for place in range(places)):
-            found = [(run, run.scores) for run in own if run.scores is not None]
-            rows.append(
-                {
-                    "data": data,
-                    "classes": own[0].classes,
-                    "labelled": f"{np.mean([run.labelled for run in own]):.0f}",
-                    "with groups": f"{len(found)} of {len(own)}",
-                    "classes in groups": f"{np.mean([run.grouped for run, _ in found]):.1f}" if found else "-",
-                    "mistakes within": f"{_share_within(own):.0f} %",
-                    **score_cells([scores for _, scores in found]),
-                }
-            )
+    for own in by_setting(runs):
+        found = [(run, run.scores) for run in own if run.scores is not None]
+        rows.append(
+            {
+                "data": own[0].data,
+                "classes": own[0].classes,
+                "labelled": f"{np.mean([run.labelled for run in own]):.0f}",
+                "with groups": f"{len(found)} of {len(own)}",
+                "classes in groups": f"{np.mean([run.grouped for run, _ in found]):.1f}" if found else "-",
+                "mistakes within": f"{_share_within(own):.0f} %",
+                **score_cells([scores for _, scores in found]),
+            }
+        )
     return rows
 
 
@@ -128,20 +131,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     runs: list[Run] = []
     try:
         with tempfile.TemporaryDirectory() as scratch:
-            for folder in given.data:
-                image_set, features = features_of(folder, recipe, given.weights, Path(scratch))
-                for seed, labelled in product(range(1, given.draws + 1), given.labelled):
-                    drawn = drawn_from(image_set, features, given, labelled, seed)
-                    run = measure(folder.name, drawn, folds=given.folds, seeds=given.seeds, seed=seed)
-                    runs.append(run)
-                    print(_line(run), flush=True)
-                    if given.json:
-                        written = {
-                            "machine": machine,
-                            "recipe": recipe.to_flat(),
-                            "runs": [asdict(one) for one in runs],
-                        }
-                        given.json.write_text(json.dumps(written), encoding="utf-8")
+            for name, seed, drawn in draws(given, recipe, Path(scratch)):
+                runs.append(measure(name, drawn, folds=given.folds, seeds=given.seeds, seed=seed))
+                print(_line(runs[-1]), flush=True)
+                write_runs(given.json, machine, recipe, runs)
     except (TrainerError, ValueError) as problem:
         parser.exit(2, f"{problem}\n")
     print(f"\n{one_line(machine)}", table(score_rows(runs)), sep="\n\n")

@@ -20,7 +20,7 @@ from search.statistics.ranking import NothingFinished
 from search.statistics.second_stage import TWO_STAGE
 from search.study_setup.second_study import NotAdopted, require_adopted
 from search.study_state.study import Study, read_study
-from search.study_state.study_targets import read_class_groups, read_folds, read_targets
+from search.study_state.study_targets import read_folds, read_targets
 from storage.stores import Stores
 from storage.values import FULL_DATA_SPLIT, TrialRecord, TrialStatus, WorkKind
 from trainer.evaluation.confusion.confusable_groups import Groups
@@ -49,10 +49,11 @@ class ExportPlan:
     """Whether the deadline limits the number of members."""
     notes: tuple[str, ...] = ()
     """Doubts about the choice, a sentence each."""
-    second_stage: Groups = ()
-    """Groups of classes that the second of two members tells apart; empty: there is no second stage."""
-    compared_seeds: tuple[int, ...] = ()
-    """Seeds of the trainings of each member, where these alone take part; empty: as many as ``seeds`` says."""
+
+    @property
+    def second_stage(self) -> Groups:
+        """Groups of classes that the second of two members tells apart; empty: there is no second stage."""
+        return self.study.spec.class_groups
 
     @property
     def studies(self) -> tuple[Study, ...]:
@@ -185,8 +186,6 @@ def _plan_two_stages(stores: Stores, study: Study, other_studies: Sequence[Study
         estimates=None,
         seeds=found.seeds,
         full_data=False,
-        second_stage=read_class_groups(stores, study),
-        compared_seeds=study.spec.compared_seeds,
     )
 
 
@@ -259,9 +258,10 @@ def _trainings(plan: ExportPlan, home: Home) -> list[tuple[tuple[TrialRecord, ..
     All members share the split and seed of at least one training, so that its predictions can be blended.
     """
     kept = [() if plan.full_data else _kept(plan, member, home) for member in plan.members]
-    if plan.compared_seeds:
-        kept = [tuple(r for r in records if r.seed in plan.compared_seeds) for records in kept]
-        return [(records, [s for s in plan.compared_seeds if all(r.seed != s for r in records)]) for records in kept]
+    if plan.second_stage:  # those that were compared
+        compared = plan.study.spec.compared_seeds
+        kept = [tuple(r for r in records if r.seed in compared) for records in kept]
+        return [(records, [s for s in compared if all(r.seed != s for r in records)]) for records in kept]
     used = {record.seed for records in kept for record in records}
     shared = set.intersection(*({(record.split, record.seed) for record in records} for records in kept))
     first = plan.leader.trial.seed

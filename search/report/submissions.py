@@ -184,10 +184,10 @@ def print_submissions(console: Console, stores: Stores, entries: Sequence[Entry]
 def describe_export(notes: ExportNotes) -> str:
     """Trials, seeds and test-time views of an export."""
     if notes.second_stage:
-        first, stage = (_one_of_kind(part) for part in notes.members)
-        facts = [first, f"{stage} as a second stage"]
+        facts = [*_by_kind(notes.members[:1]), *_by_kind(notes.members[1:])]
+        facts[-1] += " as a second stage"
     elif notes.members:
-        facts = [*_of_kind("trial", notes.members, False), *_of_kind("probe", notes.members, True)]
+        facts = _by_kind(notes.members)
         facts += [_named(part) for part in notes.members if isinstance(part, ImportNotes)]
     else:
         facts = [f"{'probe' if notes.is_probe else 'trial'} {_study_prefix(notes.study)}{notes.trial}"]
@@ -199,15 +199,15 @@ def describe_export(notes: ExportNotes) -> str:
     return ", ".join(facts)
 
 
+def _by_kind(members: Sequence[RecipeNotes | ImportNotes]) -> list[str]:
+    """The trials and the probes among the members of an export, a text for each kind that there is."""
+    return [*_of_kind("trial", members, False), *_of_kind("probe", members, True)]
+
+
 def _of_kind(kind: str, members: Sequence[RecipeNotes | ImportNotes], is_probe: bool) -> list[str]:
     """The trials or the probes among the members of an export, as one text if there are any."""
     names = [_named(part) for part in members if isinstance(part, RecipeNotes) and part.is_probe is is_probe]
     return [f"{kind}{'s' * (len(names) != 1)} {', '.join(names)}"] * bool(names)
-
-
-def _one_of_kind(member: RecipeNotes | ImportNotes) -> str:
-    is_probe = isinstance(member, RecipeNotes) and member.is_probe
-    return f"{'probe' if is_probe else 'trial'} {_named(member)}"
 
 
 def _named(member: RecipeNotes | ImportNotes) -> str:

@@ -16,7 +16,8 @@ from search.report.status import state_of
 from search.report.submissions import describe_export
 from search.report.summary import LINEAR_PROBE_LINE, next_steps, trial_counts
 from search.runtime.commands import completed
-from search.study_setup.second_study import lines_about
+from search.study_setup.second_study import Comparison, lines_about
+from search.study_state.study import Study
 from storage.records.exports import ExportRecord
 from storage.values import TrialRecord
 from trainer.recipe.recipe import LINEAR_PROBE
@@ -132,10 +133,9 @@ def _details(facts: Facts) -> Iterator[tuple[str, str]]:
     yield "Data", f"{images}, {text.counted(len(dataset.class_names), 'class')}"
     yield "Study", f"{study.name}, {state_of(facts.snapshot)}: {trial_counts(facts.snapshot) or 'no trial has ended'}"
     if study.second is not None:
-        yield "Second study", f"the best recipe of {study.first} again, with {study.second.name}"
-        found = facts.with_first
-        lines = [*lines_about(facts.stores, study), *([found.sentence] if found is not None else [])]
-        yield "Compared with the first", " ".join(lines) or "not yet"
+        about = f"The best recipe of {study.first} again, with {study.second.name}."
+        yield "Second study", " ".join([about, *lines_about(facts.stores, study)])
+        yield "Compared with the first", "not yet" if facts.with_first is None else facts.with_first.sentence
     yield "Scored by", f"{text.metric_line(facts.metric)}; {study.protocol.folds} folds"
 
 
@@ -146,6 +146,15 @@ def _doubts(facts: Facts) -> tuple[str, ...]:
     return (facts.study.state_reason, *lines) if facts.study.state_reason else tuple(lines)
 
 
+def _step_of_second(study: Study, found: Comparison | None) -> tuple[str, str]:
+    """What to type for a second study that is not exported."""
+    if found is None:
+        return completed(study.continuing), "continues, and exports what is better than the first study"
+    if found.adopted:
+        return text.command("search", "export-best", "--study", study.name), "exports it"
+    return text.command("search", "report", "--study", study.first), "the study whose export stays the answer"
+
+
 def _steps(facts: Facts) -> Iterator[tuple[str, str]]:
     name = facts.study.name
     if facts.export is None:
@@ -153,16 +162,7 @@ def _steps(facts: Facts) -> Iterator[tuple[str, str]]:
             yield completed(facts.study.continuing), "registers the weights for other studies"
             return
         if facts.study.second is not None:
-            found = facts.with_first
-            if found is None:
-                yield completed(facts.study.continuing), "continues, and exports what is better than the first study"
-            elif not found.adopted:
-                yield (
-                    text.command("search", "report", "--study", found.first),
-                    "the study whose export stays the answer",
-                )
-            else:
-                yield text.command("search", "export-best", "--study", name), "exports it"
+            yield _step_of_second(facts.study, facts.with_first)
             return
         yield text.command("search", "start", "--study", name), "continues the study and exports at its end"
         if facts.leader is not None:

@@ -91,10 +91,10 @@ def prepare_second_study(request: SecondRequest, stores: Stores, device: str, co
         )
     method.check_export(export)
     options = first.spec.data.options
+    if export.images.corrections is None:
+        # Those that were made since the first study began change nothing in it, nor in a second one.
+        options = options.without_corrections()
     competition = inspect_with_progress(export.images.root, options, console)
-    if competition.images.fingerprint != first.fingerprint:
-        # Corrections that were made since the first study began change nothing in it, nor in a second one.
-        competition = inspect_with_progress(export.images.root, options.without_corrections(), console)
     if competition.images.fingerprint != first.fingerprint:
         about = about_corrections(stores.datasets.get(first.fingerprint), competition.images)
         raise DataMismatch(f"the images have changed since study {first.name} was begun. {about}")

@@ -10,7 +10,8 @@ import pytest
 import torch
 
 from benchmarks.training.paired_scores import PairedScores
-from benchmarks.training.pseudo_labels import Run, bootstrap, gate_rows, main, score_rows
+from benchmarks.training.probe_draws import bootstrap
+from benchmarks.training.pseudo_labels import Run, gate_rows, main, score_rows
 from tests.benchmarks.training.shape_folders import write_shapes
 from tests.trainer.training.support import run
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from benchmarks.training.paired_scores import PairedScores
-from benchmarks.training.pseudo_labels import Draw
+from benchmarks.training.probe_draws import Draw
 from benchmarks.training.two_stage import Run, main, measure, score_rows
 from tests.benchmarks.training.shape_folders import write_shapes
 from tests.trainer.training.support import run
