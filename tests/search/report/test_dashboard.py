@@ -12,6 +12,7 @@ import subprocess
 import sys
 import urllib.request
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -88,18 +89,14 @@ class Site:
         return Answer(status=int(status[:3]), headers=dict(sent), body=chunks)
 
 
-@pytest.fixture
-def database_url(tmp_path: Path) -> str:
-    return f"sqlite:///{tmp_path / 'dashboard.db'}"
-
-
-@pytest.fixture
-def site(tmp_path: Path, database_url: str) -> Iterator[Site]:
-    database = open_stores(database_url, create=True).database
+@contextmanager
+def open_site(folder: Path, url: str) -> Iterator[Site]:
+    """A site whose database has empty tables; ``folder`` holds its artifacts."""
+    database = open_stores(url).database
     optuna_storage = open_optuna_storage(database)
-    pictures = ArtifactFolder(tmp_path / "artifacts").pictures()
+    pictures = ArtifactFolder(folder / "artifacts").pictures()
     study = optuna.create_study(storage=optuna_storage, study_name="paintings", direction="maximize")
-    page = tmp_path / "page.html"
+    page = folder / "page.html"
     page.write_text("<script>alert(1)</script>")
     artifact = ""
     for number in range(3):
@@ -115,6 +112,12 @@ def site(tmp_path: Path, database_url: str) -> Iterator[Site]:
     )
     yield Site(app=writable, read_only=read_only, storage=optuna_storage, study=study, artifact=artifact)
     database.close()
+
+
+@pytest.fixture
+def site(tmp_path: Path, url: str) -> Iterator[Site]:
+    with open_site(tmp_path, url) as opened:
+        yield opened
 
 
 def test_the_dashboard_serves_its_pages(site: Site) -> None:
@@ -385,12 +388,12 @@ def test_a_missing_database_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_the_dashboard_serves_until_ctrl_c(site: Site, database_url: str, tmp_path: Path) -> None:
+def test_the_dashboard_serves_until_ctrl_c(site: Site, url: str, tmp_path: Path) -> None:
     code = (
         "import sys; from pathlib import Path; from search.report.dashboard.serve import run_dashboard; "
         "run_dashboard(sys.argv[1], home=Path(sys.argv[2]), host='127.0.0.1', port=0, allowed_hosts=[])"
     )
-    command = [sys.executable, "-c", code, database_url, str(tmp_path / "home")]
+    command = [sys.executable, "-c", code, url, str(tmp_path / "home")]
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])}
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+import shutil
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +16,9 @@ from optuna.trial import TrialState
 from search.report.dashboard.access import TOKEN_VARIABLE, BadToken, TokenGate, chosen_token
 from search.report.dashboard.serve import run_dashboard
 from storage.optuna_storage.optuna_trials import study_id_of
-from tests.search.report.test_dashboard import HERE, TOKEN, Site, database_url, site
+from tests.search.report.test_dashboard import HERE, TOKEN, Site, open_site, site
 
-__all__ = ["database_url", "site"]
+__all__ = ["site"]
 
 READING_ROUTES = {
     "/",
@@ -72,6 +73,16 @@ BODY = {
 """A body that makes each of the routes do its work."""
 
 
+@pytest.fixture(scope="module")
+def refusing_site(tmp_path_factory: pytest.TempPathFactory, sqlite_template: Path) -> Iterator[Site]:
+    """A site for requests that it refuses, so that none of them can change what the next one finds."""
+    folder = tmp_path_factory.mktemp("site")
+    shutil.copy(sqlite_template, folder / "retable.db")
+    with open_site(folder, f"sqlite:///{folder / 'retable.db'}") as opened:
+        opened.study.ask().suggest_float("drop", 0.0, 1.0)
+        yield opened
+
+
 def content(site: Site) -> Any:
     """Everything that the database holds of Optuna's studies."""
     return [
@@ -89,15 +100,13 @@ def test_every_route_is_known() -> None:
 
 
 @pytest.mark.parametrize(("method", "rule"), CHANGING_ROUTES)
-def test_a_route_that_changes_something_is_refused_unless_writable(site: Site, method: str, rule: str) -> None:
-    running = site.study.ask()
-    running.suggest_float("drop", 0.0, 1.0)
-    before = content(site)
+def test_a_route_that_changes_something_is_refused_unless_writable(refusing_site: Site, method: str, rule: str) -> None:
+    before = content(refusing_site)
     for written in (method, method.lower()):
-        answer = site.ask(path_of(rule), method=written, body=BODY, read_only=True, **OWN_PAGE)
+        answer = refusing_site.ask(path_of(rule), method=written, body=BODY, read_only=True, **OWN_PAGE)
         assert answer.status == 403
         assert "read-only" in answer.reason and "--writable" in answer.reason
-    assert content(site) == before
+    assert content(refusing_site) == before
 
 
 def test_a_writable_dashboard_deletes_renames_and_ends_trials(site: Site) -> None:
@@ -163,9 +172,9 @@ WITHOUT_TOKEN: tuple[dict[str, str], ...] = (
 @pytest.mark.parametrize("request_parts", WITHOUT_TOKEN, ids=str)
 @pytest.mark.parametrize("path", ["/", "/dashboard", "/api/studies", "/static/bundle.js", "/csv/1", "/nowhere"])
 def test_requests_without_the_token_are_refused_with_words(
-    site: Site, path: str, request_parts: dict[str, Any]
+    refusing_site: Site, path: str, request_parts: dict[str, Any]
 ) -> None:
-    answer = site.ask(path, **{"authorization": "", **request_parts})
+    answer = refusing_site.ask(path, **{"authorization": "", **request_parts})
     assert answer.status == 401
     assert "search dashboard" in answer.reason and TOKEN not in answer.reason
     assert answer.headers["WWW-Authenticate"] == "Bearer"

@@ -5,7 +5,9 @@ from __future__ import annotations
 import io
 import json
 import logging
+import shutil
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from wsgiref.types import WSGIApplication
@@ -39,17 +41,32 @@ CHANGES = (
 JSON = "application/json"
 
 
-@pytest.fixture
-def app(tmp_path: Path) -> Iterator[WSGIApplication]:
-    """A writable dashboard with one study: trial 1 is finished, trial 2 is running."""
-    database = open_stores(f"sqlite:///{tmp_path / 'dashboard.db'}", create=True).database
+@contextmanager
+def open_app(folder: Path, url: str) -> Iterator[WSGIApplication]:
+    """A writable dashboard with one study: trial 1 is finished, trial 2 is running; its tables are empty before."""
+    database = open_stores(url).database
     optuna_storage = open_optuna_storage(database)
     study = optuna.create_study(storage=optuna_storage, study_name="paintings", direction="maximize")
     study.tell(study.ask(), 0.5)
     study.ask()
     assert [trial_id_of(study, number) for number in range(2)] == [1, 2]
-    yield make_app(optuna_storage, ArtifactFolder(tmp_path / "artifacts").pictures(), [], token=TOKEN, writable=True)
+    yield make_app(optuna_storage, ArtifactFolder(folder / "artifacts").pictures(), [], token=TOKEN, writable=True)
     database.close()
+
+
+@pytest.fixture
+def app(tmp_path: Path, url: str) -> Iterator[WSGIApplication]:
+    with open_app(tmp_path, url) as opened:
+        yield opened
+
+
+@pytest.fixture(scope="module")
+def refusing_app(tmp_path_factory: pytest.TempPathFactory, sqlite_template: Path) -> Iterator[WSGIApplication]:
+    """A dashboard for requests that it refuses, so that none of them can change what the next one finds."""
+    folder = tmp_path_factory.mktemp("site")
+    shutil.copy(sqlite_template, folder / "retable.db")
+    with open_app(folder, f"sqlite:///{folder / 'retable.db'}") as opened:
+        yield opened
 
 
 def send(
@@ -87,19 +104,21 @@ def send(
     ],
 )
 def test_a_body_that_is_no_json_object(
-    app: WSGIApplication, caplog: pytest.LogCaptureFixture, method: str, path: str, body: bytes
+    refusing_app: WSGIApplication, caplog: pytest.LogCaptureFixture, method: str, path: str, body: bytes
 ) -> None:
-    status, reason = send(app, method, path, body)
+    status, reason = send(refusing_app, method, path, body)
     assert status == 400 and "body" in reason
     assert not caplog.records
 
 
 @pytest.mark.parametrize(("method", "path"), CHANGES)
-def test_a_body_of_another_kind(app: WSGIApplication, caplog: pytest.LogCaptureFixture, method: str, path: str) -> None:
-    assert send(app, method, path, b"study_name=x", "application/x-www-form-urlencoded")[0] == 400
-    assert send(app, method, path, b"{}", length="many")[0] == 400
+def test_a_body_of_another_kind(
+    refusing_app: WSGIApplication, caplog: pytest.LogCaptureFixture, method: str, path: str
+) -> None:
+    assert send(refusing_app, method, path, b"study_name=x", "application/x-www-form-urlencoded")[0] == 400
+    assert send(refusing_app, method, path, b"{}", length="many")[0] == 400
     if method != "DELETE":
-        assert send(app, method, path, b"")[0] == 400
+        assert send(refusing_app, method, path, b"")[0] == 400
     assert not caplog.records
 
 
@@ -121,9 +140,9 @@ def test_a_body_of_another_kind(app: WSGIApplication, caplog: pytest.LogCaptureF
     ],
 )
 def test_a_field_of_another_kind_is_named(
-    app: WSGIApplication, caplog: pytest.LogCaptureFixture, method: str, path: str, body: object, field: str
+    refusing_app: WSGIApplication, caplog: pytest.LogCaptureFixture, method: str, path: str, body: object, field: str
 ) -> None:
-    status, reason = send(app, method, path, json.dumps(body).encode())
+    status, reason = send(refusing_app, method, path, json.dumps(body).encode())
     assert status == 400 and f"The field {field} has to be" in reason
     assert not caplog.records
 
@@ -166,8 +185,8 @@ _NAMES = (
 
 
 @pytest.mark.parametrize("field", ["candidates", "clicked", "mode"])
-def test_null_is_no_value(app: WSGIApplication, field: str) -> None:
-    status, reason = send(app, "POST", "/api/studies/1/preference", json.dumps({field: None}).encode())
+def test_null_is_no_value(refusing_app: WSGIApplication, field: str) -> None:
+    status, reason = send(refusing_app, "POST", "/api/studies/1/preference", json.dumps({field: None}).encode())
     assert status == 400 and field in reason
 
 
