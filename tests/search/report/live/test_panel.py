@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import io
 import re
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from rich.cells import cell_len
@@ -16,12 +18,14 @@ from search.report.live.panel import panel_lines
 from search.report.live.progress import ProgressView, print_trial
 from search.report.live.sparkline import ASCII, BLOCKS
 from search.runtime.console import encodable, open_console
+from search.study_setup.create_study import create_study
 from search.study_state.snapshot import StudySnapshot, read_snapshot
 from search.study_state.study import Study
-from storage.stores import Stores
+from storage.stores import open_stores
 from storage.values import Failure, StudyState, TrialStatus, WorkKind
 from tests.search.end_trials import end_next
 from tests.search.report.live.screen import Screen
+from tests.search.small_study import STUDY, study_plan
 
 WIDTHS = (60, 80, 120, 200)
 LEADER = (0.2, 0.4, 0.6, 0.7, 0.8)
@@ -34,13 +38,22 @@ def terminal(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name, raising=False)
 
 
-@pytest.fixture
-def snapshot(stores: Stores, stored: Study) -> StudySnapshot:
+@pytest.fixture(scope="module")
+def snapshot(
+    tmp_path_factory: pytest.TempPathFactory, sqlite_template: Path, competition_folder: Path
+) -> StudySnapshot:
     """Two finished trials and a pruned one of 40."""
+    folder = tmp_path_factory.mktemp("study")
+    (folder / "colours.toml").write_text(STUDY)
+    shutil.copy(sqlite_template, folder / "retable.db")
+    stores = open_stores(f"sqlite:///{folder / 'retable.db'}")
+    stored = create_study(stores, study_plan(folder / "colours.toml", competition_folder))
     stores.studies.set_budget(stored.id, 40)
     for value, status in ((0.5, TrialStatus.FINISHED), (0.4, TrialStatus.PRUNED), (0.75, TrialStatus.FINISHED)):
         end_next(stores, stored, value, status)
-    return replace(read_snapshot(stores, stored.name), workers=2)
+    read = replace(read_snapshot(stores, stored.name), workers=2)
+    stores.database.close()
+    return read
 
 
 def worker(name: str, trial: int, epochs_done: int) -> WorkerActivity:
