@@ -14,7 +14,7 @@ from storage.records.datasets import StoredDataset
 from storage.stores import Stores
 from storage.values import SEARCH_SPLIT, TrialRecord, TrialStatus, WorkKind
 from trainer.common.arrays import Float32Array
-from trainer.evaluation.label_errors import LabelErrors, find_label_errors
+from trainer.evaluation.label_errors.one_label import LabelErrors, find_label_errors
 from trainer.evaluation.several_labels import has_several
 from trainer.formats.label_tables import Correction, ReviewRow
 from trainer.probing.judge_labels import is_informative

@@ -14,7 +14,7 @@ from search.page.svg.shapes import Drawing
 from search.study_setup.data_folder import stored_corrections
 from search.study_setup.image_weights import weights_lines
 from storage.records.datasets import StoredDataset
-from trainer.evaluation.label_errors import LabelErrors
+from trainer.evaluation.label_errors.one_label import LabelErrors
 from trainer.evaluation.several_labels import class_counts
 
 MOST_ROWS = 20

@@ -28,7 +28,7 @@ from trainer.common.errors import BackboneError
 from trainer.data.image_set import DataOptions
 from trainer.data.inspection import Progress
 from trainer.data.read import read_images
-from trainer.evaluation.label_errors import LabelErrors
+from trainer.evaluation.label_errors.one_label import LabelErrors
 from trainer.probing import features as features_module
 from trainer.probing.judge_labels import JudgedLabels
 from trainer.recipe.recipe import Recipe

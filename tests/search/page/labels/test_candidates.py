@@ -12,7 +12,7 @@ from storage.stores import Stores
 from storage.values import TrialStatus
 from tests.search.page.made_up import end_badly, end_trials, lay_study, noisy
 from trainer.common.arrays import Float32Array
-from trainer.evaluation.label_errors import find_label_errors
+from trainer.evaluation.label_errors.one_label import find_label_errors
 from trainer.formats.label_tables import Correction
 
 NAMES = ("red", "green", "blue")
