@@ -85,7 +85,9 @@ def find_several_label_errors(
         expected += found.expected_share * found.judged
     if y.any(axis=1).all():
         bare = np.flatnonzero(~proposed.any(axis=1))
-        proposed[bare, np.where(usable[bare], p[bare], -1.0).argmax(axis=1)] = 1
+        known = np.where(usable[bare], p[bare], -1.0)
+        likeliest = known == known.max(axis=1, keepdims=True)
+        proposed[bare, (likeliest * (1 + y[bare])).argmax(axis=1)] = 1  # of equal ones the given label
     suspicious = np.flatnonzero((proposed != y).any(axis=1))
     quality = label_quality(np.where(usable, np.where(y == 1, p, 1.0 - p), 1.0)[suspicious])
     rows = suspicious[np.argsort(quality, kind="stable")].astype(np.int64)

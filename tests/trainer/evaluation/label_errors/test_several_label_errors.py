@@ -60,13 +60,14 @@ def test_two_contradicted_labels_of_an_image_are_one_row_and_come_before_one() -
 def test_the_last_label_goes_only_where_images_may_have_none() -> None:
     truth = np.tile(np.eye(3, dtype=np.int64), (20, 1))
     y, proba = truth.copy(), informative(truth)
-    proba[0] = [0.1, 0.05, 0.2]  # labelled 0: contradicted, and label 2 is the most probable
-    proba[3] = [0.08, 0.05, 0.05]  # labelled 0: contradicted, but nothing is more probable
+    proba[0] = [0.05, 0.05, 0.2]  # labelled 0: contradicted, and label 2 is the most probable
+    proba[3] = [0.08, 0.05, 0.08]  # labelled 0: contradicted, but nothing is more probable
+    proba[5] = [0.08, 0.05, 0.08]  # labelled 2
     found = find_several_label_errors(y, proba)
     assert found.rows.tolist() == [0] and found.proposed.tolist() == [[0, 0, 1]]
     y[59], proba[59] = 0, 0.1  # an image without labels
     found = find_several_label_errors(y, proba)
-    assert sorted(found.rows.tolist()) == [0, 3] and found.proposed.tolist() == [[0, 0, 0]] * 2
+    assert sorted(found.rows.tolist()) == [0, 3, 5] and found.proposed.tolist() == [[0, 0, 0]] * 3
 
 
 def test_what_is_not_judged_is_never_proposed() -> None:
