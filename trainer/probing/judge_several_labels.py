@@ -45,13 +45,14 @@ def judge_predictions(y: Labels, proba: Float32Array, folds: NDArray[np.int64]) 
 
     Args:
         y: labels, int64, shape (n, C), 0 and 1.
-        proba: probabilities by models that were not trained on the image's fold, finite, float32, shape (n, C).
+        proba: probabilities by models that were not trained on the image's fold, float32, shape (n, C). NaN is not
+            judged.
         folds: fold of each image: int64, shape (n,), 0 .. K - 1.
 
     Raises:
         CannotJudge: no label is predicted better than its frequency does.
     """
-    judged = _learned(y, folds)
+    judged = _learned(y, folds) & np.isfinite(proba)
     for label in range(y.shape[1]):
         rows = np.flatnonzero(judged[:, label])
         pairs = as_pairs(proba[rows, label]).astype(np.float32)
