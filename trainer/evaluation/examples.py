@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from trainer.common.arrays import Float64Array
 from trainer.evaluation.class_scores import class_scores, confusions
 from trainer.evaluation.confusion.confusion_matrix import confusion_matrix
-from trainer.evaluation.label_errors import find_label_errors
+from trainer.evaluation.label_errors.one_label import find_label_errors
 from trainer.evaluation.metrics import Probabilities
 
 LOSSES, MISTAKES, SUSPECTS = 10, 10, 8

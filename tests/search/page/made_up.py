@@ -65,24 +65,29 @@ def lay_study(
     test_images: int = 6,
     budget: int = 3,
     name: str = "made_up",
+    y: NDArray[np.int64] | None = None,
 ) -> Study:
     """Store a data set of ``per_class`` images a class, and a study on it that has not begun.
 
     Args:
         folder: for the study file.
+        y: the labels of ``per_class`` images a class, such as a matrix of several labels; None: the classes in turn.
     """
     n = per_class * len(names)
+    y = np.arange(n) % len(names) if y is None else y
     path = folder / f"{name}.toml"
     path.write_text(SPACE.format(metric=metric, budget=budget), encoding="utf-8")
     spec = load_study(path, ())
-    fingerprint = hashlib.sha256(repr((tuple(names), n, test_images)).encode()).hexdigest()
+    fingerprint = hashlib.sha256(
+        repr((tuple(names), n, test_images, *([y.tolist()] * (y.ndim > 1)))).encode()
+    ).hexdigest()
     stores.datasets.add(
         StoredDataset(
             fingerprint=fingerprint,
             class_names=tuple(names),
             train_ids=tuple(f"image-{i:04}" for i in range(n)),
             test_ids=tuple(f"test-{i:04}" for i in range(test_images)),
-            y=np.arange(n) % len(names),
+            y=y,
             groups=np.arange(n + test_images),
             summary={"reader": "table", "skipped": []},
         )
@@ -128,12 +133,13 @@ def end_trials(stores: Stores, study: Study, count: int, proba: Probabilities, *
         item = stores.queue.assign_trial(item, number, recipe.to_flat())
         assert item is not None
         oof = proba(number, recipe)
-        average = expected_average(targets, oof, [])
+        of_labels, rows = targets.pairs(oof) if targets.several_labels else (targets, oof)
+        average = expected_average(of_labels, rows, [])
         outcome = TrialOutcome(
             status=TrialStatus.FINISHED,
             value=score(metric, targets, oof),
             value_se=standard_error(metric, targets, oof),
-            mean_true_probability=float(oof[np.arange(len(dataset.y)), dataset.y].mean()),
+            mean_true_probability=float(rows[np.arange(len(rows)), of_labels.y].mean()),
             brier=average.brier,
             ambiguity=average.ambiguity,
             temperature=average.temperature,
