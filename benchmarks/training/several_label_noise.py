@@ -1,0 +1,162 @@
+"""Wrong labels of images that may have several: are they found?
+
+    python -m benchmarks.training.several_label_noise DATA --weights WEIGHTS --json several_label_noise.json
+
+Pictures of one to three labels are made as in `benchmarks.training.several_labels`. In a share of them one label is
+changed: half of these pictures lack a label that they have, the others get one that they do not have. Candidates are
+found as by ``search check``, with linear probes on the features of one pre-trained network.
+
+The table has, as means over draws: the candidates; how many of the changed labels are contradicted; how many of the
+first k candidates are changed pictures, with k the number of changed pictures; and the expected number of wrong labels,
+which the command prints.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tempfile
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from benchmarks.machine import describe_machine, one_line, table
+from benchmarks.training.lp_ft import open_draw
+from benchmarks.training.several_labels import make_pictures
+from trainer.common.arrays import Float32Array
+from trainer.common.errors import TrainerError
+from trainer.data.image_set import DataOptions
+from trainer.data.read import read_images
+from trainer.evaluation.several_labels import Labels
+from trainer.probing.judge_several_labels import judge_several_labels
+from trainer.recipe.recipe import LINEAR_PROBE, Recipe
+from trainer.training.linear_probe import frozen_features, frozen_network
+
+SHARES = (0.0, 0.05, 0.1)
+"""Shares of the pictures in which one label is changed."""
+FOLDS = 5
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """One share of changed pictures of one draw."""
+
+    seed: int
+    share: float
+    pictures: int
+    changed: int
+    """Number of changed pictures."""
+    candidates: int
+    found: int
+    """Changed pictures whose changed label is contradicted."""
+    first: int
+    """The same among the first ``changed`` candidates."""
+    expected: float
+    """Estimated number of wrong labels."""
+
+
+def change_labels(truth: Labels, share: float, seed: int) -> Labels:
+    """Labels of which one is changed in a share of the pictures. Every picture keeps a label."""
+    rng = np.random.default_rng(seed)
+    labels = truth.copy()
+    for row in rng.permutation(len(truth))[: round(share * len(truth))]:
+        forgotten = truth[row].all() or (truth[row].sum() > 1 and rng.random() < 0.5)
+        choices = np.flatnonzero(truth[row] == int(forgotten))
+        labels[row, rng.choice(choices)] = int(not forgotten)
+    return labels
+
+
+def features_of(folder: Path, recipe: Recipe, weights: Path | None, scratch: Path) -> tuple[Float32Array, Labels]:
+    """Features and labels of the training pictures in ``folder``."""
+    images = read_images(folder, DataOptions(several_labels="yes"), verify=False)
+    data = open_draw(images, recipe, folds=FOLDS, seed=0, scratch=scratch)
+    model = frozen_network(recipe, data, seed=0, device=torch.device("cpu"), weights_dir=weights)
+    with torch.no_grad():
+        _, features = frozen_features(model, recipe, data, torch.float32, lambda share: None)
+    return features, data.y
+
+
+def measure(features: Float32Array, truth: Labels, share: float, seed: int) -> Run:
+    """Change labels and look for them."""
+    y = change_labels(truth, share, seed)
+    changed = int((y != truth).any(axis=1).sum())
+    errors = judge_several_labels(features, y, np.arange(len(y)), n_folds=FOLDS).errors
+    hits = ((y != truth)[errors.rows] & errors.changed).any(axis=1)
+    return Run(
+        seed=seed,
+        share=share,
+        pictures=len(y),
+        changed=changed,
+        candidates=len(hits),
+        found=int(hits.sum()),
+        first=int(hits[:changed].sum()),
+        expected=errors.expected,
+    )
+
+
+def rows_of(runs: Sequence[Run]) -> list[dict[str, object]]:
+    """The table: one row for each share."""
+    rows: list[dict[str, object]] = []
+    for share in sorted({run.share for run in runs}):
+        own = [run for run in runs if run.share == share]
+        changed = sum(run.changed for run in own)
+
+        def part(count: int, changed: int = changed) -> str:
+            return f"{count / changed:.0%}" if changed else "-"
+
+        rows.append(
+            {
+                "pictures with a changed label": f"{share:.0%}: {own[0].changed} of {own[0].pictures}",
+                "candidates": f"{np.mean([run.candidates for run in own]):.0f}",
+                "changed ones found": part(sum(run.found for run in own)),
+                "changed among the first k": part(sum(run.first for run in own)),
+                "expected wrong labels": f"{np.mean([run.expected for run in own]):.0f}",
+            }
+        )
+    return rows
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Make pictures, change labels, look for them, print; 2 if the images or the network cannot be used."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("data", type=Path, help="folder of images with one label each, in any layout")
+    parser.add_argument("--backbone", default="tf_efficientnet_lite0.in1k")
+    parser.add_argument("--weights", type=Path, help="folder of pre-trained weights")
+    parser.add_argument("--seeds", type=int, default=5, help="sets of pictures (%(default)s)")
+    parser.add_argument("--classes", type=int, default=10, help="labels, those with the most images (%(default)s)")
+    parser.add_argument("--pictures", type=int, default=400, help="(%(default)s)")
+    parser.add_argument("--side", type=int, default=64, help="pixels of an image in a picture (%(default)s)")
+    parser.add_argument("--size", type=int, default=224, help="pixels of a picture for the network (%(default)s)")
+    parser.add_argument("--json", type=Path, help="file for everything measured")
+    given = parser.parse_args(arguments)
+    recipe = Recipe.from_flat(
+        {"backbone": given.backbone, "method": LINEAR_PROBE, "epochs": 1, "image_size": given.size}
+    )
+    runs: list[Run] = []
+    try:
+        source = read_images(given.data, verify=False)
+        for seed in range(1, given.seeds + 1):
+            with tempfile.TemporaryDirectory() as scratch:
+                folder = Path(scratch, "pictures")
+                make_pictures(
+                    source, folder, classes=given.classes, train=given.pictures, private=2, side=given.side,
+                    seed=seed,
+                )  # fmt: skip
+                features, truth = features_of(folder, recipe, given.weights, Path(scratch, "cache"))
+                runs += [measure(features, truth, share, seed) for share in SHARES]
+            print(*runs[-len(SHARES) :], sep="\n", flush=True)
+    except (TrainerError, ValueError) as problem:
+        parser.exit(2, f"{problem}\n")
+    machine = describe_machine()
+    print(f"\n{one_line(machine)}", table(rows_of(runs)), sep="\n\n")
+    if given.json:
+        written = {"machine": machine, "runs": [asdict(run) for run in runs]}
+        given.json.write_text(json.dumps(written, indent=1), encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
