@@ -17,7 +17,7 @@ from tests.browser.test_report_in_browser import JAPANESE
 from tests.search.page.gallery.stored import gallery_of, picture, record_export
 from tests.search.page.made_up import end_trials, lay_study, noisy
 from tests.search.page.test_report_page import HOSTILE
-from trainer.evaluation.examples import Reason
+from trainer.evaluation.examples.example import Reason
 
 pytestmark = pytest.mark.slow
 

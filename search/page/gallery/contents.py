@@ -25,7 +25,7 @@ from search.runtime.kept_networks import artifacts_of
 from storage.records.datasets import StoredDataset
 from storage.stores import Stores
 from trainer.common.files import replacing
-from trainer.evaluation.examples import Reason
+from trainer.evaluation.examples.example import Reason
 from trainer.inference.printable import printable
 
 MOST_PICTURES = 60

@@ -21,7 +21,8 @@ from storage.values import WorkKind
 from trainer.common.arrays import Float32Array
 from trainer.common.errors import BackboneError, DataError
 from trainer.data.image_set import ImageSet
-from trainer.evaluation.examples import Example, Reason, choose_examples
+from trainer.evaluation.examples.example import Example, Reason
+from trainer.evaluation.examples.one_label import choose_examples
 from trainer.inference.errors import ImageError
 from trainer.inference.images import resize_image
 from trainer.inference.printable import cause_of, excerpt

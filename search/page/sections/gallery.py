@@ -9,7 +9,7 @@ from search.page import text
 from search.page.facts import Facts
 from search.page.gallery.contents import TRAIN, Gallery, Picture, size_of_jpeg
 from search.page.gallery.thumbnails import data_uri
-from trainer.evaluation.examples import Reason
+from trainer.evaluation.examples.example import Reason
 
 _TITLES = {
     Reason.LOSS: ("Largest losses", "The images whose label has the lowest probability."),

@@ -12,7 +12,7 @@ from search.export.notes import ExportNotes
 from search.page.gallery.contents import TEST, TRAIN, Gallery, Picture
 from search.study_state.study import Study
 from storage.stores import Stores
-from trainer.evaluation.examples import Reason
+from trainer.evaluation.examples.example import Reason
 
 
 def jpeg(seed: int = 0, size: tuple[int, int] = (160, 120), quality: int = 80) -> bytes:

@@ -16,7 +16,7 @@ from storage.stores import Stores
 from tests.search.page.gallery.stored import gallery_of, picture, record_export
 from tests.search.page.html_reader import Element, read_html, section
 from tests.search.page.made_up import end_trials, lay_study, noisy
-from trainer.evaluation.examples import Reason
+from trainer.evaluation.examples.example import Reason
 
 HOSTILE = ("<script>alert(1)</script>", "a" * 300, "abc\u202egpj.exe", "猫 ねこ", "\"onload='x'{{7*7}}")
 

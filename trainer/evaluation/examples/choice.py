@@ -1,0 +1,56 @@
+"""Choosing images by several reasons, each image once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trainer.common.arrays import Float64Array
+from trainer.evaluation.class_scores import ClassScore
+from trainer.evaluation.examples.example import Reason
+
+OF_CLASS = 3
+"""Errors of a class that the last reason adds images up to."""
+
+
+@dataclass
+class Choice:
+    """Images chosen so far, and what each was chosen for.
+
+    Args:
+        most: largest number of images.
+    """
+
+    most: int
+    chosen: dict[int, Reason] = field(default_factory=dict)
+
+    def add(self, reason: Reason, rows: Iterable[int], number: int) -> None:
+        """Choose the first ``number`` of ``rows`` that are not chosen yet."""
+        fresh = [row for row in rows if row not in self.chosen]
+        self.chosen.update((row, reason) for row in fresh[: min(number, self.most - len(self.chosen))])
+
+    def add_errors_of_weak_classes(self, errors: Mapping[int, Sequence[int]], scores: Iterable[ClassScore]) -> None:
+        """Choose errors of the class with the lowest F1, one for each class in turn, until each has `OF_CLASS`.
+
+        Args:
+            errors: by class, the images that are errors of it, the clearest first.
+            scores: of all classes.
+        """
+        weakest = sorted(scores, key=lambda score: (1.0 if score.f1 is None else score.f1, score.label))
+        for wanted in range(1, OF_CLASS + 1):
+            for score in weakest:
+                self.add(Reason.WEAK_CLASS, self._lacking(errors.get(score.label, ()), wanted), 1)
+
+    def _lacking(self, rows: Sequence[int], wanted: int) -> Iterator[int]:
+        """The first of ``rows`` that is not chosen; nothing if ``wanted`` of them are."""
+        if sum(row in self.chosen for row in rows) < wanted:
+            yield from islice((row for row in rows if row not in self.chosen), 1)
+
+
+def by_falling(values: Float64Array, rows: Sequence[int] | NDArray[np.int64]) -> list[int]:
+    """``rows`` by falling value, then rising."""
+    return sorted((int(row) for row in rows), key=lambda row: (-values[row], row))
