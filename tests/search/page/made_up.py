@@ -20,7 +20,7 @@ from storage.values import PROBE_NOTE, Failure, TrialOutcome, TrialStatus, WorkK
 from studies.spec import load_study
 from trainer.common.arrays import Float32Array
 from trainer.evaluation.ambiguity import expected_average
-from trainer.evaluation.metrics import score, standard_error
+from trainer.evaluation.metrics import score, standard_error, true_class_probability
 from trainer.evaluation.targets import Targets
 from trainer.recipe.recipe import Recipe
 
@@ -65,24 +65,30 @@ def lay_study(
     test_images: int = 6,
     budget: int = 3,
     name: str = "made_up",
+    several_labels: bool = False,
 ) -> Study:
     """Store a data set of ``per_class`` images a class, and a study on it that has not begun.
 
     Args:
         folder: for the study file.
+        several_labels: every second image has a second label, the next one. Needs a metric for several labels.
     """
     n = per_class * len(names)
     path = folder / f"{name}.toml"
     path.write_text(SPACE.format(metric=metric, budget=budget), encoding="utf-8")
     spec = load_study(path, ())
-    fingerprint = hashlib.sha256(repr((tuple(names), n, test_images)).encode()).hexdigest()
+    y = np.arange(n) % len(names)
+    if several_labels:
+        one = np.eye(len(names), dtype=np.int64)
+        y = np.maximum(one[y], one[(y + np.arange(n) % 2) % len(names)])
+    fingerprint = hashlib.sha256(repr((tuple(names), n, test_images, several_labels)).encode()).hexdigest()
     stores.datasets.add(
         StoredDataset(
             fingerprint=fingerprint,
             class_names=tuple(names),
             train_ids=tuple(f"image-{i:04}" for i in range(n)),
             test_ids=tuple(f"test-{i:04}" for i in range(test_images)),
-            y=np.arange(n) % len(names),
+            y=y,
             groups=np.arange(n + test_images),
             summary={"reader": "table", "skipped": []},
         )
@@ -133,7 +139,7 @@ def end_trials(stores: Stores, study: Study, count: int, proba: Probabilities, *
             status=TrialStatus.FINISHED,
             value=score(metric, targets, oof),
             value_se=standard_error(metric, targets, oof),
-            mean_true_probability=float(oof[np.arange(len(dataset.y)), dataset.y].mean()),
+            mean_true_probability=float(true_class_probability(dataset.y, oof).mean()),
             brier=average.brier,
             ambiguity=average.ambiguity,
             temperature=average.temperature,

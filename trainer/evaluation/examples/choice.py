@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trainer.common.arrays import Float64Array
-from trainer.evaluation.class_scores import ClassScore
 from trainer.evaluation.examples.example import Reason
 
 OF_CLASS = 3
@@ -33,22 +32,27 @@ class Choice:
         fresh = [row for row in rows if row not in self.chosen]
         self.chosen.update((row, reason) for row in fresh[: min(number, self.most - len(self.chosen))])
 
-    def add_errors_of_weak_classes(self, errors: Mapping[int, Sequence[int]], scores: Iterable[ClassScore]) -> None:
+    def add_errors_of_weak_classes(self, errors: Mapping[int, Sequence[int]], weakest: Iterable[int]) -> None:
         """Choose errors of the class with the lowest F1, one for each class in turn, until each has `OF_CLASS`.
 
         Args:
             errors: by class, the images that are errors of it, the clearest first.
-            scores: of all classes.
+            weakest: the classes, see `weakest_first`.
         """
-        weakest = sorted(scores, key=lambda score: (1.0 if score.f1 is None else score.f1, score.label))
+        order = list(weakest)
         for wanted in range(1, OF_CLASS + 1):
-            for score in weakest:
-                self.add(Reason.WEAK_CLASS, self._lacking(errors.get(score.label, ()), wanted), 1)
+            for label in order:
+                self.add(Reason.WEAK_CLASS, self._lacking(errors.get(label, ()), wanted), 1)
 
     def _lacking(self, rows: Sequence[int], wanted: int) -> Iterator[int]:
         """The first of ``rows`` that is not chosen; nothing if ``wanted`` of them are."""
         if sum(row in self.chosen for row in rows) < wanted:
             yield from islice((row for row in rows if row not in self.chosen), 1)
+
+
+def weakest_first(f1: Sequence[float | None]) -> list[int]:
+    """The classes by their F1, the lowest first; one that neither occurs nor was predicted counts as perfect."""
+    return sorted(range(len(f1)), key=lambda label: (1.0 if (own := f1[label]) is None else own, label))
 
 
 def by_falling(values: Float64Array, rows: Sequence[int] | NDArray[np.int64]) -> list[int]:

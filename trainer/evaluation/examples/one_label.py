@@ -1,4 +1,4 @@
-"""Training images that show where predictions err: large losses, confident mistakes, confusions, doubtful labels."""
+"""Images with one label each: large losses, confident mistakes, confusions, doubtful labels."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from trainer.common.arrays import Float64Array
 from trainer.evaluation.class_scores import class_scores, confusions
 from trainer.evaluation.confusion.confusion_matrix import confusion_matrix
-from trainer.evaluation.examples.choice import Choice, by_falling
+from trainer.evaluation.examples.choice import Choice, by_falling, weakest_first
 from trainer.evaluation.examples.example import Example, Reason
 from trainer.evaluation.label_errors import find_label_errors
 from trainer.evaluation.metrics import Probabilities
@@ -58,7 +58,7 @@ def choose_examples(y: NDArray[np.int64], proba: Probabilities, most: int) -> li
     for row in by_falling(loss, wrong):  # an error is one of the true and of the predicted class
         for label in (int(labels[row]), int(predicted[row])):
             of_class.setdefault(label, []).append(row)
-    choice.add_errors_of_weak_classes(of_class, class_scores(counts))
+    choice.add_errors_of_weak_classes(of_class, weakest_first([score.f1 for score in class_scores(counts)]))
     also = {
         Reason.LOSS: set(by_loss[:LOSSES]),
         Reason.MISTAKE: set(by_confidence[:MISTAKES]),

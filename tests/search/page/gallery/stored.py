@@ -25,16 +25,30 @@ def jpeg(seed: int = 0, size: tuple[int, int] = (160, 120), quality: int = 80) -
 
 def picture(row: int, label: int | None, predicted: int, **changes: object) -> Picture:
     """A picture of a training image, or of a test image without a label."""
+    rest = {} if label in (None, predicted, (predicted + 1) % 3) else {label: 0.05}
     made = Picture(
         part=TEST if label is None else TRAIN,
         row=row,
         reasons=(Reason.FAR,) if label is None else (Reason.LOSS, Reason.SUSPECT),
-        label=label,
-        top=((predicted, 0.8), ((predicted + 1) % 3, 0.15)),
-        label_probability=None if label is None else 0.05,
+        labels=None if label is None else (label,),
+        predicted=(predicted,),
+        shares=tuple({predicted: 0.8, (predicted + 1) % 3: 0.15, **rest}.items()),
         jpeg=jpeg(row),
         map=jpeg(row + 1),
+        mapped=predicted,
         focus="top left",
+    )
+    return replace(made, **changes)  # type: ignore[arg-type]
+
+
+def of_sets(row: int, labels: tuple[int, ...] | None, predicted: tuple[int, ...], **changes: object) -> Picture:
+    """A picture of an image that may have several labels; its map is that of the first class."""
+    made = replace(
+        picture(row, None if labels is None else 0, 0),
+        reasons=(Reason.FAR,) if labels is None else (Reason.LOSS, Reason.MISSED),
+        labels=labels,
+        predicted=predicted,
+        shares=((0, 0.9), (1, 0.4), (2, 0.2)),
     )
     return replace(made, **changes)  # type: ignore[arg-type]
 
