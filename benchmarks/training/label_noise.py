@@ -40,7 +40,7 @@ from trainer.common.arrays import Float32Array
 from trainer.common.errors import TrainerError
 from trainer.data.folds import make_folds
 from trainer.data.read import read_images
-from trainer.evaluation.label_errors import find_label_errors
+from trainer.evaluation.label_errors.one_label import find_label_errors
 from trainer.probing.linear_head import LinearHead, fit_heads
 from trainer.probing.suspicious_rows import suspicious_rows
 from trainer.recipe.recipe import DOWNWEIGHT, DROP, Recipe, Scalar

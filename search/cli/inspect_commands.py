@@ -208,8 +208,9 @@ def labels(
     """List labels that may be wrong, for review: a page with pictures, and a table; with --apply, correct them.
 
     Out-of-fold predictions of all finished trials and probes, averaged, are compared with the labels. In the table
-    label_review.csv, write into the column `decision` keep, drop or the right class; `--apply` checks all decisions and
-    writes them into retable_corrections.csv in the folder of images, which every later study reads.
+    label_review.csv, write into the column `decision` keep, drop or the right class (of several labels all right ones,
+    such as `rust|scab`); `--apply` checks all decisions and writes them into retable_corrections.csv in the folder of
+    images, which every later study reads.
     """
     if data is not None:
         from search.cli.early_checks import check_folder

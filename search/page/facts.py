@@ -23,7 +23,7 @@ from storage.records.exports import ExportRecord
 from storage.stores import Stores
 from storage.values import TrialRecord, TrialStatus, WorkKind
 from trainer.common.arrays import Float32Array
-from trainer.evaluation.label_errors import LabelErrors, find_label_errors
+from trainer.evaluation.label_errors.one_label import LabelErrors, find_label_errors
 from trainer.evaluation.several_labels import NONE, has_several, rarest_label
 from trainer.recipe.recipe import Scalar
 

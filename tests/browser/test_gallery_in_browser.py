@@ -15,7 +15,7 @@ from search.runtime.home import Home
 from storage.stores import Stores
 from tests.browser.conftest import Watched
 from tests.browser.test_report_in_browser import JAPANESE
-from tests.search.page.gallery.stored import gallery_of, of_sets, picture, record_export
+from tests.search.page.gallery.stored import gallery_of, of_sets, picture, record_export, second_labels
 from tests.search.page.made_up import end_trials, lay_study, noisy
 from tests.search.page.test_report_page import HOSTILE
 from trainer.evaluation.examples.example import ONE_LABEL, SEVERAL_LABELS, Reason
@@ -71,7 +71,7 @@ def test_pictures_of_several_labels_can_be_read_and_filtered(
     stores: Stores, tmp_path: Path, opened: Callable[..., Watched]
 ) -> None:
     home, path, labels = Home(root=tmp_path / "home"), tmp_path / "report.html", tuple(range(len(HOSTILE)))
-    study = lay_study(stores, tmp_path, names=HOSTILE, metric="mean_f1", several_labels=True)
+    study = lay_study(stores, tmp_path, names=HOSTILE, metric="mean_f1", y=second_labels(len(HOSTILE)))
     y = stores.datasets.get(study.fingerprint).y
     end_trials(stores, study, 1, lambda number, _: np.where(y == 1, 0.8, 0.3).astype(np.float32))
     record_export(stores, study)

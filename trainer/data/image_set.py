@@ -61,11 +61,13 @@ class AppliedCorrections:
     file: str
     """Name of the table."""
     corrected: int
-    """Training images with another label than the data give them."""
+    """Training images with another label, or other labels, than the data give them."""
     dropped: int
     """Training images that are left out."""
     dropped_rows: int = 0
     """Rows that are left out although another row gives their image a label, too."""
+    several_labels: bool = False
+    """Whether an image may have several labels."""
 
     @property
     def changes(self) -> bool:
@@ -76,6 +78,8 @@ class AppliedCorrections:
     def sentence(self) -> str:
         """``12 labels corrected, 3 images dropped by the corrections in FILE``."""
         labels = f"{self.corrected} {'label' if self.corrected == 1 else 'labels'} corrected"
+        if self.several_labels:
+            labels = f"the labels of {self.corrected} {'image' if self.corrected == 1 else 'images'} corrected"
         images = f"{self.dropped} {'image' if self.dropped == 1 else 'images'} dropped"
         rows = f", {self.dropped_rows} {'row' if self.dropped_rows == 1 else 'rows'} of other images dropped"
         return f"{labels}, {images}{rows * bool(self.dropped_rows)} by the corrections in {self.file}"

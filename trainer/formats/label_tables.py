@@ -4,7 +4,8 @@
 - The *corrections* (`CORRECTIONS_FILE`, `CORRECTIONS_HEADER`) hold the decisions, and the label that each image had
   when it was decided. The reader of a data folder applies them (`trainer.data.corrections`).
 
-Both headers are fixed, so that no reader takes such a table for a table of labels.
+Both headers are fixed, so that no reader takes such a table for a table of labels. Where an image may have several
+labels, a cell holds all of them (`trainer.data.corrections.label_cells`).
 """
 
 from __future__ import annotations
@@ -32,11 +33,11 @@ class ReviewRow:
 
     id: str
     given: str
-    """Class name."""
+    """Class name, or the cell of several labels."""
     proposed: str
-    """Class name; may be empty in a table that a person wrote."""
+    """As ``given``; may be empty in a table that a person wrote."""
     confidence: str
-    """Probability of the proposed class, as text."""
+    """Probability of the proposed class, as text; of several labels the highest by which one is contradicted."""
     decision: str
     """As the person wrote it, without blanks around it; empty: not decided."""
     row: str = ""
@@ -49,9 +50,9 @@ class Correction:
 
     id: str
     given: str
-    """The label in the data when it was decided."""
+    """The label in the data when it was decided, or the cell of all labels."""
     label: str | None
-    """The label that the image is to have: ``given`` if it is right; None: the image is left out of training."""
+    """What the image is to have instead: ``given`` if it is right; None: the image is left out of training."""
     fingerprint: str
     """Fingerprint of the data set, without corrections, when it was decided."""
     row: str = ""

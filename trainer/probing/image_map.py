@@ -78,7 +78,7 @@ def _to_unit_square(places: NDArray[np.float64]) -> Float32Array:
 
 
 def stratified_sample(strata: NDArray[np.int64], most: int, seed: int) -> NDArray[np.int64]:
-    """A sample of images in which each stratum has its share, and one image at least where ``most`` allows.
+    """A sample of images in which each stratum has about its share, and one image at least where ``most`` allows.
 
     Args:
         strata: stratum of each image, ``(n,)``.

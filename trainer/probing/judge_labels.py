@@ -11,7 +11,7 @@ from trainer.common.arrays import Float32Array
 from trainer.common.errors import DataError, TrainerError
 from trainer.data.folds import make_folds
 from trainer.data.inspection import Progress
-from trainer.evaluation.label_errors import LabelErrors, find_label_errors
+from trainer.evaluation.label_errors.one_label import LabelErrors, find_label_errors
 
 SIGNIFICANT = 2.0
 """Standard errors by which a probe must predict better than the frequencies of the classes do."""

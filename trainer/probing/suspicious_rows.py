@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trainer.common.arrays import Float32Array
-from trainer.evaluation.label_errors import find_label_errors
+from trainer.evaluation.label_errors.one_label import find_label_errors
 from trainer.probing.judge_labels import is_informative
 
 LEAST_KEPT = 5

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from search.page.labels.candidate import Candidate, of_one_label, of_several_labels
 from search.runtime.errors import SearchError
 from search.study_state.study import Study
 from search.study_state.study_targets import read_folds
@@ -14,10 +15,12 @@ from storage.records.datasets import StoredDataset
 from storage.stores import Stores
 from storage.values import SEARCH_SPLIT, TrialRecord, TrialStatus, WorkKind
 from trainer.common.arrays import Float32Array
-from trainer.evaluation.label_errors import LabelErrors, find_label_errors
-from trainer.evaluation.several_labels import has_several
+from trainer.data.corrections.label_cells import LabelCells
+from trainer.evaluation.label_errors.one_label import find_label_errors
+from trainer.evaluation.several_labels import Labels, has_several
 from trainer.formats.label_tables import Correction, ReviewRow
-from trainer.probing.judge_labels import is_informative
+from trainer.probing.judge_labels import CannotJudge, is_informative
+from trainer.probing.judge_several_labels import judge_predictions
 
 MOST_TRIALS = 20
 """Trials and probes that are averaged, those with the highest mean probability of the label. Further ones add little,
@@ -36,52 +39,62 @@ class Candidates:
     dataset: StoredDataset
     averaged: tuple[TrialRecord, ...]
     """Trials and probes whose predictions are averaged, the best first."""
-    errors: LabelErrors
-    """The candidates, the least probable label first."""
-    accuracy: float
-    """Share of the judged images whose label is the most probable class, 0 .. 1."""
+    candidates: tuple[Candidate, ...]
+    """The images whose labels may be wrong, the least probable labels first."""
+    judged: int
+    """Number of images that were judged."""
+    expected: int
+    """Expected number of wrong labels among them; of several labels those that images have wrongly or lack wrongly."""
+    too_many: bool
+    """Whether so many are candidates that the predictions are rather at fault."""
+    predicted: str
+    """How far the predictions can be trusted: the end of a sentence on them, ``predict 97% of the labels``."""
+    unjudged: tuple[str, ...] = ()
+    """Names of the labels that the predictions cannot judge; empty where images have one label."""
 
     @property
-    def expected(self) -> int:
-        """Expected number of wrong labels among the judged images."""
-        return round(self.errors.expected_share * self.errors.judged)
+    def several_labels(self) -> bool:
+        """Whether an image may have several labels."""
+        return has_several(self.dataset.y)
 
     def rows(self) -> list[ReviewRow]:
         """The candidates as rows of a review, not decided."""
-        names, ids, y, found = self.dataset.class_names, self.dataset.train_ids, self.dataset.y, self.errors
+        cells, ids, y = self._cells, self.dataset.train_ids, self.dataset.y
         return [
             ReviewRow(
-                id=ids[row],
-                given=names[y[row]],
-                proposed=names[suggested],
-                confidence=f"{confidence:.4f}",
+                id=ids[each.row],
+                given=cells.write(y[each.row]),
+                proposed=cells.write(each.proposed_label),
+                confidence=f"{each.confidence:.4f}",
                 decision="",
             )
-            for row, suggested, confidence in zip(found.rows, found.suggested, found.suggested_proba, strict=True)
+            for each in self.candidates
         ]
 
     def without(self, corrections: Sequence[Correction]) -> Candidates:
         """The candidates about whose labels ``corrections`` have not decided yet."""
-        decided = {(each.id, label) for each in corrections for label in (each.given, each.label)}
-        open_ones = [i for i, row in enumerate(self.rows()) if (row.id, row.given) not in decided]
-        found = self.errors
-        return replace(
-            self,
-            errors=replace(
-                found,
-                rows=found.rows[open_ones],
-                suggested=found.suggested[open_ones],
-                label_proba=found.label_proba[open_ones],
-                suggested_proba=found.suggested_proba[open_ones],
-            ),
-        )
+        cells = self._cells
+        decided = {
+            (each.id, cells.canonical(label))
+            for each in corrections
+            for label in (each.given, each.label)
+            if label is not None
+        }
+        left = [
+            each for each, row in zip(self.candidates, self.rows(), strict=True) if (row.id, row.given) not in decided
+        ]
+        return replace(self, candidates=tuple(left))
+
+    @property
+    def _cells(self) -> LabelCells:
+        return LabelCells(class_names=self.dataset.class_names, several=self.several_labels)
 
 
 def find_candidates(stores: Stores, study: Study) -> Candidates:
     """Find labels that contradict the mean out-of-fold probabilities of the finished trials and probes.
 
     All of them predict an image by networks that did not see it, since the trials of a search share their folds. The
-    rule is that of `trainer.evaluation.label_errors`. An image whose class no other fold holds is not judged.
+    rules are those of `trainer.evaluation.label_errors`. An image whose class no other fold holds is not judged.
 
     Raises:
         NothingToJudge: nothing has finished, or the predictions say nothing about the labels.
@@ -92,10 +105,6 @@ def find_candidates(stores: Stores, study: Study) -> Candidates:
             f"`search labels --study {study.first}` judges them by the first"
         )
     dataset = stores.datasets.get(study.fingerprint)
-    if has_several(dataset.y):
-        raise NothingToJudge(
-            f"the labels of study {study.name} are not judged, because an image may have several labels"
-        )
     records = stores.trials.records(study.id, kind=WorkKind.SEARCH, status=TrialStatus.FINISHED)
     if not records:
         raise NothingToJudge(
@@ -104,23 +113,61 @@ def find_candidates(stores: Stores, study: Study) -> Candidates:
         )
     best = sorted(records, key=lambda record: (-(record.mean_true_probability or 0.0), record.id))[:MOST_TRIALS]
     proba = _mean_proba(stores, best)
-    folds, y = read_folds(stores, study, SEARCH_SPLIT), dataset.y
+    judge = _judge_several if has_several(dataset.y) else _judge_one
+    return judge(study, dataset, tuple(best), proba, read_folds(stores, study, SEARCH_SPLIT))
+
+
+def _judge_one(
+    study: Study, dataset: StoredDataset, averaged: tuple[TrialRecord, ...], proba: Float32Array, folds: Labels
+) -> Candidates:
+    """The candidates among images with one label each."""
+    y = dataset.y
     for fold in np.unique(folds):
         held_out = np.flatnonzero(folds == fold)
         proba[held_out[~np.isin(y[held_out], y[folds != fold])]] = np.nan
     judged = np.flatnonzero(np.isfinite(proba).all(axis=1))
     if not is_informative(y[judged], proba[judged]):
-        raise NothingToJudge(
-            f"the predictions of study {study.name} say no more about the labels than the class frequencies do, so "
-            "they cannot judge them: wait for better trials, or give `search probe DATA --weights FOLDER` pre-trained "
-            "weights"
-        )
+        raise _says_nothing(study)
+    errors = find_label_errors(y, proba)
+    accuracy = float((proba[judged].argmax(axis=1) == y[judged]).mean())
     return Candidates(
         study=study,
         dataset=dataset,
-        averaged=tuple(best),
-        errors=find_label_errors(y, proba),
-        accuracy=float((proba[judged].argmax(axis=1) == y[judged]).mean()),
+        averaged=averaged,
+        candidates=tuple(of_one_label(errors, y, dataset.class_names)),
+        judged=errors.judged,
+        expected=round(errors.expected_share * errors.judged),
+        too_many=errors.too_many,
+        predicted=f"predict {accuracy:.0%} of the labels",
+    )
+
+
+def _judge_several(
+    study: Study, dataset: StoredDataset, averaged: tuple[TrialRecord, ...], proba: Float32Array, folds: Labels
+) -> Candidates:
+    """The candidates among images that may have several labels."""
+    try:
+        found = judge_predictions(dataset.y, proba, folds)
+    except CannotJudge as problem:
+        raise _says_nothing(study) from problem
+    return Candidates(
+        study=study,
+        dataset=dataset,
+        averaged=averaged,
+        candidates=tuple(of_several_labels(found.errors, proba, dataset.class_names)),
+        judged=found.errors.judged,
+        expected=round(found.errors.expected),
+        too_many=found.errors.too_many,
+        predicted=found.predicted,
+        unjudged=tuple(dataset.class_names[label] for label in found.unjudged),
+    )
+
+
+def _says_nothing(study: Study) -> NothingToJudge:
+    return NothingToJudge(
+        f"the predictions of study {study.name} say no more about the labels than the class frequencies do, so "
+        "they cannot judge them: wait for better trials, or give `search probe DATA --weights FOLDER` pre-trained "
+        "weights"
     )
 
 

@@ -10,8 +10,9 @@ from pathlib import Path
 
 from search.export.output.folder import Owner, output_folder
 from search.page import text
+from search.page.labels.candidate import CandidateLabel
 from search.page.labels.candidates import Candidates, find_candidates
-from search.page.labels.page import render_review, review_page
+from search.page.labels.page import render_review, review_page, right_label
 from search.runtime.commands import completed
 from search.runtime.console import open_console, say
 from search.runtime.errors import SearchError
@@ -20,15 +21,15 @@ from search.runtime.output_files import FileNotOurs, check_page
 from search.study_setup.data_folder import known_folder
 from search.study_state.study import Study, read_study
 from storage.stores import open_stores
-from trainer.common.errors import DataError
+from trainer.common.errors import DataError, listed
 from trainer.common.files import replacing
 from trainer.data.corrections.apply import corrections_path
 from trainer.data.file_names import REVIEW_PAGE, REVIEW_TABLE
 from trainer.data.read import read_images
+from trainer.evaluation.several_labels import NONE
 from trainer.formats.label_tables import (
     CORRECTIONS_FILE,
     DROP,
-    KEEP,
     Correction,
     ReviewRow,
     read_corrections,
@@ -74,7 +75,7 @@ def review_labels(name: str | None, url: str, home: Path, data: Path | None, out
     folder_of_images = data or known_folder(stores, study.fingerprint)
     corrections = _corrections(folder_of_images, study)
     left = found.without(corrections)
-    summary = list(_summary(found, len(found.errors.rows) - len(left.errors.rows)))
+    summary = list(_summary(found, len(found.candidates) - len(left.candidates)))
     apply = _apply_command(study, table_path, data, folder_of_images)
     html = render_review(review_page(stores, Home(root=home), left, summary, apply))
     try:
@@ -88,15 +89,15 @@ def review_labels(name: str | None, url: str, home: Path, data: Path | None, out
         ) from error
     for line in (*summary, *_listing(left)):
         say(console, line)
-    if not len(left.errors.rows):
+    if not left.candidates:
         return
     say(console, f"The pictures are in {page_path}; open it in a browser.", whole=True)
     say(console, f"The table to fill in is {table_path}.", whole=True)
     say(
         console,
-        f"Next: look at each picture and write into its row, column decision: {KEEP} (the label is right), the right "
-        f"class, or {DROP} (leave the image out). Then this command checks the decisions and writes {CORRECTIONS_FILE} "
-        "beside the images:",
+        f"Next: look at each picture and write into its row, column decision: {right_label(left.several_labels)}, or "
+        f"{DROP} (leave the image out). Then this command checks the decisions and writes {CORRECTIONS_FILE} beside "
+        "the images:",
     )
     say(console, f"  {apply}", whole=True)
 
@@ -153,19 +154,23 @@ def _summary(found: Candidates, decided: int) -> Iterator[str]:
     Args:
         decided: number of candidates that the corrections have decided about.
     """
-    errors = found.errors
     probes = sum(record.is_probe for record in found.averaged)
     counts = (("trial", len(found.averaged) - probes), ("linear probe", probes))
     source = " and ".join(text.counted(number, thing) for thing, number in counts if number)
     mean = "the mean out-of-fold predictions" if len(found.averaged) > 1 else "the out-of-fold predictions"
-    left = len(errors.rows) - decided
+    left = len(found.candidates) - decided
     labels = text.counted(left, "label") if left else "No label"
+    if found.several_labels:
+        labels = f"The labels of {text.counted(left, 'image') if left else 'no image'}"
     yield (
-        f"{labels} may be wrong by {mean} of {source} (confident learning), which predict {found.accuracy:.0%} of the "
-        f"labels. Expected number of wrong labels: about {found.expected} of {errors.judged:,}. A hard image looks the "
-        "same, so look at each one."
+        f"{labels} may be wrong by {mean} of {source} (confident learning), which {found.predicted}. Expected number "
+        f"of wrong labels: about {found.expected} of {_judged(found)}. A hard image looks the same, so look at each "
+        "one."
     )
-    if errors.too_many:
+    if found.unjudged:
+        names = listed(map(excerpt, found.unjudged), SHOWN)
+        yield f"Not judged, because the predictions know no more of them than their frequency: {names}."
+    if found.too_many:
         yield (
             "So many candidates are rather the fault of weak predictions than of the labels: a better trial, or "
             "`search probe DATA --weights FOLDER` with pre-trained weights, would tell them apart."
@@ -175,15 +180,23 @@ def _summary(found: Candidates, decided: int) -> Iterator[str]:
         yield f"{candidates} {'is' if decided == 1 else 'are'} left out, decided in {CORRECTIONS_FILE} already."
 
 
+def _judged(found: Candidates) -> str:
+    if not found.several_labels:
+        return f"{found.judged:,}"
+    labels = len(found.dataset.class_names) - len(found.unjudged)
+    return f"{text.counted(labels, 'label')} of {found.judged:,} images"
+
+
 def _listing(found: Candidates) -> Iterator[str]:
-    names, errors = found.dataset.class_names, found.errors
-    for place in range(min(SHOWN, len(errors.rows))):
-        row = int(errors.rows[place])
-        given, proposed = excerpt(names[found.dataset.y[row]]), excerpt(names[errors.suggested[place]])
-        own, other = (text.share(float(proba[place])) for proba in (errors.label_proba, errors.suggested_proba))
-        yield f"  {excerpt(found.dataset.train_ids[row])}: {given} ({own}), rather {proposed} ({other})"
-    if len(errors.rows) > SHOWN:
-        yield f"  and {len(errors.rows) - SHOWN} more"
+    ids = found.dataset.train_ids
+    for each in found.candidates[:SHOWN]:
+        yield f"  {excerpt(ids[each.row])}: {_named(each.given)}, rather {_named(each.proposed)}"
+    if len(found.candidates) > SHOWN:
+        yield f"  and {len(found.candidates) - SHOWN} more"
+
+
+def _named(labels: Sequence[CandidateLabel]) -> str:
+    return " + ".join(f"{excerpt(each.name)} ({text.share(each.probability)})" for each in labels) or NONE
 
 
 def _apply_command(study: Study, table: Path, data: Path | None, known: Path | None) -> str:

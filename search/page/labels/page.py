@@ -1,4 +1,4 @@
-"""The page of a review: each candidate with its picture, its label, the proposed class and its nearest neighbours."""
+"""The page of a review: each candidate with its picture, its label, the proposed one and its nearest neighbours."""
 
 from __future__ import annotations
 
@@ -11,13 +11,17 @@ from numpy.typing import NDArray
 from search.page import text
 from search.page.cached_features import features_by_preference, read_features
 from search.page.gallery.thumbnails import data_uri, encoded, shrunk
+from search.page.labels.candidate import CandidateLabel
 from search.page.labels.candidates import Candidates
 from search.page.picture_sheet import read_thumbnails
 from search.page.render import render_template
 from search.runtime.home import Home
 from storage.stores import Stores
 from trainer.data.file_names import REVIEW_TABLE
+from trainer.data.readers.columns.several_labels import NO_LABELS
+from trainer.evaluation.several_labels import label_names, rarest_label
 from trainer.formats.label_tables import DROP, KEEP
+from trainer.inference.predictions import SEPARATOR
 from trainer.probing.image_map import stratified_sample
 from trainer.probing.nearest_images import nearest_images
 
@@ -34,22 +38,22 @@ class Neighbour:
     """A training image that looks like the candidate to the backbone."""
 
     image: str
-    label: str
+    labels: tuple[str, ...]
+    """Its label; of several all of them, or none."""
     picture: str
     """Data URI; empty: there is none."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ShownCandidate:
-    """A suspicious label."""
+    """An image with a suspicious label."""
 
     number: int
     """From 1, in the order of the table."""
     image: str
-    given: str
-    given_probability: float
-    proposed: str
-    proposed_probability: float
+    given: tuple[CandidateLabel, ...]
+    """Its label; of several all of them, or none."""
+    proposed: tuple[CandidateLabel, ...]
     picture: str
     """Data URI; empty: there is none."""
     neighbours: tuple[Neighbour, ...]
@@ -67,6 +71,8 @@ class ReviewPage:
     candidates: tuple[ShownCandidate, ...]
     left_out: int
     """Candidates that only the table lists."""
+    several_labels: bool
+    """Whether an image may have several labels."""
     neighbours_by: str
     """The backbone whose features gave the neighbours, and its image size; empty: there are no neighbours."""
     has_pictures: bool
@@ -83,7 +89,7 @@ def review_page(stores: Stores, home: Home, found: Candidates, summary: Sequence
         summary: sentences on the candidates.
         apply: the command that applies the table.
     """
-    rows = found.errors.rows[:MOST_SHOWN]
+    rows = np.array([each.row for each in found.candidates[:MOST_SHOWN]], np.int64)
     near, backbone = _neighbours(home, found, rows)
     pictures = _pictures(stores, home, found, [*rows.tolist(), *np.unique(near).tolist()])
     shown = tuple(_candidate(found, i, near[i].tolist(), pictures) for i in range(len(rows)))
@@ -93,11 +99,12 @@ def review_page(stores: Stores, home: Home, found: Candidates, summary: Sequence
         written=text.moment(stores.database.now()),
         summary=tuple(summary),
         candidates=shown,
-        left_out=len(found.errors.rows) - len(rows),
+        left_out=len(found.candidates) - len(rows),
+        several_labels=found.several_labels,
         neighbours_by=backbone,
         has_pictures=bool(pictures),
         table=REVIEW_TABLE,
-        steps=tuple(_steps(apply)),
+        steps=tuple(_steps(apply, found.several_labels)),
     )
 
 
@@ -106,31 +113,38 @@ def render_review(page: ReviewPage) -> str:
     return render_template("label_review.html", page=page)
 
 
-def _steps(apply: str) -> Iterator[tuple[str, str]]:
+def _steps(apply: str, several_labels: bool) -> Iterator[tuple[str, str]]:
     yield (
         apply,
-        f"after you have filled in the column decision of {REVIEW_TABLE}: {KEEP} if the label is right, the name of "
-        f"the right class, or {DROP} to leave the image out of training. An empty cell leaves the label as it is.",
+        f"after you have filled in the column decision of {REVIEW_TABLE}: {right_label(several_labels)}, or {DROP} to "
+        "leave the image out of training. An empty cell leaves the label as it is.",
+    )
+
+
+def right_label(several_labels: bool) -> str:
+    """What to write into a review if the given label is right, and if another is."""
+    if not several_labels:
+        return f"{KEEP} if the label is right, the name of the right class"
+    return (
+        f"{KEEP} if the labels are right, all right labels as in the column proposed ({SEPARATOR} between them, "
+        f"{NO_LABELS} for none)"
     )
 
 
 def _candidate(
     found: Candidates, place: int, near: Sequence[int], pictures: dict[int, NDArray[np.uint8]]
 ) -> ShownCandidate:
-    dataset, errors = found.dataset, found.errors
-    names, row = dataset.class_names, int(errors.rows[place])
+    dataset, own = found.dataset, found.candidates[place]
     return ShownCandidate(
         number=place + 1,
-        image=dataset.train_ids[row],
-        given=names[dataset.y[row]],
-        given_probability=float(errors.label_proba[place]),
-        proposed=names[errors.suggested[place]],
-        proposed_probability=float(errors.suggested_proba[place]),
-        picture=_uri(pictures.get(row), SIDE),
+        image=dataset.train_ids[own.row],
+        given=own.given,
+        proposed=own.proposed,
+        picture=_uri(pictures.get(own.row), SIDE),
         neighbours=tuple(
             Neighbour(
                 image=dataset.train_ids[other],
-                label=names[dataset.y[other]],
+                labels=tuple(label_names(dataset.y[other], dataset.class_names)),
                 picture=_uri(pictures.get(other), NEIGHBOUR_SIDE),
             )
             for other in near
@@ -152,7 +166,8 @@ def _pictures(stores: Stores, home: Home, found: Candidates, rows: Sequence[int]
 def _neighbours(home: Home, found: Candidates, rows: NDArray[np.int64]) -> tuple[NDArray[np.int64], str]:
     """The nearest training images of each of ``rows``, (s, k), k of 0 without features; and the backbone."""
     dataset = found.dataset
-    compared = np.union1d(stratified_sample(dataset.y, MOST_COMPARED, seed=0), rows)
+    strata = rarest_label(dataset.y, len(dataset.class_names))
+    compared = np.union1d(stratified_sample(strata, MOST_COMPARED, seed=0), rows)
     total = len(dataset.y) + len(dataset.test_ids)
     best = found.averaged[0]
     for path, origin in features_by_preference(home, found.study.fingerprint, found.averaged, best):

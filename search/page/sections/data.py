@@ -14,7 +14,7 @@ from search.page.svg.shapes import Drawing
 from search.study_setup.data_folder import stored_corrections
 from search.study_setup.image_weights import weights_lines
 from storage.records.datasets import StoredDataset
-from trainer.evaluation.label_errors import LabelErrors
+from trainer.evaluation.label_errors.one_label import LabelErrors
 from trainer.evaluation.several_labels import class_counts
 
 MOST_ROWS = 20
@@ -109,8 +109,12 @@ def _skipped(dataset: StoredDataset) -> Iterator[str]:
 
 
 def _suspects(facts: Facts) -> tuple[str, tuple[Suspect, ...]]:
-    if facts.several_labels:
-        return "Labels are not judged, because an image may have several.", ()
+    command = f"`{text.command('search', 'labels', '--study', facts.study.name)}`"
+    if facts.several_labels and facts.leader is not None:
+        return (
+            f"{command} shows the images with labels that may be wrong, or that may be missing, and corrects them.",
+            (),
+        )
     if facts.leader is None or facts.label_errors is None:
         return "", ()
     dataset, found = facts.dataset, facts.label_errors
@@ -128,7 +132,7 @@ def _suspects(facts: Facts) -> tuple[str, tuple[Suspect, ...]]:
     return (
         f"{text.counted(len(found.rows), 'label')} may be wrong {source} (confident learning), the least probable "
         "first. A hard image looks the same, so look at each one: "
-        f"`{text.command('search', 'labels', '--study', facts.study.name)}` shows all with pictures and corrects them.",
+        f"{command} shows all with pictures and corrects them.",
         shown,
     )
 

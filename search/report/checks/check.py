@@ -8,10 +8,11 @@ from pathlib import Path
 
 import numpy as np
 
+from search.report.checks.look_alikes import find_look_alikes
 from search.report.checks.suspects import (
     REMEDY,
     WITHOUT_BACKBONE,
-    find_look_alikes,
+    Judged,
     label_lines,
     suspicious_labels,
     write_suspects,
@@ -27,7 +28,6 @@ from studies.settings import DataSettings
 from trainer.common.errors import BackboneError
 from trainer.data.description import LONGEST_LINE, describe
 from trainer.inference.printable import excerpt
-from trainer.probing.judge_labels import JudgedLabels
 from trainer.shift.adversarial import Shift, TooFewImages, importance_weights, measure_shift, shifted_classes
 from trainer.shift.descriptors import SCALARS
 from trainer.shift.leaks import metadata_features
@@ -111,7 +111,7 @@ def _check_output(request: CheckRequest) -> None:
 
 def _findings(
     competition: Competition, request: CheckRequest, shift: bool, n_folds: int, say: Say
-) -> tuple[list[str], JudgedLabels | None]:
+) -> tuple[list[str], Judged | None]:
     """Lines on the shift, on near-duplicates and on suspicious labels; and these labels, if they can be judged."""
     found = backbone_features(
         competition, backbone=request.backbone, weights=request.weights, home=request.home, say=say

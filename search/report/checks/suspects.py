@@ -1,8 +1,8 @@
-"""What `search check` finds by features of a backbone: near-duplicates that the hash misses, and suspicious labels."""
+"""Suspicious labels that `search check` finds by linear probes on features of a backbone."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,18 +12,17 @@ from numpy.typing import NDArray
 from search.runtime.output_files import creating
 from search.study_setup.backbone_features import BackboneFeatures, Say
 from search.study_setup.data_folder import Competition
-from trainer.common.errors import first_lines
-from trainer.data.folds import fold_groups
+from trainer.common.errors import listed
+from trainer.data.corrections.label_cells import LabelCells
 from trainer.data.image_set import ImageSet
-from trainer.evaluation.several_labels import same_labels
+from trainer.evaluation.several_labels import NONE, Labels
 from trainer.formats.delimited import write_table
 from trainer.probing.judge_labels import CannotJudge, JudgedLabels, judge_labels
-from trainer.probing.look_alikes import MIN_COSINE, MOST_PAIRS, TooManyPairs, similar_pairs
+from trainer.probing.judge_several_labels import JudgedSeveralLabels, judge_several_labels
 
-SHOWN_PAIRS = 5
-"""Number of listed pairs of each kind."""
-COMMON = 0.5
-"""Share of the training images in pairs beyond which a pair says nothing: the images are alike by nature."""
+Judged = JudgedLabels | JudgedSeveralLabels
+"""The labels of images with one label each, or of images that may have several."""
+
 SHOWN_LABELS = 12
 """Number of listed labels."""
 COLUMNS = ("image_id", "image", "label", "suggested_label", "label_probability", "suggested_probability")
@@ -35,138 +34,136 @@ WITHOUT_BACKBONE = (
 )
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class LookAlikes:
-    """Pairs of images that features find and hashes miss."""
+@dataclass(frozen=True, kw_only=True)
+class _Suspect:
+    """An image with a suspicious label."""
 
-    lines: list[str]
-    groups: NDArray[np.int64]
-    """Of the n training images: int64 ``(n,)``. Images that must share a fold so that a label can be judged."""
-
-
-def find_look_alikes(competition: Competition, features: BackboneFeatures, say: Say) -> LookAlikes:
-    """Find pairs by `trainer.probing.look_alikes`, of two training images or a training and a test image.
-
-    If a larger share than `COMMON` of the training images is in pairs, the pairs are not listed.
-    """
-    say("comparing features")
-    images, known = competition.images, competition.duplicates
-    n = len(images.train_ids)
-    title = f"near-duplicates by features of {features.name} (cosine from {MIN_COSINE:g}), missed by the hash"
-    try:
-        pairs, _ = similar_pairs(np.concatenate([features.train, features.test]))
-        in_pairs = len(np.unique(pairs[pairs < n]))
-        common = f"{in_pairs} of {n} training images are in pairs" if in_pairs > COMMON * n else ""
-    except TooManyPairs:
-        common = f"there are more than {MOST_PAIRS:,} pairs"
-    if common:
-        line = f"{title}: not listed, because {common}: these features do not tell copies from images of one kind"
-        return LookAlikes(lines=[line], groups=fold_groups(images, known.groups))
-    hashed = {(int(i), int(j)) for i, j in known.pairs}
-    new = [(int(i), int(j)) for i, j in pairs if i < n and (int(i), int(j)) not in hashed]
-    joined = _joined(known.groups, pairs[pairs[:, 1] < n])
-    lines = list(_pair_lines(images, title, new)) if new else [f"{title}: none"]
-    return LookAlikes(lines=lines, groups=fold_groups(images, joined))
-
-
-def _joined(groups: NDArray[np.int64], pairs: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Groups in which the images of each pair are together, too: int64, of the same shape."""
-    from scipy.sparse import coo_array
-    from scipy.sparse.csgraph import connected_components
-
-    total = int(groups.max(initial=-1)) + 1
-    edges = groups[pairs]
-    graph = coo_array((np.ones(len(edges)), (edges[:, 0], edges[:, 1])), shape=(total, total))
-    _, component = connected_components(graph, directed=False)
-    joined: NDArray[np.int64] = component[groups].astype(np.int64)
-    return joined
-
-
-def _pair_lines(images: ImageSet, title: str, pairs: Sequence[tuple[int, int]]) -> Iterator[str]:
-    n = len(images.train_ids)
-
-    def label(i: int) -> str:
-        return f"{images.train_ids[i]} ({images.label_of(i)})" if i < n else images.test_ids[i - n]
-
-    kinds = {
-        "in both train and test": [(i, j) for i, j in pairs if j >= n],
-        "with two labels": [(i, j) for i, j in pairs if j < n and not same_labels(images.y, i, j)],
-        "with one label": [(i, j) for i, j in pairs if j < n and same_labels(images.y, i, j)],
-    }
-    yield f"{title}: {len(pairs)} {'pair' if len(pairs) == 1 else 'pairs'}"
-    for kind, found in kinds.items():
-        if found:
-            yield f"  {kind}: {len(found)}"
-            shown = first_lines([f"{label(i)} and {label(j)}" for i, j in found], SHOWN_PAIRS)
-            yield from (f"    {line}" for line in shown)
-    if len(pairs) > len(kinds["in both train and test"]):
-        yield (
-            "  the folds of a study do not keep these pairs together; if they show one thing, give them one value in a "
-            "column and name it with --group-column"
-        )
+    row: int
+    """Of the training images."""
+    label: str
+    """Its label, or all its labels, as a cell (`trainer.data.corrections.label_cells`)."""
+    suggested: str
+    line: str
+    """Both with their probabilities, for people."""
+    label_probability: float
+    """0 .. 1; of several labels the lowest of one that the image has, or lacks."""
+    suggested_probability: float
 
 
 def suspicious_labels(
     competition: Competition, features: BackboneFeatures, groups: NDArray[np.int64], n_folds: int, say: Say
-) -> JudgedLabels | str:
-    """Judge the labels of the training images by a linear probe.
+) -> Judged | str:
+    """Judge the labels of the training images by a linear probe, or of several labels by one for each.
 
     Args:
-        groups: see `LookAlikes.groups`.
+        groups: see `search.report.checks.look_alikes.LookAlikes.groups`.
 
     Returns:
         The result, or a sentence on why the labels cannot be judged.
     """
-    images = competition.images
-    if images.several_labels:
-        return "labels: not judged, because an image may have several labels"
+    images, values = competition.images, np.asarray(features.train)
+    progress = say("judging labels, step")
     try:
-        return judge_labels(
-            np.asarray(features.train),
-            images.y,
-            groups,
-            num_classes=len(images.class_names),
-            n_folds=n_folds,
-            progress=say("judging labels, step"),
-        )
+        if images.several_labels:
+            return judge_several_labels(values, images.y, groups, n_folds=n_folds, progress=progress)
+        classes = len(images.class_names)
+        return judge_labels(values, images.y, groups, num_classes=classes, n_folds=n_folds, progress=progress)
     except CannotJudge as reason:
         return f"labels: not judged by features of {features.name}: {reason}"
 
 
-def label_lines(images: ImageSet, name: str, found: JudgedLabels, output: Path | None) -> Iterator[str]:
+def label_lines(images: ImageSet, name: str, found: Judged, output: Path | None) -> Iterator[str]:
     """Lines for people on suspicious labels.
 
     Args:
         name: of the backbone.
         output: the table that lists all of them; None: there is no table.
     """
-    errors = found.errors
-    probe = (
-        f"a linear probe on features of {name} predicts {found.accuracy:.0%} of {errors.judged} labels that it was not "
-        "fitted on"
-    )
-    share = f"Expected share of wrong labels: about {errors.expected_share:.1%}"
-    if not len(errors.rows):
-        yield f"labels: none is suspicious ({probe}). {share}"
+    if isinstance(found, JudgedSeveralLabels):
+        probe, expected = _several_probes(images, name, found)
     else:
-        count = len(errors.rows)
-        these = "this image" if count == 1 else f"these {count} images"
-        yield (f"labels: look at {these}, whose labels may be wrong ({probe}). {share}")
-        if errors.too_many:
+        probe, expected = _one_probe(name, found)
+    suspects = _suspects(images, found)
+    if not suspects:
+        yield f"labels: none is suspicious ({probe}). {expected}"
+    else:
+        these = "this image" if len(suspects) == 1 else f"these {len(suspects)} images"
+        yield f"labels: look at {these}, whose labels may be wrong ({probe}). {expected}"
+        if found.errors.too_many:
             yield "  so many are rather the fault of the features than of the labels: another backbone may suit them"
-        described = [
-            f"{images.train_images.name(row)}: {images.class_names[images.y[row]]} {_percent(own)}, "
-            f"rather {images.class_names[suggested]} {_percent(other)}"
-            for row, suggested, own, other in zip(
-                errors.rows, errors.suggested, errors.label_proba, errors.suggested_proba, strict=True
-            )
-        ]
-        yield from (f"  {line}" for line in described[:SHOWN_LABELS])
-        if count > SHOWN_LABELS:
+        yield from (f"  {images.train_images.name(each.row)}: {each.line}" for each in suspects[:SHOWN_LABELS])
+        if len(suspects) > SHOWN_LABELS:
             rest = "" if output else "; --output FILE writes all into a table"
-            yield f"  and {count - SHOWN_LABELS} more{rest}"
-    if found.unjudged:
+            yield f"  and {len(suspects) - SHOWN_LABELS} more{rest}"
+    if isinstance(found, JudgedLabels) and found.unjudged:
         yield f"  not judged: {found.unjudged} images of classes that occur in one fold only"
+    if isinstance(found, JudgedSeveralLabels) and found.unjudged:
+        names = listed(images.class_names[label] for label in found.unjudged)
+        yield f"  not judged, because the probes know no more of them than their frequency: {names}"
+
+
+def _one_probe(name: str, found: JudgedLabels) -> tuple[str, str]:
+    """How far the probe can be trusted, and how many labels are expected to be wrong."""
+    errors = found.errors
+    return (
+        f"a linear probe on features of {name} predicts {found.accuracy:.0%} of {errors.judged} labels that it was not "
+        "fitted on",
+        f"Expected share of wrong labels: about {errors.expected_share:.1%}",
+    )
+
+
+def _several_probes(images: ImageSet, name: str, found: JudgedSeveralLabels) -> tuple[str, str]:
+    """As `_one_probe`, of several labels."""
+    labels = len(images.class_names) - len(found.unjudged)
+    return (
+        f"linear probes on features of {name}, not fitted on these images, {found.predicted}",
+        f"Expected number of wrong labels: about {found.errors.expected:.0f} of {labels} labels of "
+        f"{found.errors.judged} images",
+    )
+
+
+def _suspects(images: ImageSet, found: Judged) -> list[_Suspect]:
+    """All images with suspicious labels, the least probable label first."""
+    cells = LabelCells.of(images)
+    if isinstance(found, JudgedSeveralLabels):
+        several = found.errors
+        return [
+            _Suspect(
+                row=row,
+                label=cells.write(several.given[place]),
+                suggested=cells.write(several.proposed[place]),
+                line=f"{_list(images, several.given[place], several.proba[place])}, rather "
+                f"{_list(images, several.proposed[place], several.proba[place])}",
+                label_probability=1.0 - float(several.confidence[place]),
+                suggested_probability=float(several.confidence[place]),
+            )
+            for place, row in enumerate(several.rows.tolist())
+        ]
+    one = found.errors
+    return [
+        _Suspect(
+            row=row,
+            label=images.class_names[images.y[row]],
+            suggested=images.class_names[suggested],
+            line=f"{images.class_names[images.y[row]]} {_percent(own)}, "
+            f"rather {images.class_names[suggested]} {_percent(other)}",
+            label_probability=own,
+            suggested_probability=other,
+        )
+        for row, suggested, own, other in zip(
+            one.rows.tolist(),
+            one.suggested.tolist(),
+            one.label_proba.tolist(),
+            one.suggested_proba.tolist(),
+            strict=True,
+        )
+    ]
+
+
+def _list(images: ImageSet, labels: Labels, proba: NDArray[np.float64]) -> str:
+    """The labels of an image with their probabilities."""
+    names = (f"{images.class_names[c]} {_percent(float(proba[c]))}" for c in np.flatnonzero(labels).tolist())
+    return " + ".join(names) or NONE
 
 
 def _percent(probability: float) -> str:
@@ -174,26 +171,23 @@ def _percent(probability: float) -> str:
     return "<1%" if probability < 0.01 else ">99%" if probability > 0.99 else f"{probability:.0%}"
 
 
-def write_suspects(path: Path, images: ImageSet, found: JudgedLabels) -> None:
+def write_suspects(path: Path, images: ImageSet, found: Judged) -> None:
     """Write all suspicious labels as a table with the header `COLUMNS`, the least probable label first.
 
     Raises:
         FileNotOurs: a file with another content is there.
         OSError: the file cannot be written.
     """
-    errors = found.errors
     rows = [
         (
-            images.train_ids[row],
-            images.train_images.name(row),
-            images.class_names[images.y[row]],
-            images.class_names[suggested],
-            f"{own:.4f}",
-            f"{other:.4f}",
+            images.train_ids[each.row],
+            images.train_images.name(each.row),
+            each.label,
+            each.suggested,
+            f"{each.label_probability:.4f}",
+            f"{each.suggested_probability:.4f}",
         )
-        for row, suggested, own, other in zip(
-            errors.rows, errors.suggested, errors.label_proba, errors.suggested_proba, strict=True
-        )
+        for each in _suspects(images, found)
     ]
     with creating(path) as temporary:
         write_table(temporary, [COLUMNS, *rows])

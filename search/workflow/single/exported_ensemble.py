@@ -94,8 +94,7 @@ def open_export(stores: Stores, name: str | None, home: Home, output: Path | Non
     target = real_folder(folder)
     records = [record for record in stores.exports.all(study.id) if record.folder == str(target)]
     if not records or not (target / MODEL / "config.json").is_file():
-        command = completed(f"search export-best --study {study.name}")
-        raise NoExport(f"{folder} holds no export of study {study.name}: `{command}` writes one")
+        raise NoExport(_why_none(stores, study, folder))
     data = data or known_folder(stores, study.fingerprint)
     if data is None:
         raise NoData
@@ -110,6 +109,18 @@ def open_export(stores: Stores, name: str | None, home: Home, output: Path | Non
         recipes=tuple(read_recipes(target / MODEL, model)),
         splits=_splits(ExportNotes.from_json(records[-1].notes)),
     )
+
+
+def _why_none(stores: Stores, study: Study, folder: Path) -> str:
+    """Why ``folder`` is no export of the study that the database knows, and what to do."""
+    command = completed(f"search export-best --study {study.name}")
+    if not (folder / MODEL / "config.json").is_file():
+        return f"{folder} holds no export of study {study.name}: `{command}` writes one"
+    # Only the recorded folder is known to hold the networks that the notes of the export describe.
+    places = [Path(record.folder) for record in stores.exports.all(study.id)]
+    kept = [place for place in reversed(places) if (place / MODEL / "config.json").is_file()]
+    moved = f"{folder} holds an export of study {study.name} that was copied or moved there"
+    return f"{moved}: use {kept[0]}" if kept else f"{moved}: move it back, or `{command}` writes another one"
 
 
 def _splits(notes: ExportNotes) -> tuple[int, ...]:

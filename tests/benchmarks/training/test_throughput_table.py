@@ -42,6 +42,8 @@ def test_a_trial_and_its_rivals_train_and_judge_the_same_number_of_images(
     images_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     counts = {}
+    # A DataLoader forks, and a fork of this process could deadlock: earlier tests have left threads in it.
+    monkeypatch.setattr(plain_pytorch, "LOADER_PROCESSES", 0)
     for name in ("trial", "tensors", "hand"):
         seen = Seen()
         build = plain_pytorch.timm.create_model

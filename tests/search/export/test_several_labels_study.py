@@ -20,7 +20,6 @@ from search.export.plan import plan_export, queue_refits
 from search.page.facts import read_facts
 from search.page.gallery.contents import TRAIN as TRAIN_PART
 from search.page.gallery.contents import remove_gallery
-from search.page.labels.candidates import NothingToJudge, find_candidates
 from search.page.render import page_of, render
 from search.study_setup.create_study import create_study
 from search.study_setup.metric import fit_metric
@@ -126,6 +125,7 @@ def test_the_report_shows_each_label(finished: Finished) -> None:
     context = finished.context
     html = render(page_of(read_facts(context.stores, context.study.name, home=context.home)))
     assert "Each label, the worst first" in html and "Confusion matrix" not in html
+    assert f"search labels --study {context.study.name}" in html
 
 
 def test_the_pictures_show_the_true_and_the_predicted_labels(
@@ -197,11 +197,6 @@ def test_no_test_image_gets_one_class_of_several(finished: Finished) -> None:
     with pytest.raises(CannotLabel, match="several labels"):
         prepare_second_study(request, context.stores, "cpu", Console())
     assert [study.name for study in context.stores.studies.all()] == [context.study.name]
-
-
-def test_labels_are_not_judged(finished: Finished) -> None:
-    with pytest.raises(NothingToJudge, match="several"):
-        find_candidates(finished.context.stores, finished.context.study)
 
 
 @pytest.mark.parametrize("method", ["fine_tune", LINEAR_PROBE])

@@ -20,7 +20,7 @@ from storage.values import PROBE_NOTE, Failure, TrialOutcome, TrialStatus, WorkK
 from studies.spec import load_study
 from trainer.common.arrays import Float32Array
 from trainer.evaluation.ambiguity import expected_average
-from trainer.evaluation.metrics import score, standard_error, true_class_probability
+from trainer.evaluation.metrics import score, standard_error
 from trainer.evaluation.targets import Targets
 from trainer.recipe.recipe import Recipe
 
@@ -65,23 +65,22 @@ def lay_study(
     test_images: int = 6,
     budget: int = 3,
     name: str = "made_up",
-    several_labels: bool = False,
+    y: NDArray[np.int64] | None = None,
 ) -> Study:
     """Store a data set of ``per_class`` images a class, and a study on it that has not begun.
 
     Args:
         folder: for the study file.
-        several_labels: every second image has a second label, the next one. Needs a metric for several labels.
+        y: the labels of ``per_class`` images a class, such as a matrix of several labels; None: the classes in turn.
     """
     n = per_class * len(names)
+    y = np.arange(n) % len(names) if y is None else y
     path = folder / f"{name}.toml"
     path.write_text(SPACE.format(metric=metric, budget=budget), encoding="utf-8")
     spec = load_study(path, ())
-    y = np.arange(n) % len(names)
-    if several_labels:
-        one = np.eye(len(names), dtype=np.int64)
-        y = np.maximum(one[y], one[(y + np.arange(n) % 2) % len(names)])
-    fingerprint = hashlib.sha256(repr((tuple(names), n, test_images, several_labels)).encode()).hexdigest()
+    fingerprint = hashlib.sha256(
+        repr((tuple(names), n, test_images, *([y.tolist()] * (y.ndim > 1)))).encode()
+    ).hexdigest()
     stores.datasets.add(
         StoredDataset(
             fingerprint=fingerprint,
@@ -134,12 +133,13 @@ def end_trials(stores: Stores, study: Study, count: int, proba: Probabilities, *
         item = stores.queue.assign_trial(item, number, recipe.to_flat())
         assert item is not None
         oof = proba(number, recipe)
-        average = expected_average(targets, oof, [])
+        of_labels, rows = targets.pairs(oof) if targets.several_labels else (targets, oof)
+        average = expected_average(of_labels, rows, [])
         outcome = TrialOutcome(
             status=TrialStatus.FINISHED,
             value=score(metric, targets, oof),
             value_se=standard_error(metric, targets, oof),
-            mean_true_probability=float(true_class_probability(dataset.y, oof).mean()),
+            mean_true_probability=float(rows[np.arange(len(rows)), of_labels.y].mean()),
             brier=average.brier,
             ambiguity=average.ambiguity,
             temperature=average.temperature,

@@ -17,7 +17,8 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from search.report.checks.check import CheckRequest, NothingToWrite, check
-from search.report.checks.suspects import COLUMNS, find_look_alikes, label_lines
+from search.report.checks.look_alikes import find_look_alikes
+from search.report.checks.suspects import COLUMNS, label_lines, suspicious_labels, write_suspects
 from search.runtime.home import Home
 from search.runtime.output_files import FileNotOurs
 from search.study_setup.backbone_features import BackboneFeatures
@@ -28,7 +29,7 @@ from trainer.common.errors import BackboneError
 from trainer.data.image_set import DataOptions
 from trainer.data.inspection import Progress
 from trainer.data.read import read_images
-from trainer.evaluation.label_errors import LabelErrors
+from trainer.evaluation.label_errors.one_label import LabelErrors
 from trainer.probing import features as features_module
 from trainer.probing.judge_labels import JudgedLabels
 from trainer.recipe.recipe import Recipe
@@ -241,3 +242,39 @@ def test_many_suspicious_labels_are_counted(competition: Competition) -> None:
     assert lines[13] == "  and 8 more; --output FILE writes all into a table"
     assert lines[14] == "  not judged: 2 images of classes that occur in one fold only"
     assert list(label_lines(competition.images, "net", found, Path("a.csv")))[13] == "  and 8 more"
+
+
+def test_labels_that_images_have_or_lack_are_listed_and_written(competition: Competition, tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    truth = rng.integers(0, 2, (90, 3))
+    truth[[4, 31]] = [[1, 1, 0], [0, 0, 1]]
+    y = truth.copy()
+    y[4, 0], y[31, 2], y[:, 2] = 0, 0, rng.integers(0, 2, 90)
+    y[31, :2] = [0, 1]
+    several = replace(competition, images=replace(competition.images, y=y))
+    vectors = np.concatenate([truth, 1 - truth], axis=1) + rng.normal(0, 0.05, (90, 6))
+    features = BackboneFeatures(name="net", train=vectors.astype(np.float32), test=vectors[:6].astype(np.float32))
+    found = suspicious_labels(several, features, np.arange(90), 5, silent)
+    assert not isinstance(found, str)
+    names = several.images.class_names
+    lines = list(label_lines(several.images, "net", found, None))
+    assert re.match(
+        r"labels: look at these 2 images, .* predict 9\d% of the labels that images have and 1% of", lines[0]
+    )
+    assert re.search(r"Expected number of wrong labels: about [1-4] of 2 labels of 90 images", lines[0])
+    assert lines[-1].endswith(f"know no more of them than their frequency: {names[2]!r}") and len(lines) == 4
+    (first,) = [line for line in lines if "train04" in line]
+    assert re.search(
+        rf": {re.escape(names[1])} 9\d%.*, rather {re.escape(names[0])} 9\d% \+ {re.escape(names[1])} 9\d%", first
+    )
+    assert any(line.endswith("rather (none)") for line in lines)
+    write_suspects(tmp_path / "suspects.csv", several.images, found)
+    with (tmp_path / "suspects.csv").open(newline="", encoding="utf-8") as file:
+        header, *rows = csv.reader(file)
+    listed = {row[0]: (row[2], row[3]) for row in rows}
+    last = f"|{names[2]}" if y[4, 2] else ""
+    assert tuple(header) == COLUMNS
+    assert listed == {"train04": (f"{names[1]}{last}", f"{names[0]}|{names[1]}{last}"), "train31": (names[1], "[]")}
+    assert all(float(row[4]) == pytest.approx(1 - float(row[5]), abs=2e-4) for row in rows)
+    nothing = replace(features, train=rng.normal(size=(90, 6)).astype(np.float32))
+    assert "no label is predicted better" in str(suspicious_labels(several, nothing, np.arange(90), 5, silent))

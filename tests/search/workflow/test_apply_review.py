@@ -16,9 +16,10 @@ from search.study_setup.open_images import open_for_training
 from search.study_state.study import Study
 from search.workflow.apply_review import CorrectionsNotWritable, apply_review
 from storage.stores import Stores
-from tests.search.page.labels.test_candidates import sure_of
+from tests.search.page.labels.test_candidates import FLIPPED, several, sure_of
 from tests.search.page.made_up import end_trials, lay_study
 from tests.search.small_study import study_plan
+from tests.trainer.images import save
 from trainer.common.errors import DataError
 from trainer.data.file_names import REVIEW_TABLE
 from trainer.formats.label_tables import CORRECTIONS_FILE, read_corrections, read_review
@@ -151,6 +152,39 @@ def test_a_folder_of_others_is_named(
     monkeypatch.setattr(module, "write_corrections", refuse)
     with pytest.raises(CorrectionsNotWritable, match=r"Permission denied.*copy the folder"):
         apply_review(None, url, None, review(tmp_path, "p000,blue,red,0.9,red"))
+
+
+def test_lists_of_labels_are_corrected_from_the_review_to_the_next_study(
+    stores: Stores, study_file: Path, url: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Predictions contradict four entries of the matrix of labels; every proposal is taken, but for one image."""
+    y, proba = several(30)
+    truth = (proba > 0.5).astype(int)
+    for i in range(30):
+        save(tmp_path / "data" / "train" / f"{i}.png", i, 8)
+    lines = ["image,red,green,blue", *(f"{i}.png,{','.join(map(str, own))}" for i, own in enumerate(y))]
+    (tmp_path / "data" / "train.csv").write_text("\n".join([*lines, ""]))
+    settings = ("protocol.metric=mean_f1", "data.several_labels=yes")
+    study = create_study(stores, study_plan(study_file, tmp_path / "data", *settings))
+    by_name = [("red", "green", "blue").index(name) for name in stores.datasets.get(study.fingerprint).class_names]
+    end_trials(stores, study, 1, lambda number, _: proba[:, by_name])
+    review_labels(None, url, tmp_path / "home", None, tmp_path / "out")
+    rows = read_review(tmp_path / "out" / REVIEW_TABLE)
+    assert {row.id for row in rows} == {f"{i}.png" for i in FLIPPED}
+    filled = review(tmp_path, *(f"{row.id},{row.given},,,{row.proposed}" for row in rows if row.id != "4.png"))
+    apply_review(None, url, None, filled)
+    assert "the labels of 3 images corrected, 0 images dropped" in " ".join(capsys.readouterr().out.split())
+    truth[4] = y[4]
+    later = create_study(stores, study_plan(study_file, tmp_path / "data", *settings, name="later"))
+    assert stores.datasets.get(later.fingerprint).y.tolist() == truth[:, by_name].tolist()
+    assert open_for_training(tmp_path / "data", study, stores).y.tolist() == y[:, by_name].tolist()
+    review_labels(study.name, url, tmp_path / "home", None, tmp_path / "again")
+    assert [row.id for row in read_review(tmp_path / "again" / REVIEW_TABLE)] == ["4.png"]
+    before = (tmp_path / "data" / CORRECTIONS_FILE).read_bytes()
+    for decision in ("red green", "red|pink", "|"):
+        with pytest.raises(DataError, match="Nothing was changed"):
+            apply_review(None, url, None, review(tmp_path, "5.png,red,,,keep", f"4.png,blue|green,,,{decision}"))
+    assert (tmp_path / "data" / CORRECTIONS_FILE).read_bytes() == before
 
 
 def test_what_is_missing_is_named(stores: Stores, url: str, tmp_path: Path) -> None:

@@ -8,10 +8,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numpy as np
-
-from trainer.common.errors import DataError, listed, suggest
+from trainer.common.errors import DataError, listed
+from trainer.data.corrections.label_cells import LabelCells
 from trainer.data.image_set import AppliedCorrections, ImageSet
+from trainer.evaluation.several_labels import class_counts
 from trainer.formats.label_tables import CORRECTIONS_FILE, Correction, read_corrections
 
 ADVICE = (
@@ -53,21 +53,20 @@ def apply_corrections(image_set: ImageSet, corrections: Sequence[Correction]) ->
     A decision counts for the image with its id, as long as the data give the label that they gave when it was decided.
     If they give the decided label already, there is nothing to do. Any other label is a problem: the data have changed
     since the decision. An id that the data lack is a warning. If one label of an image is to be another that the
-    data give it as well, the row with the other one alone stays.
+    data give it as well, the row with the other one alone stays. Where an image may have several labels, a decision is
+    about all of them.
     """
-    if image_set.several_labels:
-        why = f"{CORRECTIONS_FILE} gives an image one label, but images have several: remove it, or --no-corrections"
-        return Corrected(image_set=image_set, problems=(why,))
-    names = {name: index for index, name in enumerate(image_set.class_names)}
+    cells = LabelCells.of(image_set)
     by_id: dict[str, list[int]] = defaultdict(list)
     for row, identifier in enumerate(image_set.train_ids):
         by_id[identifier].append(row)
     y, dropped = image_set.y.copy(), set[int]()
-    changed = {(each.id, each.given) for each in corrections if each.label != each.given}
+    decisions = [_in_order(each, cells) for each in corrections]
+    changed = {(each.id, each.given) for each in decisions if each.label != each.given}
     problems: list[str] = []
     absent: list[str] = []
-    for each in corrections:
-        labels = {image_set.class_names[image_set.y[row]]: row for row in by_id.get(each.id, ())}
+    for each in decisions:
+        labels = {cells.write(image_set.y[row]): row for row in by_id.get(each.id, ())}
         if not labels:
             absent.append(each.id)
         elif each.given not in labels:
@@ -75,8 +74,6 @@ def apply_corrections(image_set: ImageSet, corrections: Sequence[Correction]) ->
                 problems.append(f"{each.row}: {_changed(each, list(labels))}")
         elif each.label is None:
             dropped.add(labels[each.given])
-        elif each.label not in names:
-            problems.append(f"{each.row}: {each.id!r} is to be {each.label!r}, no class{suggest(each.label, names)}")
         elif each.label != each.given and each.label in labels:
             if (each.id, each.label) in changed:
                 problems.append(
@@ -86,9 +83,12 @@ def apply_corrections(image_set: ImageSet, corrections: Sequence[Correction]) ->
             else:
                 dropped.add(labels[each.given])
         else:
-            y[labels[each.given]] = names[each.label]
+            try:
+                y[labels[each.given]] = cells.read(each.label)
+            except DataError as error:
+                problems.append(f"{each.row}: {each.id!r} is to be {error.problems[0]}")
     kept = [row for row in range(len(y)) if row not in dropped]
-    problems += _emptied(image_set, np.bincount(y[kept], minlength=len(names)).astype(np.int64).tolist())
+    problems += _emptied(image_set, class_counts(y[kept], len(image_set.class_names)).tolist())
     if problems:
         return Corrected(image_set=image_set, problems=tuple(problems))
     warnings = [*image_set.warnings]
@@ -100,13 +100,20 @@ def apply_corrections(image_set: ImageSet, corrections: Sequence[Correction]) ->
     rows = sum(image_set.train_ids[row] in left for row in dropped)
     applied = AppliedCorrections(
         file=CORRECTIONS_FILE,
-        corrected=int((y != image_set.y).sum()),
+        corrected=int((y != image_set.y).reshape(len(y), -1).any(axis=1).sum()),
         dropped=len(dropped) - rows,
         dropped_rows=rows,
+        several_labels=image_set.several_labels,
     )
     notes = [*image_set.notes, *([applied.sentence] if applied.changes else [])]
     corrected = replace(image_set, y=y, notes=tuple(notes), warnings=tuple(warnings), corrections=applied)
     return Corrected(image_set=corrected.subset(kept) if dropped else corrected)
+
+
+def _in_order(correction: Correction, cells: LabelCells) -> Correction:
+    """The correction with the names of several labels in the order of the classes, so that equal lists are equal."""
+    label = None if correction.label is None else cells.canonical(correction.label)
+    return replace(correction, given=cells.canonical(correction.given), label=label)
 
 
 def _changed(correction: Correction, labels: Sequence[str]) -> str:

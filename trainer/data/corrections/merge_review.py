@@ -7,8 +7,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from trainer.common.errors import DataError, suggest
+from trainer.data.corrections.label_cells import LabelCells
 from trainer.data.image_set import ImageSet
+from trainer.data.readers.columns.several_labels import NO_LABELS
 from trainer.formats.label_tables import CLASS_PREFIX, DROP, KEEP, Correction, ReviewRow, is_keyword
+from trainer.inference.predictions import SEPARATOR
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,7 +28,10 @@ class MergedReview:
 
 @dataclass(frozen=True, kw_only=True)
 class _Labelled:
-    """One label that the data give an image, and the label that the image has by the earlier corrections."""
+    """One label that the data give an image, and the label that the image has by the earlier corrections.
+
+    Each is a cell of `LabelCells`: of images with several labels it holds all of them.
+    """
 
     given: str
     label: str | None
@@ -46,16 +52,17 @@ def merge_review(image_set: ImageSet, earlier: Sequence[Correction], review: Seq
         DataError: ids or classes that do not exist, labels that are not the image's, or two decisions about one label;
             every problem is listed.
     """
-    labelled = _labels_by_id(image_set, earlier)
-    after = {(each.id, each.given): each for each in earlier}
+    cells = LabelCells.of(image_set)
+    labelled = _labels_by_id(image_set, earlier, cells)
+    after = {(each.id, cells.canonical(each.given)): each for each in earlier}
     decided = [row for row in review if row.decision]
     new: dict[tuple[str, str], tuple[ReviewRow, str | None]] = {}
     problems: list[str] = []
     for row in decided:
         try:
             labels = _labels_of(row, labelled)
-            given = _given(row, labels)
-            label = _label(row, image_set.class_names)
+            given = _given(row, labels, cells)
+            label = _label(row, cells)
         except DataError as error:
             problems += error.problems
             continue
@@ -68,29 +75,39 @@ def merge_review(image_set: ImageSet, earlier: Sequence[Correction], review: Seq
     if problems:
         raise DataError(
             problems,
-            f"A decision is {KEEP}, {DROP}, the name of a class, or empty. Nothing was changed: mend these rows and "
+            f"A decision is {KEEP}, {DROP}, {_what(cells)}, or empty. Nothing was changed: mend these rows and "
             "type the same command again",
         )
     renewed = {identifier for identifier, _ in new}
     return MergedReview(
         corrections=tuple(
-            each for each in after.values() if each.id not in renewed or _is_about(each, labelled[each.id])
+            each for each in after.values() if each.id not in renewed or _is_about(each, labelled[each.id], cells)
         ),
         decided=len(decided),
         undecided=len(review) - len(decided),
     )
 
 
-def _is_about(correction: Correction, labels: Sequence[_Labelled]) -> bool:
+def _what(cells: LabelCells) -> str:
+    """What a decision may be beside `KEEP` and `DROP`, as a part of a sentence."""
+    if not cells.several:
+        return "the name of a class"
+    return f"all labels of the image with {SEPARATOR} between them ({NO_LABELS}: none)"
+
+
+def _is_about(correction: Correction, labels: Sequence[_Labelled], cells: LabelCells) -> bool:
     """Whether the data still give the label that was decided about."""
-    return any(each.given == correction.given for each in labels)
+    return any(each.given == cells.canonical(correction.given) for each in labels)
 
 
-def _labels_by_id(image_set: ImageSet, earlier: Sequence[Correction]) -> dict[str, list[_Labelled]]:
-    corrected = {(each.id, each.given): each.label for each in earlier}
+def _labels_by_id(image_set: ImageSet, earlier: Sequence[Correction], cells: LabelCells) -> dict[str, list[_Labelled]]:
+    corrected = {
+        (each.id, cells.canonical(each.given)): None if each.label is None else cells.canonical(each.label)
+        for each in earlier
+    }
     labelled: dict[str, list[_Labelled]] = defaultdict(list)
     for identifier, label in zip(image_set.train_ids, image_set.y, strict=True):
-        given = image_set.class_names[label]
+        given = cells.write(label)
         labelled[identifier].append(_Labelled(given=given, label=corrected.get((identifier, given), given)))
     return labelled
 
@@ -102,10 +119,11 @@ def _labels_of(row: ReviewRow, labelled: Mapping[str, list[_Labelled]]) -> list[
     return found
 
 
-def _given(row: ReviewRow, labels: Sequence[_Labelled]) -> str:
+def _given(row: ReviewRow, labels: Sequence[_Labelled], cells: LabelCells) -> str:
     """The label in the data that a row of the review is about."""
-    by_correction = [each.given for each in labels if each.label == row.given]
-    by_data = [each.given for each in labels if each.given == row.given]
+    given = cells.canonical(row.given)
+    by_correction = [each.given for each in labels if each.label == given]
+    by_data = [each.given for each in labels if each.given == given]
     for found in (by_correction, by_data):
         if found:
             return found[0]
@@ -113,26 +131,28 @@ def _given(row: ReviewRow, labels: Sequence[_Labelled]) -> str:
     raise DataError(f"{row.row}: {row.id!r} has the label {now}, not {row.given!r}: was it changed after the review?")
 
 
-def _label(row: ReviewRow, class_names: Sequence[str]) -> str | None:
+def _label(row: ReviewRow, cells: LabelCells) -> str | None:
     """The label that a decision gives; None: the image is left out.
 
     Raises:
         DataError: the decision is no class, or could be a class as well as `KEEP` or `DROP`.
     """
-    decision = row.decision
-    named = decision.removeprefix(CLASS_PREFIX)
+    decision, class_names = row.decision, cells.class_names
     if is_keyword(decision):
         if any(name.lower() == decision.lower() for name in class_names):
             raise DataError(
                 f"{row.row}: {decision!r} may be the decision or the class of that name: write "
                 f"{CLASS_PREFIX}{decision} for the class; for the decision, rename the class in the data"
             )
-        return row.given if decision.lower() == KEEP else None
-    found = next((name for name in (decision, named) if name in class_names), None)
-    if found is None:
-        raise DataError(f"{row.row}: {decision!r} is no class, {KEEP} or {DROP}{_suggested(decision, class_names)}")
-    return found
-
-
-def _suggested(decision: str, class_names: Sequence[str]) -> str:
-    return suggest(decision, [*class_names, KEEP, DROP])
+        return cells.canonical(row.given) if decision.lower() == KEEP else None
+    problems: list[str] = []
+    for text in (decision, decision.removeprefix(CLASS_PREFIX)):
+        try:
+            return cells.write(cells.read(text))
+        except DataError as error:
+            problems += error.problems
+    if cells.several:
+        raise DataError(f"{row.row}: the decision is {problems[0]}")
+    raise DataError(
+        f"{row.row}: {decision!r} is no class, {KEEP} or {DROP}{suggest(decision, [*class_names, KEEP, DROP])}"
+    )

@@ -10,7 +10,7 @@ from trainer.evaluation.class_scores import class_scores, confusions
 from trainer.evaluation.confusion.confusion_matrix import confusion_matrix
 from trainer.evaluation.examples.choice import Choice, by_falling, weakest_first
 from trainer.evaluation.examples.example import Example, Reason
-from trainer.evaluation.label_errors import find_label_errors
+from trainer.evaluation.label_errors.one_label import find_label_errors
 from trainer.evaluation.metrics import Probabilities
 
 LOSSES, MISTAKES, SUSPECTS = 10, 10, 8

@@ -6,6 +6,7 @@ import io
 from dataclasses import replace
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from search.export.notes import ExportNotes
@@ -51,6 +52,12 @@ def of_sets(row: int, labels: tuple[int, ...] | None, predicted: tuple[int, ...]
         shares=((0, 0.9), (1, 0.4), (2, 0.2)),
     )
     return replace(made, **changes)  # type: ignore[arg-type]
+
+
+def second_labels(classes: int, per_class: int = 20) -> NDArray[np.int64]:
+    """Labels of ``per_class`` images a class, as a matrix: every second image also has the next label."""
+    one, of_image = np.eye(classes, dtype=np.int64), np.arange(classes * per_class)
+    return np.maximum(one[of_image % classes], one[(of_image + of_image % 2) % classes])
 
 
 def gallery_of(study: Study, *pictures: Picture, trial: int = 0, notes: tuple[str, ...] = ()) -> Gallery:

@@ -13,7 +13,7 @@ import pytest
 from search.page.gallery.contents import MOST_PICTURES, read_gallery, remove_gallery, write_gallery
 from search.runtime.home import Home
 from storage.stores import Stores
-from tests.search.page.gallery.stored import gallery_of, jpeg, of_sets, picture
+from tests.search.page.gallery.stored import gallery_of, jpeg, of_sets, picture, second_labels
 from tests.search.page.made_up import lay_study
 
 Content = dict[str, Any]
@@ -175,7 +175,7 @@ def test_a_damaged_file_of_format_1_is_not_shown(stores: Stores, home: Home, fil
 @pytest.fixture
 def of_several(stores: Stores, home: Home, tmp_path: Path) -> Path:
     """The file of a study whose images may have several labels."""
-    study = lay_study(stores, tmp_path, metric="mean_f1", several_labels=True)
+    study = lay_study(stores, tmp_path, metric="mean_f1", y=second_labels(3))
     pictures = (
         of_sets(3, (0, 1), (0,)),
         of_sets(4, (), ()),

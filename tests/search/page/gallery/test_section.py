@@ -15,7 +15,7 @@ from search.page.render import page_of, render
 from search.runtime.home import Home
 from search.study_state.study import read_study
 from storage.stores import Stores
-from tests.search.page.gallery.stored import gallery_of, of_sets, picture, record_export
+from tests.search.page.gallery.stored import gallery_of, of_sets, picture, record_export, second_labels
 from tests.search.page.html_reader import Element, read_html, section
 from tests.search.page.made_up import end_trials, lay_study, noisy
 from trainer.evaluation.examples.example import Reason
@@ -106,7 +106,7 @@ def test_hostile_names_stay_text(stores: Stores, tmp_path: Path, home: Home) -> 
 
 def lay_several(stores: Stores, folder: Path, home: Home, names: tuple[str, ...] = ("red", "green", "blue")) -> None:
     """A study of several labels with an export and pictures of two training images and a test image."""
-    study = lay_study(stores, folder, names=names, metric="mean_f1", several_labels=True)
+    study = lay_study(stores, folder, names=names, metric="mean_f1", y=second_labels(len(names)))
     y = stores.datasets.get(study.fingerprint).y
     end_trials(stores, study, 1, lambda number, _: np.where(y == 1, 0.8, 0.3).astype(np.float32))
     record_export(stores, study)

@@ -12,7 +12,8 @@ from storage.stores import Stores
 from storage.values import TrialStatus
 from tests.search.page.made_up import end_badly, end_trials, lay_study, noisy
 from trainer.common.arrays import Float32Array
-from trainer.evaluation.label_errors import find_label_errors
+from trainer.evaluation.label_errors.one_label import find_label_errors
+from trainer.evaluation.several_labels import Labels
 from trainer.formats.label_tables import Correction
 
 NAMES = ("red", "green", "blue")
@@ -35,8 +36,8 @@ def test_the_labels_that_all_trials_contradict_come_first(stores: Stores, tmp_pa
     end_trials(stores, study, 2, lambda number, _: sure_of((4, 7, 20 + number), seed=number), probes=1)
     found = find_candidates(stores, study)
     assert len(found.averaged) == 3
-    assert set(found.errors.rows[:2].tolist()) == {4, 7}, "each trial is alone with its third"
-    assert found.expected >= 2 and found.accuracy == pytest.approx(58 / 60)
+    assert {each.row for each in found.candidates[:2]} == {4, 7}, "each trial is alone with its third"
+    assert found.expected >= 2 and found.predicted == "predict 97% of the labels"
     first = {row.id: row for row in found.rows()}["image-0004"]
     assert (first.given, first.proposed, first.decision) == ("green", "blue", "")
     means = np.mean([stores.trials.prediction(record.id, "oof") for record in found.averaged], axis=0)
@@ -49,7 +50,7 @@ def test_one_probe_is_enough(stores: Stores, tmp_path: Path) -> None:
     (record,) = find_candidates(stores, study).averaged
     assert record.is_probe
     expected = find_label_errors(np.arange(60) % 3, sure_of((4,)))
-    assert np.array_equal(find_candidates(stores, study).errors.rows, expected.rows)
+    assert [each.row for each in find_candidates(stores, study).candidates] == expected.rows.tolist()
 
 
 def test_the_best_of_many_trials_are_averaged(stores: Stores, tmp_path: Path) -> None:
@@ -82,7 +83,7 @@ def test_a_class_of_one_fold_is_not_judged(stores: Stores, tmp_path: Path) -> No
     assert len(stores.datasets.get(study.fingerprint).y) == 4
     big = lay_study(stores, tmp_path, name="big")
     end_trials(stores, big, 1, lambda number, _: sure_of((4,)))
-    assert find_candidates(stores, big).errors.judged == 60
+    assert find_candidates(stores, big).judged == 60
     end_trials(stores, study, 1, lambda number, _: np.full((4, 4), 0.25, np.float32))
     with pytest.raises(NothingToJudge):
         find_candidates(stores, study)
@@ -99,5 +100,55 @@ def test_decided_labels_are_left_out(stores: Stores, tmp_path: Path) -> None:
     ]
     left = found.without(corrections)
     assert [row.id for row in left.rows()] == ["image-0009"]
-    assert len(left.errors.label_proba) == len(left.errors.suggested_proba) == 1
-    assert len(found.errors.rows) == 3
+    assert len(found.candidates) == 3
+
+
+FLIPPED = {4: 0, 7: 1, 9: 2, 12: 0}
+"""Images with several labels, and which of their labels is wrong."""
+
+
+def several(n: int = 60, classes: int = 3) -> tuple[Labels, Float32Array]:
+    """Labels of images that may have several, some of them wrong, and probabilities that know the right ones."""
+    truth = np.random.default_rng(0).integers(0, 2, (n, classes))
+    truth[[4, 9]], truth[[7, 12, -1]] = 1, 0
+    y = truth.copy()
+    for row, label in FLIPPED.items():
+        y[row, label] = 1 - y[row, label]
+    return y, np.where(truth == 1, 0.9, 0.1).astype(np.float32)
+
+
+def test_labels_that_images_have_or_lack_are_candidates(stores: Stores, tmp_path: Path) -> None:
+    y, proba = several()
+    study = lay_study(stores, tmp_path, metric="mean_f1", y=y)
+    end_trials(stores, study, 2, lambda number, _: proba - 0.02 * np.float32(number))
+    found = find_candidates(stores, study)
+    assert sorted(each.row for each in found.candidates) == sorted(FLIPPED)
+    assert found.several_labels and found.judged == 60 and found.expected == 4 and not found.unjudged
+    assert found.predicted == "predict 98% of the labels that images have and 2% of those they lack"
+    rows = {row.id: row for row in found.rows()}
+    assert (rows["image-0004"].given, rows["image-0004"].proposed) == ("green|blue", "red|green|blue")
+    assert (rows["image-0007"].given, rows["image-0007"].proposed) == ("green", "[]")
+    assert float(rows["image-0004"].confidence) == pytest.approx(0.89, abs=1e-4)
+    assert float(rows["image-0007"].confidence) == pytest.approx(0.91, abs=1e-4)
+    (first,) = [each for each in found.candidates if each.row == 4]
+    assert [each.disputed for each in first.proposed] == [True, False, False]
+    assert not any(each.disputed for each in first.given)
+    assert [each.probability for each in first.given] == pytest.approx([0.89, 0.89], abs=1e-4)
+    decided = [
+        Correction(id="image-0004", given="blue|green", label="red", fingerprint=""),
+        Correction(id="image-0007", given="blue", label="green", fingerprint=""),
+    ]
+    assert sorted(each.row for each in found.without(decided).candidates) == [9, 12]
+
+
+def test_labels_that_nothing_predicts_are_not_judged(stores: Stores, tmp_path: Path) -> None:
+    y, proba = several()
+    proba[:, 2] = y[:, 2].mean()
+    study = lay_study(stores, tmp_path, metric="mean_f1", y=y)
+    end_trials(stores, study, 1, lambda number, _: proba)
+    found = find_candidates(stores, study)
+    assert found.unjudged == ("blue",) and {each.row for each in found.candidates} == {4, 7, 12}
+    other = lay_study(stores, tmp_path, metric="mean_f1", y=y, name="other")
+    end_trials(stores, other, 1, lambda number, _: np.full_like(proba, 0.5))
+    with pytest.raises(NothingToJudge, match="no more about the labels than the class frequencies"):
+        find_candidates(stores, other)

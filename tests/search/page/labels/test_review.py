@@ -21,10 +21,11 @@ from search.study_state.study import Study
 from storage.errors import UnknownStudyError
 from storage.stores import Stores
 from tests.search.page.html_reader import Element, read_html, section
-from tests.search.page.labels.test_candidates import sure_of
+from tests.search.page.labels.test_candidates import FLIPPED, several, sure_of
 from tests.search.page.made_up import end_trials, lay_study
 from tests.search.page.test_map import keep_features, keep_pixels
 from tests.search.page.test_report_page import HOSTILE
+from trainer.data.corrections.label_cells import LabelCells
 from trainer.data.file_names import REVIEW_PAGE, REVIEW_TABLE
 from trainer.formats.label_tables import REVIEW_HEADER, read_review
 
@@ -154,7 +155,51 @@ def test_a_page_of_many_candidates_is_bounded(stores: Stores, tmp_path: Path) ->
     end_trials(stores, study, 1, lambda number, _: sure_of(wrong, n=900))
     found = find_candidates(stores, study)
     page = review_page(stores, Home(root=tmp_path / "home"), found, [], "search labels")
-    assert len(page.candidates) == MOST_SHOWN and page.left_out == len(found.errors.rows) - MOST_SHOWN > 0
+    assert len(page.candidates) == MOST_SHOWN and page.left_out == len(found.candidates) - MOST_SHOWN > 0
+
+
+def test_given_and_proposed_lists_are_read_on_the_page_and_in_the_table(
+    stores: Stores, url: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    y, proba = several()
+    study = lay_study(stores, tmp_path, metric="mean_f1", y=y)
+    end_trials(stores, study, 0, lambda number, _: proba, probes=1)
+    keep_features(Home(root=tmp_path / "home"), study, np.pad(proba, ((0, 6), (0, 0))))
+    page, table = review(url, tmp_path)
+    cards = {card.text.split()[1]: card for card in section(page, "candidates").all("li") if card.all("ul")}
+    assert "Given green (90%), blue (90%); proposed red (90%), green (90%), blue (90%)." in cards["image-0004"].text
+    assert [each.text for each in cards["image-0004"].all("b")] == ["red"]
+    assert "Given green (10%); proposed no label." in cards["image-0007"].text
+    near = [each.text for each in cards["image-0007"].all("ul")[0].all("li")]
+    assert len(near) == NEIGHBOURS and near.count("no label") >= 3
+    rows = {row.id: row for row in read_review(table)}
+    assert rows["image-0007"].proposed == "[]" and rows["image-0004"].given == "green|blue"
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "The labels of 4 images may be wrong by the out-of-fold predictions of 1 linear probe" in printed
+    assert "Expected number of wrong labels: about 4 of 3 labels of 60 images" in printed
+    assert "image-0007: green (10%), rather (none)" in printed
+    assert "| between them, [] for none" in printed and "| between them, [] for none" in page.text
+
+
+def test_lists_of_hostile_names_are_escaped(stores: Stores, url: str, tmp_path: Path) -> None:
+    classes = len(HOSTILE)
+    y, proba = several(20 * classes, classes)
+    proba[:, -1] = 0.5
+    names = (*HOSTILE[:-1], "[]|\\keep")
+    study = lay_study(stores, tmp_path, metric="mean_f1", y=y, names=names)
+    end_trials(stores, study, 1, lambda number, _: proba)
+    review_labels("made_up", url, tmp_path / "home", None, tmp_path / "out")
+    html = (tmp_path / "out" / REVIEW_PAGE).read_text(encoding="utf-8")
+    assert not read_html(html).all("script") and "<script" not in html and "{{" in html
+    assert not re.search("[\u202a-\u202e\u2066-\u2069\x00-\x08\x0b-\x1f]", html)
+    cells = LabelCells(class_names=names, several=True)
+    found = {int(row.id[-4:]): row for row in read_review(tmp_path / "out" / REVIEW_TABLE)}
+    assert found.keys() == FLIPPED.keys(), "the last label is not judged"
+    for row, label in FLIPPED.items():
+        assert cells.read(found[row].given).tolist() == y[row].tolist()
+        proposed = y[row].copy()
+        proposed[label] = 1 - proposed[label]
+        assert cells.read(found[row].proposed).tolist() == proposed.tolist()
 
 
 def test_an_unknown_study_is_named(searched: Study, url: str, tmp_path: Path) -> None:

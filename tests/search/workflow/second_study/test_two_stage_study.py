@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -26,6 +28,7 @@ from search.workflow.second_study.method import CannotTrainAgain
 from search.workflow.second_study.prepare import SecondRequest, prepare_second_study
 from search.workflow.second_study.two_stage import IN_TWO_STAGES, NoGroups, find_groups
 from search.workflow.single.command import SingleRequest, TwoStages, single_network
+from search.workflow.single.exported_ensemble import NoExport
 from storage.errors import StorageError
 from storage.values import SEARCH_SPLIT
 from tests.search.workflow.second_study.first_study import FOLDS, SEEDS, FirstStudy, adopt
@@ -213,6 +216,22 @@ def test_a_path_of_something_else_is_named(first: FirstStudy, inner: str) -> Non
     given = str(first.home.root / "colours" / inner) if inner else "colours/"
     with pytest.raises(CannotTrainAgain, match=f"{OPTION} .*: this is no folder of an export"):
         start_second_study(request(first, "nowhere", given))
+    assert first.stores.studies.find("nowhere") is None
+
+
+def test_a_copied_or_moved_export_is_recognised(first: FirstStudy, tmp_path: Path) -> None:
+    original, elsewhere = first.home.root / "colours", tmp_path / "elsewhere"
+    shutil.copytree(original, elsewhere)
+    with pytest.raises(NoExport, match="copied or moved there: use ") as caught:
+        start_second_study(request(first, "nowhere", str(elsewhere)))
+    assert str(caught.value).endswith(str(original.resolve()))
+    shutil.rmtree(elsewhere)
+    original.rename(elsewhere)
+    try:
+        with pytest.raises(NoExport, match="move it back, or `search export-best --study colours"):
+            start_second_study(request(first, "nowhere", str(elsewhere)))
+    finally:
+        elsewhere.rename(original)
     assert first.stores.studies.find("nowhere") is None
 
 

@@ -15,7 +15,6 @@ from trainer.data.folds import make_folds
 from trainer.data.image_set import DataOptions, ImageSet
 from trainer.data.read import DataError, read_images
 from trainer.data.readers.columns.several_labels import separator_of
-from trainer.formats.label_tables import CORRECTIONS_FILE
 from trainer.formats.submission import check_submission, decide_kind, write_submission
 
 PLANTS = (
@@ -125,12 +124,6 @@ def test_a_row_for_each_label(tmp_path: Path) -> None:
     found = read(root, several_labels="yes")
     assert found.train_ids == ("0.png", "1.png", "2.png", "3.png")
     assert [found.label_of(i) for i in range(4)] == ["a + c", "b", "a", "a + c"]
-
-
-def test_corrections_of_one_label_are_refused(tmp_path: Path) -> None:
-    root = columns(tmp_path)
-    (root / CORRECTIONS_FILE).write_text("id,given,decision,fingerprint\n0.png,a,b,\n")
-    assert "gives an image one label" in problems_of(root)
 
 
 @pytest.mark.parametrize(

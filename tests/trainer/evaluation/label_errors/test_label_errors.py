@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trainer.data.folds import make_folds
-from trainer.evaluation.label_errors import find_label_errors
+from trainer.evaluation.label_errors.one_label import find_label_errors
 from trainer.probing.linear_head import fit_heads
 
 
