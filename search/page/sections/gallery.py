@@ -39,6 +39,7 @@ _TITLES_OF_SEVERAL = {
         "Close decisions",
         "The images with a label whose probability is nearest to the threshold that decides about it.",
     ),
+    Reason.SUSPECT: ("Labels that may be wrong or missing", "A hard image looks the same, so look at each one."),
     Reason.WEAK_CLASS: ("Errors of the weakest labels", "Labels with a low F1 that few pictures above show."),
     Reason.FAR: _FAR,
 }

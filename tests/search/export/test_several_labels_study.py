@@ -156,6 +156,7 @@ def test_the_pictures_show_the_true_and_the_predicted_labels(
         assert picture.map is not None and picture.focus
         about = {Reason.LOSS: {int(losses[picture.row].argmax())}, Reason.MISSED: true - predicted}
         about |= {Reason.WRONG: predicted - true, Reason.WEAK_CLASS: true ^ predicted, Reason.UNSURE: {0, 1, 2}}
+        about[Reason.SUSPECT] = {0, 1, 2}
         assert picture.mapped in about[picture.reasons[0]]
     far = [picture for picture in gallery.pictures if picture.part != TRAIN_PART]
     assert sorted(picture.row for picture in far) == list(range(TEST)) and all(p.labels is None for p in far)

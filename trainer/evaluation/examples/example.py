@@ -16,14 +16,14 @@ class Reason(StrEnum):
     """Another class than its label has nearly all the probability."""
     PAIR = "pair"
     """It belongs to one of the most frequent confusions."""
-    SUSPECT = "suspect"
-    """Its label may be wrong (`trainer.evaluation.label_errors`)."""
     MISSED = "missed"
     """One of its several labels has a low probability and is not predicted."""
     WRONG = "wrong"
     """A label that it lacks has a high probability and is predicted."""
     UNSURE = "unsure"
     """The probability of a label is near the threshold that decides about it."""
+    SUSPECT = "suspect"
+    """Its label may be wrong (`trainer.evaluation.label_errors`), or one of several labels may be wrong or missing."""
     WEAK_CLASS = "class"
     """It is an error of a class with a low F1, of which few are shown otherwise."""
     FAR = "far"
@@ -32,7 +32,15 @@ class Reason(StrEnum):
 
 ONE_LABEL = (Reason.LOSS, Reason.MISTAKE, Reason.PAIR, Reason.SUSPECT, Reason.WEAK_CLASS, Reason.FAR)
 """The reasons for images with one label each, in their order."""
-SEVERAL_LABELS = (Reason.LOSS, Reason.MISSED, Reason.WRONG, Reason.UNSURE, Reason.WEAK_CLASS, Reason.FAR)
+SEVERAL_LABELS = (
+    Reason.LOSS,
+    Reason.MISSED,
+    Reason.WRONG,
+    Reason.UNSURE,
+    Reason.SUSPECT,
+    Reason.WEAK_CLASS,
+    Reason.FAR,
+)
 """The reasons for images that may have several labels."""
 
 

@@ -1,4 +1,4 @@
-"""Images with several labels: large losses, labels that are missed or predicted wrongly, close decisions.
+"""Images with several labels: large losses, missed or wrongly predicted labels, close decisions, doubtful labels.
 
 A label is predicted as the final model predicts it: by the thresholds of its blend, if it has some.
 """
@@ -11,10 +11,11 @@ from numpy.typing import NDArray
 from trainer.common.arrays import Float64Array
 from trainer.evaluation.examples.choice import Choice, by_falling, weakest_first
 from trainer.evaluation.examples.example import Example, Reason
+from trainer.evaluation.label_errors.several_labels import find_several_label_errors
 from trainer.evaluation.metrics import Probabilities
 from trainer.inference.blend import Blend, log_odds
 
-NUMBERS = {Reason.LOSS: 10, Reason.MISSED: 10, Reason.WRONG: 10, Reason.UNSURE: 8}
+NUMBERS = {Reason.LOSS: 10, Reason.MISSED: 10, Reason.WRONG: 10, Reason.UNSURE: 8, Reason.SUSPECT: 8}
 """Images of each of these reasons."""
 NEAR = 0.5
 """Largest distance of the log odds of a label from its threshold, for a close decision; around the threshold 0.5 these
@@ -33,7 +34,8 @@ def choose_label_examples(y: NDArray[np.int64], proba: Probabilities, blend: Ble
 
     Returns:
         By reason, and the clearest cases of each reason first. Each names the label that its first reason is about: of
-        a large loss the label that adds most to it.
+        a large loss the label that adds most to it. No label is suspicious if too many images are
+        (`trainer.evaluation.label_errors.several_labels.SeveralLabelErrors.too_many`).
     """
     judged = np.flatnonzero(np.isfinite(proba).all(axis=1))
     if not len(judged):
@@ -43,6 +45,10 @@ def choose_label_examples(y: NDArray[np.int64], proba: Probabilities, blend: Ble
     missed, wrong = has & ~predicted, predicted & ~has
     loss: Float64Array = -np.log(np.maximum(np.where(has, p, 1.0 - p), _LEAST))
     distance = np.abs(log_odds(p) + (np.array(blend.offsets) if blend.offsets else 0.0))
+    errors = find_several_label_errors(y[judged], p)
+    suspects = [] if errors.too_many else errors.rows.tolist()
+    contradicted = np.zeros(has.shape, bool)
+    contradicted[errors.rows] = errors.changed
     weakest = weakest_first(_f1(has, predicted))
     # Of each reason, the images from the clearest to the least clear one, and the label that it is about in each image.
     rows = {
@@ -50,21 +56,23 @@ def choose_label_examples(y: NDArray[np.int64], proba: Probabilities, blend: Ble
         Reason.MISSED: by_falling(_largest(loss, missed), np.flatnonzero(missed.any(axis=1))),
         Reason.WRONG: by_falling(_largest(loss, wrong), np.flatnonzero(wrong.any(axis=1))),
         Reason.UNSURE: by_falling(-distance.min(axis=1), np.flatnonzero((distance <= NEAR).any(axis=1))),
+        Reason.SUSPECT: suspects,
     }
     about = {
         Reason.LOSS: loss.argmax(axis=1),
         Reason.MISSED: np.where(missed, loss, -1.0).argmax(axis=1),
         Reason.WRONG: np.where(wrong, loss, -1.0).argmax(axis=1),
         Reason.UNSURE: distance.argmin(axis=1),
+        Reason.SUSPECT: np.where(contradicted, loss, -1.0).argmax(axis=1),
         Reason.WEAK_CLASS: np.array(weakest)[(missed | wrong)[:, weakest].argmax(axis=1)],
     }
     choice = Choice(most)
     for reason, number in NUMBERS.items():
         choice.add(reason, rows[reason], number)
-    errors = {
+    of_label = {
         label: by_falling(loss[:, label], np.flatnonzero(missed[:, label] | wrong[:, label])) for label in weakest
     }
-    choice.add_errors_of_weak_classes(errors, weakest)
+    choice.add_errors_of_weak_classes(of_label, weakest)
     also = {reason: set(rows[reason][:number]) for reason, number in NUMBERS.items()}
     return [
         Example(
