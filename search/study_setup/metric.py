@@ -38,22 +38,12 @@ def fit_metric(
     Raises:
         StudyError: the user has chosen a metric that does not fit, or recipes judge labels of images with several.
     """
-    judging = [value for value in spec.values_of("suspicious_labels") if value != KEEP]
-    if images.several_labels and judging:
-        raise StudyError(
-            f"suspicious_labels = {judging[0]!r} judges whether an image has the one right label, but images may have "
-            f"several: leave {KEEP!r} alone"
-        )
-    metric, possible = spec.protocol.metric, metrics_for(images.several_labels)
-    if metric in possible:
-        return spec, overrides
+    possible = metrics_for(images.several_labels)
     chosen = any(text.startswith(f"{FIELD}=") for text in overrides) or not is_bundled(study)
-    if chosen or not images.several_labels:
-        labels = "several labels" if images.several_labels else "one label"
-        raise StudyError(
-            f"the metric {metric} does not fit images with {labels} each; --set {FIELD}=METRIC chooses another one: "
-            f"{listed(possible, len(possible))}"
-        )
+    if spec.protocol.metric in possible or chosen or not images.several_labels:
+        check_labels(spec, images)
+        return spec, overrides
+    _check_judging(spec, images)
     as_labels = images.submission is not None and images.submission.kind == "labels"
     found = "mean_f1" if as_labels else "roc_auc"
     note(
@@ -62,3 +52,32 @@ def fit_metric(
         f"chooses another one: {listed(possible, len(possible))}",
     )
     return replace(spec, protocol=replace(spec.protocol, metric=found)), [*overrides, f"{FIELD}={found}"]
+
+
+def check_labels(spec: StudySpec, images: ImageSet) -> None:
+    """Check that the metric and the recipes fit the number of labels that an image has.
+
+    Raises:
+        StudyError: they do not.
+    """
+    _check_judging(spec, images)
+    metric, possible = spec.protocol.metric, metrics_for(images.several_labels)
+    if metric not in possible:
+        labels = "several labels" if images.several_labels else "one label"
+        raise StudyError(
+            f"the metric {metric} does not fit images with {labels} each; --set {FIELD}=METRIC chooses another one: "
+            f"{listed(possible, len(possible))}"
+        )
+
+
+def _check_judging(spec: StudySpec, images: ImageSet) -> None:
+    """
+    Raises:
+        StudyError: recipes judge labels of images with several.
+    """
+    judging = [value for value in spec.values_of("suspicious_labels") if value != KEEP]
+    if images.several_labels and judging:
+        raise StudyError(
+            f"suspicious_labels = {judging[0]!r} judges whether an image has the one right label, but images may have "
+            f"several: leave {KEEP!r} alone"
+        )

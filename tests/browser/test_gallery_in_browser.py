@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from search.page.facts import read_facts
@@ -14,10 +15,10 @@ from search.runtime.home import Home
 from storage.stores import Stores
 from tests.browser.conftest import Watched
 from tests.browser.test_report_in_browser import JAPANESE
-from tests.search.page.gallery.stored import gallery_of, picture, record_export
+from tests.search.page.gallery.stored import gallery_of, of_sets, picture, record_export, second_labels
 from tests.search.page.made_up import end_trials, lay_study, noisy
 from tests.search.page.test_report_page import HOSTILE
-from trainer.evaluation.examples import Reason
+from trainer.evaluation.examples.example import ONE_LABEL, SEVERAL_LABELS, Reason
 
 pytestmark = pytest.mark.slow
 
@@ -33,11 +34,12 @@ def report(stores: Stores, tmp_path: Path) -> Callable[[str], Path]:
         y = stores.datasets.get(study.fingerprint).y
         end_trials(stores, study, 1, lambda number, _: noisy(y, len(NAMES[names]), 0.7, number))
         record_export(stores, study)
-        reasons = [reason for reason in Reason if reason is not Reason.FAR]
+        reasons = [reason for reason in ONE_LABEL if reason is not Reason.FAR]
         pictures = [
-            picture(i, i, i + 1, top=((i + 1, 0.8), (i, 0.1)), reasons=(reasons[i % len(reasons)],)) for i in range(6)
+            picture(i, i, i + 1, shares=((i + 1, 0.8), (i, 0.1)), reasons=(reasons[i % len(reasons)],))
+            for i in range(6)
         ]
-        test = picture(0, None, 1, map=None, focus="")
+        test = picture(0, None, 1, map=None, mapped=None, focus="")
         home = Home(root=tmp_path / "home")
         write_gallery(stores, home, study.name, gallery_of(study, *pictures, test, notes=("A note.",)))
         path = tmp_path / "report.html"
@@ -63,6 +65,30 @@ def test_the_pictures_can_be_read(
     assert seen.violations() == []
     assert seen.errors == []
     assert seen.requests == [path.as_uri()]
+
+
+def test_pictures_of_several_labels_can_be_read_and_filtered(
+    stores: Stores, tmp_path: Path, opened: Callable[..., Watched]
+) -> None:
+    home, path, labels = Home(root=tmp_path / "home"), tmp_path / "report.html", tuple(range(len(HOSTILE)))
+    study = lay_study(stores, tmp_path, names=HOSTILE, metric="mean_f1", y=second_labels(len(HOSTILE)))
+    y = stores.datasets.get(study.fingerprint).y
+    end_trials(stores, study, 1, lambda number, _: np.where(y == 1, 0.8, 0.3).astype(np.float32))
+    record_export(stores, study)
+    reasons = [reason for reason in SEVERAL_LABELS if reason is not Reason.FAR]
+    pictures = [of_sets(i, (i, i + 1), (i,), reasons=(reason,)) for i, reason in enumerate(reasons)]
+    write_gallery(
+        stores, home, study.name, gallery_of(study, *pictures, of_sets(0, None, labels), of_sets(9, labels, ()))
+    )
+    path.write_text(render(page_of(read_facts(stores, study.name, home=home))), encoding="utf-8")
+    seen = opened(width=390)
+    seen.page.goto(path.as_uri())
+    assert seen.page.locator(".card img").count() == 2 * (len(reasons) + 2)
+    assert (seen.overflow(), seen.violations(), seen.errors) == ([], [], [])
+    seen.page.locator("#class-2").click()
+    assert sum(card.is_visible() for card in seen.page.locator(".card").all()) == 4
+    seen.page.locator(".filter a", has_text="all").first.click()
+    assert all(card.is_visible() for card in seen.page.locator(".card").all())
 
 
 def test_a_class_leads_to_its_pictures_alone(report: Callable[[str], Path], opened: Callable[..., Watched]) -> None:

@@ -161,21 +161,35 @@ class ImageSet:
     def relabelled(self, classes: Mapping[str, str]) -> ImageSet:
         """The training images under coarser labels, without test images.
 
+        An image with several labels has the coarser one of each of them. It is left out if all its labels are; an
+        image without a label stays.
+
         Args:
             classes: new label of every class; an empty one leaves the class out.
 
         Raises:
-            DataError: fewer than two classes are left, or the images have several labels.
+            DataError: fewer than two classes are left, or all images have the same ones of several labels.
         """
-        if self.several_labels:
-            raise DataError("images with several labels have no coarser labels: give no table of classes")
         names = tuple(sorted({classes[name] for name in self.class_names} - {""}))
         if len(names) < 2:
             raise DataError(f"{len(names)} class{'es' * (len(names) != 1)} would be left of the images; 2 are needed")
+        if self.several_labels:
+            return self._relabelled_sets(classes, names)
         number_of = {name: names.index(classes[name]) for name in self.class_names if classes[name]}
         labels = np.array([number_of.get(self.class_names[label], -1) for label in self.y], np.int64)
         kept = self._training_rows(np.flatnonzero(labels >= 0).tolist())
         return dataclasses.replace(kept, class_names=names, y=labels[labels >= 0])
+
+    def _relabelled_sets(self, classes: Mapping[str, str], names: tuple[str, ...]) -> ImageSet:
+        """`relabelled` of images with several labels; ``names`` are the new labels."""
+        becomes = np.array([[classes[old] == new for new in names] for old in self.class_names], np.int64)
+        labels = (self.y @ becomes > 0).astype(np.int64)
+        rows = np.flatnonzero(labels.any(axis=1) | ~self.y.any(axis=1))
+        if not len(rows) or (labels[rows] == labels[rows[0]]).all():
+            raise DataError(
+                "all images would have the same coarser labels, so that there is nothing to learn: join fewer labels"
+            )
+        return dataclasses.replace(self._training_rows(rows.tolist()), class_names=names, y=labels[rows])
 
     def without_test_images(self) -> ImageSet:
         """The training images alone."""

@@ -48,10 +48,15 @@ def same_labels(y: Labels, i: int, j: int) -> bool:
     return bool(np.array_equal(y[i], y[j]))
 
 
-def label_names(label: Any, class_names: Sequence[str]) -> list[str]:
-    """The labels of one image: one of C for its class number, any number for a row of 0 and 1."""
+def label_numbers(label: Any) -> list[int]:
+    """The classes of one image, ascending: one for its class number, any number for a row of 0 and 1."""
     row = np.asarray(label)
-    return [class_names[c] for c in np.flatnonzero(row).tolist()] if row.ndim else [class_names[int(row)]]
+    return [int(c) for c in np.flatnonzero(row)] if row.ndim else [int(row)]
+
+
+def label_names(label: Any, class_names: Sequence[str]) -> list[str]:
+    """The labels of one image, as `label_numbers`, by their names."""
+    return [class_names[c] for c in label_numbers(label)]
 
 
 def label_text(label: Any, class_names: Sequence[str]) -> str:

@@ -7,6 +7,7 @@ al. 2017) and the first class-activation map (Zhou et al. 2016). With attention,
 places of different attention.
 
 The score of a class is its logit above the mean logit of all classes, because softmax ignores what all logits share.
+Where images may have several labels, it is the logit of the label.
 """
 
 from __future__ import annotations
@@ -32,11 +33,20 @@ class MapDrawer:
         mean, std: normalisation of the networks, as in `trainer.inference.images.Normaliser`.
         size: side of their images, in pixels.
         device: of the networks.
+        several_labels: whether images may have several labels.
     """
 
-    def __init__(self, *, mean: Sequence[float], std: Sequence[float], size: int, device: torch.device | str) -> None:
+    def __init__(
+        self,
+        *,
+        mean: Sequence[float],
+        std: Sequence[float],
+        size: int,
+        device: torch.device | str,
+        several_labels: bool = False,
+    ) -> None:
         self._normalise = Normaliser(mean, std, size, device)
-        self._device = device
+        self._device, self._several_labels = device, several_labels
         self._place: Place | None = None
 
     def draw(self, model: torch.nn.Module, image: NDArray[np.uint8], label: int) -> Float32Array:
@@ -52,15 +62,17 @@ class MapDrawer:
         pixels = self._normalise(torch.from_numpy(np.array(image))[None].to(self._device))
         with full_float32(deterministic=True):
             if self._place is None:
-                self._place = find_place(model, pixels, label)
-            return _map(model, pixels, label, self._place)
+                self._place = find_place(model, pixels, label, several_labels=self._several_labels)
+            return _map(model, pixels, label, self._place, several_labels=self._several_labels)
 
 
-def _map(model: torch.nn.Module, pixels: torch.Tensor, label: int, place: Place) -> Float32Array:
+def _map(
+    model: torch.nn.Module, pixels: torch.Tensor, label: int, place: Place, *, several_labels: bool
+) -> Float32Array:
     with torch.enable_grad(), outputs_of(model, place.layer) as found:
         scores = model(pixels.clone().requires_grad_())
     values = found[place.layer, place.call]
-    (gradient,) = torch.autograd.grad(class_score(scores, label), [values])
+    (gradient,) = torch.autograd.grad(class_score(scores, label, several_labels=several_labels), [values])
     products = to_grid((values * gradient).detach(), place.prefix)
     assert products is not None, "the layer was chosen because its output is a grid"
     positive = products.sum(dim=0).clamp(min=0.0)

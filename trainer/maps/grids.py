@@ -46,9 +46,12 @@ class Place:
     """Prefix tokens of its output."""
 
 
-def class_score(logits: torch.Tensor, label: int) -> torch.Tensor:
-    """How far the logit of a class is above the mean logit; ``logits`` have the shape ``(1, C)``."""
-    return logits[0, label] - logits[0].mean()
+def class_score(logits: torch.Tensor, label: int, *, several_labels: bool = False) -> torch.Tensor:
+    """How far the logit of a class is above the mean logit; ``logits`` have the shape ``(1, C)``.
+
+    Where images may have several labels it is the logit itself, because each label is predicted by itself.
+    """
+    return logits[0, label] if several_labels else logits[0, label] - logits[0].mean()
 
 
 def to_grid(values: torch.Tensor, prefix: int) -> torch.Tensor | None:
@@ -70,17 +73,18 @@ def to_grid(values: torch.Tensor, prefix: int) -> torch.Tensor | None:
     return None
 
 
-def find_place(model: torch.nn.Module, pixels: torch.Tensor, label: int) -> Place:
+def find_place(model: torch.nn.Module, pixels: torch.Tensor, label: int, *, several_labels: bool = False) -> Place:
     """The place of the maps of ``model``, which is in evaluation mode.
 
     Args:
         pixels: a normalised image, float32 ``(1, 3, size, size)``.
         label: class whose score the gradient is of.
+        several_labels: whether images may have several labels.
 
     Raises:
         NoMap: there is no such place.
     """
-    candidates = _candidates(model, pixels, label)
+    candidates = _candidates(model, pixels, label, several_labels=several_labels)
     tested = 0
     for least_side in range(LEAST_SIDE, 1, -1):
         for place, side, is_certain in reversed(candidates):
@@ -94,7 +98,9 @@ def find_place(model: torch.nn.Module, pixels: torch.Tensor, label: int) -> Plac
     raise NoMap("the score of a class does not depend on separate places of the image in any of its layers")
 
 
-def _candidates(model: torch.nn.Module, pixels: torch.Tensor, label: int) -> list[tuple[Place, int, bool]]:
+def _candidates(
+    model: torch.nn.Module, pixels: torch.Tensor, label: int, *, several_labels: bool
+) -> list[tuple[Place, int, bool]]:
     """Calls of layers whose output is a grid that the gradient reaches, its side, and whether that is certain."""
     size = pixels.shape[2]
     with torch.enable_grad(), outputs_of(model) as found:
@@ -109,7 +115,8 @@ def _candidates(model: torch.nn.Module, pixels: torch.Tensor, label: int) -> lis
     if not grids:
         return []
     outputs = [values for _, values in grids]
-    gradients = torch.autograd.grad(class_score(scores, label), outputs, allow_unused=True)
+    score = class_score(scores, label, several_labels=several_labels)
+    gradients = torch.autograd.grad(score, outputs, allow_unused=True)
     return [
         (place, _side(values, place.prefix), _is_convolutional(values, size))
         for (place, values), gradient in zip(grids, gradients, strict=True)

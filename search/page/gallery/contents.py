@@ -2,7 +2,8 @@
 
     artifacts/galleries/STUDY@DATABASE/gallery.json
 
-The report of another host, with another home folder, does not have them and says so.
+The report of another host, with another home folder, does not have them and says so. Format 1 has no lists of labels:
+its pictures are of images with one label each, and it is still read.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import logging
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +27,8 @@ from search.runtime.kept_networks import artifacts_of
 from storage.records.datasets import StoredDataset
 from storage.stores import Stores
 from trainer.common.files import replacing
-from trainer.evaluation.examples import Reason
+from trainer.evaluation.examples.example import ONE_LABEL, SEVERAL_LABELS, Reason
+from trainer.evaluation.several_labels import has_several
 from trainer.inference.printable import printable
 
 MOST_PICTURES = 60
@@ -33,9 +36,11 @@ SIDE = 160
 """Longest side of a picture, in pixels."""
 SHOWN_CLASSES = 3
 """Number of probabilities of each image, the largest ones."""
+MOST_SHARES = 8
+"""Number of probabilities of each image with those of its labels and of the labels that are predicted, at most."""
 TRAIN, TEST = "train", "test"
 
-_FORMAT = 1
+_FORMAT, _ONE_LABEL_FORMAT = 2, 1
 _FILE = "gallery.json"
 _MOST_BYTES = 40_000  # of one JPEG of this size; Pillow's largest at our quality has half as many
 _MOST_FILE_BYTES = 8 * 2**20
@@ -58,22 +63,19 @@ class Picture:
     """Index among the training or test images of the data set."""
     reasons: tuple[Reason, ...]
     """The first is the one that it is listed under."""
-    label: int | None
-    """True class; None: a test image."""
-    top: tuple[tuple[int, float], ...]
-    """The most probable classes with their probabilities, the largest first; `SHOWN_CLASSES` at most."""
-    label_probability: float | None
-    """Of the true class; None: a test image."""
+    labels: tuple[int, ...] | None
+    """True classes, ascending: one, or any number where images may have several; None: a test image."""
+    predicted: tuple[int, ...]
+    """Predicted classes, ascending: the most probable one, or any number where images may have several."""
+    shares: tuple[tuple[int, float], ...]
+    """Classes with their probabilities, the largest first: the most probable ones, and true and predicted ones."""
     jpeg: bytes
     map: bytes | None
     """JPEG of the same size: the image in gray under its class-activation map; None: there is none."""
+    mapped: int | None
+    """Class of the map; None without one."""
     focus: str
     """Where the map is largest, such as ``top left``; empty without a map."""
-
-    @property
-    def predicted(self) -> int:
-        """The most probable class."""
-        return self.top[0][0]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -152,11 +154,12 @@ def _to_json(gallery: Gallery) -> dict[str, Any]:
                 "part": picture.part,
                 "row": picture.row,
                 "reasons": [reason.value for reason in picture.reasons],
-                "label": picture.label,
-                "top": [list(pair) for pair in picture.top],
-                "label_probability": picture.label_probability,
+                "labels": None if picture.labels is None else list(picture.labels),
+                "predicted": list(picture.predicted),
+                "shares": [list(pair) for pair in picture.shares],
                 "jpeg": base64.b64encode(picture.jpeg).decode("ascii"),
                 "map": None if picture.map is None else base64.b64encode(picture.map).decode("ascii"),
+                "mapped": picture.mapped,
                 "focus": picture.focus,
             }
             for picture in gallery.pictures
@@ -165,8 +168,11 @@ def _to_json(gallery: Gallery) -> dict[str, Any]:
 
 
 def _from_json(content: Mapping[str, Any], dataset: StoredDataset) -> Gallery:
-    if content["made_by"] != "retable" or content["format"] != _FORMAT:
+    if content["made_by"] != "retable" or content["format"] not in (_FORMAT, _ONE_LABEL_FORMAT):
         raise _Damaged("another program or release wrote it")
+    if (one_label := content["format"] == _ONE_LABEL_FORMAT) and has_several(dataset.y):
+        raise _Damaged("its pictures are of images with one label each")
+    as_now = _of_one_label if one_label else dict
     if len(content["pictures"]) > MOST_PICTURES or len(content["notes"]) > MOST_PICTURES:
         raise _Damaged("it has too many pictures")
     return Gallery(
@@ -175,33 +181,66 @@ def _from_json(content: Mapping[str, Any], dataset: StoredDataset) -> Gallery:
         trial=_whole(content["trial"], 2**31),
         source=_text(content["source"]),
         notes=tuple(_text(note) for note in content["notes"]),
-        pictures=tuple(_picture(picture, dataset) for picture in content["pictures"]),
+        pictures=tuple(_picture(as_now(picture), dataset) for picture in content["pictures"]),
     )
 
 
-def _picture(content: Mapping[str, Any], dataset: StoredDataset) -> Picture:
-    part, label = content["part"], content["label"]
-    if part not in (TRAIN, TEST) or (label is None) != (part == TEST):
-        raise _Damaged("a picture is of no part of the data")
-    classes = len(dataset.class_names)
-    top = tuple((_whole(index, classes), _probability(value)) for index, value in content["top"])
+def _of_one_label(content: Mapping[str, Any]) -> dict[str, Any]:
+    """A picture of format 1 as one of today: the most probable class is the predicted one, and that of the map."""
+    label, top = content["label"], list(content["top"])
     if not 1 <= len(top) <= SHOWN_CLASSES:
         raise _Damaged("a picture has no probabilities")
+    predicted = top[0][0]
+    others = [] if label is None or label in [index for index, _ in top] else [[label, content["label_probability"]]]
+    return {
+        **content,
+        "labels": None if label is None else [label],
+        "predicted": [predicted],
+        "shares": [*top, *others],
+        "mapped": None if content["map"] is None else predicted,
+    }
+
+
+def _picture(content: Mapping[str, Any], dataset: StoredDataset) -> Picture:
+    classes, several = len(dataset.class_names), has_several(dataset.y)
+    part, labels = content["part"], content["labels"]
+    if part not in (TRAIN, TEST) or (labels is None) != (part == TEST):
+        raise _Damaged("a picture is of no part of the data")
+    shares = tuple((_whole(index, classes), _probability(value)) for index, value in content["shares"])
+    if not 1 <= len(shares) <= MOST_SHARES or len({index for index, _ in shares}) < len(shares):
+        raise _Damaged("a picture has no probabilities, too many, or two of a class")
+    if any(after > before for (_, before), (_, after) in pairwise(shares)):
+        raise _Damaged("the probabilities of a picture do not fall")
     reasons = tuple(Reason(reason) for reason in content["reasons"])
     if not reasons or len(set(reasons)) < len(reasons):
         raise _Damaged("a picture has no reason, or one twice")
+    if not set(reasons) <= set(SEVERAL_LABELS if several else ONE_LABEL):
+        raise _Damaged("a picture has a reason for images with another number of labels")
+    if (content["map"] is None) != (content["mapped"] is None):
+        raise _Damaged("a map is of no class")
     jpeg = _jpeg(content["jpeg"])
     return Picture(
         part=part,
         row=_whole(content["row"], len(dataset.train_ids if part == TRAIN else dataset.test_ids)),
         reasons=reasons,
-        label=None if label is None else _whole(label, classes),
-        top=top,
-        label_probability=None if label is None else _probability(content["label_probability"]),
+        labels=None if labels is None else _classes(labels, classes, several=several),
+        predicted=_classes(content["predicted"], classes, several=several),
+        shares=shares,
         jpeg=jpeg,
         map=None if content["map"] is None else _jpeg(content["map"]),
+        mapped=None if content["mapped"] is None else _whole(content["mapped"], classes),
         focus=_text(content["focus"]),
     )
+
+
+def _classes(value: object, end: int, *, several: bool) -> tuple[int, ...]:
+    """Ascending indices of classes, below ``end``: one, or any number of ``several`` labels."""
+    if not isinstance(value, list) or len(value) > end:
+        raise _Damaged("the labels of a picture are no list")
+    found = tuple(_whole(index, end) for index in value)
+    if list(found) != sorted(set(found)) or (not several and len(found) != 1):
+        raise _Damaged("the labels of a picture are not in order, or not as many as an image may have")
+    return found
 
 
 def _text(value: object) -> str:

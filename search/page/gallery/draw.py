@@ -12,16 +12,22 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from search.export.final_model import Refits
-from search.page.gallery.contents import MOST_PICTURES, SHOWN_CLASSES, SIDE, TEST, TRAIN, Gallery, Picture
+from search.page.gallery.contents import MOST_PICTURES, MOST_SHARES, SHOWN_CLASSES, SIDE, TEST, TRAIN, Gallery, Picture
 from search.page.gallery.networks import Clock, FoldNetworks, HeldOut, TimeIsOver, devices_for, held_out
 from search.page.gallery.thumbnails import encoded, focus_of, shrunk, under_map
 from search.runtime.home import Home
+from search.statistics.blends import with_label_count
 from storage.stores import Stores
 from storage.values import WorkKind
 from trainer.common.arrays import Float32Array
 from trainer.common.errors import BackboneError, DataError
 from trainer.data.image_set import ImageSet
-from trainer.evaluation.examples import Example, Reason, choose_examples
+from trainer.evaluation.examples.example import Example, Reason
+from trainer.evaluation.examples.one_label import choose_examples
+from trainer.evaluation.examples.several_labels import choose_label_examples
+from trainer.evaluation.several_labels import label_numbers
+from trainer.evaluation.targets import Targets
+from trainer.inference.blend import Blend
 from trainer.inference.errors import ImageError
 from trainer.inference.images import resize_image
 from trainer.inference.printable import cause_of, excerpt
@@ -47,18 +53,25 @@ def draw_gallery(
     """
     leader = refits.members[0]
     held = held_out(stores, home, leader.member.study, leader.member.trial, leader.records)
-    artist = _Artist(held, images, home, Clock(seconds), limit)
+    blend = with_label_count(refits.blend, Targets(images.y))
+    artist = _Artist(held, images, blend, home, Clock(seconds), limit)
     oof = stores.trials.prediction(held.record.id, "oof")
     test = refits.members[0].test
     if "test" in stores.trials.prediction_names(held.record.id):
         test = stores.trials.prediction(held.record.id, "test")
-    artist.add_training_images(choose_examples(images.y, oof, MOST_PICTURES - (0 if test is None else FAR)), oof)
+    most = MOST_PICTURES - (0 if test is None else FAR)
+    examples = (
+        choose_label_examples(images.y, oof, blend, most)
+        if images.several_labels
+        else choose_examples(images.y, oof, most)
+    )
+    artist.add_training_images(examples, oof)
     artist.use_networks(test)
     return Gallery(
         fingerprint=held.study.fingerprint,
         study=held.study.name,
         trial=leader.member.number,
-        source=_source(held, leader.member.number),
+        source=f"{_source(held, leader.member.number)}{_rule(blend)}",
         notes=tuple(excerpt(note) for note in artist.notes),
         pictures=tuple(shot.finished() for shot in artist.shots),
     )
@@ -76,6 +89,15 @@ def _source(held: HeldOut, number: int) -> str:
     )
 
 
+def _rule(blend: Blend) -> str:
+    """How labels are decided, as a further sentence; empty where an image has the most probable class."""
+    if not blend.several_labels:
+        return ""
+    above = "the threshold that the export fitted for it" if blend.offsets else "0.5"
+    least = " An image of which no label is above gets its most probable one." * blend.at_least_one
+    return f" A label is predicted if its probability is above {above}.{least}"
+
+
 @dataclass(kw_only=True, eq=False)
 class _Shot:
     """An image while its picture is drawn."""
@@ -83,7 +105,10 @@ class _Shot:
     part: str
     row: int
     reasons: tuple[Reason, ...]
-    label: int | None
+    labels: tuple[int, ...] | None
+    predicted: tuple[int, ...]
+    mapped: int
+    """Class of the map."""
     proba: Float32Array
     """``(C,)``."""
     picture: Image.Image
@@ -93,25 +118,48 @@ class _Shot:
     """``(height, width)`` of the picture."""
 
     def finished(self) -> Picture:
-        top = np.argsort(-self.proba, kind="stable")[:SHOWN_CLASSES]
         return Picture(
             part=self.part,
             row=self.row,
             reasons=self.reasons,
-            label=self.label,
-            top=tuple((int(index), float(self.proba[index])) for index in top),
-            label_probability=None if self.label is None else float(self.proba[self.label]),
+            labels=self.labels,
+            predicted=self.predicted,
+            shares=shares_of(self.proba, self.labels, self.predicted, self.mapped),
             jpeg=encoded(self.picture),
             map=None if self.map is None else encoded(under_map(self.picture, self.map)),
+            mapped=None if self.map is None else self.mapped,
             focus="" if self.map is None else focus_of(self.map),
         )
+
+
+def shares_of(
+    proba: Float32Array, labels: tuple[int, ...] | None, predicted: tuple[int, ...], mapped: int
+) -> tuple[tuple[int, float], ...]:
+    """The probabilities of an image that are shown: the largest ones, that of the map, and those of its labels.
+
+    Args:
+        proba: ``(C,)``.
+        labels: true classes; None: unknown.
+        predicted: predicted classes.
+        mapped: class of the map.
+
+    Returns:
+        Classes and probabilities, the largest first. Of many labels some are left out; the clearest errors stay.
+    """
+    order = np.argsort(-proba, kind="stable").tolist()
+    true, given = set(predicted if labels is None else labels), set(predicted)
+    errors = sorted(true ^ given, key=lambda c: (proba[c] if c in true else 1.0 - proba[c], c))
+    wanted = dict.fromkeys([*order[:SHOWN_CLASSES], mapped, *errors, *sorted(true & given)])
+    shown = set(list(wanted)[:MOST_SHARES])
+    return tuple((index, float(proba[index])) for index in order if index in shown)
 
 
 class _Artist:
     """Reads images and draws maps as long as there is time."""
 
-    def __init__(self, held: HeldOut, images: ImageSet, home: Home, clock: Clock, limit: str) -> None:
+    def __init__(self, held: HeldOut, images: ImageSet, blend: Blend, home: Home, clock: Clock, limit: str) -> None:
         self._held, self._images, self._home, self._clock, self._limit = held, images, home, clock, limit
+        self._blend = blend
         self.shots: list[_Shot] = []
         self.notes: list[str] = []
 
@@ -173,7 +221,9 @@ class _Artist:
                 part=part,
                 row=example.row,
                 reasons=example.reasons,
-                label=int(self._images.y[example.row]) if part == TRAIN else None,
+                labels=tuple(label_numbers(self._images.y[example.row])) if part == TRAIN else None,
+                predicted=self._predicted(proba[example.row]),
+                mapped=int(proba[example.row].argmax()) if example.label is None else example.label,
                 proba=proba[example.row],
                 picture=shrunk(image, SIDE),
                 square=resize_image(image, *self._form),
@@ -183,6 +233,12 @@ class _Artist:
             self.notes.append(f"{len(unread)} of the {part} images can no longer be read, such as {unread[0]}.")
         self.shots += added
         return added
+
+    def _predicted(self, proba: Float32Array) -> tuple[int, ...]:
+        """The classes that an image is predicted to have by its probabilities ``(C,)``."""
+        if self._blend.several_labels:
+            return tuple(label_numbers(self._blend.labels(proba[None])[0]))
+        return (int(proba.argmax()),)
 
     def _draw_maps(self, networks: FoldNetworks) -> None:
         for fold in sorted(self._held.networks):
@@ -199,7 +255,7 @@ class _Artist:
 
         for shot in shots:
             try:
-                found = networks.draw(shot.square, int(shot.proba.argmax()))
+                found = networks.draw(shot.square, shot.mapped)
             except TimeIsOver:
                 self.notes.append(f"Some class-activation maps are left out for {self._limit}.")
                 return False

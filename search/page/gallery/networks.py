@@ -137,7 +137,13 @@ class FoldNetworks:
         self._model = model.to(device).eval()
         for parameter in self._model.parameters():
             parameter.requires_grad_(False)
-        self._drawer = MapDrawer(mean=preprocessing.mean, std=preprocessing.std, size=recipe.image_size, device=device)
+        self._drawer = MapDrawer(
+            mean=preprocessing.mean,
+            std=preprocessing.std,
+            size=recipe.image_size,
+            device=device,
+            several_labels=images.several_labels,
+        )
         epochs = max(1, held.record.epochs_done) * len(images.y)
         self._expected = _FIRST_MAP * held.record.seconds / epochs
 

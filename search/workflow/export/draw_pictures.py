@@ -35,9 +35,6 @@ def draw_pictures(stores: Stores, study: Study, refits: Refits, images: ImageSet
     """
     from search.page.gallery.draw import draw_gallery
 
-    if images.several_labels:  # their errors are no confusions of one class with another
-        remove_gallery(stores, home, study.name)
-        return False
     seconds, limit = time_for_pictures(stores, study)
     try:
         remove_gallery(stores, home, study.name)

@@ -58,8 +58,8 @@ def print_plan(console: Console, plan: PretrainingPlan, where: str) -> None:
     )
     if plan.labelled is None:
         what = (
-            f"{len(images.y):,} images of {len(images.class_names)} classes, of which {plan.held_out:,} are held out "
-            "to score it"
+            f"{len(images.y):,} images {plan.data.of_classes}, of which {plan.held_out:,} are held out to score it"
+            + f" ({plan.study.spec.protocol.metric})" * images.several_labels
         )
     else:
         tests = f", {plan.data.test_images:,} test images among them," * bool(plan.data.test_images)

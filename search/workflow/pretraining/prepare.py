@@ -18,6 +18,7 @@ from search.runtime.home import Home
 from search.study_setup.create_study import StudyPlan
 from search.study_setup.data_folder import Competition, progress_line
 from search.study_setup.deadline import Hours
+from search.study_setup.metric import check_labels
 from search.study_setup.open_images import BY_INDEX, RELABELLED, pretraining_images
 from search.study_setup.weights_folder import check_initial_weights
 from search.study_state.study import PRETRAINING_PREFIX
@@ -27,7 +28,6 @@ from search.workflow.pretraining.settings import pretraining_spec
 from studies.resolve_backbones import check_backbones
 from studies.spec import StudySpec
 from trainer.common.environment import check_torch_pair
-from trainer.common.errors import DataError
 from trainer.data.duplicates import find_duplicates
 from trainer.data.image_set import ImageSet
 from trainer.data.read import read_images
@@ -119,15 +119,11 @@ def prepare_pretraining(request: PretrainRequest, console: Console) -> Pretraini
     source = _read(request.data, spec, console)
     if request.classes is not None and table is not None:
         check_class_map(request.classes, table, source.class_names)
-    if source.several_labels and not request.self_supervised:
-        raise DataError(
-            f"{request.data}: an image may have several labels, and a pre-training learns one label of each image. Add "
-            "--self-supervised, which uses no labels, or --several-labels no (data.several_labels)"
-        )
     indexed: dict[str, Any] = {"with_test": request.test_images, "most": MOST_INDEXED, "repeats": REPEATS}
     images = source.by_index(**indexed) if request.self_supervised else pretraining_images(source, table)
     distinct = len(images.class_names) if request.self_supervised else len(images.y)
-    spec = check_backbones(_spec(request, images=distinct, native=True))
+    spec = check_backbones(_spec(request, images=distinct, several_labels=images.several_labels, native=True))
+    check_labels(spec, images)
     digest = _digest(images, spec, earlier)
     competition = Competition(images=images, duplicates=find_duplicates(images))
     plan = StudyPlan(
@@ -153,6 +149,7 @@ def prepare_pretraining(request: PretrainRequest, console: Console) -> Pretraini
             fingerprint=source.fingerprint,
             images=distinct,
             classes=0 if request.self_supervised else len(images.class_names),
+            several_labels=images.several_labels,
             test_images=_test_images(source, images) if request.self_supervised else 0,
             license_note=request.license_note,
         ),
@@ -174,10 +171,11 @@ def _test_images(source: ImageSet, images: ImageSet) -> int:
     return sum(int(name.removeprefix("image ")) >= len(source.train_ids) for name in images.class_names)
 
 
-def _spec(request: PretrainRequest, *, images: int, native: bool = False) -> StudySpec:
+def _spec(request: PretrainRequest, *, images: int, several_labels: bool = False, native: bool = False) -> StudySpec:
     """The study of a request.
 
     Args:
+        several_labels: whether an image may have several labels.
         native: ask timm whether it has the backbone, and for which size of images it was made.
 
     Raises:
@@ -196,6 +194,7 @@ def _spec(request: PretrainRequest, *, images: int, native: bool = False) -> Stu
         image_size=size,
         epochs=request.epochs,
         by_index=request.self_supervised,
+        several_labels=several_labels,
         overrides=request.overrides,
     )
 

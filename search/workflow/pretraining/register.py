@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import math
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -136,8 +137,8 @@ def register(
             request=request,
             recipe=recipe.to_flat(),
             metric=metric if held_out else "",
-            score=record.value if held_out else None,
-            score_error=record.value_se if held_out else None,
+            score=_finite(record.value) if held_out else None,
+            score_error=_finite(record.value_se) if held_out else None,
             held_out=held_out,
             weights_license=_license(recipe, earlier),
             note="; ".join(filter(None, (record.reason, note))),
@@ -159,6 +160,11 @@ _PLAIN: Mapping[str, object] = {
     "freeze_embed": False,
 }
 """Settings with which the network is built only to find its classifier."""
+
+
+def _finite(score: float | None) -> float | None:
+    """A score; None if it is undefined, as ROC AUC is where the images that are held out have the same labels."""
+    return score if score is not None and math.isfinite(score) else None
 
 
 def _license(recipe: Recipe, earlier: WeightsDescription | None) -> str:

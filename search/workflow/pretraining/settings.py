@@ -84,6 +84,11 @@ augmentation and label smoothing. The lower half of the network and the statisti
 images would spoil them; the rates and strengths are ours.
 """
 
+_SEVERAL_LABELS = {"protocol.metric": "roc_auc", "recipe.loss.label_smoothing": 0.0}
+"""Changes for images with several labels. ROC AUC needs no thresholds, which an early network has not learned for rare
+labels. Smoothing by 0.1 would train toward 0.05 for each label that an image lacks, above the frequency of many labels.
+"""
+
 
 def pretraining_spec(
     name: str,
@@ -94,6 +99,7 @@ def pretraining_spec(
     image_size: int | None = None,
     epochs: int | None = None,
     by_index: bool = False,
+    several_labels: bool = False,
     overrides: Sequence[str] = (),
 ) -> StudySpec:
     """The study that trains the weights called ``name``.
@@ -104,6 +110,7 @@ def pretraining_spec(
         images: number of images, which decides the number of epochs.
         image_size, epochs: None: by the backbone and the number of images.
         by_index: whether the labels are the indices of the images.
+        several_labels: whether an image may have several labels.
         overrides: ``FIELD=VALUE`` changes, which come last.
 
     Raises:
@@ -125,6 +132,8 @@ def pretraining_spec(
         **({} if image_size is None else {"image_size": image_size}),
     }
     given = [f"recipe.{field}={value}" for field, value in settings.items()]
+    if several_labels:
+        given += [f"{field}={value}" for field, value in _SEVERAL_LABELS.items()]
     file = StudyFile(name=name, label="the pre-training", text=_STUDY)
     spec = study_of(file, [*given, *overrides])
     _check(spec, by_index=by_index)

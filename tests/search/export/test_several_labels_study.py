@@ -10,19 +10,21 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
 from rich.console import Console
 
 from search.engines.plan import Workers
 from search.export.files import LABEL_SCORES, write_export
-from search.export.final_model import gather_refits
+from search.export.final_model import Refits, gather_refits
 from search.export.output.export import Export
 from search.export.plan import plan_export, queue_refits
 from search.page.facts import read_facts
+from search.page.gallery.contents import TRAIN as TRAIN_PART
+from search.page.gallery.contents import remove_gallery
 from search.page.render import page_of, render
 from search.study_setup.create_study import create_study
 from search.study_setup.metric import fit_metric
 from search.worker.study_context import StudyContext
+from search.workflow.export.draw_pictures import draw_pictures
 from search.workflow.second_study.prepare import SecondRequest, prepare_second_study
 from search.workflow.second_study.pseudo_labels import CannotLabel
 from search.workflow.single.command import SingleRequest, single_network
@@ -32,9 +34,11 @@ from storage.stores import Stores, open_stores
 from storage.values import TrialStatus, WorkKind
 from studies.errors import StudyError
 from studies.spec import load_study
-from tests.search.small_study import COLOURS, STUDY, make_context, study_plan, work_on
+from tests.search.several_labels import NAMES, SEVERAL, TEST, TRAIN, write_pictures
+from tests.search.small_study import make_context, study_plan, work_on
 from trainer.conversion.files import SINGLE_FOLDER
 from trainer.data.read import read_images
+from trainer.evaluation.examples.example import Reason
 from trainer.evaluation.metrics import score
 from trainer.evaluation.targets import Targets
 from trainer.formats.submission import check_submission
@@ -43,40 +47,11 @@ from trainer.recipe.recipe import LINEAR_PROBE, Recipe
 from trainer.training.cross_validation import cross_validate
 from trainer.training.results import TrainingData, Verdict
 
-SPACE = '"loss.class_weight" = [0.5]\nbalance = [0.5]\n"augment.mix" = ["mixup"]\n'
-SEVERAL = STUDY.replace("folds = 2", 'folds = 2\nmetric = "mean_f1"').replace("[search]", f"{SPACE}\n[search]")
-NAMES = sorted(COLOURS)
-TRAIN, TEST = 30, 6
-
-
-def write_pictures(folder: Path) -> Path:
-    """Pictures of up to three stripes; a stripe is noise, or has the colour of a label."""
-    rng = np.random.default_rng(0)
-    sets = [own for own in ((a, b, c) for a in (0, 1) for b in (0, 1) for c in (0, 1)) if any(own)]
-
-    def draw(path: Path, own: tuple[int, ...]) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        pixels = np.full((40, 42, 3), 128.0) + rng.normal(0, 20, (40, 42, 3))
-        for place, (has, name) in enumerate(zip(own, NAMES, strict=True)):
-            if has:
-                pixels[:, 14 * place : 14 * place + 14] = COLOURS[name]
-        Image.fromarray(np.clip(pixels, 0, 255).astype(np.uint8)).save(path)
-
-    for part, table, count in (("train", "train.csv", TRAIN), ("test", "sample_submission.csv", TEST)):
-        with (folder / table).open("w", newline="") as file:
-            rows = csv.writer(file)
-            rows.writerow(["picture", "colours"])
-            for i in range(count):
-                own = sets[i % len(sets)]
-                draw(folder / part / f"{part}{i}.png", own)
-                listed = " ".join(name for has, name in zip(own, NAMES, strict=True) if has)
-                rows.writerow([f"{part}{i}.png", listed if part == "train" else "red"])
-    return folder
-
 
 @dataclass(frozen=True)
 class Finished:
     context: StudyContext
+    refits: Refits
     export: Export
     pictures: Path
 
@@ -99,7 +74,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory, pictures: Path) -> Iterat
     work_on(context)
     refits = gather_refits(stores, plan, ids)
     export = write_export(stores, plan, refits, context.images, context.home, folder / "out", None)
-    yield Finished(context=context, export=export, pictures=pictures)
+    yield Finished(context=context, refits=refits, export=export, pictures=pictures)
     context.loader.close()
     stores.database.close()
 
@@ -151,6 +126,41 @@ def test_the_report_shows_each_label(finished: Finished) -> None:
     html = render(page_of(read_facts(context.stores, context.study.name, home=context.home)))
     assert "Each label, the worst first" in html and "Confusion matrix" not in html
     assert f"search labels --study {context.study.name}" in html
+
+
+def test_the_pictures_show_the_true_and_the_predicted_labels(
+    finished: Finished, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("search.workflow.export.draw_pictures.PICTURES_SHARE", 1000.0)  # the study took seconds
+    context, refits = finished.context, finished.refits
+    stores, study, y = context.stores, context.study, context.images.y
+    assert draw_pictures(stores, study, refits, context.images, context.home)
+    try:
+        facts = read_facts(stores, study.name, home=context.home)
+        gallery, html = facts.gallery, render(page_of(facts))
+    finally:
+        remove_gallery(stores, context.home, study.name)
+    assert gallery is not None
+    oof = stores.trials.prediction(refits.members[0].member.trial.id, "oof")
+    assert gallery.notes == () and "A label is predicted if its probability is above" in gallery.source
+    assert ("threshold that the export fitted" in gallery.source) == bool(refits.blend.offsets)
+    training = [picture for picture in gallery.pictures if picture.part == TRAIN_PART]
+    losses = -np.where(y == 1, np.log(oof), np.log1p(-oof.astype(np.float64)))
+    largest = np.argsort(-losses.mean(axis=1), kind="stable")
+    assert [picture.row for picture in training][:10] == largest[:10].tolist()
+    for picture in training:
+        true = set(np.flatnonzero(y[picture.row]))
+        predicted = set(np.flatnonzero(refits.blend.labels(oof[[picture.row]])[0]))
+        assert (set(picture.labels or ()), set(picture.predicted)) == (true, predicted)
+        assert dict(picture.shares) == {c: pytest.approx(float(oof[picture.row, c])) for c in range(3)}
+        assert picture.map is not None and picture.focus
+        about = {Reason.LOSS: {int(losses[picture.row].argmax())}, Reason.MISSED: true - predicted}
+        about |= {Reason.WRONG: predicted - true, Reason.WEAK_CLASS: true ^ predicted, Reason.UNSURE: {0, 1, 2}}
+        about[Reason.SUSPECT] = {0, 1, 2}
+        assert picture.mapped in about[picture.reasons[0]]
+    far = [picture for picture in gallery.pictures if picture.part != TRAIN_PART]
+    assert sorted(picture.row for picture in far) == list(range(TEST)) and all(p.labels is None for p in far)
+    assert html.count('<li class="card') == len(gallery.pictures) and "Class-activation map of" in html
 
 
 def test_one_network_learns_several_labels_from_the_ensemble(finished: Finished) -> None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import csv
+import signal
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import timm
 import torch
@@ -17,6 +19,7 @@ from typer.testing import CliRunner
 from search.cli.app import app
 from search.engines.plan import Workers
 from search.runtime.home import Home
+from search.runtime.signals import StopSignals
 from search.statistics.paired_gain import Gain
 from search.study_setup.create_study import create_study
 from search.study_setup.data_folder import DataMismatch
@@ -24,18 +27,21 @@ from search.study_setup.open_images import open_for_training
 from search.study_setup.prepare import StartRequest, prepare
 from search.study_state.study import NotASearch, Study, read_study
 from search.tuning.probing.plan import plan_probes
+from search.worker import train_item
 from search.worker.study_context import StudyContext
+from search.worker.task import Paused, Task
 from search.workflow.export.export_best import ExportRequest, export_best
 from search.workflow.pretraining.admission import probe_gain
 from search.workflow.pretraining.command import pretrain, study_name
 from search.workflow.pretraining.messages import list_weights
 from search.workflow.pretraining.prepare import PretrainRequest, prepare_pretraining
-from search.workflow.pretraining.register import CannotRegister
+from search.workflow.pretraining.register import CannotRegister, register
 from search.workflow.pretraining.settings import default_epochs, pretraining_spec
 from search.workflow.start import begin_or_continue
 from storage.stores import Stores, open_stores
-from storage.values import StudyState, TrialStatus, WorkKind
+from storage.values import StudyState, TrialOutcome, TrialStatus, WorkKind
 from studies.errors import StudyError
+from tests.search.several_labels import NAMES, TRAIN, write_pictures
 from tests.search.small_study import COLOURS, STUDY, make_context, work_on
 from tests.trainer.networks.test_registered_weights import put
 from trainer.common.errors import BackboneError, DataError
@@ -142,6 +148,84 @@ def test_weights_are_trained_registered_and_described(
     for command in (["status"], ["status", "--json"], ["studies"], ["report", "--output", str(tmp_path / "r.html")]):
         result = CliRunner().invoke(app, [*command, "--storage", request.storage_url])
         assert result.exit_code == 0, (command, result.output, result.exception)
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Images with up to three labels each."""
+    return write_pictures(tmp_path_factory.mktemp("pictures"))
+
+
+def test_weights_learn_several_labels_and_continue_after_a_stop(
+    stores: Stores, ask: Ask, pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    request, signals = ask(data=pictures), StopSignals()
+
+    def stopping(context: StudyContext, task: Task) -> TrialOutcome | Paused | None:
+        signals._receive(signal.SIGTERM, None)
+        return train_item.train(context, task)
+
+    context = context_of(stores, request)
+    try:
+        work_on(replace(context, train=stopping), signals)
+    finally:
+        context.loader.close()
+    assert stores.trials.records(context.study.id) == []
+    study = train(stores, request)
+    assert study.name == context.study.name
+    (record,) = stores.trials.records(study.id, kind=WorkKind.SEARCH)
+    curves = stores.trials.curves(record.id)
+    assert (record.status, [curve.epoch for curve in curves]) == (TrialStatus.FINISHED, [1, 2])
+    pretrain(request)
+    (known,) = registered_weights(tmp_path / "home" / "weights")
+    (data,) = known.trained_on
+    assert (data.images, data.classes, data.several_labels, data.test_images) == (TRAIN, len(NAMES), True, 0)
+    held_out = context.training_data(Recipe.from_flat(context.spec.default_recipe()), 0).held_out(0)
+    assert (known.metric, known.score, known.held_out) == ("roc_auc", record.value, len(held_out))
+    assert known.score is not None and 0.0 <= known.score <= 1.0
+    assert (record.recipe or {})["loss.label_smoothing"] == 0.0
+    true_class = curves[-1].true_class
+    assert set(np.flatnonzero(np.isfinite(true_class))) == set(held_out)
+    assert record.mean_true_probability == pytest.approx(float(true_class[held_out].mean()), abs=1e-3)
+    trained = load_file(next((tmp_path / "home" / ".cache" / "artifacts").rglob("fold0.safetensors")))
+    assert len(trained["fc.bias"]) == len(NAMES)
+    undefined = register(
+        tmp_path / "other", next((tmp_path / "home").rglob("fold0.safetensors")), name="art",
+        record=replace(record, value=float("nan"), value_se=float("nan")), data=data, method=known.method,
+        classes=len(NAMES), metric="roc_auc", held_out=3, request=known.request, weights_dir=None,
+    )  # fmt: skip
+    assert (undefined.score, registered_weights(tmp_path / "other")) == (None, [undefined])
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "30 images of 3 labels (an image may have several)" in printed and "score it (roc_auc)" in printed
+    for command in (["status"], ["report", "--output", str(tmp_path / "r.html")]):
+        result = CliRunner().invoke(app, [*command, "--storage", request.storage_url])
+        assert result.exit_code == 0, (command, result.output, result.exception)
+
+
+def test_coarser_ones_of_several_labels_are_what_workers_see(
+    stores: Stores, ask: Ask, pictures: Path, table: Path
+) -> None:
+    context = context_of(stores, ask(data=pictures, classes=table))
+    context.loader.close()
+    fine = read_images(pictures, verify=False)
+    assert context.images.class_names == ("cold", "warm")
+    assert context.images.y.tolist() == [[int(row[:2].any()), int(row[2])] for row in fine.y]
+
+
+@pytest.mark.parametrize("override", ["protocol.metric=accuracy", "recipe.suspicious_labels=drop"])
+def test_settings_for_one_label_are_refused_for_several(ask: Ask, pictures: Path, start: Path, override: str) -> None:
+    request = ask(override, data=pictures, init="pretrained", weights=start)
+    with pytest.raises(StudyError, match="several"):
+        prepare_pretraining(request, Console(quiet=True))
+
+
+def test_the_settings_depend_on_the_number_of_labels() -> None:
+    settings = {"backbone": "test_vit", "init": "scratch", "images": 8000}
+    one, several = (pretraining_spec("art", several_labels=several, **settings) for several in (False, True))  # type: ignore[arg-type]
+    assert (one.protocol.metric, one.recipe["loss.label_smoothing"]) == ("accuracy", 0.1)
+    assert (several.protocol.metric, several.recipe["loss.label_smoothing"]) == ("roc_auc", 0.0)
+    chosen = pretraining_spec("art", several_labels=True, overrides=("protocol.metric=lrap",), **settings)  # type: ignore[arg-type]
+    assert chosen.protocol.metric == "lrap"
 
 
 def test_one_network_is_trained_and_scored_on_its_fold(stores: Stores, ask: Ask) -> None:

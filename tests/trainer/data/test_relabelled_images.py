@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
 
 from tests.trainer.images import save
 from trainer.common.errors import DataError
@@ -54,6 +58,58 @@ def test_the_fingerprint_is_that_of_other_data(images: ImageSet) -> None:
 def test_one_class_is_not_enough(images: ImageSet) -> None:
     with pytest.raises(DataError, match="1 class would be left"):
         images.relabelled({"ink": "", "oil": "", "photo": "", "video": "moving"})
+
+
+@pytest.fixture
+def sets(images: ImageSet) -> ImageSet:
+    """The images with several of the labels, or none."""
+    y = np.array(
+        [[1, 0, 0, 0], [0, 1, 0, 0], [1, 1, 0, 0], [0, 0, 0, 1], [0, 0, 1, 1], [0, 0, 0, 0]] + 4 * [[0, 0, 1, 0]]
+    )
+    return replace(images, y=y)
+
+
+def test_of_several_labels_an_image_has_every_coarser_one(sets: ImageSet) -> None:
+    coarse = sets.relabelled({"ink": "painting", "oil": "painting", "photo": "camera", "video": "camera"})
+    assert coarse.class_names == ("camera", "painting")
+    assert coarse.y.tolist() == [[0, 1]] * 3 + [[1, 0]] * 2 + [[0, 0]] + [[1, 0]] * 4
+    assert coarse.train_ids == sets.train_ids and coarse.test_ids == ()
+    same = sets.relabelled({name: name for name in CLASSES})
+    assert same.y.tolist() == sets.y.tolist() and same.fingerprint == sets.without_test_images().fingerprint
+
+
+def test_an_image_is_left_out_with_all_its_labels_but_not_without_any(sets: ImageSet) -> None:
+    coarse = sets.relabelled({"ink": "ink", "oil": "oil", "photo": "photo", "video": ""})
+    kept = [row for row in range(10) if row != 3]
+    assert coarse.train_ids == tuple(sets.train_ids[row] for row in kept)
+    assert coarse.y.tolist() == sets.y[kept, :3].tolist()
+    assert np.array_equal(coarse.train_images.read(3), sets.train_images.read(4))
+
+
+def test_coarser_labels_that_all_images_share_teach_nothing(sets: ImageSet) -> None:
+    everywhere = replace(sets, y=np.concatenate([np.ones((10, 2), np.int64), sets.y[:, 2:]], axis=1))
+    with pytest.raises(DataError, match="nothing to learn"):
+        everywhere.relabelled({"ink": "ink", "oil": "oil", "photo": "", "video": ""})
+
+
+@given(
+    y=arrays(np.int64, (10, 4), elements=st.integers(0, 1)), of=st.lists(st.sampled_from("ab_"), min_size=4, max_size=4)
+)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_any_coarser_labels(images: ImageSet, y: np.ndarray, of: list[str]) -> None:
+    table = {name: coarse.strip("_") for name, coarse in zip(CLASSES, of, strict=True)}
+    try:
+        coarse = replace(images, y=y).relabelled(table)
+    except DataError:
+        return
+    rows = [images.train_ids.index(identifier) for identifier in coarse.train_ids]
+    for row, new in zip(rows, coarse.y, strict=True):
+        old = {table[CLASSES[label]] for label in np.flatnonzero(y[row])} - {""}
+        assert {coarse.class_names[label] for label in np.flatnonzero(new)} == old
+    assert all(
+        y[row].any() and not any(table[CLASSES[c]] for c in np.flatnonzero(y[row]))
+        for row in set(range(10)) - set(rows)
+    )
 
 
 @pytest.mark.parametrize("with_test", [True, False])

@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from trainer.evaluation.examples import LOSSES, OF_PAIR, Reason, choose_examples
+from trainer.evaluation.examples.example import Reason
+from trainer.evaluation.examples.one_label import LOSSES, OF_PAIR, choose_examples
 
 
 def sure(y: np.ndarray, predicted: np.ndarray, classes: int, confidence: float = 0.9) -> np.ndarray:

@@ -32,6 +32,7 @@ SETS = st.builds(
     classes=st.integers(0, 10**6),
     test_images=st.integers(0, 10**6),
     license_note=TEXTS,
+    several_labels=st.booleans(),
 )
 DESCRIPTIONS = st.builds(
     WeightsDescription,
@@ -87,6 +88,21 @@ def test_the_origin_in_words() -> None:
     chained = replace(ART, init="art0", trained_on=(*ART.trained_on, own), method=SELF_SUPERVISED)
     assert chained.words.startswith("resnet18, from art0, licence apache-2.0, self-supervised on 8,094 images")
     assert chained.words.endswith("; then on 100 images, 40 of them test images, in own")
+
+
+def test_several_labels_are_said_and_written_only_where_an_image_may_have_them(tmp_path: Path) -> None:
+    (one,) = ART.trained_on
+    several = replace(ART, trained_on=(replace(one, classes=14, several_labels=True),))
+    assert "8,094 images of 14 labels (an image may have several) in wikiart" in several.words
+    path = tmp_path / "art.json"
+    write_description(path, ART)
+    assert "several_labels" not in json.loads(path.read_text())["trained_on"][0]
+    write_description(path, several)
+    raw = json.loads(path.read_text())
+    raw["trained_on"][0]["several_labels"] = "yes"
+    path.write_text(json.dumps(raw))
+    with pytest.raises(BackboneError, match="trained_on is not valid"):
+        read_description(path)
 
 
 @pytest.mark.parametrize(

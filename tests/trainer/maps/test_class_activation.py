@@ -201,6 +201,22 @@ class Shuffled(torch.nn.Module):
         return self.head(self.norm(tokens[:, mixed]).mean(dim=1))
 
 
+def test_of_several_labels_each_has_a_map_of_its_own() -> None:
+    """An object that speaks for every class, the least for class 0, speaks against it, but for it as a label."""
+    name, size, arguments = PLACES["resnet"]
+    model, image = build(name, size, arguments), planted(size, 2)
+    look_for(model, image)
+    with torch.no_grad():
+        for layer in heads(model):
+            layer.weight[:] = layer.weight[1].clone() * torch.tensor([[0.5], [1.0], [1.0]])
+    of_class = drawer(size).draw(model, image, 0)
+    several = MapDrawer(mean=(0.5,) * 3, std=(0.25,) * 3, size=size, device="cpu", several_labels=True)
+    maps = [several.draw(model, image, label) for label in range(3)]
+    assert all(np.allclose(found, maps[1]) for found in maps)
+    assert maps[0].max() == 1.0 and brightest_corner(maps[0]) == 2
+    assert of_class[maps[0] > 0.5].max() == 0.0
+
+
 def test_a_network_without_places_says_so() -> None:
     with pytest.raises(NoMap, match="does not depend on separate places"):
         drawer(32).draw(Pooled().eval(), blank(32), 0)

@@ -49,11 +49,18 @@ class TrainedOn:
     """How many of the images are test images of that folder."""
     license_note: str = ""
     """What the user says about the licence of the images."""
+    several_labels: bool = False
+    """Whether an image may have several of the classes, or none. Written only if it is so: older files lack it."""
+
+    @property
+    def of_classes(self) -> str:
+        """``of 2 classes``, or ``of 14 labels (an image may have several)``."""
+        return f"of {self.classes} " + ("labels (an image may have several)" if self.several_labels else "classes")
 
     @property
     def words(self) -> str:
         """The set for people: ``8,094 images of 2 classes in wikiart (licence note: ...)``."""
-        images = f"{self.images:,} images" + f" of {self.classes} classes" * bool(self.classes)
+        images = f"{self.images:,} images" + f" {self.of_classes}" * bool(self.classes)
         tests = f", {self.test_images:,} of them test images," * bool(self.test_images)
         note = f" (licence note: {self.license_note})" * bool(self.license_note)
         return f"{images}{tests} in {self.folder}{note}"
@@ -142,6 +149,7 @@ def write_description(path: Path, description: WeightsDescription) -> None:
         OSError: it cannot be written.
     """
     content = {"format": FORMAT, **dataclasses.asdict(description)}
+    content["trained_on"] = [_written(one) for one in description.trained_on]
     with replacing(path) as temporary:
         temporary.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
 
@@ -170,8 +178,13 @@ def read_description(path: Path) -> WeightsDescription | None:
         raise BackboneError(
             f"the description {path} is damaged ({problems[0]}): restore it together with its weights, or remove both"
         )
-    sets = tuple(TrainedOn(**{key: one[key] for key in _SET_RULES}) for one in raw["trained_on"])
+    rules = _SET_RULES | _OPTIONAL_SET_RULES
+    sets = tuple(TrainedOn(**{key: one[key] for key in rules if key in one}) for one in raw["trained_on"])
     return WeightsDescription(**{**{key: raw[key] for key in _RULES}, "trained_on": sets})
+
+
+def _written(one: TrainedOn) -> dict[str, Any]:
+    return {key: value for key, value in dataclasses.asdict(one).items() if value or key not in _OPTIONAL_SET_RULES}
 
 
 def _text(pattern: str = r"[^\x00-\x1f\x7f]*", limit: int = MAX_NOTE) -> _Rule:
@@ -202,6 +215,8 @@ _SET_RULES: dict[str, _Rule] = {
     "test_images": _count(),
     "license_note": _text(),
 }
+_OPTIONAL_SET_RULES: dict[str, _Rule] = {"several_labels": lambda v: isinstance(v, bool)}
+"""Of keys that a set may lack."""
 _RULES: dict[str, _Rule] = {
     "name": _text(NAME_PATTERN.pattern),
     "backbone": _text(r"\w+(\.\w+)?"),
@@ -230,7 +245,13 @@ def _problems(raw: Mapping[str, Any], name: str) -> Iterator[str]:
     sets = raw.get("trained_on")
     if not isinstance(sets, list) or not 0 < len(sets) <= 20 or not all(isinstance(one, dict) for one in sets):
         yield "trained_on is no list of image sets"
-    elif not all(key in one and rule(one[key]) for one in sets for key, rule in _SET_RULES.items()):
+    elif not all(_is_set(one) for one in sets):
         yield "trained_on is not valid"
     if raw.get("name") != name:
         yield f"it describes {str(raw.get('name'))[:60]!r}"
+
+
+def _is_set(one: Mapping[str, Any]) -> bool:
+    return all(key in one and rule(one[key]) for key, rule in _SET_RULES.items()) and all(
+        rule(one[key]) for key, rule in _OPTIONAL_SET_RULES.items() if key in one
+    )

@@ -6,13 +6,14 @@ import io
 from dataclasses import replace
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from search.export.notes import ExportNotes
 from search.page.gallery.contents import TEST, TRAIN, Gallery, Picture
 from search.study_state.study import Study
 from storage.stores import Stores
-from trainer.evaluation.examples import Reason
+from trainer.evaluation.examples.example import Reason
 
 
 def jpeg(seed: int = 0, size: tuple[int, int] = (160, 120), quality: int = 80) -> bytes:
@@ -25,18 +26,38 @@ def jpeg(seed: int = 0, size: tuple[int, int] = (160, 120), quality: int = 80) -
 
 def picture(row: int, label: int | None, predicted: int, **changes: object) -> Picture:
     """A picture of a training image, or of a test image without a label."""
+    rest = {} if label in (None, predicted, (predicted + 1) % 3) else {label: 0.05}
     made = Picture(
         part=TEST if label is None else TRAIN,
         row=row,
         reasons=(Reason.FAR,) if label is None else (Reason.LOSS, Reason.SUSPECT),
-        label=label,
-        top=((predicted, 0.8), ((predicted + 1) % 3, 0.15)),
-        label_probability=None if label is None else 0.05,
+        labels=None if label is None else (label,),
+        predicted=(predicted,),
+        shares=tuple({predicted: 0.8, (predicted + 1) % 3: 0.15, **rest}.items()),
         jpeg=jpeg(row),
         map=jpeg(row + 1),
+        mapped=predicted,
         focus="top left",
     )
     return replace(made, **changes)  # type: ignore[arg-type]
+
+
+def of_sets(row: int, labels: tuple[int, ...] | None, predicted: tuple[int, ...], **changes: object) -> Picture:
+    """A picture of an image that may have several labels; its map is that of the first class."""
+    made = replace(
+        picture(row, None if labels is None else 0, 0),
+        reasons=(Reason.FAR,) if labels is None else (Reason.LOSS, Reason.MISSED),
+        labels=labels,
+        predicted=predicted,
+        shares=((0, 0.9), (1, 0.4), (2, 0.2)),
+    )
+    return replace(made, **changes)  # type: ignore[arg-type]
+
+
+def second_labels(classes: int, per_class: int = 20) -> NDArray[np.int64]:
+    """Labels of ``per_class`` images a class, as a matrix: every second image also has the next label."""
+    one, of_image = np.eye(classes, dtype=np.int64), np.arange(classes * per_class)
+    return np.maximum(one[of_image % classes], one[(of_image + of_image % 2) % classes])
 
 
 def gallery_of(study: Study, *pictures: Picture, trial: int = 0, notes: tuple[str, ...] = ()) -> Gallery:

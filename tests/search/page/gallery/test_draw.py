@@ -15,7 +15,7 @@ from search.export.final_model import Refits, gather_refits
 from search.export.plan import plan_export, queue_refits
 from search.page.command import REPORT, report
 from search.page.gallery.contents import MOST_PICTURES, SIDE, TEST, TRAIN, Gallery, read_gallery
-from search.page.gallery.draw import draw_gallery
+from search.page.gallery.draw import draw_gallery, shares_of
 from search.page.gallery.networks import Clock, FoldNetworks, TimeIsOver, held_out
 from search.page.gallery.thumbnails import focus_of, shrunk, under_map
 from search.runtime.disk import size_of
@@ -66,18 +66,20 @@ def test_every_picture_has_the_prediction_and_a_map(context: StudyContext, refit
     training = [picture for picture in gallery.pictures if picture.part == TRAIN]
     assert 0 < len(training) <= MOST_PICTURES
     for picture in training:
-        assert picture.label == context.images.y[picture.row]
-        assert picture.predicted == oof[picture.row].argmax()
-        assert dict(picture.top)[picture.predicted] == pytest.approx(float(oof[picture.row].max()))
-        assert picture.label_probability == pytest.approx(float(oof[picture.row, picture.label]))
+        label, predicted = int(context.images.y[picture.row]), int(oof[picture.row].argmax())
+        assert (picture.labels, picture.predicted, picture.mapped) == ((label,), (predicted,), predicted)
+        assert dict(picture.shares) == {c: pytest.approx(float(oof[picture.row, c])) for c, _ in picture.shares}
+        assert picture.shares[0][0] == predicted and label in dict(picture.shares)
         assert picture.map is not None and picture.focus
         sizes = [Image.open(io.BytesIO(data)).size for data in (picture.jpeg, picture.map)]
         assert sizes == [(SIDE, SIDE)] * 2, "the images are squares of 40 pixels"
-    losses = [-np.log(picture.label_probability) for picture in training if picture.reasons[0] == "loss"]
+    losses = [
+        -np.log(oof[picture.row, context.images.y[picture.row]]) for picture in training if picture.reasons[0] == "loss"
+    ]
     assert losses == sorted(losses, reverse=True)
     far = [picture for picture in gallery.pictures if picture.part == TEST]
     assert sorted(picture.row for picture in far) == list(range(6))
-    assert all(picture.label is None and picture.map is not None for picture in far)
+    assert all(picture.labels is None and picture.map is not None for picture in far)
 
 
 def test_the_network_that_held_an_image_out_draws_its_map(
@@ -145,7 +147,7 @@ def test_a_refit_on_folds_stands_in_for_the_search(context: StudyContext, refits
     gallery = draw(context, more)
     assert f"seed {refit.seed}" in gallery.source and "differ a little" in gallery.source
     oof = context.stores.trials.prediction(refit.id, "oof")
-    assert all(p.predicted == oof[p.row].argmax() for p in gallery.pictures if p.part == TRAIN)
+    assert all(p.predicted == (oof[p.row].argmax(),) for p in gallery.pictures if p.part == TRAIN)
     assert all(picture.map is not None for picture in gallery.pictures)
 
 
@@ -227,6 +229,17 @@ def test_the_clock_stops_before_a_step_that_takes_too_long() -> None:
         clock.check(6.0)
     with pytest.raises(TimeIsOver):
         clock.check()
+
+
+def test_the_probabilities_of_errors_are_shown_among_many() -> None:
+    proba = np.linspace(0.95, 0.05, 20).astype(np.float32)  # class 0 is the most probable one
+    shown = shares_of(proba, (17, 19), (0, 1, 2, 3), 9)
+    assert [index for index, _ in shown] == [0, 1, 2, 3, 9, 17, 19]
+    assert dict(shown) == {index: pytest.approx(float(proba[index])) for index, _ in shown}
+    many = [index for index, _ in shares_of(proba, tuple(range(10, 20)), (0,), 12)]
+    assert many == [0, 1, 2, 12, 16, 17, 18, 19], "the labels that are missed most clearly"
+    assert [index for index, _ in shares_of(proba, (4,), (0,), 0)] == [0, 1, 2, 4]
+    assert [index for index, _ in shares_of(proba, None, (), 0)] == [0, 1, 2]
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from search.page.command import report, write_report
@@ -12,11 +13,12 @@ from search.page.facts import read_facts
 from search.page.gallery.contents import write_gallery
 from search.page.render import page_of, render
 from search.runtime.home import Home
+from search.study_state.study import read_study
 from storage.stores import Stores
-from tests.search.page.gallery.stored import gallery_of, picture, record_export
+from tests.search.page.gallery.stored import gallery_of, of_sets, picture, record_export, second_labels
 from tests.search.page.html_reader import Element, read_html, section
 from tests.search.page.made_up import end_trials, lay_study, noisy
-from trainer.evaluation.examples import Reason
+from trainer.evaluation.examples.example import Reason
 
 HOSTILE = ("<script>alert(1)</script>", "a" * 300, "abc\u202egpj.exe", "猫 ねこ", "\"onload='x'{{7*7}}")
 
@@ -35,7 +37,7 @@ def lay(stores: Stores, folder: Path, home: Home, names: tuple[str, ...] = ("red
     pictures = (
         picture(len(names), 0, 1),
         picture(4, 1, 1, reasons=(Reason.WEAK_CLASS,)),
-        picture(2, None, 2, map=None, focus=""),
+        picture(2, None, 2, map=None, mapped=None, focus=""),
     )
     write_gallery(stores, home, study.name, gallery_of(study, *pictures, notes=("Some maps are left out.",)))
 
@@ -100,6 +102,73 @@ def test_hostile_names_stay_text(stores: Stores, tmp_path: Path, home: Home) -> 
     assert "<script>alert(1)</script>, taken for aaa" in wrong.text and len(wrong.text) < 400
     assert "Predicted as abc\\u202egpj.exe." in test.text
     assert "猫 ねこ" in wrong.text + test.text + section(root, "errors").text
+
+
+def lay_several(stores: Stores, folder: Path, home: Home, names: tuple[str, ...] = ("red", "green", "blue")) -> None:
+    """A study of several labels with an export and pictures of two training images and a test image."""
+    study = lay_study(stores, folder, names=names, metric="mean_f1", y=second_labels(len(names)))
+    y = stores.datasets.get(study.fingerprint).y
+    end_trials(stores, study, 1, lambda number, _: np.where(y == 1, 0.8, 0.3).astype(np.float32))
+    record_export(stores, study)
+    pictures = (
+        of_sets(3, (0, 1), (0, 2)),
+        of_sets(4, (), (), reasons=(Reason.UNSURE,)),
+        of_sets(2, None, (2,), map=None, mapped=None, focus=""),
+    )
+    write_gallery(stores, home, study.name, gallery_of(study, *pictures))
+
+
+def test_a_picture_shows_the_true_and_the_predicted_labels(stores: Stores, tmp_path: Path, home: Home) -> None:
+    lay_several(stores, tmp_path, home)
+    html = html_of(stores, home)
+    root = read_html(html)
+    assert [h.text for h in section(root, "gallery").all("h3")] == [
+        "Largest losses",
+        "Close decisions",
+        "Test images unlike the training images",
+    ]
+    wrong, none, test = cards(root)
+    assert wrong.text == (
+        "image-0003 Labels: red, green. Predicted: red, blue. Missed: green. Wrong: blue. Map of red. "
+        "90% red (label) 40% green (label) 20% blue Also: missed label."
+    )
+    assert "image-0004 Labels: no label. Predicted: no label. Map of red." in none.text
+    assert test.text.startswith("test-0002 Predicted: blue. 90% red")
+    assert [image.attributes["alt"] for image in wrong.all("img")] == [
+        "Training image image-0003, labels: red, green",
+        "Class-activation map of image-0003 for label red: largest top left",
+    ]
+    assert none.all("img")[0].attributes["alt"] == "Training image image-0004, labels: none"
+    classes = [card.attributes["class"].split()[1:] for card in cards(root)]
+    assert classes == [["of-0", "of-1", "of-2"], [], ["of-2"]]
+    filters = {a.text for a in section(root, "gallery").all("nav")[0].all("a")}
+    assert filters == {"all", "red (1)", "green (1)", "blue (2)"}
+    heads = section(root, "errors").all("table")[0].all("th")
+    links = {cell.text: [a.attributes["href"] for a in cell.all("a")] for cell in heads}
+    assert (links["red"], links["green"], links["blue"]) == (["#class-0"], ["#class-1"], ["#class-2"])
+    assert "main:has(#class-2:target) :is(.card:not(.of-2)" in html
+
+
+def test_of_many_labels_some_are_counted(stores: Stores, tmp_path: Path, home: Home) -> None:
+    lay_several(stores, tmp_path, home, tuple(f"label-{i}" for i in range(12)))
+    study = stores.study("made_up")
+    every = of_sets(3, tuple(range(12)), (0,))
+    write_gallery(stores, home, study.name, gallery_of(read_study(stores, study.name), every))
+    (card,) = cards(read_html(html_of(stores, home)))
+    assert "label-7 and 4 more. Predicted: label-0. Missed: label-1" in card.text and "label-8 and 3 more" in card.text
+    assert card.attributes["class"].split()[1:] == [f"of-{i}" for i in range(12)]
+
+
+def test_hostile_names_of_labels_stay_text(stores: Stores, tmp_path: Path, home: Home) -> None:
+    lay_several(stores, tmp_path, home, HOSTILE)
+    html = html_of(stores, home)
+    root = read_html(html)
+    assert "<script" not in html and not re.search("[\u202a-\u202e\u2066-\u2069]", html)
+    assert all(set(image.attributes) == {"alt", "src", "width", "height"} for image in root.all("img"))
+    wrong, _, test = cards(root)
+    assert "Labels: <script>alert(1)</script>, aaa" in wrong.text and "Wrong: abc\\u202egpj.exe." in wrong.text
+    assert "Predicted: abc\\u202egpj.exe." in test.text
+    assert "猫 ねこ" in section(root, "errors").text
 
 
 def test_before_an_export_there_is_no_section(stores: Stores, tmp_path: Path, home: Home) -> None:

@@ -1,0 +1,1 @@
+"""Images that show where predictions err: which are chosen, and why."""
