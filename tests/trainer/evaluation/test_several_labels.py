@@ -8,6 +8,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from sklearn import metrics
 
 from trainer.evaluation.ambiguity import brier_scores, expected_average
 from trainer.evaluation.class_scores import label_scores
@@ -33,8 +34,6 @@ def drawn(n: int, seed: int, skill: float = 1.5) -> tuple[NDArray[np.int64], NDA
 
 @given(st.integers(0, 10_000), st.booleans())
 def test_scores_are_scikit_learns(seed: int, weighted: bool) -> None:
-    from sklearn import metrics
-
     y, proba = drawn(40, seed)
     weights = np.random.default_rng(seed).uniform(0.5, 2.0, len(y)) if weighted else None
     predicted = (proba > 0.5).astype(int)
