@@ -17,6 +17,7 @@ from types import ModuleType
 
 import alembic.util
 import pytest
+from hypothesis import settings
 
 # Set before torch is imported. Two torch threads on two cores slow each other down if other processes run.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -27,6 +28,10 @@ from storage.database.connection import connect
 from storage.schema import create_schema
 from tests.command_line import CommandLine
 from tests.databases import PostgresServer
+
+# An example may take long: the first one imports a library, and other programs keep the machine busy.
+settings.register_profile("unhurried", settings(), deadline=None)
+settings.load_profile("unhurried")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

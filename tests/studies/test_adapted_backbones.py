@@ -99,7 +99,7 @@ def spaces(draw: st.DrawFn) -> str:
     )
 
 
-@settings(deadline=None, max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(text=spaces(), data=st.data())
 def test_no_trial_of_a_checked_study_adapts_a_network_of_convolutions(
     load: Load, text: str, data: st.DataObject

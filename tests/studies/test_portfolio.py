@@ -225,7 +225,7 @@ def test_all_that_is_not_sampled_is_fixed_to_the_recipe(load: Load, tmp_path: An
     assert "optimizer.lr" in {dimension.field for dimension in spec.space}
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(
     st.fixed_dictionaries(
         {},

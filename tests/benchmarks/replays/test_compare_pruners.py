@@ -165,7 +165,7 @@ def test_a_good_beginning_moves_one_of_the_better_third_to_the_front_and_spares_
         assert done.finished(R, E).tolist() == [moved[0]]
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(seed=st.integers(0, 50), budget=st.floats(0.1, 12.0))
 def test_no_rule_spends_more_than_the_budget_or_trains_an_epoch_twice(
     curves: CurveTable, seed: int, budget: float

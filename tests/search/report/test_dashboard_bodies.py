@@ -194,7 +194,7 @@ def test_null_is_no_value(refusing_app: WSGIApplication, field: str) -> None:
     change=st.sampled_from([change for change in CHANGES if change[0] != "DELETE"]),
     body=st.dictionaries(st.sampled_from(_NAMES), _VALUES, max_size=3),
 )
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_no_body_leads_to_an_error_of_the_server(app: WSGIApplication, change: tuple[str, str], body: Any) -> None:
     logging.getLogger("optuna_dashboard").propagate = False
     assert send(app, *change, json.dumps(body).encode())[0] < 500

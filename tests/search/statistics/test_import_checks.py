@@ -22,7 +22,7 @@ def right_with(chance: float, seed: int = 0) -> NDArray[np.float64]:
     return 0.7 * np.eye(3)[guess] + 0.1
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.lists(st.integers(0, 3), min_size=1, max_size=12), st.permutations(range(4)))
 def test_parts_are_the_same_whatever_they_are_called(parts: list[int], names: list[int]) -> None:
     one = np.array(parts)

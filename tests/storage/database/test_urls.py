@@ -8,7 +8,7 @@ from pathlib import Path
 from urllib.parse import unquote
 
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from sqlalchemy import URL
 
@@ -53,7 +53,6 @@ def test_other_urls_are_refused_with_a_valid_example(url: str, says: str) -> Non
     assert caught.value.__cause__ is None
 
 
-@settings(deadline=None)  # the first example imports the driver
 @given(password=st.text(st.characters(codec="utf-8", exclude_characters="*"), min_size=1).map(lambda t: f"§{t}§"))
 def test_no_representation_shows_the_password(password: str) -> None:
     url = URL.create(
@@ -93,7 +92,6 @@ def test_a_sqlite_url_survives_becoming_text(parts: list[str]) -> None:
     assert url_text(url).isascii() and url_text(url).isprintable() and shown_url(url).isprintable()
 
 
-@settings(deadline=None)
 @given(
     user=st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1),
     password=st.none() | st.text(st.characters(codec="utf-8", exclude_characters="\0")),

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from storage.database.blobs import pack
@@ -185,7 +185,6 @@ anything = st.recursive(
 )
 
 
-@settings(deadline=None)
 @given(anything)
 def test_a_rule_accepts_only_what_it_says(value: Any) -> None:
     valid = {

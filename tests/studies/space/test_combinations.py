@@ -159,7 +159,7 @@ def texts(draw: st.DrawFn) -> str:
     return "\n".join(["[recipe]", *recipe, "[space]", *space])
 
 
-@settings(deadline=None, max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(text=texts(), data=st.data())
 def test_no_trial_of_a_study_that_is_read_combines_them(load: Load, text: str, data: st.DataObject) -> None:
     try:

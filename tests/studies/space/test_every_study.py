@@ -17,7 +17,7 @@ from studies.spec import StudySpec
 from trainer.networks.backbones import family_of
 from trainer.recipe.recipe import FIELDS, FieldInfo, Recipe, Scalar
 
-made_up = settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow])
+made_up = settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow])
 
 CHOICES: dict[str, list[Any]] = {
     "backbone": ["resnet18.a1_in1k", "convnext_tiny", "vit_tiny_patch16_224", "maxvit_tiny_tf_224.in1k"],
@@ -219,7 +219,7 @@ JSON = st.recursive(
 
 
 @pytest.mark.slow
-@settings(deadline=None, max_examples=200, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=200, suppress_health_check=[HealthCheck.too_slow])
 @given(stored_studies(), st.data())
 def test_a_damaged_study_is_refused_in_words(stored: dict[str, Any], data: st.DataObject) -> None:
     """Any value is replaced by any other: the result is a study, or `StudyError` is raised."""

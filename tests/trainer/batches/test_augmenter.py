@@ -189,7 +189,7 @@ def test_both_kinds_of_holes_are_there_where_both_are_on() -> None:
     assert all((result == 0).all(axis=-1).any() for result in results)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     strengths=st.fixed_dictionaries(
         {}, optional={name: st.floats(0.0, entry.high) for name, entry in AUGMENTATIONS.items()}

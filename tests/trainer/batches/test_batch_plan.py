@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from trainer.batches.batch_plan import BatchPlan, Indices, batches_per_epoch, plan_epoch
@@ -35,7 +35,6 @@ def test_without_balance_each_image_comes_once(labels: list[int], batch_size: in
     assert all(len(batch.keys) == len(batch.indices) for batch in plans)
 
 
-@settings(deadline=None)
 @given(labels=label_lists, balance=st.floats(0.0, 1.0), seed=st.integers(0, 1000))
 def test_balance_meets_each_class_to_within_one_image(labels: list[int], balance: float, seed: int) -> None:
     y = np.array(labels, dtype=np.int64)
@@ -56,7 +55,6 @@ def test_every_image_of_a_large_class_gets_its_turn() -> None:
     assert seen == set(range(100))
 
 
-@settings(deadline=None)
 @given(labels=label_lists, seed=st.integers(0, 1000), balance=st.sampled_from([0.0, 0.5]))
 def test_row_weights_decide_how_often_an_image_comes(labels: list[int], seed: int, balance: float) -> None:
     y = np.array(labels, dtype=np.int64)

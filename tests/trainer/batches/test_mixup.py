@@ -18,7 +18,7 @@ def draw(kind: str, seed: int, **changes: float) -> Mix | None:
     return draw_mix(settings_, batch_size=6, size=16, generator=random_generator(seed))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(kind=st.sampled_from(["mixup", "cutmix"]), seed=st.integers(0, 10_000))
 def test_the_label_shares_are_those_of_the_pixels(kind: str, seed: int) -> None:
     """Image i is filled with its own number's bit, so that a mean pixel says how much of which image is in it."""

@@ -23,7 +23,7 @@ labels = st.lists(st.integers(0, 4), min_size=12, max_size=80).map(lambda y: np.
 
 
 @given(y=labels, n_folds=st.integers(2, 6), seed=st.integers(0, 1000))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_single_images_are_spread_evenly(y: np.ndarray, n_folds: int, seed: int) -> None:
     folds = make_folds(y, np.arange(len(y)), n_folds, seed)
     sizes = np.bincount(folds, minlength=n_folds)
@@ -34,7 +34,7 @@ def test_single_images_are_spread_evenly(y: np.ndarray, n_folds: int, seed: int)
 
 
 @given(data=st.data(), n_folds=st.integers(2, 4), seed=st.integers(0, 100))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_groups_are_never_cut(data: st.DataObject, n_folds: int, seed: int) -> None:
     y = data.draw(labels)
     groups = np.array(data.draw(st.lists(st.integers(0, 30), min_size=len(y), max_size=len(y))))
@@ -86,7 +86,7 @@ def test_duplicates_and_the_group_column_join(tmp_path: Path) -> None:
 
 
 @given(data=st.data(), n=st.integers(0, 30))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_groups_are_the_connected_components_in_order_of_their_first_image(data: st.DataObject, n: int) -> None:
     """Against the definition: the closure of "one id, one duplicate group, or one value of the group column"."""
 

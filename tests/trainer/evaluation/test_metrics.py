@@ -23,7 +23,7 @@ def predictions(n: int, classes: int, seed: int, skill: float = 1.0) -> tuple[La
     return y, (proba / proba.sum(axis=1, keepdims=True)).astype(np.float32)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(n=st.integers(12, 80), classes=st.integers(2, 6), seed=st.integers(0, 10_000))
 def test_scores_are_scikit_learns(n: int, classes: int, seed: int) -> None:
     y, proba = predictions(n, classes, seed)
@@ -54,7 +54,7 @@ def test_better_predictions_score_higher(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ONE_LABEL)
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 @given(seed=st.integers(0, 1000))
 def test_the_order_of_images_does_not_matter(name: str, seed: int) -> None:
     y, proba = predictions(60, 3, seed)

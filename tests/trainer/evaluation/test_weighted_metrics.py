@@ -37,7 +37,7 @@ def judges(name: str) -> tuple[Callable[..., float], ...]:
     return (score, standard_error) if METRICS[name].standard_error is not None else (score,)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @cases
 def test_scores_are_scikit_learns(n: int, classes: int, seed: int) -> None:
     y, proba, weights = predictions(n, classes, seed)
@@ -56,7 +56,7 @@ def test_scores_are_scikit_learns(n: int, classes: int, seed: int) -> None:
         assert score(name, Targets(y, weights), proba) == pytest.approx(value, abs=1e-6), name
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @cases
 def test_equal_weights_are_no_weights(n: int, classes: int, seed: int) -> None:
     """To the last bit; and weights that are nearly equal give nearly the same."""
@@ -75,7 +75,7 @@ def test_equal_weights_change_no_bootstrap(name: str) -> None:
     assert standard_error(name, Targets(y, np.full(40, 0.7)), proba) == standard_error(name, Targets(y), proba)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @cases
 def test_an_image_of_weight_two_is_two_images_and_one_of_none_is_not_there(n: int, classes: int, seed: int) -> None:
     y, proba, _ = predictions(n, classes, seed)
@@ -89,7 +89,7 @@ def test_an_image_of_weight_two_is_two_images_and_one_of_none_is_not_there(n: in
         ), name
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 @cases
 def test_neither_order_nor_scale_matters(n: int, classes: int, seed: int) -> None:
     y, proba, weights = predictions(n, classes, seed)

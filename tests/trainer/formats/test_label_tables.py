@@ -31,7 +31,7 @@ def row(**changes: str) -> ReviewRow:
     )
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=60)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60)
 @given(entries=st.dictionaries(st.tuples(NAMES, NAMES), st.one_of(st.none(), NAMES), min_size=1, max_size=5))
 def test_corrections_are_read_as_they_were_written(tmp_path: Path, entries: dict[tuple[str, str], str | None]) -> None:
     path = tmp_path / "corrections.csv"

@@ -25,7 +25,7 @@ def read(folder: Path, rows: list[list[str]], **more: object) -> probabilities.P
     return read_probabilities(folder / "oof.csv", IDS, CLASSES, what="training image", **more)  # type: ignore[arg-type]
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(data=st.data())
 def test_order_and_names_of_columns_do_not_matter(
     data: st.DataObject, tmp_path_factory: pytest.TempPathFactory

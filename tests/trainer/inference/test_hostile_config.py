@@ -163,7 +163,7 @@ PLACES: list[tuple[Any, ...]] = [
 ]
 
 
-@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=80, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.sampled_from(PLACES), JSON)
 def test_any_value_anywhere_loads_or_is_refused(
     small_model: Path, tmp_path: Path, path: tuple[Any, ...], value: object

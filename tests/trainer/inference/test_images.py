@@ -197,7 +197,7 @@ def test_a_truncated_image_is_refused(file_format: str) -> None:
     assert ImageFile.LOAD_TRUNCATED_IMAGES is False
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.integers(0, 2000), st.integers(0, 255), st.integers(0, 2000))
 def test_damage_never_surfaces_as_another_error(position: int, value: int, length: int) -> None:
     data = bytearray(noise_jpeg())
@@ -258,7 +258,7 @@ def test_resizing_is_antialiased() -> None:
         np.testing.assert_allclose(resize_image(stripes, 8, "squash", interpolation)[:, 1:-1], 127.5, atol=12)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(
     st.integers(1, 40),
     st.integers(1, 40),

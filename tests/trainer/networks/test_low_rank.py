@@ -127,7 +127,7 @@ def test_weights_and_gradients_stay_float32_under_autocast(precision: torch.dtyp
     assert all(bool(gradient.any()) for gradient in gradients)
 
 
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 @given(
     rank=st.integers(1, 80),
     alpha=st.floats(0.01, 64.0),

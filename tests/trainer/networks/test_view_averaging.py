@@ -173,7 +173,7 @@ def test_images_that_were_never_held_out_do_not_count() -> None:
     )
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.lists(st.tuples(st.floats(-1, 3), st.integers(0, 99)), min_size=1, max_size=4))
 def test_chosen_views_are_never_worse_than_none(qualities: list[tuple[float, int]]) -> None:
     views = {view: blurred_truth(Y, c, seed, 1.0) for view, (c, seed) in zip(VIEWS, qualities, strict=False)}

@@ -72,7 +72,7 @@ def test_a_gray_image_has_no_hue_and_a_plain_one_no_edges() -> None:
     assert (plain[-128:] == 0).all(), "directions"
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(arrays(np.uint8, st.tuples(st.integers(1, 40), st.integers(1, 40), st.just(3))))
 def test_every_image_has_finite_numbers(pixels: NDArray[np.uint8]) -> None:
     numbers = describe_image(pixels)

@@ -73,7 +73,7 @@ def test_weights_count_a_blended_image_by_its_parts() -> None:
     assert loss.item() == pytest.approx((0.25 * 2.0 + 0.75 * 0.5) * np.log(2), rel=1e-6)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(cut=st.integers(1, 11), gamma=st.sampled_from([0.0, 1.5]))
 def test_a_split_batch_has_the_same_loss(cut: int, gamma: float) -> None:
     logits, y, targets = batch(3)

@@ -36,7 +36,7 @@ def made_up(data: TrainingData) -> dict[FoldPair, np.ndarray]:
     return named
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(folds=st.integers(3, 6), rest=st.lists(st.integers(-1, 5), max_size=20), several=st.booleans())
 def test_a_target_is_by_the_teacher_that_saw_neither_image_nor_fold(folds: int, rest: list[int], several: bool) -> None:
     of_image = np.array([*range(folds), *range(folds), *(min(fold, folds - 1) for fold in rest)], dtype=np.int64)

@@ -102,7 +102,7 @@ def test_every_layout_takes_a_review_and_is_read_with_the_decided_labels(
     assert decided(again)[0] == (raw.train_ids[0], first, last), "a review of the corrected labels"
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=80)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=80)
 @given(names=st.lists(NAMES, min_size=2, max_size=5, unique=True), seed=st.integers(0, 255))
 def test_lists_of_any_names_are_read_as_they_were_written(tmp_path: Path, names: list[str], seed: int) -> None:
     cells = LabelCells(class_names=tuple(names), several=True)

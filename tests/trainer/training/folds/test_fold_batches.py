@@ -48,7 +48,7 @@ def plans_of(data: TrainingData, recipe: Recipe, fold: int, epoch: int) -> tuple
     )
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     folds=st.integers(1, 5),
     width=st.integers(1, 4),

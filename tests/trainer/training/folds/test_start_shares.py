@@ -34,7 +34,7 @@ def predictions(seed: int) -> list[np.ndarray[Any, Any]]:
 
 
 @given(seed=st.integers(0, 1000))
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_the_images_of_a_fold_play_no_part_in_its_choice(seed: int) -> None:
     data = competition()
     proba = predictions(seed)

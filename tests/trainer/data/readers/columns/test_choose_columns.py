@@ -55,7 +55,7 @@ def test_a_column_that_numbers_the_rows_is_no_id(tmp_path: Path, counter: str, n
 
 
 @given(order=st.permutations(range(12)))
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_the_labels_do_not_depend_on_the_order_of_rows(
     tmp_path_factory: pytest.TempPathFactory, order: list[int]
 ) -> None:
@@ -65,7 +65,7 @@ def test_the_labels_do_not_depend_on_the_order_of_rows(
 
 
 @given(order=st.permutations(range(5)))
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_the_labels_do_not_depend_on_the_order_of_columns(
     tmp_path_factory: pytest.TempPathFactory, order: list[int]
 ) -> None:
