@@ -22,7 +22,7 @@ from search.study_setup.data_folder import Competition, NoData, inspect_with_pro
 from search.study_setup.deadline import Hours
 from search.study_setup.image_weights import estimate_image_weights
 from search.study_setup.metric import fit_metric
-from search.study_setup.rules import check_rules
+from search.study_setup.rules import check_learned_labels, check_rules
 from search.study_setup.shift_features import comparison_progress
 from search.study_setup.starting_point import begin_with, find_starting_point
 from search.study_setup.weights_folder import (
@@ -57,6 +57,7 @@ def prepare(request: StartRequest, console: Console) -> StudyPlan:
             nothing was written.
         NoSuchTrial, NothingFinished: the trial of ``--from`` does not exist or has not finished.
         AgainstTheRules: the study could use what its rules forbid.
+        LearnedLabels: its starting weights have learned the labels of its training images.
         NotASearch: the stored study is a pre-training.
         CannotWeight: the study asks for scores weighted toward the test images, which is not possible.
     """
@@ -102,6 +103,7 @@ def prepare(request: StartRequest, console: Console) -> StudyPlan:
     if data is None or competition is None:
         data = write_digits(Home(root=request.workers.home).samples / "digits")
         competition = inspect_with_progress(data, spec.data.options, console)
+    check_learned_labels(spec, competition.images.fingerprint, weights_dir)
     return StudyPlan(
         name=name,
         spec=spec,

@@ -1,4 +1,4 @@
-"""The rules of a competition: which starting weights a study may not use (``[rules]`` of a study file).
+"""Starting weights that a study may not use: by the rules of a competition (``[rules]``), or for honest scores.
 
 The setting ``protocol.weighting`` is checked with the study file itself (`studies.spec`), which needs no weights.
 """
@@ -18,6 +18,38 @@ EXTERNAL, TEST_IMAGES = "[rules] external_data = false", "[rules] use_test_image
 
 class AgainstTheRules(SearchError):
     """A study could use what its rules forbid."""
+
+
+class LearnedLabels(SearchError):
+    """Weights have learned the labels of a study's own training images."""
+
+
+def check_learned_labels(spec: StudySpec, fingerprint: str, weights_dir: Path | None) -> None:
+    """Check that no starting weights have learned the labels on which the study scores its trials.
+
+    Such weights predict a held-out image by its own label. Weights of self-supervised pre-training know no labels.
+
+    Args:
+        fingerprint: of the study's images.
+
+    Raises:
+        LearnedLabels: listing every such start.
+        BackboneError: a file of weights or a description is damaged.
+    """
+    problems: list[str] = []
+    for init in map(str, spec.values_of("init")):
+        known = None if init in BUILT_IN else weights_description(init, weights_dir)
+        sets: Sequence[TrainedOn] = () if known is None else known.trained_on
+        own = next((trained for trained in sets if trained.classes and trained.fingerprint == fingerprint), None)
+        if own is not None:
+            problems.append(
+                f"init = {init!r}: these weights have learned the labels of this study's images: {own.words}"
+            )
+    if problems:
+        raise LearnedLabels(
+            "\n".join(problems) + "\nCross-validation from them would score too high, because it holds out images that "
+            "they know. Leave them out; `search pretrain --self-supervised` learns from the images without their labels"
+        )
 
 
 def check_rules(spec: StudySpec, fingerprint: str, weights_dir: Path | None) -> None:

@@ -82,9 +82,17 @@ def print_plan(console: Console, plan: PretrainingPlan, where: str) -> None:
 
 def print_next(console: Console, plan: PretrainingPlan) -> None:
     """Print how a study begins from the weights."""
-    say(console, f'In a study file: init = ["pretrained", "{plan.name}"] under [space]; or for one study')
-    start = f"search start --study FILE --data DATA --set recipe.backbone={plan.study.spec.recipe['backbone']}"
+    recipe = plan.study.spec.recipe
+    if recipe["init"] == "scratch":  # there need not be any published weights
+        inside, setting = f'init = "{plan.name}" under [recipe]', f"recipe.init={plan.name}"
+    else:
+        inside, setting = (
+            f'init = ["pretrained", "{plan.name}"] under [space]',
+            f'space.init=["pretrained", "{plan.name}"]',
+        )
+    say(console, f"In a study file: {inside}; or for one study")
+    start = f"search start --study FILE --data DATA --set recipe.backbone={recipe['backbone']}"
     weights = f" --weights {shlex.quote(str(plan.folder))}" if plan.study.weights_dir == plan.folder else ""
-    start = completed(f'{start}{weights} --set \'space.init=["pretrained", "{plan.name}"]\'')
+    start = completed(f"{start}{weights} --set {shlex.quote(setting)}")
     say(console, f"  {start}", whole=True)
     say(console, "Its probes show at once whether they help.")

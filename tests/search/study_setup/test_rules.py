@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from search.study_setup.rules import AgainstTheRules, check_rules
+from search.study_setup.rules import AgainstTheRules, LearnedLabels, check_learned_labels, check_rules
 from studies.errors import StudyError
 from studies.spec import StudySpec, load_study
 from tests.trainer.networks.test_registered_weights import put
@@ -51,6 +51,16 @@ def forbidden(spec: StudySpec, weights: Path) -> list[str]:
     except AgainstTheRules as error:
         return [line.partition("'")[2].partition("'")[0] for line in str(error).splitlines()[:-1]]
     return []
+
+
+def test_weights_that_know_the_labels_of_the_study_are_refused(tmp_path: Path, weights: Path) -> None:
+    """Those of self-supervised pre-training (``own``) and of other images pass, and so do weights without a record."""
+    spec = study(tmp_path)
+    check_learned_labels(spec, "0" * 64, weights)
+    with pytest.raises(LearnedLabels, match=r"init = 'art': .* 900 images of 3 classes in wikiart\n") as caught:
+        check_learned_labels(spec, "f" * 64, weights)
+    assert str(caught.value).count("init = ") == 1
+    check_learned_labels(study(tmp_path, "recipe.init=own", 'space.init=["own", "plain"]'), "f" * 64, weights)
 
 
 def test_without_rules_everything_is_allowed(tmp_path: Path, weights: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import shutil
 import signal
 from collections.abc import Callable
 from dataclasses import replace
@@ -25,6 +26,7 @@ from search.study_setup.create_study import create_study
 from search.study_setup.data_folder import DataMismatch
 from search.study_setup.open_images import open_for_training
 from search.study_setup.prepare import StartRequest, prepare
+from search.study_setup.rules import LearnedLabels
 from search.study_state.study import NotASearch, Study, read_study
 from search.tuning.probing.plan import plan_probes
 from search.worker import train_item
@@ -251,25 +253,33 @@ def test_one_network_is_trained_and_scored_on_its_fold(stores: Stores, ask: Ask)
 def test_a_study_begins_from_the_weights(
     stores: Stores, url: str, ask: Ask, competition_folder: Path, tmp_path: Path, study_file: Path
 ) -> None:
-    request = ask()
-    train(stores, request)
-    pretrain(request)
+    train(stores, ask())
+    pretrain(ask())
+    other = tmp_path / "other"  # the same images with two labels exchanged
+    shutil.copytree(competition_folder, other)
+    header, *rows = (other / "train.csv").read_text().splitlines()
+    ids, labels = zip(*(row.split(",") for row in rows), strict=True)
+    exchanged = [labels[-1], *labels[1:-1], labels[0]]
+    lines = [header, *map(",".join, zip(ids, exchanged, strict=True))]
+    (other / "train.csv").write_text("\n".join(lines) + "\n")
     study_file.write_text(STUDY.replace("[space]\n", '[space]\ninit = ["scratch", "art"]\n', 1))
     values = dict.fromkeys(StartRequest.__dataclass_fields__) | {
         "study": str(study_file),
-        "data": competition_folder,
+        "data": other,
         "storage_url": url,
         "overrides": ("probe.enlarge=1", "probe.reduce=1"),
         "memory": False,
         "trials": 1,
         "workers": Workers(workers=0, home=tmp_path / "home"),
     }
+    with pytest.raises(LearnedLabels, match="init = 'art'"):
+        prepare(StartRequest(**{**values, "data": competition_folder}), Console(quiet=True))  # type: ignore[arg-type]
     plan = prepare(StartRequest(**values), Console(quiet=True))  # type: ignore[arg-type]
     assert plan.weights_dir == tmp_path / "home" / "weights"
     assert [probe.recipe.init for probe in plan_probes(plan.spec)] == ["art"]
     study = create_study(stores, plan)
     assert study.stored.weights_dir == str(tmp_path / "home" / "weights")
-    made = make_context(stores, study, competition_folder, tmp_path / "home")
+    made = make_context(stores, study, other, tmp_path / "home")
     context = replace(made, weights_dir=plan.weights_dir)
     try:
         work_on(context)
