@@ -49,7 +49,7 @@ class ScheduleView:
         self._planned = snapshot.counted + (_trials_of(plan[1], snapshot) if plan else 0)
 
     def print_left_out(self, snapshot: StudySnapshot) -> None:
-        """Print how many trials were planned and how many ran, if the deadline has ended the search before the rest.
+        """Print how many trials were planned and how many ended, if the deadline has ended the search before the rest.
 
         A quiet console prints it as well.
         """
@@ -62,8 +62,8 @@ class ScheduleView:
             with loud(self._console):
                 say(
                     self._console,
-                    f"No trial ran: the deadline of {clock(study.deadline)} left no time for one. "
-                    f"`{command} --hours +1` goes on with more time.",
+                    f"No trial ended before the deadline of {clock(study.deadline)}. `{command} --hours +1` goes on, also "
+                    "with a trial that is under way.",
                 )
             return
         if ran >= planned:
@@ -71,11 +71,13 @@ class ScheduleView:
         begun = {record.number for record in snapshot.records}
         origins = origins_of(self._stores, study.name)
         waiting = [n for n, origin in origins.items() if n not in begun and origin.partition(":")[0] != PROBE]
-        named = f" ({trials_named(waiting)} of the list at the beginning among them)" * bool(waiting)
+        named = f", {trials_named(waiting)} of the planned list not among them" * bool(waiting)
         about = "About " if study.budget is None else ""
+        trials = "1 trial was" if planned == 1 else f"{planned} trials were"
+        command = completed(f"search start --study {study.name}")
         line = (
-            f"{about}{planned} trials were planned, and {ran or 'none'} ran: the deadline of {clock(study.deadline)} "
-            f"left no time for the others{named}."
+            f"{about}{trials} planned, and {ran or 'none'} ended before the deadline of {clock(study.deadline)}{named}. "
+            f"`{command} --hours +1` goes on, also with a trial that is under way."
         )
         with loud(self._console):
             say(self._console, line)
