@@ -63,17 +63,16 @@ class ScheduleView:
             counts = "No trial ended"
         else:
             about = "About " if study.budget is None else ""
-            counts = (
-                f"{about}{planned} {'trial was' if planned == 1 else 'trials were'} planned, and {ran or 'none'} ended"
-            )
+            trials = "1 trial was" if planned == 1 else f"{planned} trials were"
+            counts = f"{about}{trials} planned, and {ran or 'none'} ended"
         begun = {record.number for record in snapshot.records}
         origins = origins_of(self._stores, study.name)
         waiting = [n for n, origin in origins.items() if n not in begun and origin.partition(":")[0] != PROBE]
         named = f", {trials_named(waiting)} of the planned list not among them" * bool(waiting and planned)
         command = completed(f"search start --study {study.name} --hours +1")
         line = (
-            f"{counts} before the deadline of {clock(study.deadline)}{named}. `{command}` goes on, also with a trial that "
-            "is under way."
+            f"{counts} before the deadline of {clock(study.deadline)}{named}. `{command}` goes on, also with a trial "
+            "that is under way."
         )
         with loud(self._console):
             say(self._console, line)
