@@ -103,7 +103,8 @@ def prepare(request: StartRequest, console: Console) -> StudyPlan:
     if data is None or competition is None:
         data = write_digits(Home(root=request.workers.home).samples / "digits")
         competition = inspect_with_progress(data, spec.data.options, console)
-    check_learned_labels(spec, competition.images.fingerprint, weights_dir)
+    for line in check_learned_labels(spec, competition.images, weights_dir):
+        note(console, line)
     return StudyPlan(
         name=name,
         spec=spec,

@@ -62,7 +62,8 @@ def apply_review(name: str | None, url: str, data: Path | None, review: Path) ->
             f"{path} cannot be written: {error.strerror or error}. The corrections belong beside the images: copy the "
             "folder to where you may write, and give it with --data"
         ) from error
-    say(console, f"{merged.decided} decisions of {review} are written to {path}", whole=True)
+    decisions = "1 decision is" if merged.decided == 1 else f"{merged.decided} decisions are"
+    say(console, f"{decisions} written from {review} to {path}", whole=True)
     if merged.undecided:
         say(console, f"{merged.undecided} further rows are not decided yet; later decisions are added to these.")
     say(console, f"In all: {applied.sentence}.")

@@ -141,7 +141,7 @@ class ImageSet:
                 encoded = text.encode()
                 digest.update(len(encoded).to_bytes(8, "big") + encoded)
         for images in (self.train_images, self.test_images):
-            for content in _content_digests(images):
+            for content in content_digests(images):
                 digest.update(content)
         return digest.hexdigest()
 
@@ -281,8 +281,12 @@ class ImageSet:
         )
 
 
-def _content_digests(images: Images) -> list[bytes]:
-    """SHA-256 of the stored bytes of every image, computed on all cores."""
+def content_digests(images: Images) -> list[bytes]:
+    """SHA-256 of the stored bytes of every image, computed on all cores.
+
+    Raises:
+        DataError: image files that cannot be read. Every one is named.
+    """
 
     def digest_or_problem(index: int) -> bytes | str:
         try:

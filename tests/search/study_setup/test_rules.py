@@ -7,12 +7,21 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
-from search.study_setup.rules import AgainstTheRules, LearnedLabels, check_learned_labels, check_rules
+from search.study_setup.rules import AgainstTheRules, LearnedLabels, check_learned_labels, check_rules, contents_of
 from studies.errors import StudyError
 from studies.spec import StudySpec, load_study
 from tests.trainer.networks.test_registered_weights import put
-from trainer.formats.weights.description import SELF_SUPERVISED, TrainedOn, write_description
+from trainer.data.image_set import ImageSet
+from trainer.data.read import read_images
+from trainer.formats.weights.description import (
+    CONTENT_DIGITS,
+    SELF_SUPERVISED,
+    TrainedOn,
+    read_description,
+    write_description,
+)
 
 STUDY = """
 title = "Rules"
@@ -53,14 +62,44 @@ def forbidden(spec: StudySpec, weights: Path) -> list[str]:
     return []
 
 
-def test_weights_that_know_the_labels_of_the_study_are_refused(tmp_path: Path, weights: Path) -> None:
-    """Those of self-supervised pre-training (``own``) and of other images pass, and so do weights without a record."""
+@pytest.fixture
+def images(tmp_path: Path) -> ImageSet:
+    """120 images of two classes."""
+    for number in range(120):
+        path = tmp_path / "images" / "ab"[number % 2] / f"{number}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (8, 8), (number, 0, 0)).save(path)
+    return read_images(tmp_path / "images")
+
+
+def knows(weights: Path, **changes: object) -> None:
+    """Change the record of the images that trained ``art``."""
+    known = read_description(weights / "art.json")
+    assert known is not None
+    write_description(weights / "art.json", replace(known, trained_on=(replace(known.trained_on[0], **changes),)))  # type: ignore[arg-type]
+
+
+def test_weights_that_know_the_labels_of_the_study_are_refused(tmp_path: Path, weights: Path, images: ImageSet) -> None:
     spec = study(tmp_path)
-    check_learned_labels(spec, "0" * 64, weights)
-    with pytest.raises(LearnedLabels, match=r"init = 'art': .* 900 images of 3 classes in wikiart\n") as caught:
-        check_learned_labels(spec, "f" * 64, weights)
+    assert check_learned_labels(spec, images, weights) == []
+    knows(weights, fingerprint=images.fingerprint)
+    with pytest.raises(LearnedLabels, match=r"init = 'art': .* 120 of the 120 .* in wikiart\n") as caught:
+        check_learned_labels(spec, images, weights)
     assert str(caught.value).count("init = ") == 1
-    check_learned_labels(study(tmp_path, "recipe.init=own", 'space.init=["own", "plain"]'), "f" * 64, weights)
+    knows(weights, classes=0)  # self-supervised: labels were not used
+    assert check_learned_labels(spec, images, weights) == []
+
+
+def test_known_images_are_counted_by_their_files(tmp_path: Path, weights: Path, images: ImageSet) -> None:
+    spec = study(tmp_path)
+    knows(weights, contents=contents_of(images.subset(range(2))))
+    with pytest.raises(LearnedLabels, match="the labels of 2 of the 120 training images"):
+        check_learned_labels(spec, images, weights)
+    knows(weights, contents=contents_of(images.subset([7])))
+    (line,) = check_learned_labels(spec, images, weights)
+    assert "the labels of 1 of the 120 training images" in line and "too high" in line
+    assert check_learned_labels(spec, images.subset(range(20, 120)), weights) == []
+    assert len(contents_of(images)) == 120 * CONTENT_DIGITS
 
 
 def test_without_rules_everything_is_allowed(tmp_path: Path, weights: Path) -> None:

@@ -52,7 +52,7 @@ def test_decisions_are_written_beside_the_images(
     found = {each.id: each.label for each in read_corrections(data / CORRECTIONS_FILE)}
     assert found == {"p000": "red", "p001": "green", "p002": None}
     printed = " ".join(capsys.readouterr().out.split())
-    assert "3 decisions of" in printed and "1 further rows are not decided yet" in printed
+    assert "3 decisions are written from" in printed and "1 further rows are not decided yet" in printed
     assert f"1 label corrected, 1 image dropped by the corrections in {CORRECTIONS_FILE}" in printed
     apply_review(study.name, url, data, review(tmp_path, "p003,blue,red,0.6,red", "p002,red,blue,0.7,keep"))
     found = {each.id: each.label for each in read_corrections(data / CORRECTIONS_FILE)}

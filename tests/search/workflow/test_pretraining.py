@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import shutil
 import signal
 from collections.abc import Callable
 from dataclasses import replace
@@ -44,7 +43,7 @@ from storage.stores import Stores, open_stores
 from storage.values import StudyState, TrialOutcome, TrialStatus, WorkKind
 from studies.errors import StudyError
 from tests.search.several_labels import NAMES, TRAIN, write_pictures
-from tests.search.small_study import COLOURS, STUDY, make_context, work_on
+from tests.search.small_study import COLOURS, STUDY, make_context, work_on, write_competition
 from tests.trainer.networks.test_registered_weights import put
 from trainer.common.errors import BackboneError, DataError
 from trainer.data.image_set import ImageSet
@@ -255,13 +254,8 @@ def test_a_study_begins_from_the_weights(
 ) -> None:
     train(stores, ask())
     pretrain(ask())
-    other = tmp_path / "other"  # the same images with two labels exchanged
-    shutil.copytree(competition_folder, other)
-    header, *rows = (other / "train.csv").read_text().splitlines()
-    ids, labels = zip(*(row.split(",") for row in rows), strict=True)
-    exchanged = [labels[-1], *labels[1:-1], labels[0]]
-    lines = [header, *map(",".join, zip(ids, exchanged, strict=True))]
-    (other / "train.csv").write_text("\n".join(lines) + "\n")
+    (tmp_path / "other").mkdir()
+    other = write_competition(tmp_path / "other", seed=5)
     study_file.write_text(STUDY.replace("[space]\n", '[space]\ninit = ["scratch", "art"]\n', 1))
     values = dict.fromkeys(StartRequest.__dataclass_fields__) | {
         "study": str(study_file),
