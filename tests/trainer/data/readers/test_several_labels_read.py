@@ -126,6 +126,31 @@ def test_a_row_for_each_label(tmp_path: Path) -> None:
     assert [found.label_of(i) for i in range(4)] == ["a + c", "b", "a", "a + c"]
 
 
+@pytest.mark.parametrize("sampled", [False, True])
+def test_names_with_blanks_in_a_row_for_each_label(tmp_path: Path, sampled: bool) -> None:
+    labels = [("scab",), ("frog eye", "rust"), ("rust",), ("frog eye",), ("scab", "frog eye")]
+    sample = ["image,frog eye,rust,scab", "0,0,1"] if sampled else []
+    folder(tmp_path, "image,label", [own[0] for own in labels], sample)
+    lines = [f"{i}.png,{label}" for i, own in enumerate(labels) for label in own]
+    (tmp_path / "train.csv").write_text("\n".join(["image,label", *lines]))
+    found = read(tmp_path, several_labels="yes")
+    assert found.class_names == ("frog eye", "rust", "scab")
+    assert [found.label_of(row) for row in range(5)] == [
+        "scab",
+        "frog eye + rust",
+        "rust",
+        "frog eye",
+        "frog eye + scab",
+    ]
+
+
+def test_blanks_inside_names_are_kept_between_other_separators(tmp_path: Path) -> None:
+    cells = ["lung mass|edema", "pleural effusion", "lung mass|pleural effusion", "edema", "pleural effusion|edema"]
+    found = read(folder(tmp_path, "image,labels", cells), several_labels="yes")
+    assert found.class_names == ("edema", "lung mass", "pleural effusion")
+    assert found.label_of(2) == "lung mass + pleural effusion"
+
+
 @pytest.mark.parametrize(
     ("needs", "kind", "cells"),
     [("labels", "indicators", ["1,0,1", "0,0,0"]), ("probabilities", "probabilities", ["0.75,0.25,1", "0.5,0,0.5"])],

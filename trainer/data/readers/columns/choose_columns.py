@@ -231,7 +231,8 @@ def with_lists(table: Table, first: int, columns: Columns, options: DataOptions,
     rows, where = table.rows[first:], table.path.name
     if columns.label is not None:
         wanted = sample.header[1:] if len(sample.header) > 2 else ()
-        lists = lists_in_column(where, [row[columns.label] for row in rows], options.several_labels, wanted)
+        cells, images = ([row[column] for row in rows] for column in (columns.label, columns.image))
+        lists = lists_in_column(where, cells, options.several_labels, wanted, images)
     else:
         lists = lists_in_class_columns(where, [columns.shares(row) for row in rows], options.several_labels)
     if lists is None:

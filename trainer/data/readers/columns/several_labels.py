@@ -31,6 +31,7 @@ _LEAST_LISTS = {"|": 2, ";": 2, ",": 3, " ": 3}  # different lists in the cells 
 _MANY_LABELS = 3  # ratio of different cells to different words from which blanks separate labels, not words of names
 _LEAST_ROWS = 0.05  # share of rows with several ones from which these are no slips
 _MOST_SLIPS = 0.05  # share of rows with other values than 0 and 1 up to which these are slips
+_SHARED = 0.1  # share of further rows of images from which each row names one label
 _SHOWN = 60  # characters of a cell in a message
 
 
@@ -45,10 +46,16 @@ def separator_of(cells: Sequence[str], wanted: Collection[str] = ()) -> str | No
     return next((mark for mark in SEPARATORS if _separates(mark, counts.keys(), set(wanted))), None)
 
 
-def likely_separator(cells: Sequence[str]) -> str | None:
-    """The separator of cells that are known to be lists: the one that occurs in most of them; None without any."""
-    counts = {mark: sum(mark in cell for cell in cells) for mark in SEPARATORS}
-    best = max(SEPARATORS, key=lambda mark: counts[mark])
+def likely_separator(cells: Collection[str], wanted: Collection[str] = (), *, row_a_label: bool = False) -> str | None:
+    """The separator of cells that may be lists although they are no evidence: the one that occurs in most of them.
+
+    Args:
+        wanted: as for `separator_of`; cells that are such names themselves are no lists.
+        row_a_label: whether images have several rows, one for each label. Blanks are then parts of names.
+    """
+    lists = [cell for cell in cells if cell not in wanted]
+    counts = {mark: sum(mark in cell for cell in lists) for mark in SEPARATORS if not (row_a_label and mark == " ")}
+    best = max(counts, key=lambda mark: counts[mark])
     return best if counts[best] else None
 
 
@@ -95,7 +102,11 @@ class LabelLists:
 
 
 def lists_in_column(
-    where: str, cells: Sequence[str], asked: SeveralLabels, wanted: Collection[str] = ()
+    where: str,
+    cells: Sequence[str],
+    asked: SeveralLabels,
+    wanted: Collection[str] = (),
+    images: Sequence[str] = (),
 ) -> LabelLists | None:
     """How a column lists several labels; None if each image has one.
 
@@ -104,6 +115,7 @@ def lists_in_column(
         cells: of the column.
         asked: the user's setting.
         wanted: as for `separator_of`.
+        images: of the rows.
 
     Raises:
         DataError: cells are lists in brackets, as programs write them.
@@ -116,7 +128,10 @@ def lists_in_column(
             f"{where}: {len(bracketed)} labels are lists in brackets, such as {bracketed[0][:_SHOWN]!r}: write the "
             f"labels with | between them, such as cat|dog, and {NO_LABELS} for an image without any"
         )
-    separator = likely_separator(stripped) if asked == "yes" else separator_of(stripped, wanted)
+    separator = separator_of(stripped, wanted)
+    if separator is None and asked == "yes":
+        row_a_label = len(images) - len(set(images)) > _SHARED * len(images)
+        separator = likely_separator(stripped, wanted, row_a_label=row_a_label)
     if separator is None and asked == "auto":
         return None
     if separator is None:
