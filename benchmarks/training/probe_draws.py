@@ -18,7 +18,7 @@ from benchmarks.training.lp_ft import draw
 from benchmarks.training.paired_scores import Labels
 from trainer.batches.pixel_cache import open_pixels
 from trainer.common.arrays import Float32Array
-from trainer.data.image_set import ImageSet
+from trainer.data.image_set import DataOptions, ImageSet
 from trainer.data.read import read_images
 from trainer.networks.backbones import preprocessing_of
 from trainer.probing.linear_head import LinearHead, fit_heads
@@ -106,13 +106,18 @@ def bootstrap(y: Labels, seed: int) -> NDArray[np.float32]:
     return counts
 
 
-def features_of(folder: Path, recipe: Recipe, weights: Path | None, scratch: Path) -> tuple[ImageSet, Float32Array]:
+def features_of(
+    folder: Path, recipe: Recipe, weights: Path | None, scratch: Path, options: DataOptions | None = None
+) -> tuple[ImageSet, Float32Array]:
     """The labelled images of a folder, and the features of all of them, in order.
+
+    Args:
+        options: how the folder is read; None: as usual.
 
     Raises:
         TrainerError: the data or the network cannot be used.
     """
-    image_set = read_images(folder, verify=False).without_test_images()
+    image_set = read_images(folder, options or DataOptions(), verify=False).without_test_images()
     pixels = open_pixels(
         image_set,
         size=recipe.image_size,

@@ -7,8 +7,8 @@ changed: half of these pictures lack a label that they have, the others get one 
 found as by ``search check``, with linear probes on the features of one pre-trained network.
 
 The table has, as means over draws: the candidates; how many of the changed labels are contradicted; how many of the
-first k candidates are changed pictures, with k the number of changed pictures; and the expected number of wrong labels,
-which the command prints.
+first k candidates are changed pictures, with k the number of changed pictures, also in the order of a published score;
+and the expected number of wrong labels, which the command prints.
 """
 
 from __future__ import annotations
@@ -21,23 +21,23 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from benchmarks.machine import describe_machine, one_line, table
-from benchmarks.training.lp_ft import open_draw
-from benchmarks.training.several_labels import make_pictures
-from trainer.common.arrays import Float32Array
+from benchmarks.training.probe_draws import features_of
+from benchmarks.training.several_labels import add_picture_options, make_pictures
+from trainer.common.arrays import Float32Array, Float64Array
 from trainer.common.errors import TrainerError
 from trainer.data.image_set import DataOptions
 from trainer.data.read import read_images
 from trainer.evaluation.several_labels import Labels
 from trainer.probing.judge_several_labels import judge_several_labels
 from trainer.recipe.recipe import LINEAR_PROBE, Recipe
-from trainer.training.linear_probe import frozen_features, frozen_network
 
 SHARES = (0.0, 0.05, 0.1)
 """Shares of the pictures in which one label is changed."""
 FOLDS = 5
+DECAY = 0.8
+"""Weight of the lower score in the moving average of `label_quality`: the value of Thyagarajan et al."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,6 +54,8 @@ class Run:
     """Changed pictures whose changed label is contradicted."""
     first: int
     """The same among the first ``changed`` candidates."""
+    first_by_quality: int
+    """The same if the candidates are ordered by `label_quality`."""
     expected: float
     """Estimated number of wrong labels."""
 
@@ -69,14 +71,17 @@ def change_labels(truth: Labels, share: float, seed: int) -> Labels:
     return labels
 
 
-def features_of(folder: Path, recipe: Recipe, weights: Path | None, scratch: Path) -> tuple[Float32Array, Labels]:
-    """Features and labels of the training pictures in ``folder``."""
-    images = read_images(folder, DataOptions(several_labels="yes"), verify=False)
-    data = open_draw(images, recipe, folds=FOLDS, seed=0, scratch=scratch)
-    model = frozen_network(recipe, data, seed=0, device=torch.device("cpu"), weights_dir=weights)
-    with torch.no_grad():
-        _, features = frozen_features(model, recipe, data, torch.float32, lambda share: None)
-    return features, data.y
+def label_quality(y: Labels, proba: Float64Array) -> Float64Array:
+    """The published score by which images are ordered, the lowest first: float64 (s,).
+
+    An exponential moving average over the probabilities of what ``y`` says of each label, in falling order (Thyagarajan
+    et al. 2022, arXiv 2211.13895). It is compared with the order that is used, by the least probable label.
+    """
+    falling = -np.sort(-np.where(y == 1, proba, 1.0 - proba), axis=1)
+    quality = falling[:, 0]
+    for each in falling.T[1:]:
+        quality = DECAY * each + (1.0 - DECAY) * quality
+    return np.asarray(quality, np.float64)
 
 
 def measure(features: Float32Array, truth: Labels, share: float, seed: int) -> Run:
@@ -85,6 +90,7 @@ def measure(features: Float32Array, truth: Labels, share: float, seed: int) -> R
     changed = int((y != truth).any(axis=1).sum())
     errors = judge_several_labels(features, y, np.arange(len(y)), n_folds=FOLDS).errors
     hits = ((y != truth)[errors.rows] & errors.changed).any(axis=1)
+    quality = label_quality(errors.given, errors.proba)
     return Run(
         seed=seed,
         share=share,
@@ -93,6 +99,7 @@ def measure(features: Float32Array, truth: Labels, share: float, seed: int) -> R
         candidates=len(hits),
         found=int(hits.sum()),
         first=int(hits[:changed].sum()),
+        first_by_quality=int(hits[np.argsort(quality, kind="stable")[:changed]].sum()),
         expected=errors.expected,
     )
 
@@ -113,6 +120,7 @@ def rows_of(runs: Sequence[Run]) -> list[dict[str, object]]:
                 "candidates": f"{np.mean([run.candidates for run in own]):.0f}",
                 "changed ones found": part(sum(run.found for run in own)),
                 "changed among the first k": part(sum(run.first for run in own)),
+                "by the published average": part(sum(run.first_by_quality for run in own)),
                 "expected wrong labels": f"{np.mean([run.expected for run in own]):.0f}",
             }
         )
@@ -122,15 +130,10 @@ def rows_of(runs: Sequence[Run]) -> list[dict[str, object]]:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Make pictures, change labels, look for them, print; 2 if the images or the network cannot be used."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("data", type=Path, help="folder of images with one label each, in any layout")
-    parser.add_argument("--backbone", default="tf_efficientnet_lite0.in1k")
-    parser.add_argument("--weights", type=Path, help="folder of pre-trained weights")
-    parser.add_argument("--seeds", type=int, default=5, help="sets of pictures (%(default)s)")
-    parser.add_argument("--classes", type=int, default=10, help="labels, those with the most images (%(default)s)")
+    add_picture_options(parser)
     parser.add_argument("--pictures", type=int, default=400, help="(%(default)s)")
     parser.add_argument("--side", type=int, default=64, help="pixels of an image in a picture (%(default)s)")
     parser.add_argument("--size", type=int, default=224, help="pixels of a picture for the network (%(default)s)")
-    parser.add_argument("--json", type=Path, help="file for everything measured")
     given = parser.parse_args(arguments)
     recipe = Recipe.from_flat(
         {"backbone": given.backbone, "method": LINEAR_PROBE, "epochs": 1, "image_size": given.size}
@@ -145,8 +148,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
                     source, folder, classes=given.classes, train=given.pictures, private=2, side=given.side,
                     seed=seed,
                 )  # fmt: skip
-                features, truth = features_of(folder, recipe, given.weights, Path(scratch, "cache"))
-                runs += [measure(features, truth, share, seed) for share in SHARES]
+                options = DataOptions(several_labels="yes")
+                images, features = features_of(folder, recipe, given.weights, Path(scratch, "cache"), options)
+                runs += [measure(features, images.y, share, seed) for share in SHARES]
             print(*runs[-len(SHARES) :], sep="\n", flush=True)
     except (TrainerError, ValueError) as problem:
         parser.exit(2, f"{problem}\n")

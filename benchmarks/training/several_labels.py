@@ -101,6 +101,16 @@ def make_pictures(
     write_table(folder / "sample_submission.csv", [tables["test"][0], *([row[0], "a b"] for row in tables["test"][1:])])
 
 
+def add_picture_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of a benchmark on such pictures."""
+    parser.add_argument("data", type=Path, help="folder of images with one label each, in any layout")
+    parser.add_argument("--backbone", default="tf_efficientnet_lite0.in1k")
+    parser.add_argument("--weights", type=Path, help="folder of pre-trained weights")
+    parser.add_argument("--seeds", type=int, default=5, help="sets of pictures (%(default)s)")
+    parser.add_argument("--classes", type=int, default=10, help="labels, those with the most images (%(default)s)")
+    parser.add_argument("--json", type=Path, help="file for everything measured")
+
+
 def measure(folder: Path, backbone: str, weights: Path | None, size: int, seed: int, scratch: Path) -> list[Run]:
     """The three ways on the pictures in ``folder``."""
     recipe = Recipe.from_flat({"backbone": backbone, "method": LINEAR_PROBE, "epochs": 1, "image_size": size})
@@ -204,15 +214,10 @@ def rows_of(runs: Sequence[Run]) -> list[dict[str, object]]:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Make pictures, train, print; 2 if the images or the network cannot be used."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("data", type=Path, help="folder of images with one label each, in any layout")
-    parser.add_argument("--backbone", default="tf_efficientnet_lite0.in1k")
-    parser.add_argument("--weights", type=Path, help="folder of pre-trained weights")
-    parser.add_argument("--seeds", type=int, default=5, help="sets of pictures (%(default)s)")
-    parser.add_argument("--classes", type=int, default=10, help="labels, those with the most images (%(default)s)")
+    add_picture_options(parser)
     parser.add_argument("--train", type=int, default=200, help="training pictures (%(default)s)")
     parser.add_argument("--private", type=int, default=200, help="private pictures (%(default)s)")
     parser.add_argument("--size", type=int, default=128, help="pixels (%(default)s)")
-    parser.add_argument("--json", type=Path, help="file for everything measured")
     given = parser.parse_args(arguments)
     runs: list[Run] = []
     differences: list[tuple[float, float]] = []

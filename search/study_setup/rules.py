@@ -10,8 +10,8 @@ from pathlib import Path
 
 from search.runtime.errors import SearchError
 from studies.spec import StudySpec
-from trainer.data.image_set import ImageSet, content_digests
-from trainer.formats.weights.description import CONTENT_DIGITS, MAX_CONTENTS, TrainedOn, WeightsDescription
+from trainer.data.image_set import ImageSet
+from trainer.formats.weights.description import TrainedOn, WeightsDescription
 from trainer.networks.custom_weights import BUILT_IN, weights_description
 
 EXTERNAL, TEST_IMAGES = "[rules] external_data = false", "[rules] use_test_images = false"
@@ -69,18 +69,7 @@ def _known_images(trained: TrainedOn, images: ImageSet) -> int:
         return 0
     if trained.fingerprint == images.fingerprint:  # also of a description that holds no contents
         return len(images.y)
-    known = trained.content_digests
-    return sum(digest in known for digest in short_digests(images)) if known else 0
-
-
-def short_digests(images: ImageSet) -> list[str]:
-    """The contents of the training images, as `TrainedOn.contents` holds them."""
-    return [digest.hex()[:CONTENT_DIGITS] for digest in content_digests(images.train_images)]
-
-
-def contents_of(images: ImageSet) -> str:
-    """`TrainedOn.contents` of a pre-training on ``images``."""
-    return "".join(sorted(set(short_digests(images)))) if len(images.y) <= MAX_CONTENTS else ""
+    return trained.known_among(images.training_contents)
 
 
 def check_rules(spec: StudySpec, fingerprint: str, weights_dir: Path | None) -> None:

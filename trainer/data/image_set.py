@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -13,14 +12,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from trainer.common.environment import usable_cores
 from trainer.common.errors import DataError
-from trainer.data.images import ChosenImages, Images
+from trainer.data.images import ChosenImages, Images, content_digests
 from trainer.data.inspection import InspectedImages
 from trainer.evaluation.several_labels import class_counts, has_several, label_names, label_text
 from trainer.formats.labels import SeveralLabels, SimilarLabels
 from trainer.formats.submission import SubmissionFormat
-from trainer.inference.errors import ImageError
 from trainer.inference.pixel_values import Ranges
 
 _FINGERPRINT_VERSION = b"retable image set 1"
@@ -140,10 +137,18 @@ class ImageSet:
             for text in texts:
                 encoded = text.encode()
                 digest.update(len(encoded).to_bytes(8, "big") + encoded)
-        for images in (self.train_images, self.test_images):
-            for content in content_digests(images):
-                digest.update(content)
+        for content in (*self.training_contents, *content_digests(self.test_images)):
+            digest.update(content)
         return digest.hexdigest()
+
+    @cached_property
+    def training_contents(self) -> tuple[bytes, ...]:
+        """SHA-256 of the stored bytes of each training image. The first access reads their files.
+
+        Raises:
+            DataError: image files that cannot be read. Every one is named.
+        """
+        return tuple(content_digests(self.train_images))
 
     def class_counts(self) -> NDArray[np.int64]:
         """Training images per class: int64 (C,)."""
@@ -279,24 +284,3 @@ class ImageSet:
             groups=None if self.groups is None else tuple(self.groups[i] for i in rows),
             inspected=inspected,
         )
-
-
-def content_digests(images: Images) -> list[bytes]:
-    """SHA-256 of the stored bytes of every image, computed on all cores.
-
-    Raises:
-        DataError: image files that cannot be read. Every one is named.
-    """
-
-    def digest_or_problem(index: int) -> bytes | str:
-        try:
-            return hashlib.sha256(images.content(index)).digest()
-        except ImageError as error:
-            return f"{images.name(index)}: {error}"
-
-    with ThreadPoolExecutor(usable_cores()) as pool:
-        results = list(pool.map(digest_or_problem, range(len(images))))
-    problems = [result for result in results if isinstance(result, str)]
-    if problems:
-        raise DataError(problems)
-    return [result for result in results if isinstance(result, bytes)]

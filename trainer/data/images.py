@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -10,6 +12,8 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from trainer.common.environment import usable_cores
+from trainer.common.errors import DataError
 from trainer.inference.arrays import array_image
 from trainer.inference.errors import ImageError
 from trainer.inference.images import read_image
@@ -139,3 +143,24 @@ class ArrayImages:
 
     def subset(self, indices: Sequence[int]) -> ArrayImages:
         return ArrayImages(label=self.label, array=self.array, rows=tuple(self.rows[i] for i in indices))
+
+
+def content_digests(images: Images) -> list[bytes]:
+    """SHA-256 of the stored bytes of every image, computed on all cores.
+
+    Raises:
+        DataError: image files that cannot be read. Every one is named.
+    """
+
+    def digest_or_problem(index: int) -> bytes | str:
+        try:
+            return hashlib.sha256(images.content(index)).digest()
+        except ImageError as error:
+            return f"{images.name(index)}: {error}"
+
+    with ThreadPoolExecutor(usable_cores()) as pool:
+        results = list(pool.map(digest_or_problem, range(len(images))))
+    problems = [result for result in results if isinstance(result, str)]
+    if problems:
+        raise DataError(problems)
+    return [result for result in results if isinstance(result, bytes)]

@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from search.page.labels.candidate import Candidate, of_one_label, of_several_labels
 from search.runtime.errors import SearchError
 from search.study_state.study import Study
 from search.study_state.study_targets import read_folds
@@ -16,6 +15,7 @@ from storage.stores import Stores
 from storage.values import SEARCH_SPLIT, TrialRecord, TrialStatus, WorkKind
 from trainer.common.arrays import Float32Array
 from trainer.data.corrections.label_cells import LabelCells
+from trainer.evaluation.label_errors.candidate import Candidate, of_one_label, of_several_labels
 from trainer.evaluation.label_errors.one_label import find_label_errors
 from trainer.evaluation.several_labels import Labels, has_several
 from trainer.formats.label_tables import Correction, ReviewRow
@@ -154,7 +154,7 @@ def _judge_several(
         study=study,
         dataset=dataset,
         averaged=averaged,
-        candidates=tuple(of_several_labels(found.errors, proba, dataset.class_names)),
+        candidates=tuple(of_several_labels(found.errors, dataset.class_names)),
         judged=found.errors.judged,
         expected=round(found.errors.expected),
         too_many=found.errors.too_many,

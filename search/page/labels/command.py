@@ -10,7 +10,6 @@ from pathlib import Path
 
 from search.export.output.folder import Owner, output_folder
 from search.page import text
-from search.page.labels.candidate import CandidateLabel
 from search.page.labels.candidates import Candidates, find_candidates
 from search.page.labels.page import render_review, review_page, right_label
 from search.runtime.commands import completed
@@ -26,6 +25,7 @@ from trainer.common.files import replacing
 from trainer.data.corrections.apply import corrections_path
 from trainer.data.file_names import REVIEW_PAGE, REVIEW_TABLE
 from trainer.data.read import read_images
+from trainer.evaluation.label_errors.candidate import CandidateLabel
 from trainer.evaluation.several_labels import NONE
 from trainer.formats.label_tables import (
     CORRECTIONS_FILE,

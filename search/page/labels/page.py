@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 from search.page import text
 from search.page.cached_features import features_by_preference, read_features
 from search.page.gallery.thumbnails import data_uri, encoded, shrunk
-from search.page.labels.candidate import CandidateLabel
 from search.page.labels.candidates import Candidates
 from search.page.picture_sheet import read_thumbnails
 from search.page.render import render_template
@@ -19,6 +18,7 @@ from search.runtime.home import Home
 from storage.stores import Stores
 from trainer.data.file_names import REVIEW_TABLE
 from trainer.data.readers.columns.several_labels import NO_LABELS
+from trainer.evaluation.label_errors.candidate import CandidateLabel
 from trainer.evaluation.several_labels import label_names, rarest_label
 from trainer.formats.label_tables import DROP, KEEP
 from trainer.inference.predictions import SEPARATOR

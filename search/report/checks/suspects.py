@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +14,8 @@ from search.study_setup.data_folder import Competition
 from trainer.common.errors import listed
 from trainer.data.corrections.label_cells import LabelCells
 from trainer.data.image_set import ImageSet
-from trainer.evaluation.several_labels import NONE, Labels
+from trainer.evaluation.label_errors.candidate import Candidate, CandidateLabel, of_one_label, of_several_labels
+from trainer.evaluation.several_labels import NONE
 from trainer.formats.delimited import write_table
 from trainer.probing.judge_labels import CannotJudge, JudgedLabels, judge_labels
 from trainer.probing.judge_several_labels import JudgedSeveralLabels, judge_several_labels
@@ -32,22 +32,6 @@ REMEDY = "--weights FOLDER names a folder with those of any backbone of `search 
 WITHOUT_BACKBONE = (
     f"altered copies and suspicious labels: not searched, because no pre-trained weights are at hand. {REMEDY}"
 )
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Suspect:
-    """An image with a suspicious label."""
-
-    row: int
-    """Of the training images."""
-    label: str
-    """Its label, or all its labels, as a cell (`trainer.data.corrections.label_cells`)."""
-    suggested: str
-    line: str
-    """Both with their probabilities, for people."""
-    label_probability: float
-    """0 .. 1; of several labels the lowest of one that the image has, or lacks."""
-    suggested_probability: float
 
 
 def suspicious_labels(
@@ -91,7 +75,9 @@ def label_lines(images: ImageSet, name: str, found: Judged, output: Path | None)
         yield f"labels: look at {these}, whose labels may be wrong ({probe}). {expected}"
         if found.errors.too_many:
             yield "  so many are rather the fault of the features than of the labels: another backbone may suit them"
-        yield from (f"  {images.train_images.name(each.row)}: {each.line}" for each in suspects[:SHOWN_LABELS])
+        for each in suspects[:SHOWN_LABELS]:
+            name_of_image = images.train_images.name(each.row)
+            yield f"  {name_of_image}: {_named(each.given)}, rather {_named(each.proposed)}"
         if len(suspects) > SHOWN_LABELS:
             rest = "" if output else "; --output FILE writes all into a table"
             yield f"  and {len(suspects) - SHOWN_LABELS} more{rest}"
@@ -122,48 +108,16 @@ def _several_probes(images: ImageSet, name: str, found: JudgedSeveralLabels) -> 
     )
 
 
-def _suspects(images: ImageSet, found: Judged) -> list[_Suspect]:
+def _suspects(images: ImageSet, found: Judged) -> list[Candidate]:
     """All images with suspicious labels, the least probable label first."""
-    cells = LabelCells.of(images)
     if isinstance(found, JudgedSeveralLabels):
-        several = found.errors
-        return [
-            _Suspect(
-                row=row,
-                label=cells.write(several.given[place]),
-                suggested=cells.write(several.proposed[place]),
-                line=f"{_list(images, several.given[place], several.proba[place])}, rather "
-                f"{_list(images, several.proposed[place], several.proba[place])}",
-                label_probability=1.0 - float(several.confidence[place]),
-                suggested_probability=float(several.confidence[place]),
-            )
-            for place, row in enumerate(several.rows.tolist())
-        ]
-    one = found.errors
-    return [
-        _Suspect(
-            row=row,
-            label=images.class_names[images.y[row]],
-            suggested=images.class_names[suggested],
-            line=f"{images.class_names[images.y[row]]} {_percent(own)}, "
-            f"rather {images.class_names[suggested]} {_percent(other)}",
-            label_probability=own,
-            suggested_probability=other,
-        )
-        for row, suggested, own, other in zip(
-            one.rows.tolist(),
-            one.suggested.tolist(),
-            one.label_proba.tolist(),
-            one.suggested_proba.tolist(),
-            strict=True,
-        )
-    ]
+        return list(of_several_labels(found.errors, images.class_names))
+    return list(of_one_label(found.errors, images.y, images.class_names))
 
 
-def _list(images: ImageSet, labels: Labels, proba: NDArray[np.float64]) -> str:
+def _named(labels: Sequence[CandidateLabel]) -> str:
     """The labels of an image with their probabilities."""
-    names = (f"{images.class_names[c]} {_percent(float(proba[c]))}" for c in np.flatnonzero(labels).tolist())
-    return " + ".join(names) or NONE
+    return " + ".join(f"{each.name} {_percent(each.probability)}" for each in labels) or NONE
 
 
 def _percent(probability: float) -> str:
@@ -178,14 +132,16 @@ def write_suspects(path: Path, images: ImageSet, found: Judged) -> None:
         FileNotOurs: a file with another content is there.
         OSError: the file cannot be written.
     """
+    cells, several = LabelCells.of(images), images.several_labels
     rows = [
         (
             images.train_ids[each.row],
             images.train_images.name(each.row),
-            each.label,
-            each.suggested,
-            f"{each.label_probability:.4f}",
-            f"{each.suggested_probability:.4f}",
+            cells.write(images.y[each.row]),
+            cells.write(each.proposed_label),
+            # Of several labels, that of the one which is contradicted most.
+            f"{1.0 - each.confidence if several else each.given[0].probability:.4f}",
+            f"{each.confidence:.4f}",
         )
         for each in _suspects(images, found)
     ]

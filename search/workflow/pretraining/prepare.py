@@ -20,7 +20,6 @@ from search.study_setup.data_folder import Competition, progress_line
 from search.study_setup.deadline import Hours
 from search.study_setup.metric import check_labels
 from search.study_setup.open_images import BY_INDEX, RELABELLED, pretraining_images
-from search.study_setup.rules import contents_of
 from search.study_setup.weights_folder import check_initial_weights
 from search.study_state.study import PRETRAINING_PREFIX
 from search.workflow.pretraining.class_map import check_class_map, read_class_map
@@ -32,7 +31,7 @@ from trainer.common.environment import check_torch_pair
 from trainer.data.duplicates import find_duplicates
 from trainer.data.image_set import ImageSet
 from trainer.data.read import read_images
-from trainer.formats.weights.description import TrainedOn, WeightsDescription, check_weights_name
+from trainer.formats.weights.description import TrainedOn, WeightsDescription, check_weights_name, contents_of
 from trainer.networks.backbones import check_backbone, native_size
 from trainer.networks.custom_weights import BUILT_IN, registered_weights, weights_description
 from trainer.recipe.recipe import Recipe
@@ -153,7 +152,7 @@ def prepare_pretraining(request: PretrainRequest, console: Console) -> Pretraini
             several_labels=images.several_labels,
             test_images=_test_images(source, images) if request.self_supervised else 0,
             license_note=request.license_note,
-            contents="" if request.self_supervised else contents_of(images),
+            contents="" if request.self_supervised else contents_of(images.training_contents),
         ),
         labelled=source if request.self_supervised else None,
     )

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from search.study_setup.rules import AgainstTheRules, LearnedLabels, check_learned_labels, check_rules, contents_of
+from search.study_setup.rules import AgainstTheRules, LearnedLabels, check_learned_labels, check_rules
 from studies.errors import StudyError
 from studies.spec import StudySpec, load_study
 from tests.trainer.networks.test_registered_weights import put
@@ -19,6 +19,7 @@ from trainer.formats.weights.description import (
     CONTENT_DIGITS,
     SELF_SUPERVISED,
     TrainedOn,
+    contents_of,
     read_description,
     write_description,
 )
@@ -92,14 +93,14 @@ def test_weights_that_know_the_labels_of_the_study_are_refused(tmp_path: Path, w
 
 def test_known_images_are_counted_by_their_files(tmp_path: Path, weights: Path, images: ImageSet) -> None:
     spec = study(tmp_path)
-    knows(weights, contents=contents_of(images.subset(range(2))))
+    knows(weights, contents=contents_of(images.subset(range(2)).training_contents))
     with pytest.raises(LearnedLabels, match="the labels of 2 of the 120 training images"):
         check_learned_labels(spec, images, weights)
-    knows(weights, contents=contents_of(images.subset([7])))
+    knows(weights, contents=contents_of(images.subset([7]).training_contents))
     (line,) = check_learned_labels(spec, images, weights)
     assert "the labels of 1 of the 120 training images" in line and "too high" in line
     assert check_learned_labels(spec, images.subset(range(20, 120)), weights) == []
-    assert len(contents_of(images)) == 120 * CONTENT_DIGITS
+    assert len(contents_of(images.training_contents)) == 120 * CONTENT_DIGITS
 
 
 def test_without_rules_everything_is_allowed(tmp_path: Path, weights: Path) -> None:

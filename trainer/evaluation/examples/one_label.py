@@ -30,7 +30,7 @@ def choose_examples(y: NDArray[np.int64], proba: Probabilities, most: int) -> li
 
     Returns:
         By reason, and the clearest cases of each reason first. No label is suspicious if too many are
-        (`trainer.evaluation.label_errors.LabelErrors.too_many`).
+        (`trainer.evaluation.label_errors.one_label.LabelErrors.too_many`).
     """
     judged = np.flatnonzero(np.isfinite(proba).all(axis=1))
     if not len(judged):

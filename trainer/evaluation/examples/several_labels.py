@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trainer.common.arrays import Float64Array
+from trainer.evaluation.class_scores import label_scores
 from trainer.evaluation.examples.choice import Choice, by_falling, weakest_first
 from trainer.evaluation.examples.example import Example, Reason
 from trainer.evaluation.label_errors.several_labels import find_several_label_errors
@@ -41,7 +42,8 @@ def choose_label_examples(y: NDArray[np.int64], proba: Probabilities, blend: Ble
     if not len(judged):
         return []
     has, p = y[judged] == 1, proba[judged].astype(np.float64)
-    predicted = blend.labels(p) == 1
+    labels = blend.labels(p)
+    predicted = labels == 1
     missed, wrong = has & ~predicted, predicted & ~has
     loss: Float64Array = -np.log(np.maximum(np.where(has, p, 1.0 - p), _LEAST))
     distance = np.abs(log_odds(p) + (np.array(blend.offsets) if blend.offsets else 0.0))
@@ -49,7 +51,7 @@ def choose_label_examples(y: NDArray[np.int64], proba: Probabilities, blend: Ble
     suspects = [] if errors.too_many else errors.rows.tolist()
     contradicted = np.zeros(has.shape, bool)
     contradicted[errors.rows] = errors.changed
-    weakest = weakest_first(_f1(has, predicted))
+    weakest = weakest_first([own.score.f1 for own in label_scores(y[judged], p, labels)])
     # Of each reason, the images from the clearest to the least clear one, and the label that it is about in each image.
     rows = {
         Reason.LOSS: by_falling(loss.mean(axis=1), range(len(p))),
@@ -87,9 +89,3 @@ def choose_label_examples(y: NDArray[np.int64], proba: Probabilities, blend: Ble
 def _largest(loss: Float64Array, errors: NDArray[np.bool_]) -> Float64Array:
     """The largest loss among the erroneous labels of each image, -1 without any: float64 (n,)."""
     return np.asarray(np.where(errors, loss, -1.0).max(axis=1), dtype=np.float64)
-
-
-def _f1(has: NDArray[np.bool_], predicted: NDArray[np.bool_]) -> list[float | None]:
-    """F1 of each label; None if it neither occurs nor was predicted."""
-    hits, total = (has & predicted).sum(axis=0), has.sum(axis=0) + predicted.sum(axis=0)
-    return [2.0 * own / every if every else None for own, every in zip(hits.tolist(), total.tolist(), strict=True)]

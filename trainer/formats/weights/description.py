@@ -10,7 +10,7 @@ import dataclasses
 import json
 import math
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -61,11 +61,15 @@ class TrainedOn:
     """Of the images whose labels were learned, the first `CONTENT_DIGITS` digits of each SHA-256 of a file, sorted and
     joined; empty: not known. Written only if it is known."""
 
-    @property
-    def content_digests(self) -> frozenset[str]:
-        """The parts of `contents`."""
+    def known_among(self, digests: Sequence[bytes]) -> int:
+        """Number of images whose labels were learned, by `contents`.
+
+        Args:
+            digests: SHA-256 of each image file.
+        """
         starts = range(0, len(self.contents), CONTENT_DIGITS)
-        return frozenset(self.contents[start : start + CONTENT_DIGITS] for start in starts)
+        known = {self.contents[start : start + CONTENT_DIGITS] for start in starts}
+        return sum(digest.hex()[:CONTENT_DIGITS] in known for digest in digests)
 
     @property
     def of_classes(self) -> str:
@@ -132,6 +136,13 @@ class WeightsDescription:
         if self.score is None:
             return "-"
         return f"{self.metric} {self.score:.4f} ± {self.score_error or 0.0:.4f} on {self.held_out:,} held-out images"
+
+
+def contents_of(digests: Sequence[bytes]) -> str:
+    """`TrainedOn.contents` of images with these SHA-256; empty of more than `MAX_CONTENTS`."""
+    return (
+        "".join(sorted({digest.hex()[:CONTENT_DIGITS] for digest in digests})) if len(digests) <= MAX_CONTENTS else ""
+    )
 
 
 def check_weights_name(name: str) -> str:

@@ -1,4 +1,4 @@
-"""One row of a review: an image with the labels that it has, and those that the predictions propose."""
+"""An image whose labels may be wrong: those that it has, and those that held-out predictions propose, with names."""
 
 from __future__ import annotations
 
@@ -6,12 +6,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
-from trainer.common.arrays import Float32Array
 from trainer.evaluation.label_errors.one_label import LabelErrors
 from trainer.evaluation.label_errors.several_labels import SeveralLabelErrors
-from trainer.evaluation.several_labels import Labels
+from trainer.evaluation.several_labels import Labels, label_numbers
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,7 +17,7 @@ class CandidateLabel:
 
     name: str
     probability: float
-    """Mean out-of-fold probability, 0 .. 1."""
+    """By predictions that have not learned from the image, 0 .. 1."""
     disputed: bool = True
     """Whether given and proposed labels differ in it."""
 
@@ -53,23 +50,17 @@ def of_one_label(found: LabelErrors, y: Labels, class_names: Sequence[str]) -> I
         )
 
 
-def of_several_labels(
-    found: SeveralLabelErrors, proba: Float32Array, class_names: Sequence[str]
-) -> Iterator[Candidate]:
-    """The candidates among images that may have several labels, in the order of ``found``.
-
-    Args:
-        proba: mean out-of-fold probabilities of all n images, shape (n, C).
-    """
+def of_several_labels(found: SeveralLabelErrors, class_names: Sequence[str]) -> Iterator[Candidate]:
+    """The candidates among images that may have several labels, in the order of ``found``."""
 
     def labels(place: int, of: Labels) -> tuple[CandidateLabel, ...]:
         return tuple(
             CandidateLabel(
                 name=class_names[c],
-                probability=float(proba[found.rows[place], c]),
+                probability=float(found.proba[place, c]),
                 disputed=bool(found.changed[place, c]),
             )
-            for c in np.flatnonzero(of[place]).tolist()
+            for c in label_numbers(of[place])
         )
 
     confidence = found.confidence
