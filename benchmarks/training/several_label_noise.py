@@ -120,7 +120,7 @@ def rows_of(runs: Sequence[Run]) -> list[dict[str, object]]:
                 "candidates": f"{np.mean([run.candidates for run in own]):.0f}",
                 "changed ones found": part(sum(run.found for run in own)),
                 "changed among the first k": part(sum(run.first for run in own)),
-                "by the published average": part(sum(run.first_by_quality for run in own)),
+                "in the published order": part(sum(run.first_by_quality for run in own)),
                 "expected wrong labels": f"{np.mean([run.expected for run in own]):.0f}",
             }
         )
