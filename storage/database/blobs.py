@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import math
+import threading
 import zlib
 
 import numpy as np
@@ -14,6 +15,9 @@ from storage.errors import StorageError
 MAX_BYTES = 1 << 30
 """Largest array that is written or read, in bytes: the limit of one PostgreSQL value."""
 _HEADER_LIMIT = 4096  # bytes; the header of an array of numbers takes 128
+# NumPy parses headers with `ast`, which Python before 3.11.8 must not do in two threads at once: "AST constructor
+# recursion depth mismatch" (https://github.com/python/cpython/issues/106905).
+_PARSING = threading.Lock()
 _NUMBER_KINDS = "biuf"  # NumPy's codes: boolean, signed and unsigned integer, floating point
 
 
@@ -56,7 +60,8 @@ def _read(content: bytes) -> npt.NDArray[np.generic]:
     version = np.lib.format.read_magic(buffer)
     if version != (1, 0):
         raise ValueError(f"array format {version} instead of (1, 0)")
-    shape, fortran_order, dtype = np.lib.format.read_array_header_1_0(buffer, max_header_size=_HEADER_LIMIT)
+    with _PARSING:
+        shape, fortran_order, dtype = np.lib.format.read_array_header_1_0(buffer, max_header_size=_HEADER_LIMIT)
     size = len(content) - buffer.tell()
     if dtype.kind not in _NUMBER_KINDS or fortran_order or size != math.prod(shape) * dtype.itemsize:
         raise ValueError(f"{size} bytes of {dtype} do not make an array of shape {shape}")
