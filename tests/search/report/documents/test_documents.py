@@ -183,14 +183,20 @@ def test_a_new_study_has_a_document(stores: Stores, stored: Study, tmp_path: Pat
     assert {path for path, _ in fields(document)} <= set(documented("status"))
 
 
+Texts = st.text(st.characters(codec="utf-8", exclude_characters="@"))
+"""Before an @ may be a password, which is masked."""
 Values = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
-    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+    st.none() | st.booleans() | st.integers() | st.floats() | Texts,
+    lambda inner: st.lists(inner) | st.dictionaries(Texts, inner),
     max_leaves=20,
 )
 
 
-@given(st.dictionaries(st.text(), Values), st.booleans())
+def test_passwords_are_masked_in_keys_and_values() -> None:
+    assert json.loads(encode({"A:0@0": ["A:secret@host"]})) == {"A:***@0": ["A:***@host"]}
+
+
+@given(st.dictionaries(Texts, Values), st.booleans())
 def test_any_value_is_valid_json_and_changes_no_terminal(document: dict[str, Any], ascii_only: bool) -> None:
     text = encode(document, ascii_only=ascii_only)
     assert not re.search("[\x00-\x09\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\u2028\u2029\ud800-\udfff]", text)
