@@ -8,7 +8,13 @@ from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
-from trainer.formats.label_tables import CORRECTIONS_FILE, CORRECTIONS_HEADER, REVIEW_HEADER
+from trainer.formats.label_tables import (
+    CORRECTIONS_FILE,
+    CORRECTIONS_HEADER,
+    EARLIER_CORRECTIONS_HEADER,
+    EARLIER_REVIEW_HEADER,
+    REVIEW_HEADER,
+)
 from trainer.formats.part_words import KIND_WORDS, Part, foreign_part, without_accents
 from trainer.inference.file_kinds import is_hidden
 
@@ -227,7 +233,12 @@ def is_data(path: Path) -> bool:
 
 def is_label_table(header: Sequence[str]) -> bool:
     """Whether a table with this header holds decisions about labels (`trainer.formats.label_tables`)."""
-    return tuple(header) in (REVIEW_HEADER, CORRECTIONS_HEADER)
+    return tuple(header) in (
+        REVIEW_HEADER,
+        CORRECTIONS_HEADER,
+        EARLIER_REVIEW_HEADER,
+        EARLIER_CORRECTIONS_HEADER,
+    )
 
 
 def is_own_table(header: Sequence[str]) -> bool:

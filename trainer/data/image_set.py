@@ -96,6 +96,7 @@ class ImageSet:
     test_ids: m ids in the order of the sample submission.
     submission: None only without test images. Without a sample submission it has the column names of the training
         table, and its ``source`` is None.
+    label_source: what gives the labels, as a path relative to ``root`` and perhaps a column: ``train.csv: Smiling``.
     notes, warnings: sentences for the user.
     skipped: ids of the training images that ``skip_bad`` left out.
     value_ranges: ranges by which values with more than 8 bits are scaled; both sequences of images use them.
@@ -114,6 +115,7 @@ class ImageSet:
     test_ids: tuple[str, ...]
     test_images: Images
     submission: SubmissionFormat | None
+    label_source: str
     notes: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     skipped: tuple[str, ...] = ()

@@ -57,8 +57,12 @@ class Candidates:
         """Whether an image may have several labels."""
         return has_several(self.dataset.y)
 
-    def rows(self) -> list[ReviewRow]:
-        """The candidates as rows of a review, not decided."""
+    def rows(self, label_source: str = "") -> list[ReviewRow]:
+        """The candidates as rows of a review, not decided.
+
+        Args:
+            label_source: what gave the labels (`trainer.data.image_set.ImageSet.label_source`); empty: not on record.
+        """
         cells, ids, y = self._cells, self.dataset.train_ids, self.dataset.y
         return [
             ReviewRow(
@@ -67,6 +71,7 @@ class Candidates:
                 proposed=cells.write(each.proposed_label),
                 confidence=f"{each.confidence:.4f}",
                 decision="",
+                label_source=label_source,
             )
             for each in self.candidates
         ]

@@ -24,6 +24,7 @@ from trainer.common.errors import DataError, listed
 from trainer.common.files import replacing
 from trainer.data.corrections.apply import corrections_path
 from trainer.data.file_names import REVIEW_PAGE, REVIEW_TABLE
+from trainer.data.image_set import ImageSet
 from trainer.data.read import read_images
 from trainer.evaluation.label_errors.candidate import CandidateLabel
 from trainer.evaluation.several_labels import NONE
@@ -73,7 +74,8 @@ def review_labels(name: str | None, url: str, home: Path, data: Path | None, out
     earlier = _earlier_rows(table_path)
     found = find_candidates(stores, study)
     folder_of_images = data or known_folder(stores, study.fingerprint)
-    corrections = _corrections(folder_of_images, study)
+    images = _raw_images(folder_of_images, study)
+    corrections = [] if images is None else _corrections(images)
     left = found.without(corrections)
     summary = list(_summary(found, len(found.candidates) - len(left.candidates)))
     apply = _apply_command(study, table_path, data, folder_of_images)
@@ -82,7 +84,7 @@ def review_labels(name: str | None, url: str, home: Path, data: Path | None, out
         folder.mkdir(parents=True, exist_ok=True)
         with replacing(page_path) as temporary:
             temporary.write_text(html, encoding="utf-8")
-        write_review(table_path, _joined(left.rows(), earlier))
+        write_review(table_path, _joined(left.rows("" if images is None else images.label_source), earlier))
     except OSError as error:
         raise ReviewNotWritable(
             f"{folder} cannot be written to: {error.strerror or error}; name another --output"
@@ -122,29 +124,35 @@ def _earlier_rows(path: Path) -> list[ReviewRow]:
     )
 
 
-def _corrections(folder: Path | None, study: Study) -> list[Correction]:
-    """The corrections beside the images of a study; none where this machine has no images that can be read.
+def _raw_images(folder: Path | None, study: Study) -> ImageSet | None:
+    """The images of a study without corrections; None where this machine has none that can be read."""
+    if folder is None:
+        return None
+    try:
+        return read_images(folder, study.spec.data.options.without_corrections(), verify=False)
+    except DataError as problem:  # moved or changed since the begin; the predictions still judge the stored labels
+        log.warning("the corrections beside the images are not read: %s", problem)
+        return None
+
+
+def _corrections(images: ImageSet) -> list[Correction]:
+    """The corrections beside the images that are about their labels.
 
     Raises:
         DataError: they cannot be read.
     """
-    if folder is None:
-        return []
-    try:
-        images = read_images(folder, study.spec.data.options.without_corrections(), verify=False)
-    except DataError as problem:  # moved or changed since the begin; the predictions still judge the stored labels
-        log.warning("the corrections beside the images are not read: %s", problem)
-        return []
     path = corrections_path(images)
-    return read_corrections(path) if os.path.lexists(path) else []
+    found = read_corrections(path) if os.path.lexists(path) else []
+    return [each for each in found if each.is_about(images.label_source)]
 
 
 def _joined(rows: Sequence[ReviewRow], earlier: Sequence[ReviewRow]) -> Iterator[ReviewRow]:
     """The candidates with their earlier decisions, then the other rows that were decided earlier."""
-    decided = {(row.id, row.given): row for row in earlier if row.decision}
+    decided = {(row.label_source, row.id, row.given): row for row in earlier if row.decision}
     for row in rows:
-        known = decided.pop((row.id, row.given), None)
-        yield row if known is None else known
+        sources = (row.label_source, "")  # older reviews are without
+        known = next((key for source in sources if (key := (source, row.id, row.given)) in decided), None)
+        yield row if known is None else decided.pop(known)
     yield from decided.values()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -22,7 +23,7 @@ from tests.search.small_study import study_plan
 from tests.trainer.images import save
 from trainer.common.errors import DataError
 from trainer.data.file_names import REVIEW_TABLE
-from trainer.formats.label_tables import CORRECTIONS_FILE, read_corrections, read_review
+from trainer.formats.label_tables import CORRECTIONS_FILE, read_corrections, read_review, write_review
 
 HEADER = "id,given,proposed,confidence,decision"
 
@@ -124,6 +125,31 @@ def test_a_review_of_the_corrected_data_lists_what_is_open(
     assert [row.id for row in read_review(tmp_path / "out" / REVIEW_TABLE)] == ["p002"]
     printed = " ".join(capsys.readouterr().out.split())
     assert f"2 further candidates are left out, decided in {CORRECTIONS_FILE} already" in printed
+
+
+def test_a_review_of_one_column_decides_nothing_about_another(
+    stores: Stores, study_file: Path, url: str, data: Path, tmp_path: Path
+) -> None:
+    """Two studies of the same images with the same classes; the later one is of the other column."""
+    table = data / "train.csv"
+    header, *lines = table.read_text().splitlines()
+    table.write_text("\n".join([f"{header},second", *(f"{line},{line.rpartition(',')[2]}" for line in lines), ""]))
+    column = header.rpartition(",")[2]
+    first = create_study(stores, study_plan(study_file, data, f"data.label_column={column}"))
+    create_study(stores, study_plan(study_file, data, "data.label_column=second", name="later"))
+    end_trials(stores, first, 1, lambda number, _: sure_of((0, 1, 2), n=30))
+    review_labels(first.name, url, tmp_path / "home", None, tmp_path / "out")
+    filled = tmp_path / "out" / REVIEW_TABLE
+    rows = read_review(filled)
+    assert len(rows) == 3 and {row.label_source for row in rows} == {f"train.csv: {column}"}
+    write_review(filled, [replace(row, decision=row.proposed) for row in rows])
+    with pytest.raises(DataError, match=rf"labels of 'train.csv: {column}', but the study reads .*second'"):
+        apply_review(None, url, None, filled)
+    assert not (data / CORRECTIONS_FILE).exists()
+    apply_review(first.name, url, None, filled)
+    assert {each.label_source for each in read_corrections(data / CORRECTIONS_FILE)} == {f"train.csv: {column}"}
+    review_labels(first.name, url, tmp_path / "home", None, tmp_path / "again")
+    assert read_review(tmp_path / "again" / REVIEW_TABLE) == [], "all are decided"
 
 
 def test_an_empty_review_writes_nothing(

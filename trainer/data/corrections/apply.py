@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -54,14 +54,15 @@ def apply_corrections(image_set: ImageSet, corrections: Sequence[Correction]) ->
     If they give the decided label already, there is nothing to do. Any other label is a problem: the data have changed
     since the decision. An id that the data lack is a warning. If one label of an image is to be another that the
     data give it as well, the row with the other one alone stays. Where an image may have several labels, a decision is
-    about all of them.
+    about all of them. Decisions about labels from another source (`ImageSet.label_source`) change nothing, which is a
+    warning: the same image may be 'yes' in one column and 'yes' in another.
     """
     cells = LabelCells.of(image_set)
     by_id: dict[str, list[int]] = defaultdict(list)
     for row, identifier in enumerate(image_set.train_ids):
         by_id[identifier].append(row)
     y, dropped = image_set.y.copy(), set[int]()
-    decisions = [_in_order(each, cells) for each in corrections]
+    decisions = [_in_order(each, cells) for each in corrections if each.is_about(image_set.label_source)]
     changed = {(each.id, each.given) for each in decisions if each.label != each.given}
     problems: list[str] = []
     absent: list[str] = []
@@ -91,7 +92,7 @@ def apply_corrections(image_set: ImageSet, corrections: Sequence[Correction]) ->
     problems += _emptied(image_set, class_counts(y[kept], len(image_set.class_names)).tolist())
     if problems:
         return Corrected(image_set=image_set, problems=tuple(problems))
-    warnings = [*image_set.warnings]
+    warnings = [*image_set.warnings, *_source_warnings(image_set.label_source, corrections)]
     if absent:
         warnings.append(
             f"{CORRECTIONS_FILE} decides about {len(absent)} images that the data lack: {listed(absent, 3)}"
@@ -108,6 +109,22 @@ def apply_corrections(image_set: ImageSet, corrections: Sequence[Correction]) ->
     notes = [*image_set.notes, *([applied.sentence] if applied.changes else [])]
     corrected = replace(image_set, y=y, notes=tuple(notes), warnings=tuple(warnings), corrections=applied)
     return Corrected(image_set=corrected.subset(kept) if dropped else corrected)
+
+
+def _source_warnings(label_source: str, corrections: Sequence[Correction]) -> Iterator[str]:
+    """Warnings about decisions on labels from another source, and about those whose source is not on record."""
+    others = Counter(each.label_source for each in corrections if not each.is_about(label_source))
+    for other, count in others.items():
+        yield (
+            f"not applied: {count} decision{'s' * (count != 1)} in {CORRECTIONS_FILE} about the labels of {other!r}; "
+            f"the labels here are those of {label_source!r}. If these are the same labels under a new name, write it "
+            "into the column label_source"
+        )
+    if unknown := sum(not each.label_source for each in corrections):
+        yield (
+            f"{CORRECTIONS_FILE} has {unknown} decision{'s' * (unknown != 1)} without a label_source; applied to the "
+            f"labels of {label_source!r}. If that is right, write {label_source!r} into the fifth column, label_source"
+        )
 
 
 def _in_order(correction: Correction, cells: LabelCells) -> Correction:

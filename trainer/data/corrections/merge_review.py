@@ -19,7 +19,8 @@ class MergedReview:
     """The corrections after a review."""
 
     corrections: tuple[Correction, ...]
-    """The earlier ones in their order, then the new ones in that of the review."""
+    """The earlier ones in their order, those about labels from other sources first, then the new ones in that of the
+    review."""
     decided: int
     """Rows of the review with a decision."""
     undecided: int
@@ -43,19 +44,22 @@ def merge_review(image_set: ImageSet, earlier: Sequence[Correction], review: Seq
 
     A review may be of a study on the corrected labels. Its ``given`` is therefore the label by the earlier corrections,
     or the label in the data. A new decision replaces the earlier one about the same image and label, and those about
-    labels that the data no longer give this image.
+    labels that the data no longer give this image. Earlier decisions about labels from another source stay.
 
     Args:
         image_set: the data set without corrections.
 
     Raises:
-        DataError: ids or classes that do not exist, labels that are not the image's, or two decisions about one label;
-            every problem is listed.
+        DataError: decisions about labels from another source, ids or classes that do not exist, labels that are not
+            the image's, or two decisions about one label; every problem is listed.
     """
+    decided = [row for row in review if row.decision]
+    _check_source(image_set.label_source, decided)
     cells = LabelCells.of(image_set)
+    apart = [each for each in earlier if not each.is_about(image_set.label_source)]
+    earlier = [each for each in earlier if each.is_about(image_set.label_source)]
     labelled = _labels_by_id(image_set, earlier, cells)
     after = {(each.id, cells.canonical(each.given)): each for each in earlier}
-    decided = [row for row in review if row.decision]
     new: dict[tuple[str, str], tuple[ReviewRow, str | None]] = {}
     problems: list[str] = []
     for row in decided:
@@ -71,7 +75,14 @@ def merge_review(image_set: ImageSet, earlier: Sequence[Correction], review: Seq
             problems.append(f"{row.row}: {row.id!r} is decided differently in {new[key][0].row}")
             continue
         new[key] = row, label
-        after[key] = Correction(id=row.id, given=given, label=label, fingerprint=image_set.fingerprint, row=row.row)
+        after[key] = Correction(
+            id=row.id,
+            given=given,
+            label=label,
+            fingerprint=image_set.fingerprint,
+            label_source=image_set.label_source,
+            row=row.row,
+        )
     if problems:
         raise DataError(
             problems,
@@ -79,10 +90,9 @@ def merge_review(image_set: ImageSet, earlier: Sequence[Correction], review: Seq
             "type the same command again",
         )
     renewed = {identifier for identifier, _ in new}
+    kept = [each for each in after.values() if each.id not in renewed or _is_given(each, labelled[each.id], cells)]
     return MergedReview(
-        corrections=tuple(
-            each for each in after.values() if each.id not in renewed or _is_about(each, labelled[each.id], cells)
-        ),
+        corrections=(*apart, *kept),
         decided=len(decided),
         undecided=len(review) - len(decided),
     )
@@ -95,7 +105,18 @@ def _what(cells: LabelCells) -> str:
     return f"all labels of the image with {SEPARATOR} between them ({NO_LABELS}: none)"
 
 
-def _is_about(correction: Correction, labels: Sequence[_Labelled], cells: LabelCells) -> bool:
+def _check_source(label_source: str, decided: Sequence[ReviewRow]) -> None:
+    """Refuse decisions about labels from another source."""
+    others = [row for row in decided if row.label_source not in ("", label_source)]
+    if others:
+        raise DataError(
+            f"{others[0].row} decides about the labels of {others[0].label_source!r}, but the study reads those of "
+            f"{label_source!r}: name the study that was reviewed (--study NAME). If these are the same labels under a "
+            "new name, write it into the column label_source"
+        )
+
+
+def _is_given(correction: Correction, labels: Sequence[_Labelled], cells: LabelCells) -> bool:
     """Whether the data still give the label that was decided about."""
     return any(each.given == cells.canonical(correction.given) for each in labels)
 

@@ -127,6 +127,7 @@ def read(folder: Path, options: DataOptions) -> ReadResult | None:
         test_ids=test.ids,
         test_images=test.images,
         submission=test.submission,
+        label_source="class folders",
         notes=(
             f"labels are the names of the folders in {prefix or 'the data folder'}",
             *(lists.notes if lists is not None else ()),

@@ -75,6 +75,7 @@ def read(folder: Path, options: DataOptions) -> ReadResult | None:
         test_ids=submission.ids if submission else (),
         test_images=test,
         submission=submission,
+        label_source=labels_file.name,
         notes=tuple(f"not used: {name}" for name in unused),
         warnings=(*warnings, *(() if several else doubtful_labels(labels_file.name, labels))),
     )

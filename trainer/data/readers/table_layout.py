@@ -151,6 +151,7 @@ def read(folder: Path, options: DataOptions) -> ReadResult | None:
         test_ids=test.ids,
         test_images=test.images,
         submission=test.submission,
+        label_source=_label_source(folder, table, names, columns),
         notes=(
             _columns_note(folder, table, names, columns),
             *columns.notes,
@@ -308,6 +309,11 @@ def _refuse_groups(table: Table, first: int, names: Sequence[str], columns: Colu
         "Choose another one with --id-column NAME (data.id_column); --group-column NAME (data.group_column) keeps the "
         "images of one value in one fold"
     )
+
+
+def _label_source(folder: Path, table: Table, names: Sequence[str], columns: Columns) -> str:
+    path = printable(table.path.relative_to(folder).as_posix())
+    return path if columns.label is None else f"{path}: {names[columns.label]}"
 
 
 def _columns_note(folder: Path, table: Table, names: Sequence[str], columns: Columns) -> str:

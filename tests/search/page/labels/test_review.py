@@ -58,7 +58,7 @@ def test_each_candidate_has_its_picture_and_its_neighbours(searched: Study, url:
     assert len(cards) == 3
     rows = list(csv.reader(table.open(encoding="utf-8")))
     assert tuple(rows[0]) == REVIEW_HEADER and {row[0] for row in rows[1:]} == {f"image-{i:04}" for i in WRONG}
-    for card, (identifier, given, proposed, confidence, decision) in zip(cards, rows[1:], strict=True):
+    for card, (identifier, given, proposed, confidence, _, decision) in zip(cards, rows[1:], strict=True):
         assert identifier in card.text and f"Given {given} (" in card.text and f"proposed {proposed} (" in card.text
         assert 0.0 < float(confidence) <= 1.0 and decision == ""
         pictures = card.all("img")
@@ -91,7 +91,7 @@ def test_decisions_survive_a_second_review(searched: Study, stores: Stores, url:
     _, table = review(url, tmp_path)
     text = table.read_text(encoding="utf-8")
     lines = [f"{line}keep" if line.startswith("image-0007") else line for line in text.splitlines()]
-    table.write_text("\n".join([*lines, "image-0050,blue,red,0.9,drop", ""]), encoding="utf-8")
+    table.write_text("\n".join([*lines, "image-0050,blue,red,0.9,,drop", ""]), encoding="utf-8")
     end_trials(stores, searched, 1, lambda number, _: sure_of((*WRONG, 12)))
     review(url, tmp_path)
     found = {row.id: row.decision for row in read_review(table)}

@@ -26,9 +26,13 @@ def animals(tmp_path: Path) -> Path:
 
 
 def correct(folder: Path, *decisions: tuple[str, str, str | None]) -> None:
+    source = read_images(folder, RAW).label_source
     write_corrections(
         folder / CORRECTIONS_FILE,
-        [Correction(id=i, given=given, label=label, fingerprint="f") for i, given, label in decisions],
+        [
+            Correction(id=i, given=given, label=label, fingerprint="f", label_source=source)
+            for i, given, label in decisions
+        ],
     )
 
 
@@ -176,10 +180,62 @@ def test_a_link_to_nothing_is_an_error_and_not_no_corrections(animals: Path) -> 
 
 
 @pytest.mark.parametrize("name", ["label_review.csv", "labels.csv", "mine.csv"])
-@pytest.mark.parametrize("header", ["id,given,proposed,confidence,decision", "id,given,decision,fingerprint"])
+@pytest.mark.parametrize(
+    "header",
+    [
+        "id,given,proposed,confidence,label_source,decision",
+        "id,given,proposed,confidence,decision",
+        "id,given,decision,fingerprint,label_source",
+        "id,given,decision,fingerprint",
+    ],
+)
 def test_copies_of_the_tables_are_no_tables_of_labels(animals: Path, name: str, header: str) -> None:
     before = read_images(animals)
-    cells = "0.9," if "proposed" in header else ""
-    (animals / name).write_text(f"{header}\ncat/0.png,cat,dog,{cells}f\ncat/1.png,cat,dog,{cells}f\n")
+    rest = ",f" * (header.count(",") - 2)
+    (animals / name).write_text(f"{header}\ncat/0.png,cat,dog{rest}\ncat/1.png,cat,dog{rest}\n")
     found = read_images(animals)
     assert (found.reader, by_id(found)) == ("folders", by_id(before))
+
+
+@pytest.fixture
+def faces(tmp_path: Path) -> Path:
+    """Two columns of labels for the same six images, and a second table of other labels under the same name."""
+    for number in range(6):
+        save(tmp_path / "faces" / "images" / f"{number}.png", number)
+    rows = [f"{number}.png,{'yes' if number % 2 else 'no'},{'yes' if number < 3 else 'no'}" for number in range(6)]
+    (tmp_path / "faces" / "first.csv").write_text("\n".join(["image,Smiling,Young", *rows, ""]))
+    rows = [f"{number}.png,{'yes' if number in (1, 2, 5) else 'no'}" for number in range(6)]
+    (tmp_path / "faces" / "second.csv").write_text("\n".join(["image,Smiling", *rows, ""]))
+    return tmp_path / "faces"
+
+
+SMILING = DataOptions(table="first.csv", label_column="Smiling")
+
+
+@pytest.mark.parametrize(
+    ("other", "source"),
+    [
+        (DataOptions(table="first.csv", label_column="Young"), "first.csv: Young"),
+        (DataOptions(table="second.csv"), "second.csv: Smiling"),
+    ],
+)
+def test_decisions_about_other_labels_of_the_same_images_change_nothing(
+    faces: Path, other: DataOptions, source: str
+) -> None:
+    """Image 1 smiles and is young: that it does not smile says nothing about its age."""
+    before = read_images(faces, other)
+    decision = Correction(id="1.png", given="yes", label="no", fingerprint="f", label_source="first.csv: Smiling")
+    write_corrections(faces / CORRECTIONS_FILE, [decision])
+    smiling, after = read_images(faces, SMILING), read_images(faces, other)
+    assert smiling.label_source == "first.csv: Smiling" and by_id(smiling)["1.png"] == "no"
+    assert after.label_source == source and after.fingerprint == before.fingerprint
+    assert by_id(after)["1.png"] == "yes" and after.corrections is not None and not after.corrections.changes
+    (warning,) = set(after.warnings) - set(before.warnings)
+    assert "not applied: 1 decision in" in warning and "'first.csv: Smiling'" in warning and repr(source) in warning
+
+
+def test_decisions_whose_labels_are_not_on_record_are_applied_and_named(faces: Path) -> None:
+    (faces / CORRECTIONS_FILE).write_text("id,given,decision,fingerprint\n1.png,yes,no,f\n")
+    found = read_images(faces, SMILING)
+    assert by_id(found)["1.png"] == "no"
+    assert any("1 decision without a label_source; applied to" in warning for warning in found.warnings)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -26,8 +27,8 @@ def row(identifier: str, given: str, decision: str, number: int = 2) -> ReviewRo
     )
 
 
-def correction(identifier: str, given: str, label: str | None) -> Correction:
-    return Correction(id=identifier, given=given, label=label, fingerprint="earlier")
+def correction(identifier: str, given: str, label: str | None, source: str = "") -> Correction:
+    return Correction(id=identifier, given=given, label=label, fingerprint="earlier", label_source=source)
 
 
 def decided(merged: MergedReview) -> list[tuple[str, str, str | None]]:
@@ -69,6 +70,22 @@ def test_a_review_of_corrected_labels_is_about_the_label_of_the_data(
 def test_a_decision_about_a_changed_label_removes_the_stale_one(images: ImageSet) -> None:
     merged = merge_review(images, [correction("a0", "cow", "cat")], [row("a0", "dog", "keep")])
     assert decided(merged) == [("a0", "dog", "dog")]
+
+
+def test_decisions_about_other_labels_of_the_same_images_stay(images: ImageSet) -> None:
+    assert images.label_source == "train.csv: label"
+    others = correction("a0", "dog", "cat", "train.csv: second_label")
+    merged = merge_review(images, [others], [row("a0", "dog", "keep")])
+    assert decided(merged) == [("a0", "dog", "cat"), ("a0", "dog", "dog")]
+    assert [each.label_source for each in merged.corrections] == ["train.csv: second_label", "train.csv: label"]
+
+
+def test_a_review_of_other_labels_is_refused(images: ImageSet) -> None:
+    reviewed = replace(row("a0", "dog", "cat"), label_source="train.csv: second_label")
+    with pytest.raises(
+        DataError, match=r"review.csv row 2 decides about the labels of 'train.csv: second_label'.*--st"
+    ):
+        merge_review(images, [], [reviewed])
 
 
 def test_all_mistakes_are_named_at_once(images: ImageSet) -> None:
