@@ -293,7 +293,14 @@ def pretrain(
     list_them: Annotated[bool, typer.Option("--list", help="List the registered weights.")] = False,
     assignments: Set = None,
     storage_url: Storage = DEFAULT_STORAGE,
-    weights: Weights = None,
+    weights: Annotated[
+        Path | None,
+        typer.Option(
+            "--weights",
+            help="Folder of pre-trained weights to begin from (NAME.safetensors or NAME.pth), into which the new "
+            "weights are written as well; default: retable/weights.",
+        ),
+    ] = None,
     gpus: Gpus = None,
     grace: Grace = GRACE,
     id_column: IdColumn = None,

@@ -311,6 +311,7 @@ def _facts(
         several_labels=images.several_labels,
         test_images=len(images.test_ids),
         fingerprint=images.fingerprint,
+        corrections="" if images.corrections is None or not images.corrections.changes else images.corrections.sentence,
         starts=starting_weights(refits),
         second_studies=second_study_lines(stores, refits),
         rules=plan.study.spec.rules.forbidden,

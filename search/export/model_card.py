@@ -83,6 +83,8 @@ class CardFacts:
     """Whether an image may have several of the classes, or none."""
     test_images: int
     fingerprint: str
+    corrections: str = ""
+    """What label corrections have changed (`trainer.data.image_set.AppliedCorrections.sentence`); empty: nothing."""
     starts: Sequence[str] = ()
     """Weights from which the networks began, and the images that these were trained on, a sentence each."""
     second_studies: Sequence[str] = ()
@@ -231,7 +233,8 @@ def _data(facts: CardFacts) -> str:
     total = sum(facts.class_counts) if facts.train_images is None else facts.train_images
     images = f"{total} training and {facts.test_images} test images"
     head = f"{images}; fingerprint `{facts.fingerprint[:16]}`."
-    lines = [plain(line) for line in (*facts.starts, *facts.second_studies)]
+    lines = [f"{plain(facts.corrections)}."] if facts.corrections else []
+    lines += [plain(line) for line in (*facts.starts, *facts.second_studies)]
     if facts.rules:
         lines.append(
             f"The rules of the study forbid {facts.rules}: starting weights and settings against them are refused. "

@@ -27,13 +27,13 @@ from trainer.common.errors import first_lines
 from trainer.data.description import LONGEST_LINE, duplicate_lines
 from trainer.evaluation.metrics import METRICS
 from trainer.inference.printable import excerpt
-from trainer.recipe.recipe import LINEAR_PROBE
+from trainer.networks.custom_weights import BUILT_IN
+from trainer.recipe.recipe import LINEAR_PROBE, Scalar
 
 RANKED = 5  # trials in the ranking
 MAX_PROBES = 3  # probes that are listed one by one
 COMMAND = 40  # characters; the purpose of a longer command is on the next line
 LEAST_AVERAGING = 0.005  # gain from averaging that is named, because it lifts the forecast above the scores of trials
-LINEAR_PROBE_LINE = "linear probe: the backbone as it was pre-trained, and a linear classifier"
 LABEL = 10  # cells of the labels in the answer of an export
 
 OTHER_FILES: dict[str, str] = {
@@ -96,7 +96,7 @@ def print_warm_starts(console: Console, origins: Mapping[int, str], *, probes_on
         count = "1 backbone" if len(backbones) == 1 else f"{len(backbones)} backbones, small ones first"
         sizes = sorted({int(origins[number].partition(" at ")[2].partition(" px")[0]) for number in probes})
         then = ""
-        if len(probes) > len(backbones):
+        if len(sizes) > 1:
             which = "that backbone" if len(backbones) == 1 else "the best ones"
             then = (
                 f", at first on images of {sizes[0]} pixels, {which} then on larger ones of up to {sizes[-1]} pixels "
@@ -243,10 +243,16 @@ def _recipe(export: Export) -> Iterator[str | Text]:
     yield line if several else Text(line, style="bold")
     shown = ("backbone", "image_size")
     if export.recipe.get("method") == LINEAR_PROBE:
-        yield LINEAR_PROBE_LINE
+        yield probe_line(export.recipe)
         return
     settings = difference({k: v for k, v in export.recipe.items() if k not in shown}, export.default)
     yield settings or "all other settings as in the default recipe"
+
+
+def probe_line(recipe: Mapping[str, Scalar]) -> str:
+    """What a linear probe is, with its starting weights."""
+    own = "" if recipe.get("init") in BUILT_IN else f" in the weights {recipe.get('init')}"
+    return f"linear probe: the backbone as it was pre-trained{own}, and a linear classifier"
 
 
 def _expected(export: Export) -> Text:

@@ -36,7 +36,8 @@ def check_learned_labels(spec: StudySpec, images: ImageSet, weights_dir: Path | 
     of self-supervised pre-training know no labels.
 
     Returns:
-        A sentence for each start that knows at most `FEW_KNOWN` of the training images.
+        A sentence for each start that knows at most `FEW_KNOWN` of the training images, and for each of which that
+        cannot be told.
 
     Raises:
         LearnedLabels: listing every start that knows more.
@@ -49,27 +50,36 @@ def check_learned_labels(spec: StudySpec, images: ImageSet, weights_dir: Path | 
         known = None if init in BUILT_IN else weights_description(init, weights_dir)
         for trained in () if known is None else known.trained_on:
             count = _known_images(trained, images)
-            if not count:
+            if count is None:
+                notes.append(
+                    f"init = {init!r}: whether these weights have learned labels of the training images is not known, "
+                    f"because their description does not list their images: {trained.words}. If they have, scores of "
+                    "networks from them are too high"
+                )
                 continue
-            (notes if count <= FEW_KNOWN * len(images.y) else problems).append(
+            line = (
                 f"init = {init!r}: these weights have learned the labels of {count:,} of the {len(images.y):,} "
                 f"training images: {trained.words}"
             )
+            if count > FEW_KNOWN * len(images.y):
+                problems.append(line)
+            elif count:
+                notes.append(f"{line}. Scores of networks from them are slightly too high")
     if problems:
         raise LearnedLabels(
             "\n".join(problems) + "\nCross-validation from them would score too high, because it holds out images that "
             "they know. Leave them out; `search pretrain --self-supervised` learns from the images without their labels"
         )
-    return [f"{line}. Scores of networks from them are slightly too high" for line in notes]
+    return notes
 
 
-def _known_images(trained: TrainedOn, images: ImageSet) -> int:
-    """Number of training images whose labels were learned."""
+def _known_images(trained: TrainedOn, images: ImageSet) -> int | None:
+    """Number of training images whose labels were learned; None: the description does not list the images."""
     if not trained.classes:
         return 0
     if trained.fingerprint == images.fingerprint:  # also of a description that holds no contents
         return len(images.y)
-    return trained.known_among(images.training_contents)
+    return trained.known_among(images.training_contents) if trained.contents else None
 
 
 def check_rules(spec: StudySpec, fingerprint: str, weights_dir: Path | None) -> None:

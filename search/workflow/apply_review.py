@@ -44,6 +44,8 @@ def apply_review(name: str | None, url: str, data: Path | None, review: Path) ->
         raise NoData
     if not review.is_file():
         raise DataError(f"there is no file {review}; `search labels --study {study.name}` writes a review")
+    if name is None:
+        say(console, f"Study {study.name}, the latest one; --study names another.")
     rows = read_review(review)
     images = read_images(folder, study.spec.data.options.without_corrections(), verify=False)
     path = corrections_path(images)

@@ -14,7 +14,7 @@ from search.page.facts import Facts
 from search.report.live.progress import difference, recipe_difference
 from search.report.status import state_of
 from search.report.submissions import describe_export
-from search.report.summary import LINEAR_PROBE_LINE, next_steps, trial_counts
+from search.report.summary import next_steps, probe_line, trial_counts
 from search.runtime.commands import completed
 from search.study_setup.second_study import Comparison, lines_about
 from search.study_state.study import Study
@@ -77,7 +77,7 @@ def _exported(facts: Facts, export: ExportRecord, notes: ExportNotes) -> AnswerV
             details.append((label, text.score(value)))
     return AnswerView(
         heading=f"{members}{backbone} at {size} px{average}",
-        recipe=LINEAR_PROBE_LINE
+        recipe=probe_line(export.recipe)
         if export.recipe.get("method") == LINEAR_PROBE
         else difference(shown, default) or "all other settings as in the default recipe",
         score=score,

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from trainer.common.errors import DataError, listed, suggest
 from trainer.formats.delimited import read_table
+from trainer.formats.labels import unify_labels
 
 COLUMNS = ("class", "folder", "label")
 """Names of the first column in a header."""
@@ -20,8 +21,8 @@ def read_class_map(path: Path) -> dict[str, str]:
     An empty second cell leaves the class out. A first row that names the columns is skipped.
 
     Raises:
-        DataError: the table cannot be read, has not two columns, gives a class twice or no name, or leaves fewer than
-            two coarser classes. Every row with a mistake is named.
+        DataError: the table cannot be read, has not two columns, gives a class twice or no name, spells a coarser class
+            in two ways, or leaves fewer than two. Every mistake is named.
     """
     table = read_table(path)
     if table.width != 2:
@@ -38,8 +39,14 @@ def read_class_map(path: Path) -> dict[str, str]:
         else:
             found[name] = coarse
     coarser = sorted(set(found.values()) - {""})
+    try:
+        unify_labels(coarser, "ask")
+    except DataError as error:
+        problems += [f"{path.name}: coarse {problem}: write one of them" for problem in error.problems]
     if not problems and len(coarser) < 2:
-        problems.append(f"{path.name} has {len(coarser)} coarse classes ({listed(coarser) or 'none'}); 2 are needed")
+        problems.append(
+            f"{path.name} has {len(coarser)} coarse class{'es' * (len(coarser) != 1)} ({listed(coarser) or 'none'}); 2 are needed"
+        )
     if problems:
         raise DataError(problems)
     return found

@@ -10,7 +10,7 @@ from rich.console import Console
 from search.runtime.commands import completed
 from search.runtime.console import Column, note, open_console, print_table, say
 from search.workflow.pretraining.prepare import PretrainingPlan
-from trainer.common.errors import first_lines
+from trainer.common.errors import first_lines, listed
 from trainer.inference.printable import excerpt
 from trainer.networks.custom_weights import registered_weights
 
@@ -60,6 +60,7 @@ def print_plan(console: Console, plan: PretrainingPlan, where: str) -> None:
         what = (
             f"{len(images.y):,} images {plan.data.of_classes}, of which {plan.held_out:,} are held out to score it"
             + f" ({plan.study.spec.protocol.metric})" * images.several_labels
+            + f", with the coarse classes {listed(map(excerpt, images.class_names))}" * plan.is_coarse
         )
     else:
         tests = f", {plan.data.test_images:,} test images among them," * bool(plan.data.test_images)
@@ -67,10 +68,10 @@ def print_plan(console: Console, plan: PretrainingPlan, where: str) -> None:
             f"{plan.data.images:,} images{tests} without their labels: each is a class of its own (DIET-CP). Scores "
             "show how many of them it recognises"
         )
+    epochs = "1 epoch" if recipe["epochs"] == 1 else f"{recipe['epochs']} epochs"
     say(
         console,
-        f"Pre-training of {recipe['backbone']} from {begin} on {what}: {recipe['epochs']} epochs at "
-        f"{recipe['image_size']} px; {where}.",
+        f"Pre-training of {recipe['backbone']} from {begin} on {what}: {epochs} at {recipe['image_size']} px; {where}.",
     )
     is_other = plan.known is not None and plan.known.request != plan.request
     replaced = f", replacing {plan.known.words}" if plan.known is not None and is_other else ""

@@ -83,6 +83,8 @@ class PretrainingPlan:
     known: WeightsDescription | None
     """What is registered under the name now."""
     data: TrainedOn
+    is_coarse: bool = False
+    """Whether a table replaces the classes of the images by coarser ones."""
     labelled: ImageSet | None = None
     """The images with their labels, on which probes decide about self-supervised weights; None: supervised."""
 
@@ -154,6 +156,7 @@ def prepare_pretraining(request: PretrainRequest, console: Console) -> Pretraini
             license_note=request.license_note,
             contents="" if request.self_supervised else contents_of(images.training_contents),
         ),
+        is_coarse=table is not None,
         labelled=source if request.self_supervised else None,
     )
 

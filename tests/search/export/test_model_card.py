@@ -64,6 +64,12 @@ def test_the_card_states_scores_networks_and_settings() -> None:
     assert card.index("`augment.sepia` | 0.3") < card.index("`augment.hflip` | 0.0"), "changed settings come first"
 
 
+def test_the_card_names_label_corrections() -> None:
+    line = "2 labels corrected, 1 image dropped by the corrections in retable_corrections.csv"
+    assert f"- {line}." in write_card(replace(FACTS, corrections=line))
+    assert "corrected" not in write_card(FACTS)
+
+
 IMPORTED = CardMember(name=MemberName(label="big"), weight=1.0)
 MANY = {"class_names": [str(i) for i in range(10)], "class_counts": range(10)}
 

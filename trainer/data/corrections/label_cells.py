@@ -15,6 +15,8 @@ from trainer.evaluation.several_labels import label_names
 from trainer.inference.predictions import SEPARATOR
 
 _ESCAPE = "\\"
+_OTHER_MARKS = ("+", "/", "&")
+"""What people write between labels besides `SEPARATORS`; messages name several labels with a plus sign."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,7 +82,7 @@ class LabelCells:
         """Why a list with a name that is no class cannot be read, and what to write."""
         if not name:
             return f"{cell!r}, with an empty label in it; {NO_LABELS} stands for an image without labels"
-        for mark in SEPARATORS:
+        for mark in (*SEPARATORS, *_OTHER_MARKS):
             parts = set(parts_of(cell, mark))
             if mark != SEPARATOR and len(parts) > 1 and parts <= set(self.class_names):
                 right = self._joined([each for each in self.class_names if each in parts])

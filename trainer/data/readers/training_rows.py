@@ -194,6 +194,11 @@ def _drop_repeated(
         repeated = [SkippableProblem(lost_id=None, message=_many_given_again(table, by_id, labels, len(repeated)))]
     if len(warnings) > SHOWN_IDS:
         warnings = [*warnings[:SHOWN_IDS], f"... and {len(warnings) - SHOWN_IDS} more images with several labels"]
+    if warnings:
+        warnings.append(
+            f"{table.path.name}: if an image may have several of the labels at once, such as every object in it, add "
+            "--several-labels yes (data.several_labels)"
+        )
     return sorted(kept), repeated, warnings
 
 

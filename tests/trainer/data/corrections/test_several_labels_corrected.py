@@ -130,6 +130,7 @@ def test_what_a_person_writes_is_read(tmp_path: Path, decision: str, labels: str
     [
         ("a b", "'a b', but | separates labels: write a|b"),
         ("c; a", "'c; a', but | separates labels: write a|c"),
+        ("c + a", "'c + a', but | separates labels: write a|c"),
         ("a|d", "'a|d', of which 'd' is no class; valid: a, b, c"),
         ("d", "the decision is 'd', no class; valid: a, b, c"),
         ("a|", "with an empty label in it; [] stands for an image without labels"),

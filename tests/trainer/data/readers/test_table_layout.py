@@ -249,7 +249,7 @@ def test_many_images_with_two_labels_are_counted(kaggle: Kaggle) -> None:
     rows = [(f"a{i}", label) for i in range(20) for label in "cd"]
     found = read_images(kaggle(rows, sample=None), DataOptions())
     assert len(found.train_ids) == 40
-    assert len(found.warnings) == 6
+    assert len(found.warnings) == 7
     assert found.warnings[-1] == "... and 15 more images with several labels"
 
 
@@ -262,6 +262,7 @@ def test_an_image_with_two_labels_keeps_both_in_one_fold_and_is_reported(kaggle:
     assert found.class_names[found.y[0]] == "dog" and found.class_names[found.y[6]] == "cat"
     expected = "rows 2 and 8: the image 'a0' has the labels 'dog' and 'cat'; both rows are kept, in one fold"
     assert any(expected in warning for warning in found.warnings)
+    assert any("add --several-labels yes" in warning for warning in found.warnings)
     groups = fold_groups(found, find_duplicates(found).groups)
     assert groups[0] == groups[6] and len(set(groups.tolist())) == 6
 
