@@ -44,9 +44,8 @@ def read_class_map(path: Path) -> dict[str, str]:
     except DataError as error:
         problems += [f"{path.name}: coarse {problem}: write one of them" for problem in error.problems]
     if not problems and len(coarser) < 2:
-        problems.append(
-            f"{path.name} has {len(coarser)} coarse class{'es' * (len(coarser) != 1)} ({listed(coarser) or 'none'}); 2 are needed"
-        )
+        count = f"{len(coarser)} coarse class{'es' * (len(coarser) != 1)}"
+        problems.append(f"{path.name} has {count} ({listed(coarser) or 'none'}); 2 are needed")
     if problems:
         raise DataError(problems)
     return found

@@ -250,7 +250,7 @@ def test_many_images_with_two_labels_are_counted(kaggle: Kaggle) -> None:
     found = read_images(kaggle(rows, sample=None), DataOptions())
     assert len(found.train_ids) == 40
     assert len(found.warnings) == 7
-    assert found.warnings[-1] == "... and 15 more images with several labels"
+    assert found.warnings[-2] == "... and 15 more images with several labels"
 
 
 def test_an_image_with_two_labels_keeps_both_in_one_fold_and_is_reported(kaggle: Kaggle) -> None:
