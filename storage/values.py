@@ -307,6 +307,9 @@ probes with which a study begins.
 PREDICTED_NOTE = "predicted_seconds"
 """Entry in the note of a search item: the seconds of its training that a rehearsal of a few steps predicts."""
 
+SHORTENED_NOTE = "shortened"
+"""Entry in the note of a search item: how its training was shortened for the deadline, a text for people."""
+
 TOO_LATE_NOTE = "too_late"
 """Entry in the note of a search item that a worker has released because it would end too late: the deadline, the time
 of the release (both Unix seconds), and the number of search trials that had ended by then.

@@ -6,7 +6,7 @@ import logging
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -20,10 +20,18 @@ from search.worker.retention import may_be_exported, only_best_predict
 from search.worker.task import LeaseLost, Paused, Task
 from search.worker.teaching import teach
 from storage.optuna_storage.optuna_trials import stored_trial
-from storage.values import FULL_DATA_SPLIT, PREDICTED_NOTE, EpochCurve, TrialOutcome, TrialStatus, WorkKind
+from storage.values import (
+    FULL_DATA_SPLIT,
+    PREDICTED_NOTE,
+    SHORTENED_NOTE,
+    EpochCurve,
+    TrialOutcome,
+    TrialStatus,
+    WorkKind,
+)
 from trainer.evaluation.metrics import standard_error
 from trainer.evaluation.targets import Targets
-from trainer.recipe.recipe import Recipe
+from trainer.recipe.recipe import LINEAR_PROBE, Recipe
 
 if TYPE_CHECKING:
     from search.worker.study_context import StudyContext
@@ -185,9 +193,15 @@ def _rehearse(context: StudyContext, task: Task, recipe: Recipe) -> None:
     log.info("%s: a rehearsal of a few steps predicts %.0f s, %.1f s an epoch", task.name, seconds, speed.epoch)
     item = task.item
     assert item.trial_number is not None, "only trials are rehearsed"
-    note = {**item.note, PREDICTED_NOTE: seconds}
+    note = _predicted(task, seconds)
     if context.stores.queue.assign_trial(item, item.trial_number, recipe.to_flat(), note) is None:
         raise LeaseLost
+
+
+def _predicted(task: Task, seconds: float) -> dict[str, Any]:
+    """The note of an item whose training takes about ``seconds``, perhaps because it was shortened."""
+    shortened = {SHORTENED_NOTE: task.limit.reason} if task.limit.reason else {}
+    return {**task.item.note, PREDICTED_NOTE: seconds, **shortened}
 
 
 def _shorten(context: StudyContext, task: Task, slow: TooSlow) -> Recipe:
@@ -200,7 +214,8 @@ def _shorten(context: StudyContext, task: Task, slow: TooSlow) -> Recipe:
     trial = task.trial
     assert trial is not None, "only trials are shortened"
     context.artifacts.remove_checkpoint(context.study.name, task.item.id)
-    if context.stores.queue.assign_trial(task.item, trial.number, slow.recipe.to_flat()) is None:
+    note = None if slow.recipe.method == LINEAR_PROBE else _predicted(task, slow.seconds)
+    if context.stores.queue.assign_trial(task.item, trial.number, slow.recipe.to_flat(), note) is None:
         raise LeaseLost
     trial.set_user_attr(EPOCHS_ATTRIBUTE, slow.recipe.epochs)
     return slow.recipe

@@ -20,30 +20,34 @@ from search.study_state.training_costs import wall_seconds
 from search.tuning.probing.plan import PROBE
 from search.tuning.warm_starts import origins_of
 from storage.stores import Stores
-from storage.values import StudyState
+from storage.values import SHORTENED_NOTE, StudyState
+from trainer.inference.printable import excerpt
 
 SHORT = 120.0  # seconds; the expected end of a study that ends earlier is not printed
 
 
 class ScheduleView:
     """Prints the plan of a study, or its expected end if it has no deadline: once a training is rehearsed, once one has
-    ended, and again after a change of the deadline. At the end it says which planned trials did not run.
+    ended, and again after a change of the deadline or of the first trial's length. At the end it says which planned
+    trials did not run.
     """
 
     def __init__(self, stores: Stores, console: Console) -> None:
         self._stores, self._console = stores, console
-        self._printed: tuple[float | None, bool] | None = None  # deadline, and whether a training had ended, then
+        self._printed: tuple[float | None, bool, str] | None = None
+        """Then: the deadline, whether a training had ended, and how the first one was shortened."""
         self._planned = 0  # trials of the last plan, those that had ended included
 
     def update(self, snapshot: StudySnapshot) -> None:
         """Print the plan of the snapshot's study, unless it is printed already or not known yet."""
-        state = snapshot.study.deadline, snapshot.counted > 0
+        shorter = _shortened(self._stores, snapshot)
+        state = snapshot.study.deadline, snapshot.counted > 0, shorter
         if self._printed == state:
             return
         line = schedule_line(self._stores, snapshot)
         if not line:
             return
-        say(self._console, line)
+        say(self._console, f"{shorter}{line}")
         self._printed = state
         plan = _read_plan(self._stores, snapshot)
         self._planned = snapshot.counted + (_trials_of(plan[1], snapshot) if plan else 0)
@@ -116,6 +120,15 @@ def schedule_line(stores: Stores, snapshot: StudySnapshot) -> str:
         count = plan.number_of_refits
         parts.append(f"{count} refit{'s' * (count != 1)} until {clock(plan.export)}")
     return f"{_rehearsed(costs)}Plan: {', then '.join(parts) or 'no more trials'}; export by {clock(study.deadline)}."
+
+
+def _shortened(stores: Stores, snapshot: StudySnapshot) -> str:
+    """How the first trial was shortened for the deadline, a sentence and a blank; empty: it was not, or has ended."""
+    if snapshot.study.deadline is None or snapshot.counted:
+        return ""
+    held = stores.queue.held(snapshot.study.id)
+    notes = {item.trial_number: str(item.note[SHORTENED_NOTE]) for item in held if SHORTENED_NOTE in item.note}
+    return next((f"Trial {number} is {excerpt(note)}. " for number, note in sorted(notes.items())), "")
 
 
 def seconds_to_end(stores: Stores, snapshot: StudySnapshot) -> float | None:

@@ -13,12 +13,11 @@ if TYPE_CHECKING:
 
 
 class TooSlow(SearchError):
-    """The training would end too late. The shorter ``recipe`` would not."""
+    """The training would end too late. The shorter ``recipe`` would not; it takes about ``seconds``."""
 
-    def __init__(self, recipe: Recipe, reason: str) -> None:
+    def __init__(self, recipe: Recipe, reason: str, *, seconds: float) -> None:
         super().__init__(reason)
-        self.recipe = recipe
-        self.reason = reason
+        self.recipe, self.reason, self.seconds = recipe, reason, seconds
 
 
 class OutOfTime(SearchError):

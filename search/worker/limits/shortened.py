@@ -90,3 +90,9 @@ def shortened(
         order += [size for size in reversed(large) if fitting[size]] + [size for size in sizes if fitting[size]]
     size = next(iter(order), None)
     return None if size is None else recipe.replace({"epochs": min(fitting[size], recipe.epochs), "image_size": size})
+
+
+def shortened_cost(recipe: Recipe, cost: TrainingCost, shorter: Recipe) -> TrainingCost:
+    """The cost of a ``shorter`` recipe (`shortened`) in place of ``recipe``, which costs ``cost``."""
+    of_layers = cost if shorter.freeze == recipe.freeze else cost.frozen(recipe)
+    return of_layers.scaled((shorter.image_size / recipe.image_size) ** 2)

@@ -32,7 +32,7 @@ from search.study_state.training_costs import (
 )
 from search.worker.limits.image_passes import ImagePasses
 from search.worker.limits.limit import OutOfTime, TooSlow
-from search.worker.limits.shortened import SMALLEST_SIDE, shortened, sufficient_size
+from search.worker.limits.shortened import SMALLEST_SIDE, shortened, shortened_cost, sufficient_size
 from storage.values import WorkKind
 from trainer.recipe.recipe import LINEAR_PROBE, Recipe
 
@@ -244,7 +244,7 @@ class TimeLimit:
         changes += [smaller] * (shorter.image_size != whole.image_size)
         changes += [f"to {1.0 - shorter.freeze:.0%} of the layers"] * (shorter.freeze != whole.freeze)
         self.reason = f"shortened {' and '.join(changes)} for the deadline"
-        raise TooSlow(shorter, self.reason)
+        raise TooSlow(shorter, self.reason, seconds=shortened_cost(recipe, plain, shorter).total(shorter.epochs))
 
     def _cost_of(self, recipe: Recipe, epoch: float) -> TrainingCost:
         """The cost of a training with epochs of ``epoch`` seconds."""

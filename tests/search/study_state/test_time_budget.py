@@ -47,7 +47,7 @@ from search.study_state.training_costs import (
 )
 from search.worker.limits.deadline_guard import DeadlineGuard, device_name
 from search.worker.limits.limit import OutOfTime
-from search.worker.limits.shortened import shortened, sufficient_size
+from search.worker.limits.shortened import shortened, shortened_cost, sufficient_size
 from search.worker.limits.time_limit import TimeLimit
 from search.worker.study_context import StudyContext
 from storage.queue.items import WorkItem
@@ -313,6 +313,7 @@ class TestPredictedCosts:
             return
         pixels = (shorter.image_size / size) ** 2
         assert pixels * cost.total(shorter.epochs) <= seconds * (1 + 1e-9)
+        assert shortened_cost(recipe, cost, shorter).total(1) == pytest.approx(pixels * cost.total(1))
         assert shorter.replace({"epochs": epochs, "image_size": size}) == recipe
         assert shorter.image_size == size or shorter.image_size % 32 == 0
         larger = [other for other in (32, 64, 96, 128, 160, 192, 224) if shorter.image_size < other <= size]
@@ -361,6 +362,7 @@ class TestPredictedCosts:
         frozen = cost.frozen(recipe)
         assert shorter == recipe.replace({"freeze": 0.75, "epochs": shorter.epochs})
         assert frozen.total(shorter.epochs) <= seconds
+        assert shortened_cost(recipe, cost, shorter) == frozen
         assert shorter.epochs == epochs or frozen.total(shorter.epochs + 1) > seconds
 
     def test_frozen_layers_are_not_passed_backward(self) -> None:

@@ -20,7 +20,7 @@ from search.worker.lease import LEASE
 from search.worker.limits.deadline_guard import DeadlineGuard
 from search.worker.study_context import StudyContext
 from storage.stores import Stores
-from storage.values import PREDICTED_NOTE, StudyState, TrialOutcome, TrialStatus, WorkKind
+from storage.values import PREDICTED_NOTE, SHORTENED_NOTE, StudyState, TrialOutcome, TrialStatus, WorkKind
 from studies.spec import load_study
 from tests.search.instant_training import pretending
 from tests.search.small_study import work_on
@@ -86,6 +86,33 @@ def test_the_expected_end_adds_up(study_file: Path) -> None:
     elsewhere = expected_end(spec, replace(costs, needed_refits=1), EndedTrainings(), left=2, counted=2, now=0.0)
     assert elsewhere is not None and elsewhere.export == 220.0, "one refit"
     assert expected_end(spec, Costs(workers=1), EndedTrainings(), left=2, counted=2, now=0.0) is None
+
+
+def test_a_first_trial_that_is_shortened_is_in_the_plan_before_it_has_ended(
+    context: StudyContext, stores: Stores, capsys: pytest.CaptureFixture[str]
+) -> None:
+    now = stores.database.now()
+    stores.studies.set_deadline(context.study.id, now + 600.0, hours=1 / 6, period_began=now)
+    view = ScheduleView(stores, open_console())
+
+    def shown(note: dict[str, object]) -> str:
+        nonlocal item
+        item = stores.queue.assign_trial(item, 0, context.spec.default_recipe(), note)
+        assert item is not None
+        for _ in range(2):
+            view.update(read_snapshot(stores, "colours"))
+        return said(capsys)
+
+    with Heartbeat(stores.workers, context.worker, device="cpu", home="h", study_id=context.study.id):
+        item = stores.queue.take(context.study.id, context.worker, LEASE)
+        assert item is not None
+        assert shown({**item.note, PREDICTED_NOTE: 90.0}).startswith(
+            "One training takes about 1 min 30 s here. Plan: about"
+        )
+        reason = "shortened from 3 to 2 epochs for the deadline"
+        found = shown({**item.note, PREDICTED_NOTE: 60.0, SHORTENED_NOTE: reason})
+        assert found.startswith(f"Trial 0 is {reason}. One training takes about 1 min 00 s here. Plan: about")
+        assert found.count("Plan:") == 1
 
 
 @pytest.mark.parametrize("budget", [None, 20])

@@ -120,6 +120,7 @@ class TestFirstTrial:
         assert slow.value.recipe.image_size == 64
         # An epoch takes 100 s and a tenth more for the held-out images; the last predictions come on top.
         assert slow.value.recipe.epochs == int((900.0 - 10.0) / SHORTENED_MARGIN / 110.0 - PLAIN) == 7
+        assert slow.value.seconds == pytest.approx((7 + PLAIN) * 110.0)
         assert "from 10 to 7 epochs" in limit.reason
 
     def test_is_judged_by_its_epoch_and_not_by_the_probe_before_it(self) -> None:
@@ -144,6 +145,7 @@ class TestFirstTrial:
         # An epoch on a quarter of the pixels takes a quarter of the time.
         assert slow.value.recipe.epochs == int((100.0 - 10.0) / SHORTENED_MARGIN / 27.5 - 0.5) == 2
         assert slow.value.recipe.image_size == 32
+        assert slow.value.seconds == pytest.approx((2 + PLAIN) * 27.5)
         assert "from 64 to 32 pixels" in limit.reason
 
     def test_is_tried_at_its_shortest_even_if_that_seems_too_long(self) -> None:
