@@ -92,8 +92,8 @@ def _about_search(stores: Stores, plan: ExportPlan) -> Iterator[str]:
 
 
 def doubts_of_data(dataset: StoredDataset) -> Iterator[str]:
-    """Names that look like formulas, test images with near-duplicates in the training set, and near-duplicates with two
-    labels, a line each.
+    """Names that look like formulas, test images with near-duplicates in the training set, and images and
+    near-duplicates with two labels, a line each.
     """
     yield from formula_warnings((*dataset.train_ids, *dataset.test_ids), dataset.class_names)
     if dataset.groups is None:
@@ -105,7 +105,12 @@ def doubts_of_data(dataset: StoredDataset) -> Iterator[str]:
         yield f"{copies} of {len(test)} test images nearly copy a training image (see `search check DATA`)"
     of_image = np.unique(dataset.y, axis=0, return_inverse=True)[1] if has_several(dataset.y) else dataset.y
     labels = np.unique(np.stack([training, of_image]), axis=1)
-    contradictions = int((np.unique(labels[0], return_counts=True)[1] > 1).sum())
-    if contradictions:
-        groups = f"{contradictions} group{'s' * (contradictions > 1)}"
-        yield f"{groups} of equal or similar training images with different labels (`search check DATA` names them)"
+    groups, counts = np.unique(labels[0], return_counts=True)
+    ids = [{dataset.train_ids[row] for row in np.flatnonzero(training == group)} for group in groups[counts > 1]]
+    of_rows = sum(len(own) == 1 for own in ids)
+    of_copies = len(ids) - of_rows
+    named = "with different labels (`search check DATA` names them)"
+    if of_rows:
+        yield f"{of_rows} training image{'s' * (of_rows > 1)} in several rows {named}"
+    if of_copies:
+        yield f"{of_copies} group{'s' * (of_copies > 1)} of equal or similar training images {named}"

@@ -246,7 +246,11 @@ def test_doubts_about_near_duplicates(context: StudyContext) -> None:
     other = int(np.flatnonzero(dataset.y != dataset.y[0])[0])
     groups[other] = groups[0]
     copies, labels = doubts_of_data(replace(dataset, groups=groups))
-    assert copies.startswith(f"2 of {m} test images") and labels.startswith("1 group ")
+    assert copies.startswith(f"2 of {m} test images") and labels.startswith("1 group of equal or similar ")
+    ids = list(dataset.train_ids)
+    ids[other] = ids[0]
+    _, labels = doubts_of_data(replace(dataset, groups=groups, train_ids=tuple(ids)))
+    assert labels.startswith("1 training image in several rows with different labels")
 
 
 def test_submission_folder_and_notes_follow_the_label_rule(

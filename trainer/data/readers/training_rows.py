@@ -27,6 +27,7 @@ from trainer.inference.printable import printable
 
 SHOWN_IDS = 5  # repeated ids that are named one by one
 SHOWN_ROWS = 3  # row numbers in one message
+_MANY_LABELLED = 0.05  # share of images in rows of different labels from which the rows may list several labels
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -192,9 +193,10 @@ def _drop_repeated(
             warnings.append(_two_labels(table, identifier, indices, labels))
     if len(repeated) > SHOWN_IDS:
         repeated = [SkippableProblem(lost_id=None, message=_many_given_again(table, by_id, labels, len(repeated)))]
+    seems_several = len(warnings) >= _MANY_LABELLED * len(by_id)
     if len(warnings) > SHOWN_IDS:
         warnings = [*warnings[:SHOWN_IDS], f"... and {len(warnings) - SHOWN_IDS} more images with several labels"]
-    if warnings:
+    if warnings and seems_several:
         warnings.append(
             f"{table.path.name}: if an image may have several of the labels at once, such as every object in it, add "
             "--several-labels yes (data.several_labels)"
