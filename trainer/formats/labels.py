@@ -44,6 +44,8 @@ _LETTERS = str.maketrans(
 )
 # Vowel signs and the lengthening stroke of Arabic; the dot that the lower case of a Turkish capital leaves.
 _MARKS = re.compile("[\u0640\u064b-\u0652\u0670]|(?<=i)\u0307")
+# Vietnamese tone marks of oa, oe and uy stand on either vowel: hòa and hoà are one word.
+_TONE = re.compile("([ou])([\u0300\u0301\u0303\u0309\u0323])([aey])")
 _HYPHEN = re.compile(r"(?<=[^\W\d])-(?=\w)|(?<=\w)-(?=[^\W\d])")  # not that of 1-2, A- or -1
 _QUOTATION_MARKS = "\"'\u00ab\u00bb\u2039\u203a\u300c\u300d\u300e\u300f\u301d\u301e\u301f"
 # A label as programs and people quote it, also in the notations of Python: 'cat', \"cat\", b'cat', ['cat'].
@@ -140,6 +142,7 @@ def _spelling_key(label: str) -> str:
         return repr(float(label))
     text = _HYPHEN.sub("", unicodedata.normalize("NFKC", label.translate(_LOOKALIKES)).casefold())
     text = _MARKS.sub("", text).translate(_LETTERS)
+    text = _TONE.sub(r"\1\3\2", unicodedata.normalize("NFD", text))
     return "".join(c for c in text if not c.isspace() and c != "_" and unicodedata.category(c) != "Cf")
 
 

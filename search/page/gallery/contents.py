@@ -28,7 +28,7 @@ from storage.records.datasets import StoredDataset
 from storage.stores import Stores
 from trainer.common.files import replacing
 from trainer.evaluation.examples.example import ONE_LABEL, SEVERAL_LABELS, Reason
-from trainer.evaluation.several_labels import has_several
+from trainer.evaluation.several_labels import has_several, label_numbers
 from trainer.inference.printable import printable
 
 MOST_PICTURES = 60
@@ -120,11 +120,13 @@ def read_gallery(stores: Stores, home: Home, name: str, dataset: StoredDataset) 
             return None
         if (size := path.stat().st_size) > _MOST_FILE_BYTES:
             raise _Damaged(f"it has {size:,} bytes, and at most {_MOST_FILE_BYTES:,} are read")
-        gallery = _from_json(json.loads(path.read_bytes().decode("utf-8")), dataset)
+        content = json.loads(path.read_bytes().decode("utf-8"))
+        if content["fingerprint"] != dataset.fingerprint:
+            return None
+        return _from_json(content, dataset)
     except Exception as problem:  # whatever the parsers of JSON, base64 and JPEG raise
         log.warning("the pictures in %s are damaged and not shown (%s); an export draws them again", path, problem)
         return None
-    return gallery if gallery.fingerprint == dataset.fingerprint else None
 
 
 def remove_gallery(stores: Stores, home: Home, name: str) -> None:
@@ -219,11 +221,14 @@ def _picture(content: Mapping[str, Any], dataset: StoredDataset) -> Picture:
     if (content["map"] is None) != (content["mapped"] is None):
         raise _Damaged("a map is of no class")
     jpeg = _jpeg(content["jpeg"])
+    row = _whole(content["row"], len(dataset.train_ids if part == TRAIN else dataset.test_ids))
+    if labels is not None and _classes(labels, classes, several=several) != tuple(label_numbers(dataset.y[row])):
+        raise _Damaged("the labels of a picture are not those of its image")
     return Picture(
         part=part,
-        row=_whole(content["row"], len(dataset.train_ids if part == TRAIN else dataset.test_ids)),
+        row=row,
         reasons=reasons,
-        labels=None if labels is None else _classes(labels, classes, several=several),
+        labels=None if labels is None else tuple(labels),
         predicted=_classes(content["predicted"], classes, several=several),
         shares=shares,
         jpeg=jpeg,

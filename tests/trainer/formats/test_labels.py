@@ -34,6 +34,9 @@ ALIKE = [
     ("\u0642\u0650\u0637", "\u0642\u0637"),
     ("\u0623\u0633\u062f", "\u0627\u0633\u062f"),
     ("\u0219oim", "\u015foim"),
+    ("h\u00f2a", "ho\u00e0"),
+    ("TH\u00daY", "thu\u00fd"),
+    ("kho\u1ebb", unicodedata.normalize("NFD", "kh\u1ecfe")),
 ]
 
 
@@ -64,7 +67,9 @@ def test_missing_labels() -> None:
     assert not any(map(is_missing, ("none", "NA", "0", "banana")))
 
 
-@pytest.mark.parametrize(("one", "other"), [("A-", "A"), ("A-", "A+"), ("1-2", "12"), ("-1", "1"), ("5'", "5")])
+@pytest.mark.parametrize(
+    ("one", "other"), [("m\u00f2", "m\u00f3"), ("A-", "A"), ("A-", "A+"), ("1-2", "12"), ("-1", "1"), ("5'", "5")]
+)
 def test_signs_with_a_meaning_make_other_labels(one: str, other: str) -> None:
     assert unify_labels([one, other], "ask") == ([one, other], [])
 

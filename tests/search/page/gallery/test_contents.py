@@ -93,6 +93,7 @@ DAMAGES: dict[str, Callable[[Content], None]] = {
     "a row that does not exist": edit_picture(row=60),
     "a negative row": edit_picture(row=-1),
     "a class that does not exist": edit_picture(labels=[3]),
+    "the label of another image": edit_picture(labels=[1]),
     "two labels": edit_picture(labels=[0, 1]),
     "no label": edit_picture(labels=[]),
     "a label that is no list": edit_picture(labels="0"),
@@ -175,7 +176,9 @@ def test_a_damaged_file_of_format_1_is_not_shown(stores: Stores, home: Home, fil
 @pytest.fixture
 def of_several(stores: Stores, home: Home, tmp_path: Path) -> Path:
     """The file of a study whose images may have several labels."""
-    study = lay_study(stores, tmp_path, metric="mean_f1", y=second_labels(3))
+    y = second_labels(3)
+    y[4] = 0
+    study = lay_study(stores, tmp_path, metric="mean_f1", y=y)
     pictures = (
         of_sets(3, (0, 1), (0,)),
         of_sets(4, (), ()),
@@ -190,6 +193,7 @@ def of_several(stores: Stores, home: Home, tmp_path: Path) -> Path:
 
 OF_SEVERAL: dict[str, Callable[[Content], None]] = {
     "a label that does not exist": edit_picture(labels=[0, 3]),
+    "a label too few": edit_picture(labels=[0]),
     "a label twice": edit_picture(labels=[0, 0]),
     "labels out of order": edit_picture(labels=[1, 0]),
     "a negative label": edit_picture(predicted=[-1]),

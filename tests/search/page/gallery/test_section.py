@@ -36,7 +36,7 @@ def lay(stores: Stores, folder: Path, home: Home, names: tuple[str, ...] = ("red
     record_export(stores, study)
     pictures = (
         picture(len(names), 0, 1),
-        picture(4, 1, 1, reasons=(Reason.WEAK_CLASS,)),
+        picture(len(names) + 1, 1, 1, reasons=(Reason.WEAK_CLASS,)),
         picture(2, None, 2, map=None, mapped=None, focus=""),
     )
     write_gallery(stores, home, study.name, gallery_of(study, *pictures, notes=("Some maps are left out.",)))
@@ -104,14 +104,23 @@ def test_hostile_names_stay_text(stores: Stores, tmp_path: Path, home: Home) -> 
     assert "猫 ねこ" in wrong.text + test.text + section(root, "errors").text
 
 
-def lay_several(stores: Stores, folder: Path, home: Home, names: tuple[str, ...] = ("red", "green", "blue")) -> None:
-    """A study of several labels with an export and pictures of two training images and a test image."""
-    study = lay_study(stores, folder, names=names, metric="mean_f1", y=second_labels(len(names)))
+def lay_several(
+    stores: Stores,
+    folder: Path,
+    home: Home,
+    names: tuple[str, ...] = ("red", "green", "blue"),
+    labels: tuple[int, ...] = (0, 1),
+) -> None:
+    """A study of several labels with an export and pictures: image 3 with ``labels``, image 4 without, a test image."""
+    made = second_labels(len(names))
+    made[3:5] = 0
+    made[3, list(labels)] = 1
+    study = lay_study(stores, folder, names=names, metric="mean_f1", y=made)
     y = stores.datasets.get(study.fingerprint).y
     end_trials(stores, study, 1, lambda number, _: np.where(y == 1, 0.8, 0.3).astype(np.float32))
     record_export(stores, study)
     pictures = (
-        of_sets(3, (0, 1), (0, 2)),
+        of_sets(3, labels, (0, 2)),
         of_sets(4, (), (), reasons=(Reason.UNSURE,)),
         of_sets(2, None, (2,), map=None, mapped=None, focus=""),
     )
@@ -150,7 +159,7 @@ def test_a_picture_shows_the_true_and_the_predicted_labels(stores: Stores, tmp_p
 
 
 def test_of_many_labels_some_are_counted(stores: Stores, tmp_path: Path, home: Home) -> None:
-    lay_several(stores, tmp_path, home, tuple(f"label-{i}" for i in range(12)))
+    lay_several(stores, tmp_path, home, tuple(f"label-{i}" for i in range(12)), tuple(range(12)))
     study = stores.study("made_up")
     every = of_sets(3, tuple(range(12)), (0,))
     write_gallery(stores, home, study.name, gallery_of(read_study(stores, study.name), every))
