@@ -239,7 +239,8 @@ class TimeLimit:
         if shorter == recipe:
             return
         whole = self._original = self._original or recipe
-        changes = [f"from {whole.epochs} to {shorter.epochs} epochs"] * (shorter.epochs != whole.epochs)
+        fewer = f"from {whole.epochs} to {shorter.epochs} epoch{'s' * (shorter.epochs != 1)}"
+        changes = [fewer] * (shorter.epochs != whole.epochs)
         smaller = f"from {whole.image_size} to {shorter.image_size} pixels"
         changes += [smaller] * (shorter.image_size != whole.image_size)
         changes += [f"to {1.0 - shorter.freeze:.0%} of the layers"] * (shorter.freeze != whole.freeze)
