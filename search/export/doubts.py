@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterator
 
 import numpy as np
@@ -106,8 +107,10 @@ def doubts_of_data(dataset: StoredDataset) -> Iterator[str]:
     of_image = np.unique(dataset.y, axis=0, return_inverse=True)[1] if has_several(dataset.y) else dataset.y
     labels = np.unique(np.stack([training, of_image]), axis=1)
     groups, counts = np.unique(labels[0], return_counts=True)
-    ids = [{dataset.train_ids[row] for row in np.flatnonzero(training == group)} for group in groups[counts > 1]]
-    of_rows = sum(len(own) == 1 for own in ids)
+    ids: dict[int, set[str]] = defaultdict(set)
+    for row in np.flatnonzero(np.isin(training, groups[counts > 1])):
+        ids[int(training[row])].add(dataset.train_ids[row])
+    of_rows = sum(len(own) == 1 for own in ids.values())
     of_copies = len(ids) - of_rows
     named = "with different labels (`search check DATA` names them)"
     if of_rows:

@@ -312,8 +312,9 @@ def _refuse_groups(table: Table, first: int, names: Sequence[str], columns: Colu
 
 
 def _label_source(folder: Path, table: Table, names: Sequence[str], columns: Columns) -> str:
-    path = printable(table.path.relative_to(folder).as_posix())
-    return path if columns.label is None else f"{path}: {names[columns.label]}"
+    """As `ImageSet.label_source`."""
+    path = table.path.relative_to(folder).as_posix()
+    return printable(path if columns.label is None else f"{path}: {names[columns.label]}")
 
 
 def _columns_note(folder: Path, table: Table, names: Sequence[str], columns: Columns) -> str:
