@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
 import pytest
+from click.testing import CliRunner
+from typer.main import get_command
 from typer.models import ArgumentInfo, OptionInfo
-from typer.testing import CliRunner
 
 from search.cli.app import COMMANDS, app
 from search.cli.options import LARGEST, gpu_names
@@ -45,6 +46,8 @@ def numbers() -> Iterator[tuple[str, str, Any]]:
 
 
 NUMBERS = list(numbers())
+PROGRAM = get_command(app)
+"""Built once: the options of every command take some time to declare."""
 
 
 def test_the_numbers_are_found() -> None:
@@ -69,7 +72,7 @@ def test_extreme_numbers_are_refused(
     for value in EXTREMES:
         given = [f"{option}={value}"] if option else ["--", value]
         fillers = [] if command == "replay" and not option else FILLERS.get(command, [])
-        done = CliRunner().invoke(app, [command, *fillers, *given])
+        done = CliRunner().invoke(PROGRAM, [command, *fillers, *given])
         assert done.exit_code == 2, (value, done.output)
         assert isinstance(done.exception, SystemExit), (value, done.exception)
         assert "nvalid value" in done.output

@@ -536,7 +536,7 @@ class Simulation:
     trials_in_deadline=st.floats(1.0, 60.0),
     slowdowns=st.lists(st.floats(0.9, 1.15), min_size=1, max_size=5),
 )
-@settings(max_examples=150)
+@settings(max_examples=75)
 def test_no_schedule_ends_late_or_wastes_most_of_its_time(
     trials: list[float], workers: int, longer: int, seeds: int, trials_in_deadline: float, slowdowns: list[float]
 ) -> None:
