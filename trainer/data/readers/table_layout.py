@@ -14,6 +14,7 @@ from trainer.data.images import FileImages
 from trainer.data.readers.base import Reader, ReadResult
 from trainer.data.readers.class_folders import class_folder_names, class_root
 from trainer.data.readers.columns.choose_columns import Columns, column_names, with_lists
+from trainer.data.readers.columns.denied_rows import refuse_all_labels, without_denied_rows
 from trainer.data.readers.columns.label_columns import SampleHints, is_usual_label
 from trainer.data.readers.columns.several_labels import encode_lists
 from trainer.data.readers.competition_test_set import (
@@ -100,7 +101,9 @@ def read(folder: Path, options: DataOptions) -> ReadResult | None:
         _refuse_groups(table, first, names, columns, sample)
     columns = with_lists(table, first, columns, options, hints)
     several = columns.lists is not None
+    table, denials = without_denied_rows(table, first, names, columns, options.several_labels)
     train = read_training_rows(table, first, names, columns, files, options.similar_labels, whole=whole)
+    refuse_all_labels(table, first, names, columns, options.several_labels)
     doubts = soft_labels(table, first, columns)
     if columns.label is not None and not several:
         doubts += doubtful_labels(
@@ -164,6 +167,7 @@ def read(folder: Path, options: DataOptions) -> ReadResult | None:
             *warnings,
             *part_warnings,
             *lists.warnings,
+            *denials,
             *train.warnings,
             *doubts,
             *test.warnings,

@@ -19,6 +19,7 @@ from trainer.data.readers.columns.label_columns import (
 )
 from trainer.data.readers.columns.part_columns import choose_part_column, unused_folds
 from trainer.data.readers.columns.several_labels import LabelLists, lists_in_class_columns, lists_in_column
+from trainer.data.readers.columns.stated_labels import leave_statements
 from trainer.data.readers.matching.id_spellings import composed, is_image_name, words_of
 from trainer.data.readers.matching.image_files import IMAGE_SUFFIXES
 from trainer.data.readers.matching.match_images import ColumnMatch, ImageMatcher
@@ -202,6 +203,8 @@ def choose_columns(
     if label is None:
         taken = {id_position, image, group, part}
         free = [c for c in range(len(names)) if c not in taken and not _counts_rows(names, rows, c)]
+        asked_for = [c for c in free if names[c] in sample.header]
+        free = sorted({*leave_statements(names, rows, image, free), *asked_for})
         folders = [PurePosixPath(matches[image].paths.get(row[image], "")).parent.name for row in probed]
         words = words_of(row[image] for row in rows)
         label, classes = choose_labels(file, names, rows, free, sample, folders, words, notes, options.several_labels)

@@ -1,0 +1,199 @@
+"""Rows that deny their label, such as ``000.png,dog,0`` in a table with the columns image, label and present.
+
+Melted tables have a row for each image and each label, and a column that says whether the label holds. Open Images
+lists labels that people have confirmed (Confidence 1) and rejected (0). Read without that column, a rejected label
+becomes a label.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Sequence
+
+from trainer.common.errors import DataError, listed
+from trainer.data.readers.columns.choose_columns import Columns
+from trainer.data.readers.columns.label_columns import plain_name
+from trainer.data.readers.columns.several_labels import NO_LABELS
+from trainer.data.readers.columns.stated_labels import (
+    SAYS_NO,
+    ImageRows,
+    is_statement,
+    named_statements,
+    truth_of,
+)
+from trainer.formats.delimited import Table
+from trainer.formats.labels import SeveralLabels, is_missing
+
+_UNSURE = 0.5  # a confidence below which a label is doubtful
+_RATERS = frozenset((
+    "annotator", "rater", "reader", "user", "worker", "expert", "labeler", "labeller", "observer", "doctor", "grader",
+    "reviewer", "round", "fold", "view",
+))  # fmt: skip
+"""First words of columns that say who labels an image, or how often, not with what."""
+_DETAILS = frozenset((
+    "occluded", "isoccluded", "truncated", "istruncated", "difficult", "isdifficult", "isgroupof", "iscrowd", "crowd",
+    "isdepiction", "isinside", "pose", "flipped", "augmented",
+))  # fmt: skip
+"""Columns, without blanks and underscores, that describe an object that is there."""
+
+
+def without_denied_rows(
+    table: Table, first: int, names: Sequence[str], columns: Columns, asked: SeveralLabels
+) -> tuple[Table, list[str]]:
+    """The table without the rows that deny their label, and warnings that count them.
+
+    An image all of whose rows deny their labels has no label if several are asked for and each image has a row for each
+    label; otherwise it is left out.
+
+    Args:
+        first: index of the first row with an image.
+        columns: with how several labels are listed.
+        asked: the user's setting of several labels.
+
+    Raises:
+        DataError: a cell says neither yes nor no, several columns may say it, or the column of labels is the one that
+            says it.
+    """
+    if columns.label is None:
+        return table, []
+    where, label, rows = table.path.name, columns.label, table.rows[first:]
+    free = _free(names, columns)
+    images = ImageRows(rows, columns.image)
+    _refuse_statement_as_labels(where, names, images, label, free)
+    column = _column_of(where, names, images, label, free)
+    if column is None:
+        return table, _doubts(where, names, images, label, free)
+    name = names[column]
+    if plain_name(name) in SAYS_NO:
+        raise DataError(
+            f"{where}: the column {name!r} seems to say which labels do not hold. Write a column 'present' in its "
+            "place, with 1 where the label holds and 0 where it does not"
+        )
+    cells = [row[column].strip() for row in rows]
+    truth = truth_of(cells)
+    forgotten = any(cell and truth(cell) == 0.0 for cell in cells)
+    odd = [i for i, cell in enumerate(cells) if truth(cell) is None or (forgotten and is_missing(cell))]
+    if odd:
+        raise DataError(
+            [
+                f"{table.row_name(first + i)}: {cells[i]!r} in the column {name!r} does not say whether the label "
+                f"{rows[i][label].strip()!r} holds: write 1 or 0, or remove the row"
+                for i in odd
+            ]
+        )
+    denied = {i for i, cell in enumerate(cells) if truth(cell) == 0.0}
+    warnings = []
+    if low := [i for i, cell in enumerate(cells) if 0.0 < (truth(cell) or 0.0) < _UNSURE]:
+        warnings.append(
+            f"{where}: {len(low)} rows have less than {_UNSURE:g} in {name!r}, such as {cells[low[0]]} for "
+            f"{rows[low[0]][label].strip()!r}: they count as labels; remove the rows that are none"
+        )
+    if not denied:
+        return table, warnings
+    example = cells[min(denied)]
+    warnings.append(
+        f"{where}: {len(denied)} of {len(rows)} rows are no labels, because {name!r} holds {example!r} there; if the "
+        "column says something else, remove it from the table"
+    )
+    left: dict[str, int] = defaultdict(int)
+    for i, row in enumerate(rows):
+        left[row[columns.image]] += i not in denied
+    none = [image for image, count in left.items() if not count]
+    several = [image for image, count in left.items() if count > 1]
+    full = images.is_full(label, most=True)
+    if full and asked == "auto" and columns.lists is None and (none or several):
+        raise DataError(
+            f"{where}: by the column {name!r}, {len(several)} images have several labels and {len(none)} have none; "
+            "add --several-labels yes (data.several_labels) if an image may have any number of labels, or no"
+        )
+    empty = set(none) if full and columns.lists is not None else set()
+    if len(none) > len(empty):
+        warnings.append(
+            f"{where}: {len(none)} images are left out, such as {none[0]!r}, because no row of theirs gives a label"
+        )
+    kept, numbers = list(table.rows[:first]), list(table.numbers[:first])
+    for i, row in enumerate(rows):
+        if row[columns.image] in empty:
+            empty.remove(row[columns.image])
+            row = (*row[:label], NO_LABELS, *row[label + 1 :])
+        elif i in denied:
+            continue
+        kept.append(row)
+        numbers.append(table.numbers[first + i])
+    if len(kept) == first:
+        raise DataError(f"{where}: no row gives a label, because {name!r} holds {example!r} in all of them")
+    return dataclasses.replace(table, rows=tuple(kept), numbers=tuple(numbers)), warnings
+
+
+def refuse_all_labels(table: Table, first: int, names: Sequence[str], columns: Columns, asked: SeveralLabels) -> None:
+    """Raise a DataError if each image has a row for each label: then another column says which labels hold, or none."""
+    free = [names[c] for c in _free(names, columns)]
+    if columns.label is None or (asked == "auto" and not free):  # without the option, each image gets a warning
+        return
+    images = ImageRows(table.rows[first:], columns.image)
+    if images.is_full(columns.label):
+        raise DataError(
+            f"{table.path.name}: each of the {len(images)} images has a row for each of the labels "
+            f"{listed(sorted(images.values(columns.label)), 6)}, so the rows do not tell the images apart"
+            + f"; {listed(free)} may say which labels hold" * bool(free)
+            + ". Remove the rows whose label does not hold, or write 1 and 0 into a column called 'present'"
+        )
+
+
+def _free(names: Sequence[str], columns: Columns) -> list[int]:
+    """The columns without a use."""
+    taken = {columns.id, columns.image, columns.label, columns.group, columns.part}
+    return [column for column in range(len(names)) if column not in taken]
+
+
+def _column_of(where: str, names: Sequence[str], images: ImageRows, label: int, free: Sequence[int]) -> int | None:
+    """The column that says whether the label of a row holds; None without one."""
+    found = named_statements(names, images, free)
+    if not found and images.is_full(label, most=True):
+        found = [
+            column
+            for column in free
+            if is_statement(images.cells(column), binary=True)
+            and images.varies(column)
+            and not _is_detail(names[column])
+        ]
+    if len(found) > 1:
+        raise DataError(
+            f"{where}: each of the columns {listed(names[c] for c in found)} may say whether the label of a row holds; "
+            "remove all but one from the table"
+        )
+    return found[0] if found else None
+
+
+def _refuse_statement_as_labels(
+    where: str, names: Sequence[str], images: ImageRows, label: int, free: Iterable[int]
+) -> None:
+    """Raise a DataError if the labels say for each value of another column whether it holds."""
+    if not (is_statement(images.cells(label), binary=True) and images.varies(label)):
+        return
+    asked = [c for c in free if images.is_full(c, most=True) and plain_name(names[c]).split("_")[0] not in _RATERS]
+    if asked:
+        name = names[asked[0]]
+        raise DataError(
+            f"{where}: {names[label]!r} seems to say whether an image has the label in {name!r}, because each "
+            f"image has a row for each of {listed(sorted(images.values(asked[0])), 4)}. Choose the labels with "
+            f"--label-column {name} (data.label_column); if {name!r} holds none, remove it from the table"
+        )
+
+
+def _doubts(where: str, names: Sequence[str], images: ImageRows, label: int, free: Collection[int]) -> list[str]:
+    """A warning for each column that may say whether the label of a row holds, where images have several rows."""
+    if not images.repeat:
+        return []
+    return [
+        f"{where}: {names[c]!r} holds {listed(sorted(images.values(c)), 3)} in different rows of an image; each row "
+        "counts as a label. If the column says which labels hold, remove the rows whose label does not, or call the "
+        "column 'present'"
+        for c in free
+        if is_statement(images.cells(c), binary=True) and images.varies(c) and not _is_detail(names[c])
+    ]
+
+
+def _is_detail(name: str) -> bool:
+    return plain_name(name).replace("_", "") in _DETAILS
