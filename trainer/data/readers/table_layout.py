@@ -167,6 +167,7 @@ def read(folder: Path, options: DataOptions) -> ReadResult | None:
             *warnings,
             *part_warnings,
             *lists.warnings,
+            *columns.warnings,
             *denials,
             *train.warnings,
             *doubts,

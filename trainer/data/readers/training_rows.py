@@ -126,7 +126,7 @@ def read_training_rows(
         usable.append(TrainingRow(id=identifier, label=labels[index], path=path, row=row, group=group))
     skippable = [*repeated, *unfound, *unlabelled]
     if not usable:
-        if not problems and skippable and not all_missing:
+        if not problems and skippable and (not all_missing or not unfound):
             problems = [problem.message for problem in skippable]
         raise DataError(
             problems or _nothing_found(table, names, columns, files, matcher, listed_rows=len(unfound)),

@@ -244,3 +244,36 @@ def test_brackets_are_an_image_without_labels(tmp_path: Path) -> None:
     assert read(root).y.sum(axis=1).tolist() == [2, 2, 1, 1, 1, 2] * 2 + [0]
     (root / "train.csv").write_text((root / "train.csv").read_text().replace("[]", ""))
     assert "row 14: the label is empty; [] stands for an image without labels" in problems_of(root)
+
+
+@pytest.mark.parametrize("cell", ["O", "2", "-1", "0.5", "u", "maybe"])
+@pytest.mark.parametrize("sampled", [False, True])
+def test_another_cell_in_columns_of_0_and_1_is_named(tmp_path: Path, cell: str, sampled: bool) -> None:
+    rows = [",".join(map(str, row)) for row in COLUMNS]
+    rows[3] = f"0,0,{cell}"
+    root = folder(tmp_path, "image,b,a,c", rows, ["image,b,a,c", "0,0,0"] if sampled else [])
+    message = problems_of(root, DataOptions(several_labels="yes"))
+    assert "train.csv row 5: " in message and (sampled or f"{cell!r} in the column 'c'" in message)
+    assert sampled or f"train.csv row 5: {cell!r} in the column 'c'" in problems_of(root)
+
+
+def test_columns_that_are_labels_and_those_that_are_not_are_named(tmp_path: Path) -> None:
+    rows = [f"{','.join(map(str, row))},1,{'MF'[i % 2]},{30 + i},{i % 2},{i % 4}" for i, row in enumerate(COLUMNS * 3)]
+    found = read(folder(tmp_path, "image,b,a,c,animal,sex,age,fold,grade", rows), several_labels="yes")
+    assert found.class_names == ("a", "b", "c") and found.y.tolist() == [[a, b, c] for b, a, c in COLUMNS * 3]
+    assert any("the labels are the 3 columns that hold 0 and 1: 'b', 'a', 'c'" in note for note in found.notes)
+    assert any("not among the labels: 'age', 'fold'" in note for note in found.notes)
+    assert [warning.split("'")[1] for warning in found.warnings] == ["animal", "sex", "grade"]
+
+
+@pytest.mark.parametrize(("yes", "no"), [("ja", "nein"), ("1", "2")])
+def test_other_words_for_yes_and_no_are_named(tmp_path: Path, yes: str, no: str) -> None:
+    rows = [",".join((no, yes)[value] for value in row) for row in COLUMNS]
+    message = problems_of(folder(tmp_path, "image,b,a,c", rows), DataOptions(several_labels="yes"))
+    assert "write 1 where an image has the label" in message and "--several-labels" not in message
+
+
+def test_forgotten_cells_alone_are_named(tmp_path: Path) -> None:
+    rows = ["1,,", ",1,0", ",0,1", ",1,1"] * 2
+    message = problems_of(folder(tmp_path, "image,b,a,c", rows), DataOptions(several_labels="yes"))
+    assert "train.csv row 2: the class column 'a' is empty" in message

@@ -52,6 +52,7 @@ class Columns:
     one_label: whether the user says that each image has one label.
     parts: the part (train, val or test) of each value of the column ``part``.
     notes: why a column was chosen where that is not obvious.
+    warnings: which columns may be labels and are not read as such.
     """
 
     id: int
@@ -65,6 +66,7 @@ class Columns:
     part: int | None = None
     parts: Mapping[str, Part] | None = None
     notes: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
 
     def shares(self, cells: Sequence[str]) -> list[float | None]:
         """The values, 0 to 1, of a row's class columns; None for a cell that holds none."""
@@ -182,6 +184,7 @@ def choose_columns(
     group = None if options.group_column is None else position(options.group_column, "group_column")
     asked = None if options.id_column is None else position(options.id_column, "id_column")
     notes: list[str] = []
+    warnings: list[str] = []
     part, parts = choose_part_column(file, names, rows, {label, group, asked}, notes)
     sampled = list(names).index(sample.header[0]) if sample.header and sample.header[0] in names else None
     if asked is not None and matches[asked].paths:
@@ -207,7 +210,19 @@ def choose_columns(
         free = sorted({*leave_statements(names, rows, image, free), *asked_for})
         folders = [PurePosixPath(matches[image].paths.get(row[image], "")).parent.name for row in probed]
         words = words_of(row[image] for row in rows)
-        label, classes = choose_labels(file, names, rows, free, sample, folders, words, notes, options.several_labels)
+        label, classes = choose_labels(
+            file,
+            names,
+            rows,
+            free,
+            sample,
+            folders,
+            words,
+            notes,
+            warnings,
+            options.several_labels,
+            lambda row: table.row_name(table.rows.index(tuple(row))),
+        )
     notes += unused_folds(names, {id_position, image, label, group, part, *classes})
     return Columns(
         id=id_position,
@@ -219,6 +234,7 @@ def choose_columns(
         part=part,
         parts=parts,
         notes=tuple(notes),
+        warnings=tuple(warnings),
     )
 
 

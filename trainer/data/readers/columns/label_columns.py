@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from trainer.common.errors import DataError, listed
+from trainer.data.readers.columns.class_columns import described, marked_columns, odd_cells, one_hot, sum_to_one
 from trainer.data.readers.columns.several_labels import SEPARATORS, parts_of
 from trainer.data.readers.matching.id_spellings import composed
 from trainer.formats.labels import SeveralLabels
-from trainer.formats.shares import are_shares, are_signed, share, signed_share
 
 LABEL_NAMES = (
     "label", "labels", "class", "class_name", "classname", "label_name", "class_label", "class_id", "label_id",
@@ -23,8 +23,6 @@ NOT_LABELS = ("fold", "kfold", "split", "width", "height", "index")
 """Names of columns that say something else about an image."""
 _ODD_DELIMITERS = "\uff0c\u3001\uff1b\uff1a\uff5c:^~;|/#&"
 """Characters that separate columns in some tables, but for `read_table` in none, or not in every row."""
-_PROBED_ROWS = 200  # rows read to decide whether columns are one-hot
-SUM_TOLERANCE = 0.01  # largest distance from 1 of the sum of a row's probabilities
 _ACROSS = re.compile(r"(?:b?box(?:es)?|rect|roi|crop|cent(?:er|re)|point|pos(?:ition)?|coord(?:inate)?s?)?[^a-z]*x")
 """Names of the column beside which ``y`` is a coordinate, such as NIH's ``Bbox [x``."""
 _FEW_ROWS = 10  # up to this many rows, a column whose values all differ may hold labels
@@ -78,7 +76,9 @@ def choose_labels(
     folders: Sequence[str],
     words: Sequence[str],
     notes: list[str],
-    several: SeveralLabels = "auto",
+    warnings: list[str],
+    several: SeveralLabels,
+    row_name: Callable[[Sequence[str]], str],
 ) -> tuple[int | None, tuple[int, ...]]:
     """The label column, or None and the class columns, out of the columns ``free``.
 
@@ -87,11 +87,13 @@ def choose_labels(
         folders: name of the folder of the image of each of the first rows.
         words: the word in front of the number in each row's image name; empty where some name has another form.
         notes: a sentence is added where the choice is not obvious.
+        warnings: a sentence is added for each column that may be a label and is not read as one.
         several: whether the user says that an image may have several labels.
+        row_name: the name of a row in messages.
 
     Raises:
         NoLabelColumnError: no column can hold labels.
-        DataError: several columns fit equally well.
+        DataError: several columns fit equally well, or a cell in columns of 0 and 1 is neither.
     """
     predicted = sample.header[1:]
     by_name = {names[column]: column for column in free}
@@ -107,7 +109,7 @@ def choose_labels(
         holding = holding or [column for column in free if _lists_classes(values[column] - {""}, wanted)]
         if len(holding) == 1:
             return holding[0], ()
-    if len(free) > 1 and _are_shares(rows, free):
+    if len(free) > 1 and sum_to_one(rows, free):
         return None, tuple(free)
     if (ranked := _holding_ranked(rows, sample.values, values)) is not None:
         notes.append(f"the sample submission lists values of {names[ranked]!r}, so these are the labels")
@@ -151,15 +153,21 @@ def choose_labels(
                 "--label-column NAME (data.label_column) chooses another column"
             )
         return chosen, ()
-    if several == "yes" and len(marked := _marked(free, values)) > 1:
-        return None, tuple(marked)
+    marked = marked_columns(rows, [column for column in free if plain_name(names[column]) not in NOT_LABELS])
+    if several == "yes" and len(marked.columns) > 1:
+        if error := odd_cells(names, rows, marked, row_name):
+            raise error
+        for told, more in zip((notes, warnings), described(names, rows, free, marked), strict=True):
+            told += more
+        return None, marked.columns
     possible = [column for column in free if _may_be_labels(names[column], rows, values[column])]
     as_folders = [column for column in possible if _equal_folders(rows, column, folders)]
     if as_folders:
         notes.append(f"{names[as_folders[0]]!r} equals the folder of each image")
         return as_folders[0], ()
-    hot = _one_hot(rows, free, values)
-    if len(hot) > 2:
+    hot = one_hot(rows, free, values)
+    rivals = [column for column in possible if column not in hot]
+    if len(hot) > 2 or (len(hot) == 2 and not rivals):
         if left := [names[column] for column in free if column not in hot]:
             notes.append(f"not among the one-hot columns: {listed(left)}")
         return None, tuple(hot)
@@ -169,8 +177,24 @@ def choose_labels(
             notes.append(f"{listed(left)} cannot be labels")
         return possible[0], ()
     if len(possible) > 1:
+        if len(hot) == 2:
+            raise _pair_or_column(file, [names[column] for column in hot], [names[column] for column in rivals])
+        if len(marked.columns) > 1 and {*marked.columns}.issuperset(possible):
+            error = _ambiguous(file, [names[column] for column in possible], attributes=several != "no")
+            if odd := odd_cells(names, rows, marked, row_name):
+                why = (
+                    f"{file}: the label column is ambiguous; it could be {listed(names[c] for c in possible)}, because"
+                )
+                error = DataError([f"{why} not all cells are 0 or 1", *odd.problems], odd.advice)
+            raise error
         attributes = len(possible) > 2 and all(len(values[column] - {""}) == 2 for column in possible)
-        raise _ambiguous(file, [names[column] for column in possible], attributes=attributes)
+        known = sorted(set.union(*(values[column] for column in possible)))
+        raise _ambiguous(
+            file,
+            [names[column] for column in possible],
+            attributes=attributes and several != "no",
+            unread=known if several == "yes" else (),
+        )
     if len(names) == 1 and (mark := next((mark for mark in _ODD_DELIMITERS if mark in names[0]), None)):
         raise NoLabelColumnError(
             f"{file}: its delimiter was not recognised, so {names[0]!r} is read as the only column; if {mark!r} "
@@ -187,34 +211,11 @@ def _equal_folders(rows: Sequence[Sequence[str]], column: int, folders: Sequence
     return all(composed(row[column].strip()) == composed(folder) for row, folder in zip(rows, folders, strict=False))
 
 
-def _marked(free: Sequence[int], values: Mapping[int, set[str]]) -> Sequence[int]:
-    """The columns of 0 and 1, or of -1 and 1: those of the notation that more of them have."""
-    return max(
-        (
-            [column for column in free if {value_of(v) for v in values[column]} == {0.0, 1.0}]
-            for value_of in (share, signed_share)
-        ),
-        key=len,
-    )
-
-
 def _lists_classes(cells: set[str], wanted: Collection[str]) -> bool:
     """Whether the cells of a column are lists of the classes ``wanted``, with one separator."""
     return any(
         len(cells) > 1 and all(set(parts_of(cell, mark)) <= set(wanted) for cell in cells) for mark in SEPARATORS
     )
-
-
-def _one_hot(rows: Sequence[Sequence[str]], free: Sequence[int], values: Mapping[int, set[str]]) -> Sequence[int]:
-    """The columns of 0 and 1, or of -1 and 1, that are together one-hot. One column of them may be something else."""
-    for value_of in (share, signed_share):
-        hot = [column for column in free if {value_of(value) for value in values[column]} == {0.0, 1.0}]
-        if _are_shares(rows, hot):
-            return hot
-        fitting = [others for left in hot if _are_shares(rows, others := [column for column in hot if column != left])]
-        if len(fitting) == 1:
-            return fitting[0]
-    return []
 
 
 def _holding_ranked(
@@ -230,15 +231,36 @@ def _holding_ranked(
     return holding[0]
 
 
-def _ambiguous(file: str, columns: Sequence[str], *, attributes: bool = False) -> DataError:
-    """The error for several possible columns of labels; ``attributes``: each holds two values, as yes and no."""
-    why = (
-        "Each has two values, but they are not one-hot: if an image may have several of these labels, add "
-        "--several-labels yes (data.several_labels). "
-    ) * attributes
+def _ambiguous(file: str, columns: Sequence[str], *, attributes: bool = False, unread: Sequence[str] = ()) -> DataError:
+    """The error for several possible columns of labels.
+
+    Args:
+        attributes: whether each holds two values, as yes and no.
+        unread: the values, if the user asks for several labels and they are not read as yes and no.
+    """
+    why = ""
+    if attributes and unread:
+        why = (
+            f"Several labels are read from columns of 0 and 1, not of {listed(unread, 4)}: write 1 where an image has "
+            "the label, and 0 where it does not. "
+        )
+    elif attributes:
+        why = (
+            "Each has two values, but they are not one-hot: if an image may have several of these labels, add "
+            "--several-labels yes (data.several_labels). "
+        )
     return DataError(
         f"{file}: the label column is ambiguous; it could be {listed(columns)}. {why}Choose one with --label-column "
         "NAME (data.label_column)"
+    )
+
+
+def _pair_or_column(file: str, pair: Sequence[str], others: Sequence[str]) -> DataError:
+    """The error for two one-hot columns beside other columns that can hold labels."""
+    return DataError(
+        f"{file}: the labels are ambiguous; they could be the one-hot columns {listed(pair)}, or {listed(others)}. "
+        f"Remove {listed(others)} from the table to read the one-hot columns, or choose one with --label-column NAME "
+        "(data.label_column)"
     )
 
 
@@ -260,11 +282,3 @@ def _same_classes(rows: Sequence[Sequence[str]], one: int, other: int) -> bool:
     """Whether two columns divide the rows in the same way, such as a label's name and its number."""
     pairs = {(row[one].strip(), row[other].strip()) for row in rows}
     return len(pairs) == len({first for first, _ in pairs}) == len({second for _, second in pairs})
-
-
-def _are_shares(rows: Sequence[Sequence[str]], columns: Sequence[int]) -> bool:
-    """Whether the columns are one-hot or probabilities in every probed row."""
-    cells = [[row[column] for column in columns] for row in rows[:_PROBED_ROWS]]
-    if are_signed(cells):
-        return all(sum(signed_share(cell) or 0.0 for cell in row) == 1.0 for row in cells)
-    return are_shares(cells, SUM_TOLERANCE)

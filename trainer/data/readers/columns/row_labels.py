@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from trainer.common.errors import TrainerError, listed
 from trainer.data.readers.base import SkippableProblem
 from trainer.data.readers.columns.choose_columns import Columns
-from trainer.data.readers.columns.label_columns import SUM_TOLERANCE
+from trainer.data.readers.columns.class_columns import SUM_TOLERANCE
 from trainer.data.readers.columns.several_labels import JOINT, NO_LABELS, mixed_separators, parts_of
 from trainer.formats.delimited import Table
 from trainer.formats.labels import is_missing, text_problem
@@ -110,7 +110,8 @@ def _label(cells: Sequence[str], names: Sequence[str], columns: Columns) -> tupl
         if value is None:
             why = "" if signed_share(cells[column]) is None else "; -1 means no only where all cells are 1 or -1"
             raise _BadRowError(
-                f"{cells[column].strip()!r} in a class column is neither 0, 1, TRUE, FALSE nor a probability{why}"
+                f"{cells[column].strip()!r} in the class column {names[column]!r} is neither 0, 1, TRUE, FALSE nor a "
+                f"probability{why}"
             )
         values.append(value)
     if columns.lists is not None:

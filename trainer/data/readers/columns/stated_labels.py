@@ -16,8 +16,8 @@ _SAYS_YES = frozenset((
 ))  # fmt: skip
 _MAY_SAY_YES = frozenset((
     "value", "values", "label_value", "answer", "flag", "indicator", "positive", "is_positive", "relevant",
-    "is_relevant", "relevance", "correct", "is_correct", "yes_no", "bool", "truth", "is_true", "result", "state", "status",
-    "score", "verified", "is_verified", "agreed", "target", "y",
+    "is_relevant", "relevance", "correct", "is_correct", "yes_no", "bool", "truth", "is_true", "result", "state",
+    "status", "score", "verified", "is_verified", "agreed", "target", "y",
 ))  # fmt: skip
 """Names that say it where an image has several rows."""
 _WORDS = {

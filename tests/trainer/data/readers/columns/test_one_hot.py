@@ -121,3 +121,29 @@ def test_minus_one_is_no_label_where_rows_are_not_one_hot(
 @pytest.mark.parametrize(("one", "zero"), [("2", "1"), ("1", "2"), ("100", "0"), ("0", "1"), ("-1", "1")])
 def test_other_codes_are_refused(tmp_path: Path, one: str, zero: str) -> None:
     assert "the label column is ambiguous" in problems_of(table_of(tmp_path, "id,sea lion,polar bear,emu", one, zero))
+
+
+PAIR = ("id,cat,dog,{}", [f"{i}.png,{1 - i % 2},{i % 2}," for i in range(12)])
+
+
+def pair(root: Path, other: str, cells: list[str]) -> Path:
+    for i in range(12):
+        save(root / "train" / f"{i}.png", i, 8)
+    header, rows = PAIR
+    (root / "train.csv").write_text("\n".join([header.format(other), *map(str.__add__, rows, cells)]))
+    return root
+
+
+@pytest.mark.parametrize("cells", [[str(30 + i) for i in range(12)], ["1"] * 12, ["x"] * 12])
+def test_two_one_hot_columns_beside_one_that_holds_no_labels(tmp_path: Path, cells: list[str]) -> None:
+    found = read_images(pair(tmp_path, "age", cells), verify=False)
+    assert labels_of(found) == ["cat", "dog"] * 6 and "not among the one-hot columns: 'age'" in found.notes
+
+
+@pytest.mark.parametrize("cells", [["x", "x", "y"] * 4, ["1", "0", "0"] * 4])
+def test_two_one_hot_columns_beside_possible_labels_are_a_question(tmp_path: Path, cells: list[str]) -> None:
+    message = problems_of(pair(tmp_path, "site", cells))
+    assert "the one-hot columns 'cat', 'dog', or 'site'. Remove 'site'" in message
+    table = tmp_path / "train.csv"
+    table.write_text("\n".join(line.rpartition(",")[0] for line in table.read_text().split("\n")))
+    assert labels_of(read_images(tmp_path, verify=False)) == ["cat", "dog"] * 6
