@@ -13,9 +13,10 @@ from trainer.data.image_set import DataOptions, ImageSet
 from trainer.data.images import FileImages
 from trainer.data.readers.base import Reader, ReadResult
 from trainer.data.readers.class_folders import class_folder_names, class_root
-from trainer.data.readers.columns.choose_columns import Columns, column_names, with_lists
+from trainer.data.readers.columns.choose_columns import Columns, column_names
 from trainer.data.readers.columns.denied_rows import refuse_all_labels, without_denied_rows
 from trainer.data.readers.columns.label_columns import SampleHints, is_usual_label
+from trainer.data.readers.columns.label_lists import with_lists
 from trainer.data.readers.columns.several_labels import encode_lists
 from trainer.data.readers.competition_test_set import (
     CompetitionTestSet,
@@ -24,7 +25,7 @@ from trainer.data.readers.competition_test_set import (
     read_test_set,
     sample_has_header,
 )
-from trainer.data.readers.doubts.doubtful_labels import doubtful_labels, soft_labels
+from trainer.data.readers.doubts.doubtful_labels import doubtful_labels, doubtful_lists, soft_labels
 from trainer.data.readers.doubts.possible_groups import possible_groups
 from trainer.data.readers.matching.id_spellings import composed
 from trainer.data.readers.matching.image_files import IMAGE_SUFFIXES, ImageFiles
@@ -99,7 +100,7 @@ def read(folder: Path, options: DataOptions) -> ReadResult | None:
     whole = not any("." in value for value in hints.values)
     if chosen.of_folders is None:
         _refuse_groups(table, first, names, columns, sample)
-    columns = with_lists(table, first, columns, options, hints)
+    table, columns = with_lists(table, first, names, columns, options, hints)
     several = columns.lists is not None
     table, denials = without_denied_rows(table, first, names, columns, options.several_labels)
     train = read_training_rows(table, first, names, columns, files, options.similar_labels, whole=whole)
@@ -107,7 +108,7 @@ def read(folder: Path, options: DataOptions) -> ReadResult | None:
     doubts = soft_labels(table, first, columns)
     if columns.label is not None and not several:
         doubts += doubtful_labels(
-            table.path.name, [row.label for row in train.rows], lists=options.several_labels == "auto"
+            table.path.name, [row.label for row in train.rows], lists=options.several_labels == "auto", cells=True
         )
     if not header and sample is None and not several and (names_of := named_by_folders(train.rows, class_folders)):
         rows = tuple(dataclasses.replace(row, label=names_of[row.label]) for row in train.rows)
@@ -123,6 +124,9 @@ def read(folder: Path, options: DataOptions) -> ReadResult | None:
         class_names, y = encode_lists(labels) if several else encode(spelled_as_in(sample, labels))
     except DataError as error:
         raise DataError([*error.problems, *problems, *(problem.message for problem in train.skippable)]) from error
+    if several:
+        most = int(y.sum(axis=1).max())
+        doubts += doubtful_lists(table.path.name, class_names, most, options.several_labels)
     if options.table is None and options.layout is None and chosen.of_folders is None and not several:
         problems += against_folders(train.rows, class_folders)
     conventions = TrainingConventions(
@@ -132,7 +136,7 @@ def read(folder: Path, options: DataOptions) -> ReadResult | None:
         class_columns=() if problems else tuple(names[column] for column in columns.classes),
         class_names=class_names,
         several_labels=several,
-        separator=(columns.lists and columns.lists.separator) or " ",
+        separator=(columns.lists and (columns.lists.written or columns.lists.separator)) or " ",
         ids_have_extension=all(PurePosixPath(row.id.strip()).suffix.lower() in IMAGE_SUFFIXES for row in train.rows),
     )
     paths = {row.path for row in train.rows}

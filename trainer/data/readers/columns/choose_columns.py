@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import PurePosixPath
 
@@ -18,7 +18,7 @@ from trainer.data.readers.columns.label_columns import (
     plain_name,
 )
 from trainer.data.readers.columns.part_columns import choose_part_column, unused_folds
-from trainer.data.readers.columns.several_labels import LabelLists, lists_in_class_columns, lists_in_column
+from trainer.data.readers.columns.several_labels import LabelLists
 from trainer.data.readers.columns.stated_labels import leave_statements
 from trainer.data.readers.matching.id_spellings import composed, is_image_name, words_of
 from trainer.data.readers.matching.image_files import IMAGE_SUFFIXES
@@ -236,27 +236,6 @@ def choose_columns(
         notes=tuple(notes),
         warnings=tuple(warnings),
     )
-
-
-def with_lists(table: Table, first: int, columns: Columns, options: DataOptions, sample: SampleHints) -> Columns:
-    """The columns, with how they list several labels of an image, if they do.
-
-    Args:
-        first: index of the first row with an image.
-
-    Raises:
-        DataError: cells are lists in brackets.
-    """
-    rows, where = table.rows[first:], table.path.name
-    if columns.label is not None:
-        wanted = sample.header[1:] if len(sample.header) > 2 else ()
-        cells, images = ([row[column] for row in rows] for column in (columns.label, columns.image))
-        lists = lists_in_column(where, cells, options.several_labels, wanted, images)
-    else:
-        lists = lists_in_class_columns(where, [columns.shares(row) for row in rows], options.several_labels)
-    if lists is None:
-        return replace(columns, one_label=options.several_labels == "no")
-    return replace(columns, lists=lists, notes=(*columns.notes, lists.note))
 
 
 def _image_column(

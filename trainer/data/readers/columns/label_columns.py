@@ -21,6 +21,11 @@ _RANKS = ("kingdom", "phylum", "class", "order", "family", "genus", "species", "
 """Columns of a taxonomy. Beside others of them, ``class`` is a rank, such as Aves."""
 NOT_LABELS = ("fold", "kfold", "split", "width", "height", "index")
 """Names of columns that say something else about an image."""
+_ORDINALS = frozenset((
+    "primary", "main", "first", "second", "secondary", "third", "fourth", "other", "others", "additional", "extra",
+    "further", "more", "minor", "co", "next", "also", "a", "b", "c", "d", "e", "i", "ii", "iii", "iv",
+))  # fmt: skip
+"""Words that count the labels of an image."""
 _ODD_DELIMITERS = "\uff0c\u3001\uff1b\uff1a\uff5c:^~;|/#&"
 """Characters that separate columns in some tables, but for `read_table` in none, or not in every row."""
 _ACROSS = re.compile(r"(?:b?box(?:es)?|rect|roi|crop|cent(?:er|re)|point|pos(?:ition)?|coord(?:inate)?s?)?[^a-z]*x")
@@ -44,6 +49,17 @@ class SampleHints:
 def plain_name(name: str) -> str:
     """A column name in lower case, with _ for blanks, hyphens and the borders of words in camel case."""
     return re.sub(r"[\s\-_]+", "_", re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name.strip())).lower()
+
+
+def _stem_of(name: str) -> str:
+    """A column's name without a number or word that counts labels: ``label`` for ``secondary_labels``."""
+    words = [re.sub(r"\d+$", "", word) for word in plain_name(name).split("_")]
+    return "_".join(word.removesuffix("s") for word in words if word and word not in _ORDINALS)
+
+
+def one_stem(names: Sequence[str]) -> bool:
+    """Whether all names are one word, counted."""
+    return len({_stem_of(name) for name in names}) == 1 and _stem_of(names[0]) != ""
 
 
 def is_usual_label(name: str) -> bool:
@@ -172,11 +188,14 @@ def choose_labels(
             notes.append(f"not among the one-hot columns: {listed(left)}")
         return None, tuple(hot)
     if len(possible) == 1:
-        left = [names[column] for column in free if column != possible[0]]
+        left = [names[c] for c in free if c != possible[0] and not one_stem([names[possible[0]], names[c]])]
         if left:
             notes.append(f"{listed(left)} cannot be labels")
         return possible[0], ()
     if len(possible) > 1:
+        counted = one_stem([names[column] for column in possible]) and not {*marked.columns}.issuperset(possible)
+        if counted and several == "yes":
+            return possible[0], ()
         if len(hot) == 2:
             raise _pair_or_column(file, [names[column] for column in hot], [names[column] for column in rivals])
         if len(marked.columns) > 1 and {*marked.columns}.issuperset(possible):
@@ -193,6 +212,7 @@ def choose_labels(
             file,
             [names[column] for column in possible],
             attributes=attributes and several != "no",
+            counted=counted and several == "auto",
             unread=known if several == "yes" else (),
         )
     if len(names) == 1 and (mark := next((mark for mark in _ODD_DELIMITERS if mark in names[0]), None)):
@@ -231,11 +251,19 @@ def _holding_ranked(
     return holding[0]
 
 
-def _ambiguous(file: str, columns: Sequence[str], *, attributes: bool = False, unread: Sequence[str] = ()) -> DataError:
+def _ambiguous(
+    file: str,
+    columns: Sequence[str],
+    *,
+    attributes: bool = False,
+    counted: bool = False,
+    unread: Sequence[str] = (),
+) -> DataError:
     """The error for several possible columns of labels.
 
     Args:
         attributes: whether each holds two values, as yes and no.
+        counted: whether they have one name, with a number or a word such as secondary.
         unread: the values, if the user asks for several labels and they are not read as yes and no.
     """
     why = ""
@@ -244,6 +272,8 @@ def _ambiguous(file: str, columns: Sequence[str], *, attributes: bool = False, u
             f"Several labels are read from columns of 0 and 1, not of {listed(unread, 4)}: write 1 where an image has "
             "the label, and 0 where it does not. "
         )
+    elif counted:
+        why = "--several-labels yes (data.several_labels) reads all of them as labels of an image. "
     elif attributes:
         why = (
             "Each has two values, but they are not one-hot: if an image may have several of these labels, add "

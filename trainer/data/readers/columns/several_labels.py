@@ -27,6 +27,8 @@ NO_LABELS = "[]"
 OPTION = "--several-labels"
 _IN_BRACKETS = re.compile(r"""\[\s*(?:(['"]).*\1|[^\]]+,.*)\s*\]""", re.DOTALL)
 
+CONNECTORS = frozenset(("&", "+", "/", "-", "and", "und", "et", "y", "e", "og", "och", "en", "with", "or"))
+"""Words between the labels of a list, or parts of one name; never labels."""
 _LEAST_LISTS = {"|": 2, ";": 2, ",": 3, " ": 3}  # different lists in the cells that are evidence for a separator
 _MANY_LABELS = 3  # ratio of different cells to different words from which blanks separate labels, not words of names
 _LEAST_ROWS = 0.05  # share of rows with several ones from which these are no slips
@@ -54,7 +56,8 @@ def likely_separator(cells: Collection[str], wanted: Collection[str] = (), *, ro
         row_a_label: whether images have several rows, one for each label. Blanks are then parts of names.
     """
     lists = [cell for cell in cells if cell not in wanted]
-    counts = {mark: sum(mark in cell for cell in lists) for mark in SEPARATORS if not (row_a_label and mark == " ")}
+    names = row_a_label or any(not CONNECTORS.isdisjoint(cell.lower().split()) for cell in lists)
+    counts = {mark: sum(mark in cell for cell in lists) for mark in SEPARATORS if not (names and mark == " ")}
     best = max(counts, key=lambda mark: counts[mark])
     return best if counts[best] else None
 
@@ -75,7 +78,7 @@ def _separates(mark: str, cells: Collection[str], wanted: Collection[str]) -> bo
         return False
     if wanted and names <= set(wanted):
         return True
-    if len(lists) < _LEAST_LISTS[mark]:
+    if len(lists) < _LEAST_LISTS[mark] or (mark == " " and not CONNECTORS.isdisjoint(map(str.lower, names))):
         return False
     alone = {own[0] for own in parts.values() if len(own) == 1}
     listed_names = {name for own in lists for name in own}
@@ -95,10 +98,12 @@ class LabelLists:
 
     separator: of a column of labels; None for class columns, and where each row names one of the labels.
     note: a sentence for the user.
+    written: what separates labels in the cells of the file, where that is not ``separator``.
     """
 
     separator: str | None
     note: str
+    written: str | None = None
 
 
 def lists_in_column(

@@ -8,8 +8,10 @@ from collections.abc import Collection, Iterable, Sequence
 
 from trainer.common.errors import listed
 from trainer.data.readers.columns.choose_columns import Columns
+from trainer.data.readers.columns.other_marks import OTHER_MARKS, lists_by_marks, shown
+from trainer.data.readers.columns.several_labels import SEPARATORS
 from trainer.formats.delimited import Table
-from trainer.formats.labels import is_number
+from trainer.formats.labels import SeveralLabels, is_number
 from trainer.formats.shares import share
 
 _WORDS = frozenset((
@@ -31,16 +33,17 @@ _OF_SPREADSHEET = re.compile(
     r"|(?:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)-\d{2}",
     re.IGNORECASE,
 )
+_DENIAL = re.compile(r"(?:[-!~\u00ac]\s*|(?:not?|kein|keine|without|non)[ _-])(.+)", re.IGNORECASE)
 _FEW_VALUES = 5  # fewer numbers with fractions may be grades
-_SEPARATORS = ("|", ";", ",", " ")  # of several labels in one cell
 _SURE = 0.999  # a probability from which a label is no soft one
 
 
-def doubtful_labels(where: str, labels: Iterable[str], *, lists: bool = True) -> list[str]:
+def doubtful_labels(where: str, labels: Iterable[str], *, lists: bool = True, cells: bool = False) -> list[str]:
     """A warning for each label that may mark unlabelled images; ``where`` names the table.
 
     Args:
         lists: whether to warn of labels that may be lists of several.
+        cells: whether the labels are cells of a table, where more marks may separate them than in names of folders.
     """
     counts = Counter(labels)
     return [
@@ -48,7 +51,7 @@ def doubtful_labels(where: str, labels: Iterable[str], *, lists: bool = True) ->
         *_look_alikes(where, counts),
         *_dates(where, counts),
         *_documents(where, counts),
-        *(_several(where, counts) if lists else ()),
+        *(_several(where, counts, cells=cells) if lists else ()),
         *(
             f"{where}: the label {label!r} ({counts[label]} images) is read as a class of its own; if it marks "
             "unlabelled images, remove them from the training data"
@@ -111,9 +114,9 @@ def _look_alikes(where: str, counts: Counter[str]) -> list[str]:
     return found
 
 
-def _several(where: str, counts: Counter[str]) -> list[str]:
+def _several(where: str, counts: Counter[str], *, cells: bool) -> list[str]:
     """A warning if cells seem to list several labels, whose combinations would be classes."""
-    for separator in _SEPARATORS:
+    for separator in SEPARATORS:
         parts = {label: [part.strip() for part in label.split(separator) if part.strip()] for label in counts}
         used = Counter(part for own in parts.values() for part in set(own))
         lists = [label for label, own in parts.items() if len(own) > 1]
@@ -127,7 +130,44 @@ def _several(where: str, counts: Counter[str]) -> list[str]:
                 f"{len(lists)} combinations is read as a class of its own; --several-labels yes (data.several_labels) "
                 "reads them as lists, and no ends this warning"
             ]
-    return []
+    found = lists_by_marks(counts) if cells else {}
+    if not found:
+        return []
+    images = sum(counts[label] for label in found)
+    return [
+        f"{where}: {images} images seem to have several labels, such as {min(found)!r}: each of the {len(found)} "
+        "combinations is read as a class of its own; --several-labels yes (data.several_labels) reads them as lists, "
+        "and no ends this warning"
+    ]
+
+
+def doubtful_lists(where: str, class_names: Collection[str], most: int, asked: SeveralLabels) -> list[str]:
+    """Warnings about labels of images that may have several, if they may be lists themselves, or deny a label.
+
+    Args:
+        where: names the table.
+        most: labels of the image with the most of them.
+        asked: the user's setting.
+    """
+    warnings = [
+        f"{where}: the label {label!r} is read as a class of its own, though {listed(parts)} are labels, too; write "
+        "| between labels"
+        for label, (_, parts) in sorted(lists_by_marks(class_names).items())
+        if set(parts) <= set(class_names)
+    ]
+    denied = [name for name in class_names if (found := _DENIAL.fullmatch(name)) and found[1] in class_names]
+    if denied:
+        warnings.append(
+            f"{where}: {listed(denied, 4)} {'is' if len(denied) == 1 else 'are'} read as classes; if they say that an "
+            "image does not have a label, remove them from the cells"
+        )
+    if asked == "yes" and most < 2:
+        usual, others = (", ".join(map(shown, marks)) for marks in (SEPARATORS, OTHER_MARKS[:12]))
+        warnings.append(
+            f"{where}: --several-labels yes is given, but no image has several labels. In a cell, {usual} separate "
+            f"them, and {others} and the like where the parts are labels of other images"
+        )
+    return warnings
 
 
 def soft_labels(table: Table, first: int, columns: Columns) -> list[str]:
