@@ -14,9 +14,9 @@ from trainer.data.images import FileImages
 from trainer.data.readers.base import Reader, ReadResult
 from trainer.data.readers.class_folders import class_folder_names, class_root
 from trainer.data.readers.columns.choose_columns import Columns, column_names
-from trainer.data.readers.columns.denied_rows import refuse_all_labels, without_denied_rows
 from trainer.data.readers.columns.label_columns import SampleHints, is_usual_label
-from trainer.data.readers.columns.label_lists import with_lists
+from trainer.data.readers.columns.several.denied_rows import refuse_all_labels, without_denied_rows
+from trainer.data.readers.columns.several.label_lists import with_lists
 from trainer.data.readers.columns.several_labels import encode_lists
 from trainer.data.readers.competition_test_set import (
     CompetitionTestSet,

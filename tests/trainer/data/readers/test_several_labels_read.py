@@ -277,3 +277,10 @@ def test_forgotten_cells_alone_are_named(tmp_path: Path) -> None:
     rows = ["1,,", ",1,0", ",0,1", ",1,1"] * 2
     message = problems_of(folder(tmp_path, "image,b,a,c", rows), DataOptions(several_labels="yes"))
     assert "train.csv row 2: the class column 'a' is empty" in message
+
+
+def test_another_cell_is_named_beside_other_columns(tmp_path: Path) -> None:
+    rows = [f"{','.join(map(str, row))},{'xy'[i % 2]}" for i, row in enumerate(COLUMNS)]
+    rows[3] = "0,0,O,x"
+    message = problems_of(folder(tmp_path, "image,b,a,c,site", rows))
+    assert "it could be 'b', 'a', 'c', 'site'" in message and "train.csv row 5: 'O' in the column 'c'" in message

@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from trainer.common.errors import DataError, listed
+from trainer.data.readers.columns.ambiguous_labels import ambiguous, pair_or_column
 from trainer.data.readers.columns.class_columns import described, marked_columns, odd_cells, one_hot, sum_to_one
 from trainer.data.readers.columns.several_labels import SEPARATORS, parts_of
 from trainer.data.readers.matching.id_spellings import composed
@@ -132,6 +133,7 @@ def choose_labels(
         return ranked, ()
     coordinates = _coordinates(names)
     free = [column for column in free if names[column] not in coordinates]
+    marked = marked_columns(rows, [column for column in free if plain_name(names[column]) not in NOT_LABELS])
     usual = [column for name in LABEL_NAMES for column in free if plain_name(names[column]) == name]
     usual = [column for column in usual if len(values[column]) > 1] or usual
     ranks = [column for column in free if plain_name(names[column]) in _RANKS]
@@ -139,7 +141,7 @@ def choose_labels(
         usual = [column for column in usual if plain_name(names[column]) != "class"]
         ranks = [column for column in ranks if _may_be_labels(names[column], rows, values[column])]
         if not usual and len(ranks) > 1:
-            raise _ambiguous(file, [names[column] for column in ranks])
+            raise ambiguous(file, [names[column] for column in ranks])
     if usual:
         other = [column for column in usual[1:] if not _same_classes(rows, usual[0], column)]
         named = [column for column in usual if other and _numbers_words(rows, column, words)]
@@ -149,8 +151,8 @@ def choose_labels(
                 f"{names[named[0]]!r} agrees with the names of the images, such as {rows[0][named[0]].strip()!r} for "
                 f"{words[0]!r}; --label-column NAME (data.label_column) chooses another column"
             )
-        elif other:
-            raise _ambiguous(file, [names[column] for column in (usual[0], *other)])
+        elif other and not (several == "yes" and one_stem([names[column] for column in usual])):
+            raise ambiguous(file, [names[column] for column in (usual[0], *other)])
         # A label's name and its number: the sample shows which of them a submission takes.
         as_sample = [
             c for c in free if sample.values and sample.values <= values[c] and _same_classes(rows, usual[0], c)
@@ -168,8 +170,12 @@ def choose_labels(
                 f"the labels are {names[chosen]!r}, a usual name, but {listed(left)} could hold them, too: "
                 "--label-column NAME (data.label_column) chooses another column"
             )
+        if several == "yes" and len(unread := [names[c] for c in marked.columns if c not in usual]) > 1:
+            warnings.append(
+                f"{listed(unread, 4)} hold 0 and 1, and are not read as labels, because {names[chosen]!r} is a usual "
+                f"name of labels; if they are the labels, remove {names[chosen]!r} from the table"
+            )
         return chosen, ()
-    marked = marked_columns(rows, [column for column in free if plain_name(names[column]) not in NOT_LABELS])
     if several == "yes" and len(marked.columns) > 1:
         if error := odd_cells(names, rows, marked, row_name):
             raise error
@@ -197,23 +203,19 @@ def choose_labels(
         if counted and several == "yes":
             return possible[0], ()
         if len(hot) == 2:
-            raise _pair_or_column(file, [names[column] for column in hot], [names[column] for column in rivals])
-        if len(marked.columns) > 1 and {*marked.columns}.issuperset(possible):
-            error = _ambiguous(file, [names[column] for column in possible], attributes=several != "no")
-            if odd := odd_cells(names, rows, marked, row_name):
-                why = (
-                    f"{file}: the label column is ambiguous; it could be {listed(names[c] for c in possible)}, because"
-                )
-                error = DataError([f"{why} not all cells are 0 or 1", *odd.problems], odd.advice)
-            raise error
-        attributes = len(possible) > 2 and all(len(values[column] - {""}) == 2 for column in possible)
-        known = sorted(set.union(*(values[column] for column in possible)))
-        raise _ambiguous(
+            raise pair_or_column(file, [names[column] for column in hot], [names[column] for column in rivals])
+        known = [names[column] for column in possible]
+        only_marked = len(marked.columns) > 1 and {*marked.columns}.issuperset(possible)
+        if (only_marked or len(marked.columns) > 2) and (odd := odd_cells(names, rows, marked, row_name)):
+            raise DataError([f"{ambiguous(file, known)}, or correct these cells:", *odd.problems], odd.advice)
+        attributes = only_marked or (len(possible) > 2 and all(len(values[column] - {""}) == 2 for column in possible))
+        unread = sorted(set.union(*(values[column] for column in possible)))
+        raise ambiguous(
             file,
-            [names[column] for column in possible],
+            known,
             attributes=attributes and several != "no",
             counted=counted and several == "auto",
-            unread=known if several == "yes" else (),
+            unread=unread if several == "yes" else (),
         )
     if len(names) == 1 and (mark := next((mark for mark in _ODD_DELIMITERS if mark in names[0]), None)):
         raise NoLabelColumnError(
@@ -249,49 +251,6 @@ def _holding_ranked(
     if not holding or any(not _same_classes(rows, holding[0], column) for column in holding[1:]):
         return None
     return holding[0]
-
-
-def _ambiguous(
-    file: str,
-    columns: Sequence[str],
-    *,
-    attributes: bool = False,
-    counted: bool = False,
-    unread: Sequence[str] = (),
-) -> DataError:
-    """The error for several possible columns of labels.
-
-    Args:
-        attributes: whether each holds two values, as yes and no.
-        counted: whether they have one name, with a number or a word such as secondary.
-        unread: the values, if the user asks for several labels and they are not read as yes and no.
-    """
-    why = ""
-    if attributes and unread:
-        why = (
-            f"Several labels are read from columns of 0 and 1, not of {listed(unread, 4)}: write 1 where an image has "
-            "the label, and 0 where it does not. "
-        )
-    elif counted:
-        why = "--several-labels yes (data.several_labels) reads all of them as labels of an image. "
-    elif attributes:
-        why = (
-            "Each has two values, but they are not one-hot: if an image may have several of these labels, add "
-            "--several-labels yes (data.several_labels). "
-        )
-    return DataError(
-        f"{file}: the label column is ambiguous; it could be {listed(columns)}. {why}Choose one with --label-column "
-        "NAME (data.label_column)"
-    )
-
-
-def _pair_or_column(file: str, pair: Sequence[str], others: Sequence[str]) -> DataError:
-    """The error for two one-hot columns beside other columns that can hold labels."""
-    return DataError(
-        f"{file}: the labels are ambiguous; they could be the one-hot columns {listed(pair)}, or {listed(others)}. "
-        f"Remove {listed(others)} from the table to read the one-hot columns, or choose one with --label-column NAME "
-        "(data.label_column)"
-    )
 
 
 def _numbers_words(rows: Sequence[Sequence[str]], column: int, words: Sequence[str]) -> bool:

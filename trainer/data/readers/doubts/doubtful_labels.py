@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterable, Sequence
 
 from trainer.common.errors import listed
 from trainer.data.readers.columns.choose_columns import Columns
-from trainer.data.readers.columns.other_marks import OTHER_MARKS, lists_by_marks, shown
+from trainer.data.readers.columns.several.other_marks import OTHER_MARKS, lists_by_marks, shown
 from trainer.data.readers.columns.several_labels import SEPARATORS
 from trainer.formats.delimited import Table
 from trainer.formats.labels import SeveralLabels, is_number

@@ -8,9 +8,9 @@ from dataclasses import replace
 from trainer.common.errors import DataError, listed
 from trainer.data.image_set import DataOptions
 from trainer.data.readers.columns.choose_columns import Columns
-from trainer.data.readers.columns.further_labels import further_cell, further_labels
 from trainer.data.readers.columns.label_columns import SampleHints
-from trainer.data.readers.columns.other_marks import unify_marks
+from trainer.data.readers.columns.several.further_labels import further_cell, further_labels
+from trainer.data.readers.columns.several.other_marks import unify_marks
 from trainer.data.readers.columns.several_labels import (
     NO_LABELS,
     OPTION,

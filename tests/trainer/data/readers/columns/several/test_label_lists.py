@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from tests.trainer.images import problems_of, save
 from trainer.data.image_set import DataOptions, ImageSet
 from trainer.data.read import read_images
-from trainer.data.readers.columns.other_marks import OTHER_MARKS, lists_by_marks, unify_marks
+from trainer.data.readers.columns.several.other_marks import OTHER_MARKS, lists_by_marks, unify_marks
 
 YES = DataOptions(several_labels="yes")
 
@@ -128,3 +128,13 @@ def test_lists_of_whole_cells_are_found(labels: set[str], mark: str) -> None:
     found = unify_marks("t", [*own, mark.join(own)])
     assert found is not None and found.cells == (*own, "|".join(own))
     assert unify_marks("t", own) is None
+
+
+def test_columns_of_0_and_1_beside_a_usual_name_are_named(tmp_path: Path) -> None:
+    root = folder(tmp_path, "label,cat,dog", ["a,1,0", "b,0,1", "a,1,1"] * 4)
+    assert any("'cat', 'dog' hold 0 and 1" in text for text in read(root, several_labels="yes").warnings)
+
+
+def test_two_usual_names_of_one_word(tmp_path: Path) -> None:
+    root = folder(tmp_path, "label,labels", ["cat,", "dog,fox", "fox,cat"] * 4)
+    assert several(read(root, several_labels="yes")) == ["cat", "dog + fox", "cat + fox"] * 4

@@ -1,0 +1,50 @@
+"""Errors for tables in which several columns may hold the labels."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from trainer.common.errors import DataError, listed
+
+
+def ambiguous(
+    file: str,
+    columns: Sequence[str],
+    *,
+    attributes: bool = False,
+    counted: bool = False,
+    unread: Sequence[str] = (),
+) -> DataError:
+    """The error for several possible columns of labels.
+
+    Args:
+        attributes: whether each holds two values, as yes and no.
+        counted: whether they have one name, with a number or a word such as secondary.
+        unread: the values, if the user asks for several labels and they are not read as yes and no.
+    """
+    why = ""
+    if attributes and unread:
+        why = (
+            f"Several labels are read from columns of 0 and 1, not of {listed(unread, 4)}: write 1 where an image has "
+            "the label, and 0 where it does not. "
+        )
+    elif counted:
+        why = "--several-labels yes (data.several_labels) reads all of them as labels of an image. "
+    elif attributes:
+        why = (
+            "Each has two values, but they are not one-hot: if an image may have several of these labels, add "
+            "--several-labels yes (data.several_labels). "
+        )
+    return DataError(
+        f"{file}: the label column is ambiguous; it could be {listed(columns)}. {why}Choose one with --label-column "
+        "NAME (data.label_column)"
+    )
+
+
+def pair_or_column(file: str, pair: Sequence[str], others: Sequence[str]) -> DataError:
+    """The error for two one-hot columns beside other columns that can hold labels."""
+    return DataError(
+        f"{file}: the labels are ambiguous; they could be the one-hot columns {listed(pair)}, or {listed(others)}. "
+        f"Remove {listed(others)} from the table to read the one-hot columns, or choose one with --label-column NAME "
+        "(data.label_column)"
+    )
