@@ -23,7 +23,7 @@ def ambiguous(
         unread: the values, if the user asks for several labels and they are not read as yes and no.
     """
     why = ""
-    if attributes and unread:
+    if unread and not counted:
         why = (
             f"Several labels are read from columns of 0 and 1, not of {listed(unread, 4)}: write 1 where an image has "
             "the label, and 0 where it does not. "

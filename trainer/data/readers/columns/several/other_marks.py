@@ -5,12 +5,13 @@ They separate the labels of a cell only if these are labels in other cells, too:
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 from trainer.common.errors import listed
-from trainer.data.readers.columns.several_labels import NO_LABELS, LabelLists, parts_of
+from trainer.data.readers.columns.several_labels import NO_LABELS, LabelLists, likely_separator, parts_of
 from trainer.formats.labels import is_missing
 
 OTHER_MARKS = (
@@ -18,6 +19,13 @@ OTHER_MARKS = (
     "-", " and ", " und ", " et ", " y ", " e ", " og ", " och ", " en ", " with ", " or ",
 )  # fmt: skip
 """Between several labels in one cell, beside `SEPARATORS`."""
+_ANY_MARK = re.compile(
+    r"\s*(?:\\n|[^\w\s()\[\]{}'\"?!.%*]+|\u3000|(?<=\s)(?:and|und|et|y|e|og|och|en|with|or)(?=\s))+\s*", re.IGNORECASE
+)
+"""Marks of other kinds, and several kinds in one cell: ``cat#dog``, ``cat, dog and fox``."""
+_DENIES = re.compile(r"(?:^|[\s|;,/+&])[-!~\u00ac]\w|[?!]")
+"""A part that denies a label or doubts it: ``cat, -dog``, ``cat/dog?``."""
+_USUAL = re.compile(r"[\s|;,]+")
 _BETWEEN = "|"
 _LEAST = 2  # lists in which a label has to recur that is no cell by itself
 
@@ -42,16 +50,22 @@ def lists_by_marks(cells: Iterable[str], wanted: Collection[str] = ()) -> dict[s
     Args:
         wanted: names of the classes, if the sample submission has a column for each.
     """
-    different = {cell for cell in cells if not is_missing(cell) and cell != NO_LABELS}
-    alone = different | set(wanted)
+    different = {cell for cell in cells if not is_missing(cell) and cell != NO_LABELS and not _DENIES.search(cell)}
+    alone = {cell.casefold() for cell in (*different, *wanted)}
     found: dict[str, tuple[str, list[str]]] = {}
     for mark in OTHER_MARKS:
         lists = {cell: parts for cell in different if mark in cell and len(parts := parts_of(cell, mark)) > 1}
         recurring = Counter(part for parts in lists.values() for part in parts)
         for cell, parts in lists.items():
-            known = [part in alone or recurring[part] >= _LEAST for part in parts]
-            if cell not in wanted and all(known) and not alone.isdisjoint(parts):
+            known = [part.casefold() in alone or recurring[part] >= _LEAST for part in parts]
+            if cell not in wanted and all(known) and any(part.casefold() in alone for part in parts):
                 found.setdefault(cell, (mark, parts))
+    for cell in sorted(different - found.keys() - set(wanted)):
+        marks = _ANY_MARK.findall(cell)
+        parts = list(dict.fromkeys(filter(None, _ANY_MARK.split(cell))))
+        other = next((mark for mark in marks if not _USUAL.fullmatch(mark)), None)
+        if other is not None and len(parts) > 1 and all(part.casefold() in alone for part in parts):
+            found[cell] = (other, parts)
     return found
 
 
@@ -64,8 +78,11 @@ def unify_marks(where: str, cells: Sequence[str], wanted: Collection[str] = ()) 
         wanted: as for `lists_by_marks`.
     """
     found = lists_by_marks(cells, wanted)
-    if not found or any(_BETWEEN in cell for cell in cells):
+    if not found:
         return None
+    rest = [cell for cell in set(cells) - found.keys() if not is_missing(cell)]
+    usual = likely_separator(rest, wanted, row_a_label=True)  # blanks are parts of names beside other marks
+    found |= {cell: (usual, parts) for cell in rest if usual is not None and len(parts := parts_of(cell, usual)) > 1}
     marks: dict[str, str] = {}
     for cell, (mark, _) in found.items():
         marks.setdefault(mark, cell)
@@ -80,7 +97,12 @@ def unify_marks(where: str, cells: Sequence[str], wanted: Collection[str] = ()) 
         written=next(iter(marks)) if len(marks) == 1 and not whole else None,
         note=f"{where}: an image may have several labels, separated by {examples}",
     )
-    unified = (_BETWEEN.join(found[cell][1]) if cell in found else cell for cell in cells)
+
+    def parts(cell: str) -> list[str]:
+        """The labels in a cell, also where its parts are lists themselves."""
+        return [name for part in found[cell][1] for name in parts(part)] if cell in found else [cell]
+
+    unified = (_BETWEEN.join(dict.fromkeys(parts(cell))) for cell in cells)
     return UnifiedCells(cells=tuple(unified), lists=lists, warnings=tuple(warnings))
 
 

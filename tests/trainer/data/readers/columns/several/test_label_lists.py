@@ -20,8 +20,8 @@ YES = DataOptions(several_labels="yes")
 def folder(root: Path, header: str, rows: Sequence[str], mark: str = ",") -> Path:
     for i in range(len(rows)):
         save(root / "train" / f"{i}.png", i, 8)
-    lines = [f"image,{header}", *(f"{i}.png,{row}" for i, row in enumerate(rows))]
-    (root / "train.csv").write_text("\n".join(lines).replace(",", mark), encoding="utf-8")
+    lines = [f"image{mark}{header}", *(f"{i}.png{mark}{row}" for i, row in enumerate(rows))]
+    (root / "train.csv").write_text("\n".join(lines), encoding="utf-8")
     return root
 
 
@@ -90,6 +90,17 @@ def test_rare_separators(tmp_path: Path, mark: str) -> None:
     assert not read(root, several_labels="no").warnings
 
 
+@pytest.mark.parametrize(
+    "cell", ["cat#dog", "cat => dog", "Cat+dog", "cat\\ndog", "cat, sea lion and dog", "cat;dog/sea lion"]
+)
+def test_other_marks_and_several_marks_in_one_cell(tmp_path: Path, cell: str) -> None:
+    root = folder(tmp_path, "labels", ["cat", "dog", cell, "sea lion", "cat;dog"] * 3, mark="\t")
+    found = read(root, several_labels="yes", similar_labels="merge")
+    assert found.class_names == ("cat", "dog", "sea lion")
+    assert several(found)[2] == " + ".join(name for name in found.class_names if name in cell.lower())
+    assert several(found)[4] == "cat + dog"
+
+
 def test_names_with_a_mark_stay_whole(tmp_path: Path) -> None:
     root = folder(tmp_path, "labels", ["rust", "scab", "rust/scab", "black/white"] * 3)
     found = read(root, several_labels="yes")
@@ -108,9 +119,10 @@ def test_without_several_labels_the_option_says_so(tmp_path: Path, cell: str) ->
 
 def test_another_separator_among_lists_and_labels_that_deny(tmp_path: Path) -> None:
     root = folder(tmp_path, "labels", ["cat|dog", "dog|fox", "cat", "dog", "fox", "cat|fox", "cat+dog", "fox|-dog"] * 2)
-    warnings = read(root, several_labels="yes").warnings
-    assert any("'cat+dog' is read as a class of its own" in text for text in warnings)
-    assert any("'-dog' is read as classes" in text for text in warnings)
+    found = read(root, several_labels="yes")
+    assert found.class_names == ("-dog", "cat", "dog", "fox")
+    assert any("separated by '+', such as 'cat+dog', '|', such as" in text for text in found.notes)
+    assert any("'-dog' is read as classes" in text for text in found.warnings)
 
 
 def test_the_submission_has_the_separator_of_the_table(tmp_path: Path) -> None:
@@ -138,3 +150,8 @@ def test_columns_of_0_and_1_beside_a_usual_name_are_named(tmp_path: Path) -> Non
 def test_two_usual_names_of_one_word(tmp_path: Path) -> None:
     root = folder(tmp_path, "label,labels", ["cat,", "dog,fox", "fox,cat"] * 4)
     assert several(read(root, several_labels="yes")) == ["cat", "dog + fox", "cat + fox"] * 4
+
+
+@pytest.mark.parametrize("cell", ["cat -dog", "cat/-dog", "cat+dog?", "cat !dog", "cat (dog)", "-dog"])
+def test_labels_that_are_denied_or_doubted_are_not_read_as_given(cell: str) -> None:
+    assert lists_by_marks(["cat", "dog", cell]) == {}
