@@ -98,11 +98,11 @@ def unify_marks(where: str, cells: Sequence[str], wanted: Collection[str] = ()) 
         note=f"{where}: an image may have several labels, separated by {examples}",
     )
 
-    def parts(cell: str) -> list[str]:
+    def labels_in(cell: str) -> list[str]:
         """The labels in a cell, also where its parts are lists themselves."""
-        return [name for part in found[cell][1] for name in parts(part)] if cell in found else [cell]
+        return [name for part in found[cell][1] for name in labels_in(part)] if cell in found else [cell]
 
-    unified = (_BETWEEN.join(dict.fromkeys(parts(cell))) for cell in cells)
+    unified = (_BETWEEN.join(dict.fromkeys(labels_in(cell))) for cell in cells)
     return UnifiedCells(cells=tuple(unified), lists=lists, warnings=tuple(warnings))
 
 
