@@ -50,7 +50,8 @@ def lists_by_marks(cells: Iterable[str], wanted: Collection[str] = ()) -> dict[s
     Args:
         wanted: names of the classes, if the sample submission has a column for each.
     """
-    different = {cell for cell in cells if not is_missing(cell) and cell != NO_LABELS and not _DENIES.search(cell)}
+    usable = {cell for cell in cells if not is_missing(cell) and cell != NO_LABELS and not _DENIES.search(cell)}
+    different = sorted(usable)
     alone = {cell.casefold() for cell in (*different, *wanted)}
     found: dict[str, tuple[str, list[str]]] = {}
     for mark in OTHER_MARKS:
@@ -60,7 +61,7 @@ def lists_by_marks(cells: Iterable[str], wanted: Collection[str] = ()) -> dict[s
             known = [part.casefold() in alone or recurring[part] >= _LEAST for part in parts]
             if cell not in wanted and all(known) and any(part.casefold() in alone for part in parts):
                 found.setdefault(cell, (mark, parts))
-    for cell in sorted(different - found.keys() - set(wanted)):
+    for cell in sorted(usable - found.keys() - set(wanted)):
         marks = _ANY_MARK.findall(cell)
         parts = list(dict.fromkeys(filter(None, _ANY_MARK.split(cell))))
         other = next((mark for mark in marks if not _USUAL.fullmatch(mark)), None)
@@ -80,7 +81,7 @@ def unify_marks(where: str, cells: Sequence[str], wanted: Collection[str] = ()) 
     found = lists_by_marks(cells, wanted)
     if not found:
         return None
-    rest = [cell for cell in set(cells) - found.keys() if not is_missing(cell)]
+    rest = [cell for cell in sorted(set(cells) - found.keys()) if not is_missing(cell)]
     usual = likely_separator(rest, wanted, row_a_label=True)  # blanks are parts of names beside other marks
     found |= {cell: (usual, parts) for cell in rest if usual is not None and len(parts := parts_of(cell, usual)) > 1}
     marks: dict[str, str] = {}
