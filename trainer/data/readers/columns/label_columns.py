@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -21,6 +22,24 @@ _RANKS = ("kingdom", "phylum", "class", "order", "family", "genus", "species", "
 """Columns of a taxonomy. Beside others of them, ``class`` is a rank, such as Aves."""
 NOT_LABELS = ("fold", "kfold", "split", "width", "height", "index")
 """Names of columns that say something else about an image."""
+METADATA = frozenset((
+    "patient", "patient_id", "patientid", "subject", "subject_id", "case", "case_id", "study", "study_id", "series",
+    "series_id", "scan", "scan_id", "session", "session_id", "visit", "visit_id", "lesion_id", "person", "person_id",
+    "user", "user_id", "owner", "uploader", "annotator", "annotator_id", "rater", "rater_id", "reader", "reader_id",
+    "labeler", "labeller", "photographer", "author", "creator", "date", "time", "datetime", "timestamp", "day", "month",
+    "year", "hour", "camera", "camera_id", "camera_model", "device", "device_id", "scanner", "machine", "microscope",
+    "lens", "iso", "exposure", "location", "location_id", "place", "site", "site_id", "hospital", "clinic", "center",
+    "centre", "country", "city", "lat", "latitude", "lon", "lng", "longitude", "gps", "plot", "plot_id", "field_id",
+    "tree", "tree_id", "plant_id", "batch", "batch_id", "group", "group_id", "source", "data_source", "origin",
+    "license", "licence", "copyright", "credit", "url", "link", "confidence", "certainty", "score", "quality_score",
+    "md5", "sha1", "sha256", "hash", "checksum", "size", "bytes", "filesize", "file_size", "format", "mode",
+    "extension", "channels", "depth", "dpi", "resolution", "aspect_ratio", "orientation", "rotation", "comment",
+    "comments", "remark", "remarks", "note", "notes", "age", "weight", "seed", "version", "frame", "frame_id",
+    "video", "video_id", "slide", "slide_id", "page",
+))  # fmt: skip
+"""Names of columns that say who, where, when or with what an image was made. They may be labels, but seldom are."""
+_SAYS_LABELS = re.compile("label|annotat|target|class|truth|answer")
+"""In the name of a table whose other column is the label, whatever that is called."""
 _ODD_DELIMITERS = "\uff0c\u3001\uff1b\uff1a\uff5c:^~;|/#&"
 """Characters that separate columns in some tables, but for `read_table` in none, or not in every row."""
 _PROBED_ROWS = 200  # rows read to decide whether columns are one-hot
@@ -164,6 +183,12 @@ def choose_labels(
             notes.append(f"not among the one-hot columns: {listed(left)}")
         return None, tuple(hot)
     if len(possible) == 1:
+        if plain_name(names[possible[0]]) in METADATA and not _SAYS_LABELS.search(file.lower()):
+            raise NoLabelColumnError(
+                f"{file}: the only column that could hold labels is {names[possible[0]]!r}, whose name says something "
+                f"else about an image. If these are the labels, add --label-column {shlex.quote(names[possible[0]])} "
+                "(data.label_column); else write the labels into a column of this table"
+            )
         left = [names[column] for column in free if column != possible[0]]
         if left:
             notes.append(f"{listed(left)} cannot be labels")
