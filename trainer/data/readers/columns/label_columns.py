@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from trainer.common.errors import DataError, listed
 from trainer.data.readers.columns.several_labels import SEPARATORS, parts_of
 from trainer.data.readers.matching.id_spellings import composed
-from trainer.formats.labels import SeveralLabels
+from trainer.formats.labels import SeveralLabels, is_number
 from trainer.formats.shares import are_shares, are_signed, share, signed_share
 
 LABEL_NAMES = (
@@ -46,6 +46,7 @@ _PROBED_ROWS = 200  # rows read to decide whether columns are one-hot
 SUM_TOLERANCE = 0.01  # largest distance from 1 of the sum of a row's probabilities
 _ACROSS = re.compile(r"(?:b?box(?:es)?|rect|roi|crop|cent(?:er|re)|point|pos(?:ition)?|coord(?:inate)?s?)?[^a-z]*x")
 """Names of the column beside which ``y`` is a coordinate, such as NIH's ``Bbox [x``."""
+_SAME_QUESTION = 0.8  # share of equal cells from which two columns of two values answer the same question
 _FEW_ROWS = 10  # up to this many rows, a column whose values all differ may hold labels
 
 
@@ -164,6 +165,10 @@ def choose_labels(
             for c in free
             if c not in usual and _may_be_labels(names[c], rows, values[c]) and not _same_classes(rows, chosen, c)
         ]
+        if rivals := [names[c] for c in free if c not in usual and _answers_otherwise(rows, chosen, c)]:
+            raise _ambiguous(
+                file, [names[chosen], *rivals], why="They hold the same classes, but differ in some rows. "
+            )
         if left:
             notes.append(
                 f"the labels are {names[chosen]!r}, a usual name, but {listed(left)} could hold them, too: "
@@ -255,9 +260,26 @@ def _holding_ranked(
     return holding[0]
 
 
-def _ambiguous(file: str, columns: Sequence[str], *, attributes: bool = False) -> DataError:
+def _answers_otherwise(rows: Sequence[Sequence[str]], labels: int, column: int) -> bool:
+    """Whether a column gives some images another one of the same labels, such as ``corrected_label`` beside ``label``.
+
+    It agrees in most rows, or is filled in few. Of yes and no, and of numbers, nearly all rows have to agree, because
+    other questions have these answers, too.
+    """
+    pairs = [(row[labels].strip(), row[column].strip()) for row in rows if row[column].strip()]
+    classes, answers = {row[labels].strip() for row in rows}, {answer for _, answer in pairs}
+    differing = sum(label != answer for label, answer in pairs)
+    if not differing or not answers <= classes:
+        return False
+    agreeing = 1 - differing / len(pairs)
+    if len(classes) == 2 or any(map(is_number, classes)):
+        return len(answers) > 1 and agreeing >= _SAME_QUESTION
+    return agreeing >= 0.5 or len(pairs) * 2 <= len(rows)
+
+
+def _ambiguous(file: str, columns: Sequence[str], *, attributes: bool = False, why: str = "") -> DataError:
     """The error for several possible columns of labels; ``attributes``: each holds two values, as yes and no."""
-    why = (
+    why += (
         "Each has two values, but they are not one-hot: if an image may have several of these labels, add "
         "--several-labels yes (data.several_labels). "
     ) * attributes
