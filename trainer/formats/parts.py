@@ -19,7 +19,10 @@ _FOLDS = ("fold", "folds", "kfold", "set", "data_set")
 FOLD_RATIO = 1.5  # up to this ratio of the largest to the smallest, numbered parts may be folds
 _FLAG = re.compile(r"(?:is|in)_(train|test|val|valid)(?:ing|idation)?(?:_(?:image|img|set|data|row|sample))?")
 _HELD_OUT = re.compile(r"(?:is_)?(?:hold_?out|held_out)(?:_(?:image|img|set|data|row|sample))?")
-_BARE_FLAG = re.compile(r"(train)(?:ing)?(?:_(?:image|img|set|data|row|sample))?")
+_BARE_FLAG = re.compile(r"(train)(?:ing)?(?:_(?:image|img|set|data|row|sample|flag))?|(?:test|val|valid)_flag")
+_MAYBE_FLAG = ("test", "testing", "val", "valid", "validation", "eval")
+"""Names of columns of 0 and 1 that mark held-out rows, unless they say whether something was tested or is valid."""
+_MOST_PARTS = 3  # distinct values of a column with another name that may divide the rows
 TRUE = ("1", "true", "yes", "1.0", "t", "y", "x", "\u2713", "\u2714")
 """Values that say yes in a column such as ``is_train``, in lower case."""
 _FALSE = ("0", "false", "no", "0.0", "f", "n")
@@ -46,7 +49,8 @@ def parts_of_flag(name: str) -> dict[str, Part] | None:
         if _HELD_OUT.fullmatch(name):
             return {**dict.fromkeys(TRUE, "test"), **dict.fromkeys(_FALSE, "train")}
         return None
-    part: Part = "train" if found[1] == "train" else "test" if found[1] == "test" else "val"
+    word = found[1] or name.partition("_")[0]
+    part: Part = "train" if word == "train" else "test" if word == "test" else "val"
     other: Part = "test" if part == "train" else "train"
     return {**dict.fromkeys(TRUE, part), **dict.fromkeys(_FALSE, other)}
 
@@ -88,10 +92,25 @@ def numbered_parts(name: str, counts: Mapping[str, int]) -> dict[str, Part] | No
 
 
 def seems_numbered(name: str, counts: Mapping[str, int]) -> bool:
-    """Whether a column that is called as folds are holds 0, 1 and 2 in numbers that are usual for parts: mostly 0."""
-    first = counts.get("0", 0)
-    others = [counts.get("1", 0), counts.get("2", 0)]
-    return set(counts) == {"0", "1", "2"} and name in _FOLDS and first > 2 * max(others)
+    """Whether a column that is called as folds are holds 0, 1 and 2, or 1, 2 and 3, in numbers that are usual for
+    parts: mostly the first.
+    """
+    first, *others = sorted(counts) or [""]
+    numbered = [first, *others] in (["0", "1", "2"], ["1", "2", "3"])
+    return numbered and name in _FOLDS and counts[first] > 2 * max(counts[other] for other in others)
+
+
+def may_divide(name: str, values: Collection[str]) -> bool:
+    """Whether a column of another name may divide the rows: ``test`` with 0 and 1, ``cohort`` with ``validation``.
+
+    Args:
+        name: the column's name in lower case with _.
+        values: its values in lower case.
+    """
+    filled = set(values) - {""}
+    if name in _MAYBE_FLAG:
+        return len(filled) == 2 and filled <= {*TRUE, *_FALSE}
+    return 1 < len(filled) <= _MOST_PARTS and any(part_of(value) in ("val", "test") for value in filled)
 
 
 def _surely_divides(name: str) -> bool:

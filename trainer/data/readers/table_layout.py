@@ -33,7 +33,7 @@ from trainer.data.readers.matching.match_images import ImageMatcher
 from trainer.data.readers.parts.divide_table import TableLists, lists_beside
 from trainer.data.readers.parts.part_files import images_apart
 from trainer.data.readers.sample_submission import spelled_as_in
-from trainer.data.readers.tables.against_folders import against_folders, named_by_folders
+from trainer.data.readers.tables.against_folders import against_folders, named_by_folders, other_than_folders
 from trainer.data.readers.tables.choose_table import choose_training_table
 from trainer.data.readers.tables.find_tables import deeper_part_tables, find_tables, own_warnings, packed_warnings
 from trainer.data.readers.tables.folder_labels import tables_beside_classes
@@ -129,6 +129,7 @@ def read(folder: Path, options: DataOptions) -> ReadResult | None:
         doubts += doubtful_lists(table.path.name, class_names, most, options.several_labels)
     if options.table is None and options.layout is None and chosen.of_folders is None and not several:
         problems += against_folders(train.rows, class_folders)
+        warnings += other_than_folders(train.rows, class_folders, table.path.name)
     conventions = TrainingConventions(
         id_header=names[columns.id] if header and not names[columns.id].startswith("Unnamed") else "id",
         image_header=names[columns.image] if header and columns.image != columns.id else None,

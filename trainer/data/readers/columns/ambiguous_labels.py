@@ -14,24 +14,25 @@ def ambiguous(
     attributes: bool = False,
     counted: bool = False,
     unread: Sequence[str] = (),
+    why: str = "",
 ) -> DataError:
     """The error for several possible columns of labels.
 
     Args:
         attributes: whether each holds two values, as yes and no.
         counted: whether they have one name, with a number or a word such as secondary.
+        why: a sentence about the columns, with a blank at its end.
         unread: the values, if the user asks for several labels and they are not read as yes and no.
     """
-    why = ""
     if unread and not counted:
-        why = (
+        why += (
             f"Several labels are read from columns of 0 and 1, not of {listed(unread, 4)}: write 1 where an image has "
             "the label, and 0 where it does not. "
         )
     elif counted:
-        why = "--several-labels yes (data.several_labels) reads all of them as labels of an image. "
+        why += "--several-labels yes (data.several_labels) reads all of them as labels of an image. "
     elif attributes:
-        why = (
+        why += (
             "Each has two values, but they are not one-hot: if an image may have several of these labels, add "
             "--several-labels yes (data.several_labels). "
         )

@@ -36,6 +36,7 @@ ID_NAMES = (
     "path", "filepath", "file_path", "image_path", "img_path", "image_name", "img_name", "uuid",
 )  # fmt: skip
 """Usual names of id columns."""
+_NAMES_OF_IMAGES = tuple(name for name in ID_NAMES if re.search("image|img|file|path", name))
 _TITLE_ROWS = 6  # rows in which a header is looked for below a title
 _COUNTER_NAMES = ("", "index", "idx", "no", "no.", "nr", "#", "row", "level_0")
 
@@ -280,11 +281,7 @@ def _image_column(
     if _is_sequence([row[chosen] for row in rows]):
         # The row number may have the usual name of an id column.
         rivals += [c for c in many if rank(c) == best + 1 == 3 and c not in rivals]
-    rivals = [
-        column
-        for column in rivals
-        if found[column] * 10 >= found[chosen] * 9 and _differ(rows, matches, chosen, column)
-    ]
+    rivals = [column for column in rivals if _differ(rows, matches, chosen, column)]
     if rivals and chosen != sampled:
         both = listed(names[column] for column in sorted((chosen, *rivals)))
         raise DataError(
@@ -292,9 +289,11 @@ def _image_column(
             "--id-column NAME (data.id_column)"
         )
     if all(_WHOLE.fullmatch(cell.strip()) for cell in matches[chosen].paths):
+        counted = _is_counter(names[chosen])
         unfound = [c for c in free if found[c] * 2 < most and _unfound_names(rows, c)]
+        unfound += [c for c in free if counted and not found[c] and plain_name(names[c]) in _NAMES_OF_IMAGES]
         if unfound:
-            cell = next(row[unfound[0]] for row in rows if is_image_name(row[unfound[0]]))
+            cell = next(row[unfound[0]] for row in rows if row[unfound[0]].strip())
             raise DataError(
                 f"{file}: the numbers in {names[chosen]!r} name images, but the column {names[unfound[0]]!r} holds "
                 f"file names that the folder lacks, such as {cell!r}. Rename the files to these names, or choose the "

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from trainer.common.errors import DataError, listed
 from trainer.data.readers.columns.ambiguous_labels import ambiguous, pair_or_column
 from trainer.data.readers.columns.class_columns import described, marked_columns, odd_cells, one_hot, sum_to_one
+from trainer.data.readers.columns.compare_columns import answers_otherwise, numbers_words, same_classes
 from trainer.data.readers.columns.several_labels import SEPARATORS, parts_of
 from trainer.data.readers.matching.id_spellings import composed
 from trainer.formats.labels import SeveralLabels
@@ -27,6 +29,24 @@ _ORDINALS = frozenset((
     "further", "more", "minor", "co", "next", "also", "a", "b", "c", "d", "e", "i", "ii", "iii", "iv",
 ))  # fmt: skip
 """Words that count the labels of an image."""
+METADATA = frozenset((
+    "patient", "patient_id", "patientid", "subject", "subject_id", "case", "case_id", "study", "study_id", "series",
+    "series_id", "scan", "scan_id", "session", "session_id", "visit", "visit_id", "lesion_id", "person", "person_id",
+    "user", "user_id", "owner", "uploader", "annotator", "annotator_id", "rater", "rater_id", "reader", "reader_id",
+    "labeler", "labeller", "photographer", "author", "creator", "date", "time", "datetime", "timestamp", "day", "month",
+    "year", "hour", "camera", "camera_id", "camera_model", "device", "device_id", "scanner", "machine", "microscope",
+    "lens", "iso", "exposure", "location", "location_id", "place", "site", "site_id", "hospital", "clinic", "center",
+    "centre", "country", "city", "lat", "latitude", "lon", "lng", "longitude", "gps", "plot", "plot_id", "field_id",
+    "tree", "tree_id", "plant_id", "batch", "batch_id", "group", "group_id", "source", "data_source", "origin",
+    "license", "licence", "copyright", "credit", "url", "link", "confidence", "certainty", "score", "quality_score",
+    "md5", "sha1", "sha256", "hash", "checksum", "size", "bytes", "filesize", "file_size", "format", "mode",
+    "extension", "channels", "depth", "dpi", "resolution", "aspect_ratio", "orientation", "rotation", "comment",
+    "comments", "remark", "remarks", "note", "notes", "age", "weight", "seed", "version", "frame", "frame_id",
+    "video", "video_id", "slide", "slide_id", "page",
+))  # fmt: skip
+"""Names of columns that say who, where, when or with what an image was made. They may be labels, but seldom are."""
+_SAYS_LABELS = re.compile("label|annotat|target|class|truth|answer")
+"""In the name of a table whose other column is the label, whatever that is called."""
 _ODD_DELIMITERS = "\uff0c\u3001\uff1b\uff1a\uff5c:^~;|/#&"
 """Characters that separate columns in some tables, but for `read_table` in none, or not in every row."""
 _ACROSS = re.compile(r"(?:b?box(?:es)?|rect|roi|crop|cent(?:er|re)|point|pos(?:ition)?|coord(?:inate)?s?)?[^a-z]*x")
@@ -143,8 +163,8 @@ def choose_labels(
         if not usual and len(ranks) > 1:
             raise ambiguous(file, [names[column] for column in ranks])
     if usual:
-        other = [column for column in usual[1:] if not _same_classes(rows, usual[0], column)]
-        named = [column for column in usual if other and _numbers_words(rows, column, words)]
+        other = [column for column in usual[1:] if not same_classes(rows, usual[0], column)]
+        named = [column for column in usual if other and numbers_words(rows, column, words)]
         if named:  # the classes of Oxford's pets: Abyssinian_100 is of class 1
             usual = named
             notes.append(
@@ -155,7 +175,7 @@ def choose_labels(
             raise ambiguous(file, [names[column] for column in (usual[0], *other)])
         # A label's name and its number: the sample shows which of them a submission takes.
         as_sample = [
-            c for c in free if sample.values and sample.values <= values[c] and _same_classes(rows, usual[0], c)
+            c for c in free if sample.values and sample.values <= values[c] and same_classes(rows, usual[0], c)
         ]
         chosen = usual[0] if not as_sample or usual[0] in as_sample else as_sample[0]
         if not sample.values and (named := [c for c in usual if _equal_folders(rows, c, folders)]):
@@ -163,8 +183,14 @@ def choose_labels(
         left = [
             names[c]
             for c in free
-            if c not in usual and _may_be_labels(names[c], rows, values[c]) and not _same_classes(rows, chosen, c)
+            if c not in usual and _may_be_labels(names[c], rows, values[c]) and not same_classes(rows, chosen, c)
         ]
+        others = [names[c] for c in free if c not in usual and answers_otherwise(rows, chosen, c)]
+        counted = [name for name in others if one_stem([names[chosen], name])]
+        others = [name for name in others if several != "yes" or name not in counted]
+        if others:
+            why = "They hold the same classes, but differ in some rows. "
+            raise ambiguous(file, [names[chosen], *others], why=why, counted=bool(counted) and several == "auto")
         if left:
             notes.append(
                 f"the labels are {names[chosen]!r}, a usual name, but {listed(left)} could hold them, too: "
@@ -194,13 +220,19 @@ def choose_labels(
             notes.append(f"not among the one-hot columns: {listed(left)}")
         return None, tuple(hot)
     if len(possible) == 1:
+        if plain_name(names[possible[0]]) in METADATA and not _SAYS_LABELS.search(file.lower()):
+            raise NoLabelColumnError(
+                f"{file}: the only column that could hold labels is {names[possible[0]]!r}, whose name says something "
+                f"else about an image. If these are the labels, add --label-column {shlex.quote(names[possible[0]])} "
+                "(data.label_column); else write the labels into a column of this table"
+            )
         left = [names[c] for c in free if c != possible[0] and not one_stem([names[possible[0]], names[c]])]
         if left:
             notes.append(f"{listed(left)} cannot be labels")
         return possible[0], ()
     if len(possible) > 1:
-        counted = one_stem([names[column] for column in possible]) and not {*marked.columns}.issuperset(possible)
-        if counted and several == "yes":
+        one_name = one_stem([names[column] for column in possible]) and not {*marked.columns}.issuperset(possible)
+        if one_name and several == "yes":
             return possible[0], ()
         if len(hot) == 2:
             raise pair_or_column(file, [names[column] for column in hot], [names[column] for column in rivals])
@@ -214,7 +246,7 @@ def choose_labels(
             file,
             known,
             attributes=attributes and several != "no",
-            counted=counted and several == "auto",
+            counted=one_name and several == "auto",
             unread=unread if several == "yes" else (),
         )
     if len(names) == 1 and (mark := next((mark for mark in _ODD_DELIMITERS if mark in names[0]), None)):
@@ -248,16 +280,9 @@ def _holding_ranked(
     if any(sampled <= known for known in values.values()) or all(len(cell.split()) < 2 for cell in sampled):
         return None
     holding = [column for column, known in values.items() if words <= known and 1 < len(known) < len(rows)]
-    if not holding or any(not _same_classes(rows, holding[0], column) for column in holding[1:]):
+    if not holding or any(not same_classes(rows, holding[0], column) for column in holding[1:]):
         return None
     return holding[0]
-
-
-def _numbers_words(rows: Sequence[Sequence[str]], column: int, words: Sequence[str]) -> bool:
-    """Whether each value of a column stands for one word of the image names, and each word for one value."""
-    pairs = {(row[column].strip(), word) for row, word in zip(rows, words, strict=False)}
-    values, named = {value for value, _ in pairs}, {word for _, word in pairs}
-    return len(words) == len(rows) and 1 < len(pairs) == len(values) == len(named)
 
 
 def _may_be_labels(name: str, rows: Sequence[Sequence[str]], values: set[str]) -> bool:
@@ -265,9 +290,3 @@ def _may_be_labels(name: str, rows: Sequence[Sequence[str]], values: set[str]) -
     if plain_name(name) in NOT_LABELS or len(values - {""}) < 2:
         return False
     return len(values) < len(rows) or len(rows) <= _FEW_ROWS
-
-
-def _same_classes(rows: Sequence[Sequence[str]], one: int, other: int) -> bool:
-    """Whether two columns divide the rows in the same way, such as a label's name and its number."""
-    pairs = {(row[one].strip(), row[other].strip()) for row in rows}
-    return len(pairs) == len({first for first, _ in pairs}) == len({second for _, second in pairs})

@@ -12,6 +12,7 @@ from trainer.formats.parts import (
     TRUE,
     divides_rows,
     is_part_column,
+    may_divide,
     numbered_parts,
     part_of,
     parts_of_flag,
@@ -58,13 +59,13 @@ def choose_part_column(
         named = is_part_column(plain)
         if len(values) == len(parts) and (len(values) > 1 or named) and (named or "train" in parts.values()):
             return column, parts
-        if flagged or divides_rows(plain, values) or seems_numbered(plain, counts):
+        if flagged or divides_rows(plain, values) or seems_numbered(plain, counts) or may_divide(plain, values):
             unknown = [cell for cell in dict.fromkeys(row[column].strip() for row in rows) if cell.lower() not in parts]
             count = sum(row[column].strip().lower() not in parts for row in rows)
             raise DataError(
                 f"{file}: the column {name!r} seems to divide the rows for training and testing, but {count} rows hold "
                 f"{listed(unknown, 4)}. Write train, val or test there, or remove these rows; if the column says "
-                "something else, rename it, or choose it with --label-column or --group-column"
+                "something else, remove it, or choose it with --label-column or --group-column"
             )
     return None, None
 

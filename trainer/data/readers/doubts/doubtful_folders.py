@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from trainer.common.errors import listed
 
@@ -22,6 +22,7 @@ _COPY = re.compile(
     r"(?:[ _-]*\(\d+\)|[ _-]+(?:copy|kopie|copie|copia|コピー)(?:[ _-]*\(?\d+\)?)?|[ _-]+(?:old|alt|backup|bak))",
     re.IGNORECASE,
 )
+_AUGMENTED = re.compile(r"(.+?)[\W_]+(?:aug|augmented|augmentation|flipped|rotated|resized|cropped)", re.IGNORECASE)
 _SIDES = frozenset((
     "gallery", "query", "queries", "hr", "lr", "hq", "lq", "highres", "lowres", "highresolution", "lowresolution",
     "reference", "distorted", "noisy", "denoised",
@@ -29,9 +30,20 @@ _SIDES = frozenset((
 """Names of the sides of data for retrieval or restoration of images, without blanks and punctuation."""
 _ASIDE = frozenset((
     "trash", "unsorted", "tosort", "backup", "backups", "duplicate", "duplicates", "delete", "deleted", "todelete",
-    "tmp", "temp", "old", "archive", "neuerordner", "untitledfolder", "unsortiert", "papierkorb",
+    "tmp", "temp", "old", "archive", "neuerordner", "untitledfolder", "unsortiert", "papierkorb", "rejected", "reject",
+    "rejects", "extra", "extras", "misc", "miscellaneous", "various", "sample", "samples", "example", "examples",
+    "thumbnail", "thumbnails", "thumbs", "preview", "previews", "augmented", "augmentation", "aug", "synthetic",
+    "generated", "plots", "plot", "figures", "figure", "screenshots", "screenshot", "submission", "submissions",
+    "query", "gallery", "holdout", "heldout", "topredict", "unknowntest",
+    "prueba", "pruebas", "essai", "essais", "probe", "hiddentest", "testseta", "testsetb", "未分類", "その他",
 ))  # fmt: skip
 """Names of folders in which people put aside what they have not sorted, without blanks and punctuation."""
+
+
+def _is_copy_of(name: str, known: Collection[str]) -> bool:
+    """Whether a folder holds copies of another one's images: ``cat_aug`` beside ``cat``."""
+    found = _AUGMENTED.fullmatch(name)
+    return found is not None and found[1].casefold() in known
 
 
 def doubtful_folders(names: Sequence[str]) -> list[str]:
@@ -57,6 +69,6 @@ def doubtful_folders(names: Sequence[str]) -> list[str]:
                 f"the folders {original!r} and {name!r} are read as two classes; if {name!r} is a copy, move it out of "
                 "the data, or its images into the other folder"
             )
-        elif re.sub(r"[\W_]+", "", name).casefold() in _ASIDE:
+        elif re.sub(r"[\W_]+", "", name).casefold() in _ASIDE or _is_copy_of(name, known):
             warnings.append(f"the folder {name!r} is read as a class; if it is none, move it out of the data")
     return warnings

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from pathlib import PurePosixPath
 
 from trainer.data.readers.matching.id_spellings import slashes
 from trainer.data.readers.matching.match_images import ImageMatcher
@@ -23,6 +24,8 @@ def folder_column(
         if column == image:
             continue
         paths = list(dict.fromkeys(f"{slashes(row[column]).strip('/ ')}/{slashes(row[image])}" for row in unclear))
-        if matcher.match(paths).paths.keys() == set(paths):
+        found = matcher.match(paths).paths
+        folders = {slashes(row[column]).strip("/ ").rpartition("/")[2] for row in unclear}
+        if found.keys() == set(paths) and folders <= {PurePosixPath(path).parent.name for path in found.values()}:
             return column, paths[0]
     return None

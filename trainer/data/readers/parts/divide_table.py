@@ -57,7 +57,8 @@ def lists_beside(
         apart: those in folders for testing and validation.
 
     Raises:
-        DataError: images in the lists of two parts, or a JSON file that seems to divide the images and cannot be read.
+        DataError: images in the lists of two parts, a list of test images of which the table labels some, or a JSON
+            file that seems to divide the images and cannot be read.
     """
     known = {**spellings(images), **spellings(sorted(labelled))}
     places = [folder, *(path for path in subfolders(folder) if not path.is_symlink()), table.parent]
@@ -68,6 +69,7 @@ def lists_beside(
         dividing = [one for one in dividing if one.part == "test"]
     if not any(set(labelled) - set(one.images) for one in dividing):
         return TableLists(test=_test_images(found, table, labelled))
+    _refuse_overlap(table, labelled, dividing)
     names = listed(dict.fromkeys(one.name for one in dividing), 4)
     for part in ("train", "val", "test"):
         if len({frozenset(one.images) for one in dividing if one.part == part}) > 1:
@@ -83,6 +85,23 @@ def lists_beside(
         used=frozenset(one.path for one in dividing),
         warnings=tuple(warnings),
     )
+
+
+def _refuse_overlap(table: Path, labelled: Mapping[str, str], dividing: Sequence[PartFile]) -> None:
+    """Refuse a test set of which the training table labels some images, though it does not list them all.
+
+    A list that divides the table has all its images in the table, or most of them where some are lost.
+    """
+    if any(one.part == "train" for one in dividing):
+        return
+    for one in dividing:
+        both = [image for image in one.images if image in labelled]
+        few = len(both) * 2 < len(one.images) or part_of_stem(table.stem) == "train"
+        if one.part == "test" and few and len(both) < len(one.images):
+            raise DataError(
+                f"{one.name} lists {len(one.images)} test images, but {table.name} labels {len(both)} of them, such as "
+                f"{both[0]}: remove these rows from one of the two"
+            )
 
 
 def _test_images(found: Sequence[PartFile], table: Path, labelled: Mapping[str, str]) -> Table | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import PurePosixPath
 
+from trainer.common.errors import listed
 from trainer.data.readers.matching.id_spellings import composed
 from trainer.data.readers.training_rows import TrainingRow
 from trainer.formats.class_lists import odd_rows
@@ -32,6 +33,24 @@ def against_folders(rows: Sequence[TrainingRow], class_folders: Sequence[str]) -
     return [
         f"{wrong[0].row} labels {wrong[0].path} as {wrong[0].label!r}: {len(wrong)} of {len(rows)} labels contradict "
         "the folders of their images. Choose the table with --layout table, or the folders with --layout folders"
+    ]
+
+
+def other_than_folders(rows: Sequence[TrainingRow], class_folders: Sequence[str], where: str) -> list[str]:
+    """A warning if the labels of a table say something else than the class folders in which its images lie.
+
+    Args:
+        where: name of the table.
+    """
+    known = {composed(name).casefold() for name in class_folders}
+    pairs = {(composed(row.label).casefold(), composed(PurePosixPath(row.path).parent.name).casefold()) for row in rows}
+    labels, folders = {label for label, _ in pairs}, {folder for _, folder in pairs} & known
+    same = len(pairs) == len(labels) == len(folders)
+    if len(folders) < 2 or same or labels & known:
+        return []
+    return [
+        f"the labels are those of {where}, not the folders {listed(class_folders, 4)} of the images; --layout folders "
+        "(data.layout) takes the folders"
     ]
 
 

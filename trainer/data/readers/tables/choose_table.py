@@ -23,7 +23,7 @@ from trainer.data.readers.tables.find_tables import (
 )
 from trainer.data.readers.tables.folder_labels import FolderTable, folder_names, folder_table, may_name_folders, refused
 from trainer.data.readers.tables.training_table import TrainingTable, refuse_other_question
-from trainer.formats.class_lists import labels_names, listing_column, lists_values
+from trainer.formats.class_lists import labels_names, listing_column, lists_values, odd_rows
 from trainer.formats.delimited import first_rows, read_table
 
 _WIDE = 50  # columns; a wider table holds pixels, and only its first rows are searched for the names of images
@@ -196,6 +196,13 @@ def _compare(folder: Path, chosen: TrainingTable, other: TrainingTable, *, equal
     names = listed(_where(folder, candidate.table.path) for candidate in (chosen, other))
     same_question = set(chosen.labels.values()) & set(other.labels.values())
     differing = sorted(path for path in both if chosen.labels[path] != other.labels[path])
+    if not same_question and differing:  # names in the one and numbers in the other
+        paths = sorted(both)
+        odd = odd_rows([chosen.labels[path] for path in paths], [other.labels[path] for path in paths])
+        if odd:
+            differing, same_question = [paths[row] for row in odd], {""}
+        elif not equal:
+            differing = []
     if differing and (same_question or equal):
         path = differing[0]
         raise DataError(

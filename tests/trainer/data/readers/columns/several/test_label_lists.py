@@ -155,3 +155,9 @@ def test_two_usual_names_of_one_word(tmp_path: Path) -> None:
 @pytest.mark.parametrize("cell", ["cat -dog", "cat/-dog", "cat+dog?", "cat !dog", "cat (dog)", "-dog"])
 def test_labels_that_are_denied_or_doubted_are_not_read_as_given(cell: str) -> None:
     assert lists_by_marks(["cat", "dog", cell]) == {}
+
+
+def test_further_labels_in_few_rows_of_many_classes(tmp_path: Path) -> None:
+    root = folder(tmp_path, "label,label2", ["cat,", "dog,", "fox,", "cat,fox", "emu,"] * 3)
+    assert "--several-labels yes (data.several_labels) reads all of them" in problems_of(root)
+    assert several(read(root, several_labels="yes"))[:4] == ["cat", "dog", "fox", "cat + fox"]

@@ -1,0 +1,151 @@
+"""Columns and tables that could answer the question of the labels otherwise: a question, never a silent choice."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import pytest
+
+from tests.trainer.images import labels_of, save
+from trainer.common.errors import DataError
+from trainer.data.image_set import DataOptions
+from trainer.data.read import read_images
+
+KINDS = ("cat", "dog", "emu")
+
+
+def names(count: int, folder: str = "images") -> list[str]:
+    return [f"{folder}/{number:03}.png" for number in range(count)]
+
+
+def folder_of(root: Path, files: Sequence[str], **tables: str) -> Path:
+    """A data folder with these image files and tables, by their stems."""
+    for number, name in enumerate(files):
+        save(root / "data" / name, number, 8)
+    for stem, text in tables.items():
+        (root / "data" / f"{stem}.csv").write_text(text, encoding="utf-8")
+    return root / "data"
+
+
+def rows_of(header: str, count: int, row: Callable[[int], Sequence[object]]) -> str:
+    return "\n".join([header, *(",".join(map(str, row(number))) for number in range(count)), ""])
+
+
+def refused(folder: Path, **options: str) -> str:
+    with pytest.raises(DataError) as caught:
+        read_images(folder, DataOptions(**options), verify=False)  # type: ignore[arg-type]
+    return str(caught.value)
+
+
+@pytest.mark.parametrize("column", ["camera", "patient_id", "PatientID", "date", "annotator", "source", "Licence"])
+def test_a_lone_column_of_metadata_is_no_label_unless_it_is_chosen(tmp_path: Path, column: str) -> None:
+    table = rows_of(f"image,{column}", 20, lambda i: (f"{i:03}.png", "AB"[i % 2]))
+    folder = folder_of(tmp_path, names(20), metadata=table)
+    assert f"could hold labels is {column!r}" in refused(folder) and f"--label-column {column}" in refused(folder)
+    chosen = read_images(folder, DataOptions(label_column=column), verify=False)
+    assert labels_of(chosen) == ["A", "B"] * 10
+
+
+def test_a_table_called_after_labels_may_hold_any_column(tmp_path: Path) -> None:
+    table = rows_of("image,camera", 20, lambda i: (f"{i:03}.png", "AB"[i % 2]))
+    assert labels_of(read_images(folder_of(tmp_path, names(20), labels=table), verify=False)) == ["A", "B"] * 10
+
+
+@pytest.mark.parametrize(
+    ("column", "value"),
+    [
+        ("corrected_label", lambda i: KINDS[(i + (i in (3, 4))) % 3]),
+        ("new_label", lambda i: "cat" if i in (4, 5) else ""),
+    ],
+)
+def test_a_second_column_of_the_same_labels_is_a_question(
+    tmp_path: Path, column: str, value: Callable[[int], str]
+) -> None:
+    table = rows_of(f"image,label,{column}", 30, lambda i: (f"{i:03}.png", KINDS[i % 3], value(i)))
+    assert f"'label', '{column}'. They hold the same classes, but differ" in refused(
+        folder_of(tmp_path, names(30), train=table)
+    )
+
+
+def test_another_question_with_the_same_answers_is_none(tmp_path: Path) -> None:
+    table = rows_of("image,label,male", 30, lambda i: (f"{i:03}.png", i % 2, i // 2 % 2))
+    assert labels_of(read_images(folder_of(tmp_path, names(30), train=table), verify=False)) == ["0", "1"] * 15
+
+
+@pytest.mark.parametrize(
+    ("column", "value"),
+    [
+        ("test", lambda i: int(i > 24)),
+        ("valid", lambda i: "no" if i % 7 else "yes"),
+        ("set", lambda i: 1 if i < 24 else 2 if i < 27 else 3),
+        ("use", lambda i: "fit" if i < 24 else "eval"),
+        ("cohort", lambda i: "discovery" if i < 24 else "validation"),
+    ],
+)
+def test_a_column_that_may_divide_the_rows_is_a_question(
+    tmp_path: Path, column: str, value: Callable[[int], object]
+) -> None:
+    table = rows_of(f"image,label,{column}", 30, lambda i: (f"{i:03}.png", KINDS[i % 3], value(i)))
+    assert f"the column {column!r} seems to divide the rows" in refused(folder_of(tmp_path, names(30), train=table))
+
+
+def test_a_flag_of_training_rows_divides_them(tmp_path: Path) -> None:
+    table = rows_of("image,label,train_flag", 30, lambda i: (f"{i:03}.png", KINDS[i % 3], int(i < 25)))
+    found = read_images(folder_of(tmp_path, names(30), train=table), verify=False)
+    assert (len(found.train_ids), found.test_ids) == (25, tuple(f"{i:03}.png" for i in range(25, 30)))
+
+
+@pytest.mark.parametrize("missing", [0, 4, 6, 20])
+def test_two_columns_of_numbers_name_other_images_also_where_files_are_missing(tmp_path: Path, missing: int) -> None:
+    table = rows_of("id,image,label", 40, lambda i: (i, (7 * i + 3) % 40 if i >= missing else 100 + i, KINDS[i % 2]))
+    folder = folder_of(tmp_path, [f"images/{number}.png" for number in range(40)], train=table)
+    assert "'id', 'image' name images, but different ones" in refused(folder)
+
+
+def test_a_row_number_is_no_id_beside_names_that_the_folder_lacks(tmp_path: Path) -> None:
+    table = rows_of(",image,label", 20, lambda i: (i, f"IMG_{i + 500}", KINDS[i % 2]))
+    folder = folder_of(tmp_path, [f"images/{number}.png" for number in range(20)], train=table)
+    assert "file names that the folder lacks, such as 'IMG_500'" in refused(folder)
+
+
+def test_names_in_one_table_and_numbers_in_another_may_contradict(tmp_path: Path) -> None:
+    named = rows_of("image,label", 30, lambda i: (f"{i:03}.png", KINDS[i % 2]))
+    numbered = rows_of("image,label", 30, lambda i: (f"{i:03}.png", i % 2 if i > 2 else 1 - i % 2))
+    folder = folder_of(tmp_path, names(30), train=named, labels=numbered)
+    assert "label 3 of 30 images differently, such as images/000.png as 'cat' and '1'" in refused(folder)
+    numbered = rows_of("image,label", 30, lambda i: (f"{i:03}.png", i % 2))
+    (folder / "labels.csv").write_text(numbered)
+    assert labels_of(read_images(folder, verify=False)) == ["cat", "dog"] * 15
+
+
+def test_labels_that_are_not_the_folders_of_the_images_are_named(tmp_path: Path) -> None:
+    files = [f"{KINDS[i % 2]}/{i:03}.png" for i in range(24)]
+    table = rows_of("file,label", 24, lambda i: (files[i], "good" if i // 2 % 2 else "bad"))
+    found = read_images(folder_of(tmp_path, files, metadata=table), verify=False)
+    assert labels_of(found) == ["bad", "bad", "good", "good"] * 6
+    assert any("not the folders 'cat', 'dog' of the images" in warning for warning in found.warnings)
+
+
+@pytest.mark.parametrize("columns", ["image,label", "image"])
+def test_a_test_table_that_shares_images_with_the_training_table_is_refused(tmp_path: Path, columns: str) -> None:
+    train = rows_of("image,label", 10, lambda i: (f"{i:03}", KINDS[i % 2]))
+    test = rows_of(columns, 5, lambda i: (f"{i + 9:03}", "cat")[: columns.count(",") + 1])
+    message = refused(folder_of(tmp_path, names(14), train=train, test=test))
+    assert "009" in message and "test.csv" in message
+
+
+def test_a_name_beside_a_column_of_labels_is_no_folder(tmp_path: Path) -> None:
+    """`0` fits two files, and no folder is called cat."""
+    files = [*(f"train/{i:04}.png" for i in range(8)), *(f"crops/{i}.png" for i in range(8))]
+    table = rows_of("id,label", 8, lambda i: (i, KINDS[i % 2]))
+    message = refused(folder_of(tmp_path, files, train=table))
+    assert "'0' could be crops/0.png or train/0000.png" in message and "together" not in message
+
+
+@pytest.mark.parametrize("name", ["hold_out", "to_predict", "cat_aug", "misc", "Thumbnails", "未分類"])
+def test_a_folder_that_may_be_no_class_is_named(tmp_path: Path, name: str) -> None:
+    found = read_images(
+        folder_of(tmp_path, [f"{c}/{i}.png" for c in ("cat", "dog", name) for i in range(3)]), verify=False
+    )
+    assert any(f"the folder {name!r} is read as a class" in warning for warning in found.warnings)

@@ -1,0 +1,39 @@
+"""Compare the cells of a column with the labels, or with the names of the images."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from trainer.formats.labels import is_number
+
+_SAME_QUESTION = 0.8  # share of equal cells from which two columns of two values answer the same question
+
+
+def answers_otherwise(rows: Sequence[Sequence[str]], labels: int, column: int) -> bool:
+    """Whether a column gives some images another one of the same labels, such as ``corrected_label`` beside ``label``.
+
+    It agrees in most rows, or is filled in few. Of yes and no, and of numbers, nearly all rows have to agree, because
+    other questions have these answers, too.
+    """
+    pairs = [(row[labels].strip(), row[column].strip()) for row in rows if row[column].strip()]
+    classes, answers = {row[labels].strip() for row in rows}, {answer for _, answer in pairs}
+    differing = sum(label != answer for label, answer in pairs)
+    if not differing or not answers <= classes:
+        return False
+    agreeing = 1 - differing / len(pairs)
+    if len(classes) == 2 or any(map(is_number, classes)):
+        return len(answers) > 1 and agreeing >= _SAME_QUESTION
+    return agreeing >= 0.5 or len(pairs) * 2 <= len(rows)
+
+
+def numbers_words(rows: Sequence[Sequence[str]], column: int, words: Sequence[str]) -> bool:
+    """Whether each value of a column stands for one word of the image names, and each word for one value."""
+    pairs = {(row[column].strip(), word) for row, word in zip(rows, words, strict=False)}
+    values, named = {value for value, _ in pairs}, {word for _, word in pairs}
+    return len(words) == len(rows) and 1 < len(pairs) == len(values) == len(named)
+
+
+def same_classes(rows: Sequence[Sequence[str]], one: int, other: int) -> bool:
+    """Whether two columns divide the rows in the same way, such as a label's name and its number."""
+    pairs = {(row[one].strip(), row[other].strip()) for row in rows}
+    return len(pairs) == len({first for first, _ in pairs}) == len({second for _, second in pairs})
