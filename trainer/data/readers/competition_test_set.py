@@ -74,6 +74,7 @@ def read_test_set(
     sample: Table | None,
     test_table: Table | None,
     training_paths: Collection[str] = (),
+    listed_names: Mapping[str, str] | None = None,
 ) -> CompetitionTestSet:
     """Find the test ids and their images.
 
@@ -82,6 +83,8 @@ def read_test_set(
 
     Args:
         training_paths: files that the training table lists, which are no test images even in a test folder.
+        listed_names: the image names of ids, in a table that names those of the training images; used for test ids
+            without an image name of their own.
 
     Raises:
         DataError: a sample that cannot be used (see `trainer.data.readers.sample_submission.read_sample`), an id that
@@ -122,6 +125,7 @@ def read_test_set(
         )
     lookup = sample if test_table is None and sample is not None and sample.width > 2 else test_table
     image_names = _image_names(lookup, matcher, ids, conventions) if lookup is not None else {}
+    image_names = image_names or _listed_names(ids, listed_names or {}, matcher, training_paths)
     found, images, problems, matched = _find_images(ids, rows, files, image_names)
     notes += matched
     return CompetitionTestSet(
@@ -257,6 +261,25 @@ def _image_names(
         return {}
     pairs = [(key, value) for key, value in zip(keys, values, strict=True) if key in wanted]
     return _only_names(pairs, names[columns.index(keys)], table)
+
+
+def _listed_names(
+    ids: Sequence[str], listed_names: Mapping[str, str], matcher: ImageMatcher, training_paths: Collection[str]
+) -> dict[str, str]:
+    """The image name of each test id in the table of image names; empty where its ids are those of training images.
+
+    Raises:
+        DataError: some of the ids are those of training images.
+    """
+    names = {identifier: listed_names[key] for identifier in ids if (key := identifier.strip()) in listed_names}
+    paths = matcher.match(names.values()).paths
+    trained = [identifier for identifier, name in names.items() if paths.get(name) in training_paths]
+    if trained and len(trained) < len(names):
+        raise DataError(
+            f"{len(trained)} of {len(ids)} test ids are ids of training images, such as {trained[0]!r}: give the names "
+            "of the test images in a table test.csv, with the columns of ids and of image names"
+        )
+    return {} if trained else names
 
 
 def _only_names(pairs: Sequence[tuple[str, str]], column: str, table: Table) -> dict[str, str]:
