@@ -66,6 +66,27 @@ def best_table(
     return chosen
 
 
+def refuse_lost_labels(folder: Path, chosen: TrainingTable, lost: Sequence[TrainingTable]) -> None:
+    """Refuse a table without a column of a usual name, while another one labels ids that name no image.
+
+    Args:
+        lost: tables that name no image.
+
+    Raises:
+        DataError: one of them has labels for several ids.
+    """
+    if chosen.owns_labels():
+        return
+    for candidate in lost:
+        if candidate.owns_labels() and candidate.repeats_labels():
+            names = [place_of(folder, table.table.path) for table in (candidate, chosen)]
+            raise DataError(
+                f"{names[0]} has labels, but its ids name no image, and are not in {names[1]}, which names images. "
+                "Give the images of these ids in a table with the columns of ids and of image names, or add --table "
+                f"{names[1]} (data.table) with --label-column NAME (data.label_column)"
+            )
+
+
 def _compare(folder: Path, chosen: TrainingTable, other: TrainingTable, *, equal: bool) -> None:
     """Refuse two tables that contradict each other, or of which neither is the obvious one."""
     both = chosen.labels.keys() & other.labels.keys()

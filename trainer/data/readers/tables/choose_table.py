@@ -12,7 +12,7 @@ from trainer.data.readers.columns.choose_columns import PROBED_ROWS
 from trainer.data.readers.columns.label_columns import SampleHints, any_usual_label
 from trainer.data.readers.matching.image_files import ImageAmbiguousError, ImageFiles
 from trainer.data.readers.matching.match_images import ImageMatcher
-from trainer.data.readers.tables.best_table import best_table, found_images, place_of
+from trainer.data.readers.tables.best_table import best_table, found_images, place_of, refuse_lost_labels
 from trainer.data.readers.tables.find_tables import (
     Tables,
     deeper_tables,
@@ -81,6 +81,7 @@ def choose_training_table(
     if not class_folders and not any(map(is_named_training, paths)):
         paths = (*paths, *deeper_tables(folder, options.encoding))
     naming: list[TrainingTable] = []
+    lost: list[TrainingTable] = []
     nameless: list[TrainingTable] = []
     of_folders: list[FolderTable] = []
     names = folder_names(files)
@@ -127,6 +128,8 @@ def choose_training_table(
             raise problem
         if not _may_label(path, files, class_folders, options.encoding):
             notes.append(f"not read: {place_of(folder, path)}, {'not a table' if problem else 'which names no image'}")
+            if not problem and any_usual_label(_first_filled_rows(path, 1, options.encoding)[0]):
+                lost.append(TrainingTable(read_table(path, encoding=options.encoding), options, matcher, sample))
         else:
             unnamed = naming if not class_folders else nameless
             unnamed.append(TrainingTable(read_table(path, encoding=options.encoding), options, matcher, sample))
@@ -144,8 +147,11 @@ def choose_training_table(
         raise refused(place_of(folder, of_folders[0].table.path), of_folders[0])
     notes += [f"not read: {place_of(folder, found.table.path)}, which describes folders" for found in of_folders]
     if len(naming) > 1 and any(found_images(candidate) for candidate in naming):
+        lost += [candidate for candidate in naming if not found_images(candidate)]
         naming = [candidate for candidate in naming if found_images(candidate)]
     chosen = best_table(folder, naming, class_folders, notes, warnings)
+    if chosen is not None and options.label_column is None:
+        refuse_lost_labels(folder, chosen, lost)
     if chosen is not None and chosen.linked is not None:
         notes.append(chosen.linked.note())
     if chosen is not None and class_folders and options.label_column is None:

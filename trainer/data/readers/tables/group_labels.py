@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Sequence
 from pathlib import PurePosixPath
 
-from trainer.common.errors import DataError
+from trainer.common.errors import DataError, listed
 from trainer.data.image_set import DataOptions
 from trainer.data.readers.columns.label_columns import SampleHints, is_usual_label
 from trainer.data.readers.matching.id_spellings import unpadded
@@ -51,16 +51,21 @@ def refuse_group_labels(
         return  # names of classes, which the other table describes
     if _are_folders(listing, key):
         return
+    if not key.sure and not (
+        table.claims_labels(key.other, sample) and (speaks_of_groups(name) or table.image is None)
+    ):
+        return  # numbers that both tables have by chance
     group, images = next((cell, images) for cell, images in key.files.items() if len(images) > 1)
-    label = table.names[next((column for column in labels if is_usual_label(table.names[column])), labels[0])]
+    usual = [table.names[column] for column in labels if is_usual_label(table.names[column])]
+    label = listed(usual[:1] or [table.names[column] for column in labels])
     assert listing.image is not None, "a table that lists images"
     raise DataError(
         f"{where.name} gives the {name!r} of each image, such as {group!r} for {len(images)} images, and "
         f"{table.table.path.name} has one row for each of them, which may hold the labels. Such tables are not joined: "
         f"write one table with a row for each image and the columns {listing.names[listing.image]!r}, {name!r} and "
-        f"{label!r}, and add --table NAME (data.table) with --label-column {shlex.quote(label)} (data.label_column) "
-        f"and --group-column {shlex.quote(name)} (data.group_column). If the labels are in {where.name}, name their "
-        "column with --label-column NAME"
+        f"{label}, and add --table NAME (data.table), --label-column NAME (data.label_column) and --group-column "
+        f"{shlex.quote(name)} (data.group_column). If {where.name} holds the labels, name their column with "
+        "--label-column NAME"
     )
 
 

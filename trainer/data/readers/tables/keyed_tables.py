@@ -23,7 +23,7 @@ from trainer.data.readers.columns.label_columns import (
     is_usual_label,
     plain_name,
 )
-from trainer.data.readers.matching.id_spellings import composed, is_image_name, unpadded
+from trainer.data.readers.matching.id_spellings import alike, composed, is_image_name, unpadded
 from trainer.data.readers.matching.match_images import ImageMatcher
 from trainer.data.readers.tables.find_tables import is_named_training
 from trainer.formats.delimited import Table
@@ -71,9 +71,13 @@ class KeyedTable:
         """The cells of a column below the header, without blanks around them."""
         return [composed(row[column].strip()) for row in self.rows]
 
+    def numbers_images(self) -> bool:
+        """Whether the images are named by mere numbers. Needs `image`."""
+        return all(map(_is_number, self.image_cells))
+
     def names_images_by(self, column: int) -> bool:
         """Whether a column is the one that names images, or no other one with words in its names does."""
-        return self.image in (None, column) or all(map(_is_number, self.image_cells))
+        return self.image in (None, column) or self.numbers_images()
 
     def label_columns(self, keys: Sequence[int]) -> list[int]:
         """The columns beside ``keys`` that may hold labels: of a usual name, or with several rows of one value."""
@@ -85,8 +89,8 @@ class KeyedTable:
         ]
 
     def known_cells(self) -> set[str]:
-        """The cells of all columns, without leading zeros."""
-        return {unpadded(cell) for column in range(self.table.width) for cell in self.cells(column) if cell}
+        """The cells of all columns, as `shortened`."""
+        return {shortened(cell) for column in range(self.table.width) for cell in self.cells(column) if cell}
 
     def is_asked(self, sample: SampleHints) -> bool:
         """Whether the sample submission has one of the columns, beside that of the ids."""
@@ -171,8 +175,8 @@ def _key(listing: KeyedTable, column: int, other: KeyedTable, theirs: int, *, na
     numbers = all(map(_is_number, shared))
     if named:
         enough = max(of_theirs, of_ours) >= _FEW
-    elif numbers:
-        enough = min(of_theirs, of_ours) >= _NEARLY_ALL
+    elif numbers:  # a few of the groups may have labels
+        enough = (of_theirs if len(keys) < len(ours) else min(of_theirs, of_ours)) >= _NEARLY_ALL
     else:
         enough = of_theirs > _FEW
     if not enough:
@@ -185,10 +189,23 @@ def _key(listing: KeyedTable, column: int, other: KeyedTable, theirs: int, *, na
 
 
 def _spelling(ours: set[str], theirs: set[str]) -> Spelling:
-    """How keys are compared: as they are, or without leading zeros where more of them are then equal."""
-    short, their_short = ({unpadded(cell) for cell in cells} for cells in (ours, theirs))
-    distinct = len(short) == len(ours) and len(their_short) == len(theirs)
-    return unpadded if distinct and len(short & their_short) > len(ours & theirs) else str
+    """How keys are compared: as they are, or without leading zeros and case where more of them are then equal."""
+    best, most = _as_it_is, len(ours & theirs)
+    for spelled in (unpadded, shortened):
+        short, their_short = ({spelled(cell) for cell in cells} for cells in (ours, theirs))
+        distinct = len(short) == len(ours) and len(their_short) == len(theirs)
+        if distinct and len(short & their_short) > most:
+            best, most = spelled, len(short & their_short)
+    return best
+
+
+def _as_it_is(cell: str) -> str:
+    return cell
+
+
+def shortened(cell: str) -> str:
+    """A cell without leading zeros and without case, as `alike`."""
+    return unpadded(alike(cell))
 
 
 def _is_number(cell: str) -> bool:

@@ -12,11 +12,11 @@ from trainer.data.image_set import DataOptions
 from trainer.data.readers.columns.choose_columns import PROBED_ROWS
 from trainer.data.readers.columns.label_columns import SampleHints
 from trainer.data.readers.columns.part_columns import choose_part_column
-from trainer.data.readers.matching.id_spellings import composed, unpadded
+from trainer.data.readers.matching.id_spellings import composed
 from trainer.data.readers.matching.match_images import ImageMatcher
-from trainer.data.readers.tables.find_tables import is_named_training, is_named_validation, is_unlabelled
+from trainer.data.readers.tables.find_tables import DESCRIBES, is_named_training, is_named_validation, is_unlabelled
 from trainer.data.readers.tables.group_labels import refuse_group_labels
-from trainer.data.readers.tables.keyed_tables import Key, KeyedTable, find_keys
+from trainer.data.readers.tables.keyed_tables import Key, KeyedTable, find_keys, shortened
 from trainer.data.readers.tables.part_tables import PartTable, part_table
 from trainer.formats.delimited import Table, first_rows, read_table
 
@@ -112,11 +112,17 @@ class _Linking:
             return Links()
         heads = {path: rows for path in self._paths if len(rows := self._first_rows(path)) > 1}
         listings = [table for path in heads if (table := self._listing(path, heads[path])) is not None]
-        for _ in range(_ROUNDS):
-            if not (listings or self._unclear):
-                break
-            listings = [found for path in heads if (found := self._join(path, heads[path], listings)) is not None]
+        # Numbers may be ids that another table gives to other images, so that they come last.
+        self._join_all(heads, [table for table in listings if not table.numbers_images()])
+        left = [table for table in listings if table.numbers_images() and table.table.path not in self._linked]
+        self._join_all(heads, left)
         return self._chosen()
+
+    def _join_all(self, heads: Mapping[Path, Sequence[Sequence[str]]], listings: Sequence[KeyedTable]) -> None:
+        """Join all tables with those of the ``listings`` that name their images, then with the joined ones."""
+        for _ in range(_ROUNDS):
+            if listings or self._unclear:
+                listings = [found for path in heads if (found := self._join(path, heads[path], listings)) is not None]
 
     def _first_rows(self, path: Path) -> list[Sequence[str]]:
         try:
@@ -159,7 +165,7 @@ class _Linking:
             return None
         keys = [(listing, key) for listing in others for key in self._keys(listing, table)]
         for listing, key in keys:
-            if key.repeats() and key.sure:
+            if key.repeats():
                 refuse_group_labels(listing, table, key, self._options, self._sample)
         keys = [(listing, key) for listing, key in keys if not key.repeats()]
         sure = [(listing, key) for listing, key in keys if key.sure]
@@ -243,6 +249,8 @@ class _Linking:
                 continue
             if len(listing.names) == 2 and not listing.owns_labels(listing.names.index(name), self._sample):
                 other = next(given for given in listing.names if given != name)
+                if not self._matcher.match(listing.cells(listing.names.index(other))).paths:
+                    continue  # former names of the files
                 raise DataError(
                     f"{source.name} may name the image of each {name!r} of {where.name} in {other!r}, but both columns "
                     f"name images. If it does, write file names with their extension in {other!r}; if {name!r} names "
@@ -310,7 +318,7 @@ class _Linking:
                 describing += [] if claims else [path]
             elif claims:
                 lists[source] = None
-            elif not labels:
+            elif not labels or (DESCRIBES.search(path.stem.lower()) and not DESCRIBES.search(source.stem.lower())):
                 describing.append(path)
             elif listing.label_columns([key.listing]) and self._options.table is None and asked is None:
                 raise DataError(
@@ -329,7 +337,7 @@ class _Linking:
 def _shares_cells(head: Sequence[Sequence[str]], listing: KeyedTable) -> bool:
     """Whether the first rows of a table share a cell with a table of image names."""
     known = listing.known_cells()
-    return any(unpadded(composed(cell.strip())) in known for row in head for cell in row if cell.strip())
+    return any(shortened(composed(cell.strip())) in known for row in head for cell in row if cell.strip())
 
 
 def _free_name(name: str, taken: Sequence[str]) -> str:

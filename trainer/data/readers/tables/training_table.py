@@ -101,6 +101,16 @@ class TrainingTable:
         """Whether the table's name, that of a column, or the sample submission says that it holds labels."""
         return self.is_asked() or is_named_training(self.table.path) or any_usual_label(self.names)
 
+    def owns_labels(self) -> bool:
+        """Whether a column has a usual name of labels, or the sample submission asks for it."""
+        return self.is_asked() or any_usual_label(self.names)
+
+    def repeats_labels(self) -> bool:
+        """Whether a column with a usual name of labels has several rows of one value: no list of classes."""
+        rows = self.table.rows[self.first :]
+        columns = [column for column, name in enumerate(self.names) if any_usual_label([name])]
+        return any(1 < len({row[column].strip() for row in rows}) < len(rows) for column in columns)
+
     def is_excerpt_of(self, other: TrainingTable) -> bool:
         """Whether each row is one of a longer table, as in Oxford's pets: ``trainval.txt`` of ``list.txt``."""
         rows = self.table.rows[self.first :]
