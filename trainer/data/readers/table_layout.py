@@ -42,7 +42,7 @@ from trainer.data.readers.tables.find_tables import (
 )
 from trainer.data.readers.tables.folder_labels import tables_beside_classes
 from trainer.data.readers.tables.joined_tables import join_tables
-from trainer.data.readers.tables.linked_tables import link_tables
+from trainer.data.readers.tables.links.link_tables import link_tables
 from trainer.data.readers.tables.part_tables import divided, find_part_tables
 from trainer.data.readers.tables.training_table import TrainingTable
 from trainer.data.readers.training_rows import read_training_rows
@@ -76,8 +76,9 @@ def read(folder: Path, options: DataOptions) -> ReadResult | None:
         chosen: TrainingTable | None = TrainingTable(joined.table, options, matcher, hints)
     else:
         beside = tables_beside_classes(class_root(folder, files), folder, class_folders)
-        deeper = [] if class_folders else deeper_tables(folder, options.encoding)
-        links = link_tables((*tables.labels, *beside, *deeper), matcher, options, hints)
+        named = None if options.table is None else folder / options.table
+        deeper = [] if class_folders and named is None else deeper_tables(folder, options.encoding)
+        links = link_tables((*tables.labels, *beside, *deeper), matcher, options, hints, named)
         dividing = [*(entry for entry in dividing if entry.path not in links.tables), *links.parts]
         parting = [entry.path for entry in dividing]
         chosen = choose_training_table(
@@ -98,7 +99,8 @@ def read(folder: Path, options: DataOptions) -> ReadResult | None:
     if joined is None and chosen.columns.part is None and not others:
         labelled = {path: cell for cell, path in matcher.match(chosen.image_cells()).paths.items()}
         images = files.of_split(list(files.paths), "test")
-        lists = lists_beside(folder, chosen.table.path, labelled, images, images_apart(files), options.encoding)
+        ids = {} if chosen.linked is None else chosen.linked.paths(files)
+        lists = lists_beside(folder, chosen.table.path, labelled, images, images_apart(files), options.encoding, ids)
         others = [lists.parts] if lists.parts is not None else []
     table, names, columns = divided(chosen.table, first, chosen.names, chosen.columns, others, matcher)
     table, test_part, part_warnings = _parts(table, first, columns)

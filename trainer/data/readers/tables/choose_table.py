@@ -22,7 +22,7 @@ from trainer.data.readers.tables.find_tables import (
     named_table,
 )
 from trainer.data.readers.tables.folder_labels import FolderTable, folder_names, folder_table, may_name_folders, refused
-from trainer.data.readers.tables.linked_tables import Links
+from trainer.data.readers.tables.links.linked_table import Links
 from trainer.data.readers.tables.training_table import TrainingTable, refuse_other_question
 from trainer.formats.class_lists import labels_names, listing_column, lists_values
 from trainer.formats.delimited import first_rows, read_table

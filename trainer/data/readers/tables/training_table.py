@@ -17,7 +17,7 @@ from trainer.data.readers.matching.match_images import ImageMatcher
 from trainer.data.readers.tables.box_columns import class_before_boxes
 from trainer.data.readers.tables.find_tables import is_named_training
 from trainer.data.readers.tables.folder_labels import FolderTable
-from trainer.data.readers.tables.linked_tables import LinkedTable
+from trainer.data.readers.tables.links.linked_table import LinkedTable
 from trainer.formats.delimited import Table
 
 

@@ -12,7 +12,8 @@ from trainer.data.readers.columns.label_columns import SampleHints, is_usual_lab
 from trainer.data.readers.matching.id_spellings import unpadded
 from trainer.data.readers.tables.find_tables import claim_level, is_named_training
 from trainer.data.readers.tables.folder_labels import speaks_of_classes, speaks_of_groups
-from trainer.data.readers.tables.keyed_tables import Key, KeyedTable
+from trainer.data.readers.tables.links.find_keys import Key
+from trainer.data.readers.tables.links.keyed_table import KeyedTable
 
 
 def refuse_group_labels(
@@ -30,8 +31,7 @@ def refuse_group_labels(
             table of labels, are none.
     """
     where, name = listing.table.path, listing.names[key.listing]
-    chosen = options.table is not None and PurePosixPath(options.table).name == where.name
-    if chosen or options.label_column in listing.names:
+    if options.label_column in listing.names:
         return
     labels = table.label_columns([key.other])
     if not labels or speaks_of_classes(name) or len(set(table.cells(key.other))) * 2 <= len(table.rows):
