@@ -19,7 +19,6 @@ from trainer.data.readers.columns.several_labels import encode_lists
 from trainer.data.readers.competition_test_set import (
     CompetitionTestSet,
     TrainingConventions,
-    one_for_several,
     read_test_set,
     sample_has_header,
 )
@@ -43,6 +42,7 @@ from trainer.data.readers.tables.find_tables import (
 from trainer.data.readers.tables.folder_labels import tables_beside_classes
 from trainer.data.readers.tables.joined_tables import join_tables
 from trainer.data.readers.tables.links.link_tables import link_tables
+from trainer.data.readers.tables.names_of_test_images import one_for_several
 from trainer.data.readers.tables.part_tables import divided, find_part_tables
 from trainer.data.readers.tables.training_table import TrainingTable
 from trainer.data.readers.training_rows import read_training_rows

@@ -65,7 +65,7 @@ def refuse_group_labels(
         f"write one table with a row for each image and the columns {listing.names[listing.image]!r}, {name!r} and "
         f"{label}, and add --table NAME (data.table), --label-column NAME (data.label_column) and --group-column "
         f"{shlex.quote(name)} (data.group_column). If {where.name} holds the labels, name their column with "
-        "--label-column NAME"
+        "--label-column NAME; if folders are the classes, add --layout folders (data.layout)"
     )
 
 

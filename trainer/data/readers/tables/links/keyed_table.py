@@ -9,6 +9,7 @@ from trainer.common.errors import DataError
 from trainer.data.readers.columns.choose_columns import PROBED_ROWS, column_names, has_header, image_column
 from trainer.data.readers.columns.label_columns import (
     NOT_LABELS,
+    SUM_TOLERANCE,
     SampleHints,
     any_usual_label,
     is_usual_label,
@@ -18,6 +19,7 @@ from trainer.data.readers.matching.id_spellings import alike, composed, is_image
 from trainer.data.readers.matching.match_images import ImageMatcher
 from trainer.data.readers.tables.find_tables import is_named_training
 from trainer.formats.delimited import Table
+from trainer.formats.shares import are_shares
 
 
 class KeyedTable:
@@ -101,8 +103,14 @@ class KeyedTable:
 
     def claims_labels(self, key: int, sample: SampleHints) -> bool:
         """Whether a table with columns for labels says that it holds them: also by its own name."""
-        owns = self.owns_labels(key, sample) or is_named_training(self.table.path)
+        owns = self.owns_labels(key, sample) or is_named_training(self.table.path) or self._is_one_hot(key)
         return owns and bool(self.label_columns([key]))
+
+    def _is_one_hot(self, key: int) -> bool:
+        """Whether all columns but those of the keys and the images are one-hot."""
+        columns = [column for column in range(self.table.width) if column not in (key, self.image)]
+        cells = [[row[column] for column in columns] for row in self.rows[:PROBED_ROWS]]
+        return len(columns) > 1 and are_shares(cells, SUM_TOLERANCE)
 
     def _repeats(self, column: int) -> bool:
         return 1 < len(self.values(column)) < len(self.rows)

@@ -8,7 +8,7 @@ from pathlib import Path
 from trainer.common.errors import DataError
 from trainer.data.image_set import DataOptions
 from trainer.data.readers.columns.choose_columns import PROBED_ROWS
-from trainer.data.readers.columns.label_columns import SampleHints
+from trainer.data.readers.columns.label_columns import SampleHints, any_usual_label
 from trainer.data.readers.matching.id_spellings import composed
 from trainer.data.readers.matching.match_images import ImageMatcher
 from trainer.data.readers.tables.find_tables import DESCRIBES, is_named_training, is_named_validation, is_unlabelled
@@ -117,13 +117,13 @@ class _Linking:
 
     def _join(self, path: Path, head: Sequence[Sequence[str]], listings: Sequence[KeyedTable]) -> KeyedTable | None:
         """Join a table with those of the ``listings`` that name its images; None if there are none."""
-        if path in self._linked or (path.suffix.lower() == ".txt" and not is_named_training(path)):
+        if path in self._linked:
             return None
         others = [listing for listing in listings if listing.table.path != path]
         if not any(_shares_cells(head, listing) for listing in (*others, *self._unclear)):
             return None
         table = self._read(path)
-        if table is None:
+        if table is None or (path.suffix.lower() == ".txt" and not (is_named_training(path) or _says_labels(table))):
             return None
         keys = [(listing, key) for listing in others for key in self._keys(listing, table)]
         for listing, key in keys:
@@ -189,6 +189,11 @@ class _Linking:
             else:
                 lists |= {found.table.path: None for found, _ in self._sources[path]}
         return Links(tables=self._linked, lists=tuple(lists), describing=tuple(describing), parts=[*parts.values()])
+
+
+def _says_labels(table: KeyedTable) -> bool:
+    """Whether a text file is a table with a column of labels."""
+    return table.header and any_usual_label(table.names)
 
 
 def _shares_cells(head: Sequence[Sequence[str]], listing: KeyedTable) -> bool:

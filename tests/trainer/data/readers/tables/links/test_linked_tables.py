@@ -148,6 +148,31 @@ def test_test_ids_have_the_images_of_the_same_table(tmp_path: Path, *, sample: b
     assert "2 of 6 test ids are ids of training images, such as '6'" in problems_of(root)
 
 
+@pytest.mark.parametrize("column", ["id", "number"])
+def test_a_table_of_test_images_may_name_its_columns_otherwise(tmp_path: Path, column: str) -> None:
+    root = listed(tmp_path)
+    write_table(root / "train_labels.csv", rows_of(*ONE_LABEL))
+    for i in range(4):
+        save(root / "test" / f"{i}.png", 90 + i, 8)
+    write_table(root / "test_images.csv", [(column, "file"), *((str(i), f"test/{3 - i}.png") for i in range(4))])
+    write_table(root / "sample_submission.csv", [("id", "label"), *((str(i), "cat") for i in range(4))])
+    found = read_images(root, verify=False)
+    assert is_right(found)
+    assert [path_of(found, i, test=True) for i in range(4)] == [f"test/{3 - i}.png" for i in range(4)]
+
+
+@pytest.mark.parametrize(
+    ("name", "labels"), [("annotations.csv", ONE_HOT), ("annotations.txt", ONE_LABEL), ("labels.txt", ONE_LABEL)]
+)
+def test_one_hot_columns_and_text_files_are_labels(
+    tmp_path: Path, name: str, labels: tuple[Sequence[str], Callable[[int], Sequence[str]]]
+) -> None:
+    root = listed(tmp_path)
+    write_table(root / name, rows_of(*labels))
+    found = read_images(root, verify=False)
+    assert is_right(found) and len(found.y) == 12
+
+
 @pytest.mark.parametrize("name", ["test.txt", "splits/test.txt"])
 def test_lists_of_ids_divide_the_images(tmp_path: Path, name: str) -> None:
     root = listed(tmp_path)
