@@ -149,6 +149,7 @@ def choose_training_table(
     if len(naming) > 1 and any(found_images(candidate) for candidate in naming):
         lost += [candidate for candidate in naming if not found_images(candidate)]
         naming = [candidate for candidate in naming if found_images(candidate)]
+    naming = _without_groups(folder, naming, links, notes)
     chosen = best_table(folder, naming, class_folders, notes, warnings)
     if chosen is not None and options.label_column is None:
         refuse_lost_labels(folder, chosen, lost)
@@ -157,6 +158,22 @@ def choose_training_table(
     if chosen is not None and class_folders and options.label_column is None:
         refuse_other_question(place_of(folder, chosen.table.path), chosen, class_folders)
     return chosen
+
+
+def _without_groups(
+    folder: Path, naming: Sequence[TrainingTable], links: Links, notes: list[str]
+) -> list[TrainingTable]:
+    """The tables that neither name nor label groups of images.
+
+    Raises:
+        DataError: none of them says that it labels the images.
+    """
+    grouping = [candidate for candidate in naming if candidate.table.path in links.groups]
+    others = [candidate for candidate in naming if candidate not in grouping]
+    if grouping and not any(other.claims_labels() and found_images(other) for other in others):
+        raise links.groups[grouping[0].table.path]
+    notes += [f"not read: {place_of(folder, table.table.path)}, which is about groups of images" for table in grouping]
+    return others
 
 
 def _labelled_folders(

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from trainer.common.errors import DataError
-from trainer.data.readers.columns.label_columns import SampleHints
+from trainer.data.readers.columns.choose_columns import ID_NAMES, PROBED_ROWS
+from trainer.data.readers.columns.label_columns import SampleHints, plain_name
+from trainer.data.readers.matching.id_spellings import is_image_name
 from trainer.data.readers.matching.match_images import ImageMatcher
 from trainer.data.readers.tables.links.find_keys import Key
 from trainer.data.readers.tables.links.keyed_table import KeyedTable
@@ -64,7 +66,7 @@ def refuse_numbers(
 
 
 def refuse_unclear(listing: KeyedTable, table: KeyedTable, matcher: ImageMatcher, sample: SampleHints) -> None:
-    """Raise a DataError if a table of image names has two columns of numbers that may name the images."""
+    """Raise a DataError if a table of image names has two columns that may name the images."""
     where, source = table.table.path, listing.table.path
     if where == source:
         return
@@ -74,10 +76,14 @@ def refuse_unclear(listing: KeyedTable, table: KeyedTable, matcher: ImageMatcher
         column = table.names.index(name)
         if len(ours & theirs) * 2 < len(theirs) or not table.claims_labels(column, sample):
             continue
-        if len(listing.names) == 2 and not listing.owns_labels(listing.names.index(name), sample):
-            other = next(given for given in listing.names if given != name)
-            if not matcher.match(listing.cells(listing.names.index(other))).paths:
-                continue  # former names of the files
+        if listing.owns_labels(listing.names.index(name), sample):
+            continue
+        for column, other in enumerate(listing.names):
+            usual = len(listing.names) == 2 or plain_name(other) in ID_NAMES
+            match = matcher.match(listing.cells(column)[:PROBED_ROWS])
+            files = bool(match.paths) and all(map(is_image_name, match.paths))  # without any, former names of the files
+            if other == name or not usual or not (files or len(match.paths) > len(match.errors)):
+                continue
             raise DataError(
                 f"{source.name} may name the image of each {name!r} of {where.name} in {other!r}, but both columns "
                 f"name images. If it does, write file names with their extension in {other!r}; if {name!r} names "

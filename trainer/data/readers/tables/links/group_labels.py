@@ -1,4 +1,4 @@
-"""Refuse labels of groups of images in a second table, such as one row for each patient."""
+"""Recognise labels of groups of images in a second table, such as one row for each patient."""
 
 from __future__ import annotations
 
@@ -16,50 +16,49 @@ from trainer.data.readers.tables.links.find_keys import Key
 from trainer.data.readers.tables.links.keyed_table import KeyedTable
 
 
-def refuse_group_labels(
+def group_problem(
     listing: KeyedTable, table: KeyedTable, key: Key, options: DataOptions, sample: SampleHints
-) -> None:
-    """Refuse a table that labels groups of images, whose groups would else be read as the classes.
+) -> DataError | None:
+    """The error for a table that labels groups of images, whose groups would else be read as the classes.
 
     Args:
         listing: the table that names images and their groups.
         table: the table with a row for each group.
         key: the column of groups.
 
-    Raises:
-        DataError: the table may label the groups. Lists of classes, and tables that only describe the groups of a
-            table of labels, are none.
+    Returns:
+        None if the table does not label groups: it lists classes, or describes the groups of a table of labels.
     """
     where, name = listing.table.path, listing.names[key.listing]
     if options.label_column in listing.names:
-        return
+        return None
     labels = table.label_columns([key.other])
     if not labels or speaks_of_classes(name) or len(set(table.cells(key.other))) * 2 <= len(table.rows):
-        return
+        return None
     if listing.owns_labels(key.listing, sample):
         weaker = claim_level(table.table.path) >= claim_level(where)
         if weaker or _agree(listing, table, key, labels):
-            return
+            return None
     if not (speaks_of_groups(name) or any(len(set(table.cells(column))) < len(table.rows) for column in labels)):
-        return  # one row for each class
+        return None  # one row for each class
     words = not any(character.isdigit() for cell in key.files for character in cell)
     if (
         words
         and not speaks_of_groups(name)
         and (is_named_training(where) or not table.claims_labels(key.other, sample))
     ):
-        return  # names of classes, which the other table describes
+        return None  # names of classes, which the other table describes
     if _are_folders(listing, key):
-        return
+        return None
     if not key.sure and not (
         table.claims_labels(key.other, sample) and (speaks_of_groups(name) or table.image is None)
     ):
-        return  # numbers that both tables have by chance
+        return None  # numbers that both tables have by chance
     group, images = next((cell, images) for cell, images in key.files.items() if len(images) > 1)
     usual = [table.names[column] for column in labels if is_usual_label(table.names[column])]
     label = listed(usual[:1] or [table.names[column] for column in labels])
     assert listing.image is not None, "a table that lists images"
-    raise DataError(
+    return DataError(
         f"{where.name} gives the {name!r} of each image, such as {group!r} for {len(images)} images, and "
         f"{table.table.path.name} has one row for each of them, which may hold the labels. Such tables are not joined: "
         f"write one table with a row for each image and the columns {listing.names[listing.image]!r}, {name!r} and "

@@ -19,7 +19,7 @@ from trainer.data.readers.tables.links.doubtful_keys import (
     refuse_unclear,
 )
 from trainer.data.readers.tables.links.find_keys import Key, find_keys
-from trainer.data.readers.tables.links.group_labels import refuse_group_labels
+from trainer.data.readers.tables.links.group_labels import group_problem
 from trainer.data.readers.tables.links.keyed_table import KeyedTable, shortened
 from trainer.data.readers.tables.links.linked_table import LinkedTable, Links, linked_table
 from trainer.data.readers.tables.part_tables import part_table
@@ -44,7 +44,7 @@ def link_tables(
         named: the table that the user has named, whose labels alone count then.
 
     Raises:
-        DataError: the ids of a table of labels have several images, as those of patients do; two tables or columns
+        DataError: the ids of the named table have several images, as those of patients do; two tables or columns
             name different images for an id; or it is not clear which table gives the labels.
     """
     return _Linking(paths, matcher, options, sample, named).links()
@@ -66,6 +66,7 @@ class _Linking:
         self._tables: dict[Path, KeyedTable] = {}
         self._unclear: list[KeyedTable] = []
         self._linked: dict[Path, LinkedTable] = {}
+        self._groups: dict[Path, DataError] = {}
         self._sources: dict[Path, list[tuple[KeyedTable, Key]]] = {}
 
     def links(self) -> Links:
@@ -127,8 +128,11 @@ class _Linking:
             return None
         keys = [(listing, key) for listing in others for key in self._keys(listing, table)]
         for listing, key in keys:
-            if key.repeats() and self._named in (None, path):
-                refuse_group_labels(listing, table, key, self._options, self._sample)
+            problem = group_problem(listing, table, key, self._options, self._sample) if key.repeats() else None
+            if problem is not None and self._named == path:
+                raise problem
+            if problem is not None:
+                self._groups |= {listing.table.path: problem, path: problem}
         keys = [(listing, key) for listing, key in keys if not key.repeats()]
         sure = [(listing, key) for listing, key in keys if key.sure]
         if not sure and self._named is not None:
@@ -188,7 +192,13 @@ class _Linking:
                 )
             else:
                 lists |= {found.table.path: None for found, _ in self._sources[path]}
-        return Links(tables=self._linked, lists=tuple(lists), describing=tuple(describing), parts=[*parts.values()])
+        return Links(
+            tables=self._linked,
+            lists=tuple(lists),
+            describing=tuple(describing),
+            parts=[*parts.values()],
+            groups=self._groups,
+        )
 
 
 def _says_labels(table: KeyedTable) -> bool:

@@ -72,12 +72,14 @@ class Links:
     lists: the tables that only name images, and give no labels.
     describing: the joined tables that only describe the images of a table with labels.
     parts: the joined tables that divide the images into parts.
+    groups: why the tables that name groups of images, or label them, give no labels of images.
     """
 
     tables: Mapping[Path, LinkedTable] = field(default_factory=dict)
     lists: Collection[Path] = ()
     describing: Collection[Path] = ()
     parts: Sequence[PartTable] = ()
+    groups: Mapping[Path, DataError] = field(default_factory=dict)
 
 
 def linked_table(

@@ -77,6 +77,17 @@ def test_several_images_of_an_id_are_a_group(tmp_path: Path) -> None:
     assert "images.csv gives the 'id' of each image, such as '0' for 2 images" in problems_of(tmp_path)
 
 
+@pytest.mark.parametrize("header", [("sex",), ("diagnosis",)])
+def test_labels_of_the_images_go_before_those_of_patients(tmp_path: Path, header: Sequence[str]) -> None:
+    columns = ("patient_id", "patient_id")
+    root = groups_of(tmp_path, ("images.csv", "patients.csv"), columns, PATIENTS, header)
+    rows = [(f"{i:03d}", KINDS[i % 2]) for i in range(12)]
+    write_table(root / "train.csv", [("image", "label"), *rows])
+    found = read_images(root, verify=False)
+    assert labels_of(found) == [row[1] for row in rows]
+    assert "not read: images.csv, which is about groups of images" in found.notes
+
+
 def test_a_table_that_describes_patients_is_no_table_of_labels(tmp_path: Path) -> None:
     root = groups_of(tmp_path, ("data.csv", "patients.csv"), ("patient_id", "patient_id"), PATIENTS, ("sex",))
     rows = [(f"{i:03d}.png", KINDS[i % 2], PATIENTS[i // 2]) for i in range(12)]

@@ -255,6 +255,18 @@ def test_numbers_of_uncertain_meaning_are_a_question(
     assert [path_of(chosen, i) for i in range(12)] == [f"images/{i}.png" for i in range(12)]
 
 
+@pytest.mark.parametrize("found", [0, 4])
+def test_names_of_files_that_are_missing_are_a_question(tmp_path: Path, found: int) -> None:
+    root = images(tmp_path)
+    rows = [(str(i), f"{FILES[i]}.png" if i < found else f"former{i}.png", "AB"[i % 2]) for i in range(12)]
+    write_table(root / "images.csv", [("id", "file_name", "site"), *rows])
+    write_table(root / "train.csv", [("id", "label"), *((str(i), KINDS[i % 2]) for i in range(12))])
+    if found:
+        assert "images.csv may name the image of each 'id' of train.csv in 'file_name'" in problems_of(root)
+    else:
+        assert is_right(read_images(root, verify=False))
+
+
 def test_two_columns_of_ids_are_a_question(tmp_path: Path) -> None:
     root = listed(tmp_path)
     rows = [(str(i * 5 % 12), str(i), KINDS[FILES[i] % 2]) for i in range(12)]
