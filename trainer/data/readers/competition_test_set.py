@@ -13,6 +13,7 @@ from trainer.data.readers.columns.choose_columns import column_names, has_header
 from trainer.data.readers.matching.image_files import ImageFiles
 from trainer.data.readers.matching.match_images import ImageMatcher
 from trainer.data.readers.sample_submission import read_sample
+from trainer.data.readers.tables.names_of_test_images import image_names, listed_names_of, one_for_several
 from trainer.formats.delimited import Table
 from trainer.formats.submission import SubmissionFormat, default_format
 from trainer.inference.printable import name_problem, printable
@@ -74,6 +75,7 @@ def read_test_set(
     sample: Table | None,
     test_table: Table | None,
     training_paths: Collection[str] = (),
+    listed_names: Mapping[str, str] | None = None,
 ) -> CompetitionTestSet:
     """Find the test ids and their images.
 
@@ -82,6 +84,8 @@ def read_test_set(
 
     Args:
         training_paths: files that the training table lists, which are no test images even in a test folder.
+        listed_names: the image names of ids, in a table that names those of the training images; used for test ids
+            without an image name of their own.
 
     Raises:
         DataError: a sample that cannot be used (see `trainer.data.readers.sample_submission.read_sample`), an id that
@@ -121,8 +125,11 @@ def read_test_set(
             separator=conventions.separator if conventions.several_labels else None,
         )
     lookup = sample if test_table is None and sample is not None and sample.width > 2 else test_table
-    image_names = _image_names(lookup, matcher, ids, conventions) if lookup is not None else {}
-    found, images, problems, matched = _find_images(ids, rows, files, image_names)
+    names: Mapping[str, str] = {}
+    if lookup is not None:
+        names = image_names(lookup, matcher, ids, conventions.id_header, conventions.image_header)
+    names = names or listed_names_of(ids, listed_names or {}, matcher, training_paths)
+    found, images, problems, matched = _find_images(ids, rows, files, names)
     notes += matched
     return CompetitionTestSet(
         ids=found, images=images, submission=form, problems=problems, notes=tuple(notes), warnings=warnings
@@ -130,18 +137,18 @@ def read_test_set(
 
 
 def _find_images(
-    ids: Sequence[str], rows: Sequence[str], files: ImageFiles, image_names: Mapping[str, str]
+    ids: Sequence[str], rows: Sequence[str], files: ImageFiles, names: Mapping[str, str]
 ) -> tuple[tuple[str, ...], FileImages, tuple[str, ...], tuple[str, ...]]:
     """The ids with an image, these images, one problem for each other id, and by which rules ids were matched.
 
     ``rows`` names the ids' table rows.
     """
     matcher = ImageMatcher(files, "test")
-    match = matcher.match(image_names.get(identifier, identifier) for identifier in ids)
+    match = matcher.match(names.get(identifier, identifier) for identifier in ids)
     found: list[tuple[str, str, str]] = []
     problems: list[str] = []
     for identifier, row in zip(ids, rows, strict=True):
-        name = image_names.get(identifier, identifier)
+        name = names.get(identifier, identifier)
         if name in match.paths:
             found.append((identifier, match.paths[name], row))
         else:
@@ -169,22 +176,6 @@ def _find_images(
         if by_path.setdefault(path, identifier) != identifier:
             problems.append(f"{row}: {path} is the image of the id {by_path[path]!r} already")
     return tuple(identifier for identifier, _, _ in found), images, tuple(problems), match.notes
-
-
-def one_for_several(where: str, what: str, example: str, images: str = "") -> DataError:
-    """The error for a sample submission with a row for several images, such as those of a patient.
-
-    Args:
-        where: name of the sample submission.
-        what: what has several images: a quoted column name, a folder or a group.
-        example: an id.
-        images: the images of ``example``; empty if its name says which.
-    """
-    shown = f"{example!r} with {images}" if images else repr(example)
-    return DataError(
-        f"{where} asks for one prediction for each {what}, such as {shown}. Predictions are made for single images: "
-        f"move {where} out of the data folder, and average the rows of test_proba.csv over each {what}"
-    )
 
 
 def _begun_names(identifier: str, files: ImageFiles) -> list[str]:
@@ -236,40 +227,3 @@ def _most_images(table: Table, matcher: ImageMatcher) -> int:
     """The column that names the most images; 0 if none does."""
     columns = list(zip(*table.rows, strict=True))
     return max(range(table.width), key=lambda column: len(set(matcher.match(columns[column]).paths.values())))
-
-
-def _image_names(
-    table: Table, matcher: ImageMatcher, ids: Sequence[str], conventions: TrainingConventions
-) -> dict[str, str]:
-    """Image names by test id, where the test table has a column for each; empty where the ids are image names.
-
-    Where the training table has a column of image names beside the ids, the column of that name holds them.
-    """
-    wanted = set(ids)
-    names = column_names(table, has_header(table, matcher))
-    if conventions.image_header is not None and {conventions.image_header, conventions.id_header} <= set(names):
-        key, value = names.index(conventions.id_header), names.index(conventions.image_header)
-        return _only_names([(row[key], row[value]) for row in table.rows if row[key] in wanted], names[key], table)
-    columns = list(zip(*table.rows, strict=True))
-    keys = max(columns, key=lambda column: len(wanted.intersection(column)))
-    values = max(columns, key=lambda column: len(matcher.match(column[:200]).paths))
-    if keys is values or not wanted.intersection(keys) or matcher.match(ids[:200]).paths:
-        return {}
-    pairs = [(key, value) for key, value in zip(keys, values, strict=True) if key in wanted]
-    return _only_names(pairs, names[columns.index(keys)], table)
-
-
-def _only_names(pairs: Sequence[tuple[str, str]], column: str, table: Table) -> dict[str, str]:
-    """The image name of each id.
-
-    Raises:
-        DataError: an id has several images.
-    """
-    names: dict[str, str] = {}
-    for identifier, name in pairs:
-        if names.setdefault(identifier, name).strip() != name.strip():
-            count = len({other for key, other in pairs if key == identifier})
-            raise one_for_several(
-                "the sample submission", repr(column), identifier, f"{count} images in {table.path.name}"
-            )
-    return names

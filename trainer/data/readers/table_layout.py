@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
 from trainer.common.errors import DataError
@@ -21,7 +21,6 @@ from trainer.data.readers.columns.several_labels import encode_lists
 from trainer.data.readers.competition_test_set import (
     CompetitionTestSet,
     TrainingConventions,
-    one_for_several,
     read_test_set,
     sample_has_header,
 )
@@ -35,9 +34,17 @@ from trainer.data.readers.parts.part_files import images_apart
 from trainer.data.readers.sample_submission import spelled_as_in
 from trainer.data.readers.tables.against_folders import against_folders, named_by_folders, other_than_folders
 from trainer.data.readers.tables.choose_table import choose_training_table
-from trainer.data.readers.tables.find_tables import deeper_part_tables, find_tables, own_warnings, packed_warnings
+from trainer.data.readers.tables.find_tables import (
+    deeper_part_tables,
+    deeper_tables,
+    find_tables,
+    own_warnings,
+    packed_warnings,
+)
 from trainer.data.readers.tables.folder_labels import tables_beside_classes
 from trainer.data.readers.tables.joined_tables import join_tables
+from trainer.data.readers.tables.links.link_tables import link_tables
+from trainer.data.readers.tables.names_of_test_images import one_for_several
 from trainer.data.readers.tables.part_tables import divided, find_part_tables
 from trainer.data.readers.tables.training_table import TrainingTable
 from trainer.data.readers.training_rows import read_training_rows
@@ -71,9 +78,13 @@ def read(folder: Path, options: DataOptions) -> ReadResult | None:
         chosen: TrainingTable | None = TrainingTable(joined.table, options, matcher, hints)
     else:
         beside = tables_beside_classes(class_root(folder, files), folder, class_folders)
+        named = None if options.table is None else folder / options.table
+        deeper = [] if class_folders and named is None else deeper_tables(folder, options.encoding)
+        links = link_tables((*tables.labels, *beside, *deeper), matcher, options, hints, named)
+        dividing = [*(entry for entry in dividing if entry.path not in links.tables), *links.parts]
         parting = [entry.path for entry in dividing]
         chosen = choose_training_table(
-            folder, tables, files, options, hints, class_folders, beside, parting, notes, warnings
+            folder, tables, files, options, hints, class_folders, beside, parting, links, notes, warnings
         )
     if chosen is None:
         if dividing and not class_folders:
@@ -90,7 +101,8 @@ def read(folder: Path, options: DataOptions) -> ReadResult | None:
     if joined is None and chosen.columns.part is None and not others:
         labelled = {path: cell for cell, path in matcher.match(chosen.image_cells()).paths.items()}
         images = files.of_split(list(files.paths), "test")
-        lists = lists_beside(folder, chosen.table.path, labelled, images, images_apart(files), options.encoding)
+        ids = {} if chosen.linked is None else chosen.linked.paths(files)
+        lists = lists_beside(folder, chosen.table.path, labelled, images, images_apart(files), options.encoding, ids)
         others = [lists.parts] if lists.parts is not None else []
     table, names, columns = divided(chosen.table, first, chosen.names, chosen.columns, others, matcher)
     table, test_part, part_warnings = _parts(table, first, columns)
@@ -141,7 +153,8 @@ def read(folder: Path, options: DataOptions) -> ReadResult | None:
         ids_have_extension=all(PurePosixPath(row.id.strip()).suffix.lower() in IMAGE_SUFFIXES for row in train.rows),
     )
     paths = {row.path for row in train.rows}
-    test = _read_test_set(files, conventions, sample, test_table, problems, paths)
+    listed = {} if chosen.linked is None else chosen.linked.files
+    test = _read_test_set(files, conventions, sample, test_table, problems, paths, listed)
     both = sorted(paths.intersection(test.images.paths))
     problems += [f"{path} is listed both as a training and as a test image" for path in both]
     image_set = ImageSet(
@@ -208,10 +221,13 @@ def _read_test_set(
     test_table: Table | None,
     problems: list[str],
     training_paths: Collection[str],
+    listed: Mapping[str, str],
 ) -> CompetitionTestSet:
     """The test set. If its tables cannot be used, the error reports the ``problems`` of the training table, too."""
     try:
-        return read_test_set(files, conventions, sample=sample, test_table=test_table, training_paths=training_paths)
+        return read_test_set(
+            files, conventions, sample=sample, test_table=test_table, training_paths=training_paths, listed_names=listed
+        )
     except DataError as error:
         raise DataError([*problems, *error.problems]) from error
 

@@ -149,6 +149,7 @@ def choose_columns(
     options: DataOptions,
     matcher: ImageMatcher,
     sample: SampleHints,
+    joined: tuple[int, int] | None = None,
 ) -> Columns:
     """Choose the columns by the user's options, else the sample's header, else the cells, else usual column names.
 
@@ -159,6 +160,7 @@ def choose_columns(
         options: column names that the user gave.
         matcher: finds training images.
         sample: what the sample submission says about the columns.
+        joined: the columns of ids and of image names, if two tables were joined by the ids.
 
     Raises:
         DataError: two columns have the same name, an option names no column, or several columns fit equally well. The
@@ -188,24 +190,28 @@ def choose_columns(
     warnings: list[str] = []
     part, parts = choose_part_column(file, names, rows, {label, group, asked}, notes)
     sampled = list(names).index(sample.header[0]) if sample.header and sample.header[0] in names else None
-    if asked is not None and matches[asked].paths:
+    if joined is not None:
+        image = joined[1]
+    elif asked is not None and matches[asked].paths:
         image = asked
     else:
         free = [column for column in range(len(names)) if column not in {label, group, part, asked}]
-        image = _image_column(file, names, rows, free, matches, sampled, notes)
+        image = image_column(file, names, rows, free, matches, sampled, notes)
     if asked is not None:
         id_position = asked
     elif sampled is not None:
         id_position = sampled
+    elif joined is not None:
+        id_position = joined[0]
     elif matches[image].paths:
         id_position = image
     else:
         usual = (column for column, name in enumerate(names) if plain_name(name) in ID_NAMES and column != label)
         id_position = next(usual, next(column for column in range(len(names)) if column != label or len(names) == 1))
-    image = image if matches[image].paths else id_position
+    image = image if matches[image].paths or joined is not None else id_position
     classes: tuple[int, ...] = ()
     if label is None:
-        taken = {id_position, image, group, part}
+        taken = {id_position, image, group, part, *(joined or ())}
         free = [c for c in range(len(names)) if c not in taken and not _counts_rows(names, rows, c)]
         asked_for = [c for c in free if names[c] in sample.header]
         free = sorted({*leave_statements(names, rows, image, free), *asked_for})
@@ -239,7 +245,7 @@ def choose_columns(
     )
 
 
-def _image_column(
+def image_column(
     file: str,
     names: Sequence[str],
     rows: Sequence[Sequence[str]],
@@ -269,7 +275,7 @@ def _image_column(
         usual = plain_name(names[column]) in ID_NAMES or column == sampled
         if explicit:
             return 0 if usual else 1
-        return 4 if _is_counter(names[column]) else 2 if usual else 3
+        return 4 if is_counter(names[column]) else 2 if usual else 3
 
     many = [column for column in free if found[column] * 2 >= most]
     many = [column for column in many if not is_usual_label(names[column])] or many
@@ -289,7 +295,7 @@ def _image_column(
             "--id-column NAME (data.id_column)"
         )
     if all(_WHOLE.fullmatch(cell.strip()) for cell in matches[chosen].paths):
-        counted = _is_counter(names[chosen])
+        counted = is_counter(names[chosen])
         unfound = [c for c in free if found[c] * 2 < most and _unfound_names(rows, c)]
         unfound += [c for c in free if counted and not found[c] and plain_name(names[c]) in _NAMES_OF_IMAGES]
         if unfound:
@@ -320,10 +326,10 @@ def _differ(rows: Sequence[Sequence[str]], matches: Sequence[ColumnMatch], one: 
 
 def _counts_rows(names: Sequence[str], rows: Sequence[Sequence[str]], column: int) -> bool:
     """Whether a column without a telling name numbers the rows."""
-    return _is_counter(names[column]) and _is_sequence([row[column] for row in rows])
+    return is_counter(names[column]) and _is_sequence([row[column] for row in rows])
 
 
-def _is_counter(name: str) -> bool:
+def is_counter(name: str) -> bool:
     """Whether a column has no name, or one of a row number."""
     return name.strip().lower() in _COUNTER_NAMES or name.startswith("Unnamed")
 

@@ -46,6 +46,7 @@ def lists_beside(
     images: Sequence[str],
     apart: Mapping[Part, Sequence[str]],
     encoding: str | None,
+    ids: Mapping[str, str] | None = None,
 ) -> TableLists:
     """Read the lists in the data folder, in its folders and beside the table.
 
@@ -55,12 +56,13 @@ def lists_beside(
         labelled: the id of each image that it labels, by path.
         images: paths of all images.
         apart: those in folders for testing and validation.
+        ids: the path of the image of each id that another table names; in the lists, too, these ids are no file names.
 
     Raises:
         DataError: images in the lists of two parts, a list of test images of which the table labels some, or a JSON
             file that seems to divide the images and cannot be read.
     """
-    known = {**spellings(images), **spellings(sorted(labelled))}
+    known = {**spellings(images), **spellings(sorted(labelled)), **(ids or {})}
     places = [folder, *(path for path in subfolders(folder) if not path.is_symlink()), table.parent]
     found = [one for one in read_part_files(folder, places, known, (), encoding) if one.path != table]
     found = of_own_folders(found, apart, encoding)

@@ -9,12 +9,12 @@ from trainer.common.errors import DataError, listed
 from trainer.data.file_names import split_of
 from trainer.data.image_set import DataOptions
 from trainer.data.readers.columns.choose_columns import PROBED_ROWS
-from trainer.data.readers.columns.label_columns import NoLabelColumnError, SampleHints, any_usual_label
+from trainer.data.readers.columns.label_columns import SampleHints, any_usual_label
 from trainer.data.readers.matching.image_files import ImageAmbiguousError, ImageFiles
 from trainer.data.readers.matching.match_images import ImageMatcher
+from trainer.data.readers.tables.best_table import best_table, found_images, place_of, refuse_lost_labels
 from trainer.data.readers.tables.find_tables import (
     Tables,
-    claim_level,
     deeper_tables,
     is_named_training,
     is_named_validation,
@@ -22,8 +22,9 @@ from trainer.data.readers.tables.find_tables import (
     named_table,
 )
 from trainer.data.readers.tables.folder_labels import FolderTable, folder_names, folder_table, may_name_folders, refused
+from trainer.data.readers.tables.links.linked_table import Links
 from trainer.data.readers.tables.training_table import TrainingTable, refuse_other_question
-from trainer.formats.class_lists import labels_names, listing_column, lists_values, odd_rows
+from trainer.formats.class_lists import labels_names, listing_column, lists_values
 from trainer.formats.delimited import first_rows, read_table
 
 _WIDE = 50  # columns; a wider table holds pixels, and only its first rows are searched for the names of images
@@ -38,6 +39,7 @@ def choose_training_table(
     class_folders: Sequence[str],
     beside_classes: Sequence[Path],
     part_tables: Collection[Path],
+    links: Links,
     notes: list[str],
     warnings: list[str],
 ) -> TrainingTable | None:
@@ -47,6 +49,7 @@ def choose_training_table(
         class_folders: names of the folders that could be the classes; empty if there are none.
         beside_classes: tables directly beside these folders, if these are not in ``folder`` itself.
         part_tables: tables that divide the images into parts, and hold no labels.
+        links: the tables that are joined with one of image names.
         notes: a sentence is added for every table that is not read, or
         warnings: for a table that labels further images.
 
@@ -60,12 +63,16 @@ def choose_training_table(
     matcher = ImageMatcher(files, "train")
 
     def of_whole_folders(found: FolderTable) -> TrainingTable:
-        notes.append(found.note(_where(folder, found.table.path)))
+        notes.append(found.note(place_of(folder, found.table.path)))
         warnings.extend(found.warnings(files))
         return TrainingTable(found.table, options, matcher, sample, found)
 
     if options.table is not None:
-        table = read_table(named_table(folder, options.table, tables), encoding=options.encoding)
+        path = named_table(folder, options.table, tables)
+        table = read_table(path, encoding=options.encoding)
+        if (link := links.tables.get(path)) is not None:
+            notes.append(link.note())
+            return TrainingTable(table, options, matcher, sample, linked=link)
         labelled = folder_table(table, files, matcher)
         if labelled is not None:
             return of_whole_folders(labelled)
@@ -74,6 +81,7 @@ def choose_training_table(
     if not class_folders and not any(map(is_named_training, paths)):
         paths = (*paths, *deeper_tables(folder, options.encoding))
     naming: list[TrainingTable] = []
+    lost: list[TrainingTable] = []
     nameless: list[TrainingTable] = []
     of_folders: list[FolderTable] = []
     names = folder_names(files)
@@ -82,10 +90,19 @@ def choose_training_table(
         if path in part_tables:
             continue
         if is_unlabelled(path):
-            notes.append(f"not read: {_where(folder, path)}, whose name says that it holds no labels")
+            notes.append(f"not read: {place_of(folder, path)}, whose name says that it holds no labels")
             continue
         if is_named_validation(path) and any(map(is_named_training, paths)):
-            warnings.append(f"not read: {_where(folder, path)}, validation images (folds are cut from the others)")
+            warnings.append(f"not read: {place_of(folder, path)}, validation images (folds are cut from the others)")
+            continue
+        if path in links.lists:
+            continue  # a note on the table of its ids names it
+        if path in links.describing:
+            notes.append(f"not read: {place_of(folder, path)}, which describes images that another table labels")
+            continue
+        if path in links.tables:
+            link = links.tables[path]
+            naming.append(TrainingTable(link.table, options, matcher, sample, linked=link))
             continue
         try:
             rows = _first_filled_rows(path, 2 * len(class_folders) + PROBED_ROWS, options.encoding)
@@ -98,7 +115,7 @@ def choose_training_table(
             listing = listing_column(rows, class_folders)
             # The number of a class may be the name of an image, too.
             if listing is not None and not labels_names(rows, listing, class_folders):
-                notes.append(f"not read: {_where(folder, path)}, which lists the classes")
+                notes.append(f"not read: {place_of(folder, path)}, which lists the classes")
                 continue
             if _names_images(path, matcher, options.encoding):
                 naming.append(TrainingTable(read_table(path, encoding=options.encoding), options, matcher, sample))
@@ -110,7 +127,9 @@ def choose_training_table(
         if problem and is_named_training(path):
             raise problem
         if not _may_label(path, files, class_folders, options.encoding):
-            notes.append(f"not read: {_where(folder, path)}, {'not a table' if problem else 'which names no image'}")
+            notes.append(f"not read: {place_of(folder, path)}, {'not a table' if problem else 'which names no image'}")
+            if not problem and any_usual_label(_first_filled_rows(path, 1, options.encoding)[0]):
+                lost.append(TrainingTable(read_table(path, encoding=options.encoding), options, matcher, sample))
         else:
             unnamed = naming if not class_folders else nameless
             unnamed.append(TrainingTable(read_table(path, encoding=options.encoding), options, matcher, sample))
@@ -122,102 +141,39 @@ def choose_training_table(
         )
     sure = [found for found in of_folders if found.surely_labels() or options.layout == "table"]
     if len(sure) == len(of_folders) == 1 and not any(candidate.claims_labels() for candidate in naming):
-        notes += [f"not read: {_where(folder, other.table.path)}, which names images" for other in naming]
+        notes += [f"not read: {place_of(folder, other.table.path)}, which names images" for other in naming]
         return of_whole_folders(sure[0])
     if of_folders and not naming:
-        raise refused(_where(folder, of_folders[0].table.path), of_folders[0])
-    notes += [f"not read: {_where(folder, found.table.path)}, which describes folders" for found in of_folders]
-    if len(naming) > 1 and any(_found(candidate) for candidate in naming):
-        naming = [candidate for candidate in naming if _found(candidate)]
-    chosen = _best(folder, naming, class_folders, notes, warnings)
+        raise refused(place_of(folder, of_folders[0].table.path), of_folders[0])
+    notes += [f"not read: {place_of(folder, found.table.path)}, which describes folders" for found in of_folders]
+    if len(naming) > 1 and any(found_images(candidate) for candidate in naming):
+        lost += [candidate for candidate in naming if not found_images(candidate)]
+        naming = [candidate for candidate in naming if found_images(candidate)]
+    naming = _without_groups(folder, naming, links, notes)
+    chosen = best_table(folder, naming, class_folders, notes, warnings)
+    if chosen is not None and options.label_column is None:
+        refuse_lost_labels(folder, chosen, lost)
+    if chosen is not None and chosen.linked is not None:
+        notes.append(chosen.linked.note())
     if chosen is not None and class_folders and options.label_column is None:
-        refuse_other_question(_where(folder, chosen.table.path), chosen, class_folders)
+        refuse_other_question(place_of(folder, chosen.table.path), chosen, class_folders)
     return chosen
 
 
-def _best(
-    folder: Path,
-    naming: Sequence[TrainingTable],
-    class_folders: Sequence[str],
-    notes: list[str],
-    warnings: list[str],
-) -> TrainingTable | None:
-    """The table of labels among the tables that name images."""
-    if not naming:
-        return None
-    for candidate in list(naming):
-        path = candidate.table.path
-        optional = class_folders or path.suffix.lower() == ".txt" or len(naming) > 1
-        if optional and isinstance(candidate.unclear, NoLabelColumnError):
-            notes.append(f"not read: {_where(folder, path)}, which has no column of labels")
-            naming = [other for other in naming if other is not candidate]
-    if not naming:
-        return None
-    clear = [candidate for candidate in naming if candidate.unclear is None]
-    for candidate in list(naming):
-        if candidate.unclear is not None and (whole := next(filter(candidate.is_excerpt_of, clear), None)):
-            notes.append(f"not read: {_where(folder, candidate.table.path)}, an excerpt of {whole.table.path.name}")
-            naming = [other for other in naming if other is not candidate]
-    sure = any(candidate.claims_labels() or candidate.columns.classes for candidate in clear)
-    if not clear or (len(clear) < len(naming) and not sure):
-        if len(naming) == 1 and (not class_folders or is_named_training(naming[0].table.path)):
-            return naming[0]
-        reasons = [problem for candidate in naming if candidate.unclear for problem in candidate.unclear.problems]
-        folders = f"the folders {listed(class_folders, 4)} may be the classes; " * bool(class_folders)
-        tables = listed(_where(folder, candidate.table.path) for candidate in naming)
-        choices = f"--table NAME (of {tables}) with --label-column NAME" + ", or --layout folders" * bool(class_folders)
-        raise DataError(reasons, f"Several sources could give the labels: {folders}choose with {choices}")
-    weaker = min(claim_level(candidate.table.path) for candidate in clear)
-    for candidate in naming:
-        if candidate.unclear is not None and claim_level(candidate.table.path) < weaker:
-            raise candidate.unclear
-    claims = {candidate: (not candidate.is_asked(), claim_level(candidate.table.path)) for candidate in clear}
-    first = [candidate for candidate in clear if claims[candidate] == min(claims.values())]
-    chosen = first[0] if len(naming) == 1 else max(first, key=lambda candidate: len(candidate.labels))
-    for other in naming:
-        if other is chosen:
-            continue
-        where = _where(folder, other.table.path)
-        if other.unclear is not None:
-            notes.append(f"not read: {where}, which names images but has no clear column of labels")
-            continue
-        _compare(folder, chosen, other, equal=other in first)
-        further = len(other.labels.keys() - chosen.labels.keys())
-        if further:
-            warnings.append(f"not read: {where}, which labels {further} further images; --table NAME chooses it")
-        else:
-            notes.append(f"not read: {where}")
-    return chosen
+def _without_groups(
+    folder: Path, naming: Sequence[TrainingTable], links: Links, notes: list[str]
+) -> list[TrainingTable]:
+    """The tables that neither name nor label groups of images.
 
-
-def _compare(folder: Path, chosen: TrainingTable, other: TrainingTable, *, equal: bool) -> None:
-    """Refuse two tables that contradict each other, or of which neither is the obvious one."""
-    both = chosen.labels.keys() & other.labels.keys()
-    names = listed(_where(folder, candidate.table.path) for candidate in (chosen, other))
-    same_question = set(chosen.labels.values()) & set(other.labels.values())
-    differing = sorted(path for path in both if chosen.labels[path] != other.labels[path])
-    if not same_question and differing:  # names in the one and numbers in the other
-        paths = sorted(both)
-        odd = odd_rows([chosen.labels[path] for path in paths], [other.labels[path] for path in paths])
-        if odd:
-            differing, same_question = [paths[row] for row in odd], {""}
-        elif not equal:
-            differing = []
-    if differing and (same_question or equal):
-        path = differing[0]
-        raise DataError(
-            f"{names} label {len(differing)} of {len(both)} images differently, such as {path} as "
-            f"{chosen.labels[path]!r} and {other.labels[path]!r}. Choose one with --table NAME (data.table)"
-        )
-    if equal and other.labels.keys() - chosen.labels.keys():
-        raise DataError(
-            f"{names}: each of these could be the table of training labels. Choose one with --table NAME "
-            "(data.table), or join them into one table"
-        )
-
-
-def _found(candidate: TrainingTable) -> bool:
-    return candidate.unclear is not None or bool(candidate.labels)
+    Raises:
+        DataError: none of them says that it labels the images.
+    """
+    grouping = [candidate for candidate in naming if candidate.table.path in links.groups]
+    others = [candidate for candidate in naming if candidate not in grouping]
+    if grouping and not any(other.claims_labels() and found_images(other) for other in others):
+        raise links.groups[grouping[0].table.path]
+    notes += [f"not read: {place_of(folder, table.table.path)}, which is about groups of images" for table in grouping]
+    return others
 
 
 def _labelled_folders(
@@ -271,15 +227,15 @@ def _without_class_lists(
             kept.append(candidate)
         else:
             notes.append(
-                f"not read: {_where(folder, candidate.table.path)}, which lists the classes of "
-                f"{_where(folder, labelled.table.path)}"
+                f"not read: {place_of(folder, candidate.table.path)}, which lists the classes of "
+                f"{place_of(folder, labelled.table.path)}"
             )
     return kept
 
 
 def _lists_classes_of(candidate: TrainingTable, table: TrainingTable) -> bool:
     rows, longer = candidate.table.rows[candidate.first :], table.table.rows[table.first :]
-    if len(rows) >= len(longer) or not _found(table):
+    if len(rows) >= len(longer) or not found_images(table):
         return False
     most_unused = 1.0
     if candidate.unclear is None and candidate.columns.label is not None:
@@ -297,7 +253,3 @@ def _lists_classes_of(candidate: TrainingTable, table: TrainingTable) -> bool:
 
 def _first_filled_rows(path: Path, count: int, encoding: str | None) -> list[Sequence[str]]:
     return [row for row in first_rows(path, count, encoding=encoding) if any(row)]
-
-
-def _where(folder: Path, path: Path) -> str:
-    return path.relative_to(folder).as_posix()

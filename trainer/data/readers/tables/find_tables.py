@@ -35,7 +35,7 @@ _PARTITION = re.compile(r".*partition.*\.(?:txt|csv|tsv)", re.IGNORECASE)
 _TRAINING_WORD, _TESTING_WORD = re.compile(r"train(?:val|ing)?"), re.compile(r"test(?:ing)?")
 _TRAINING_LISTS = re.compile(r"images?_\w+_train(?:val)?\.txt")  # FGVC-Aircraft
 _JSON = (".json", ".jsonl", ".ndjson")
-_DESCRIBES = re.compile(r"(?:^|[^a-z])(?:features?|meta[\W_]*data|meta|values|info|attributes?)(?:[^a-z]|$)")
+DESCRIBES = re.compile(r"(?:^|[^a-z])(?:features?|meta[\W_]*data|meta|values|info|attributes?)(?:[^a-z]|$)")
 _OTHER_TABLES = (
     *(".xlsx", ".xls", ".xlsm", ".ods", ".numbers", ".json", ".jsonl", ".ndjson", ".parquet", ".feather", ".tab"),
     *(".xml", ".db", ".sqlite", ".sqlite3", ".pkl", ".pickle", ".arff", ".mat", ".h5", ".hdf5"),
@@ -225,7 +225,7 @@ def claim_level(path: Path) -> int:
     stem = path.stem.lower()
     if stem == "train":
         return 0
-    if split_of(stem) == "train" and ("label" in stem or not _DESCRIBES.search(stem)):
+    if split_of(stem) == "train" and ("label" in stem or not DESCRIBES.search(stem)):
         return 1
     return 2 if "label" in stem else 3 if split_of(stem) == "train" else 4
 

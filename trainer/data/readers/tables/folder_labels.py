@@ -123,6 +123,16 @@ class FolderTable:
         return [f"not read: {len(left)} images in folders without a row in {self.table.path.name}, such as {left[0]}"]
 
 
+def speaks_of_groups(name: str) -> bool:
+    """Whether a column has a usual name of ids of patients, studies and the like."""
+    return _ID.fullmatch(plain_name(name)) is not None
+
+
+def speaks_of_classes(name: str) -> bool:
+    """Whether the name of a column or a table speaks of classes, breeds or the like."""
+    return is_usual_label(name) or _CLASSES.search(name.lower()) is not None
+
+
 def folder_names(files: ImageFiles) -> frozenset[str]:
     """The names of all folders with images, as they are and without leading zeros."""
     names = {name for path in files.paths for name in composed(path).split("/")[:-1]}

@@ -80,6 +80,8 @@ def join_tables(
     if labelling:
         (source,) = labelling
         own = {key: label for key, label in keyed[source].items() if key not in pairs[images].keys() - numbered.keys()}
+        if source.suffix.lower() != ".txt" and numbered.keys() != own.keys():
+            return None  # joined as `trainer.data.readers.tables.links`, by the names in their headers
         _check_numbers(numbered, own, images, source)
         named = _class_names(own, paths, pairs, {images, *keyed}, encoding)
         labels, note = own, ""

@@ -49,13 +49,13 @@ def find_part_tables(paths: Iterable[Path], matcher: ImageMatcher, encoding: str
         try:
             rows = first_rows(path, 2, encoding=encoding)
             if rows and 1 < max(map(len, rows)) <= _MOST_COLUMNS:
-                found.append(_part_table(read_table(path, encoding=encoding), matcher))
+                found.append(part_table(read_table(path, encoding=encoding), matcher))
         except DataError:  # no table; the search for labels reports it where it matters
             continue
     return [table for table in found if table is not None]
 
 
-def _part_table(table: Table, matcher: ImageMatcher) -> PartTable | None:
+def part_table(table: Table, matcher: ImageMatcher) -> PartTable | None:
     header = has_header(table, matcher)
     names = column_names(table, header)
     rows = table.rows[1:] if header else table.rows

@@ -17,6 +17,7 @@ from trainer.data.readers.matching.match_images import ImageMatcher
 from trainer.data.readers.tables.box_columns import class_before_boxes
 from trainer.data.readers.tables.find_tables import is_named_training
 from trainer.data.readers.tables.folder_labels import FolderTable
+from trainer.data.readers.tables.links.linked_table import LinkedTable
 from trainer.formats.delimited import Table
 
 
@@ -24,6 +25,7 @@ class TrainingTable:
     """A table that may hold training labels, with its columns.
 
     of_folders: the table that labels folders, of which ``table`` has one row for each image; None for another table.
+    linked: the table that was joined with one of image names, in place of ``table``; None for another table.
     boxes: the column of boxes that became one of labels; None without it.
     """
 
@@ -34,15 +36,19 @@ class TrainingTable:
         matcher: ImageMatcher,
         sample: SampleHints,
         of_folders: FolderTable | None = None,
+        linked: LinkedTable | None = None,
     ) -> None:
         self.of_folders = of_folders
+        self.linked = linked
         if of_folders is not None:
             table, folders = of_folders.expanded()
             asked = None if options.id_column == folders else options.id_column
             options = dataclasses.replace(options, id_column=asked, group_column=options.group_column or folders)
+        if linked is not None:
+            table = linked.checked().table
         self.boxes = class_before_boxes(table)
         self.table = table = table if self.boxes is None else self.boxes.table
-        self.header = has_header(table, matcher)
+        self.header = has_header(table, matcher) if linked is None else linked.first == 1
         self.names = column_names(table, self.header)
         self.first = 1 if self.header else 0
         self._options, self._matcher, self._sample = options, matcher, sample
@@ -59,7 +65,8 @@ class TrainingTable:
         if self.of_folders is not None:
             rows = self.of_folders.representatives()
         try:
-            return choose_columns(self.table, self.names, rows, self._options, self._matcher, self._sample)
+            joined = None if self.linked is None else (self.linked.key, self.linked.image)
+            return choose_columns(self.table, self.names, rows, self._options, self._matcher, self._sample, joined)
         except DataError as error:
             if self.table.delimiter != " " or self.header or isinstance(error, NoLabelColumnError):
                 raise
@@ -93,6 +100,16 @@ class TrainingTable:
     def claims_labels(self) -> bool:
         """Whether the table's name, that of a column, or the sample submission says that it holds labels."""
         return self.is_asked() or is_named_training(self.table.path) or any_usual_label(self.names)
+
+    def owns_labels(self) -> bool:
+        """Whether a column has a usual name of labels, or the sample submission asks for it."""
+        return self.is_asked() or any_usual_label(self.names)
+
+    def repeats_labels(self) -> bool:
+        """Whether a column with a usual name of labels has several rows of one value: no list of classes."""
+        rows = self.table.rows[self.first :]
+        columns = [column for column, name in enumerate(self.names) if any_usual_label([name])]
+        return any(1 < len({row[column].strip() for row in rows}) < len(rows) for column in columns)
 
     def is_excerpt_of(self, other: TrainingTable) -> bool:
         """Whether each row is one of a longer table, as in Oxford's pets: ``trainval.txt`` of ``list.txt``."""
