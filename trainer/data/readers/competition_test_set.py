@@ -9,7 +9,7 @@ from pathlib import PurePosixPath
 
 from trainer.common.errors import DataError, listed
 from trainer.data.images import FileImages
-from trainer.data.readers.columns.choose_columns import column_names, has_header
+from trainer.data.readers.columns.header import column_names, has_header
 from trainer.data.readers.matching.image_files import ImageFiles
 from trainer.data.readers.matching.match_images import ImageMatcher
 from trainer.data.readers.sample_submission import read_sample

@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Sequence
 
 from trainer.common.errors import DataError, listed
-from trainer.data.readers.columns.label_columns import is_usual_label
+from trainer.data.readers.columns.label_names import is_usual_label
 from trainer.data.readers.columns.several_labels import SEPARATORS, parts_of
 from trainer.data.readers.matching.id_spellings import composed
 from trainer.formats.delimited import Table

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
 from trainer.common.errors import DataError
-from trainer.data.file_names import is_held_out, masks_among
 from trainer.data.image_set import DataOptions, ImageSet
 from trainer.data.images import FileImages
 from trainer.data.readers.base import Reader, ReadResult
 from trainer.data.readers.class_folders import class_folder_names, class_root
-from trainer.data.readers.columns.choose_columns import Columns, column_names
-from trainer.data.readers.columns.label_columns import SampleHints, is_usual_label
+from trainer.data.readers.columns.choose_columns import Columns
+from trainer.data.readers.columns.header import column_names
+from trainer.data.readers.columns.label_columns import SampleHints
+from trainer.data.readers.columns.label_names import is_usual_label
 from trainer.data.readers.columns.several.denied_rows import refuse_all_labels, without_denied_rows
 from trainer.data.readers.columns.several.label_lists import with_lists
 from trainer.data.readers.columns.several_labels import encode_lists
@@ -26,6 +27,7 @@ from trainer.data.readers.competition_test_set import (
 )
 from trainer.data.readers.doubts.doubtful_labels import doubtful_labels, doubtful_lists, soft_labels
 from trainer.data.readers.doubts.possible_groups import possible_groups
+from trainer.data.readers.doubts.unread_images import held_out, in_test_folders, unlisted
 from trainer.data.readers.matching.id_spellings import composed
 from trainer.data.readers.matching.image_files import IMAGE_SUFFIXES, ImageFiles
 from trainer.data.readers.matching.match_images import ImageMatcher
@@ -45,7 +47,7 @@ from trainer.data.readers.tables.folder_labels import tables_beside_classes
 from trainer.data.readers.tables.joined_tables import join_tables
 from trainer.data.readers.tables.links.link_tables import link_tables
 from trainer.data.readers.tables.names_of_test_images import one_for_several
-from trainer.data.readers.tables.part_tables import divided, find_part_tables
+from trainer.data.readers.tables.part_tables import divided, find_part_tables, split_parts
 from trainer.data.readers.tables.training_table import TrainingTable
 from trainer.data.readers.training_rows import read_training_rows
 from trainer.formats.delimited import Table, read_table
@@ -105,7 +107,7 @@ def read(folder: Path, options: DataOptions) -> ReadResult | None:
         lists = lists_beside(folder, chosen.table.path, labelled, images, images_apart(files), options.encoding, ids)
         others = [lists.parts] if lists.parts is not None else []
     table, names, columns = divided(chosen.table, first, chosen.names, chosen.columns, others, matcher)
-    table, test_part, part_warnings = _parts(table, first, columns)
+    table, test_part, part_warnings = split_parts(table, first, columns)
     if test_part is not None and (test_table is None or test_table.path in lists.used):
         test_table = test_part
     test_table = test_table or (lists.test if sample is None else None)
@@ -192,15 +194,15 @@ def read(folder: Path, options: DataOptions) -> ReadResult | None:
             *test.warnings,
             *own_warnings(tables),
             *packed_warnings(folder),
-            *_in_test_folders(chosen, files, paths),
+            *in_test_folders(table.path.name, files, paths),
             *possible_groups(
                 table.path.name,
                 names,
                 table.rows[first:],
                 {columns.id, columns.image, columns.label, columns.group, columns.part, *columns.classes},
             ),
-            *_held_out(files, {*paths, *test.images.paths}),
-            *_unlisted(chosen, files, matcher, paths, test.images.paths),
+            *held_out(files, {*paths, *test.images.paths}),
+            *unlisted(table.path.name, files, matcher, chosen.image_cells(), paths, test.images.paths),
             *files.unread_warnings(
                 _image_folders([*(row.path for row in train.rows), *test.images.paths]),
                 read={path for path in (chosen.table.path, tables.sample, test_table and test_table.path) if path},
@@ -232,49 +234,6 @@ def _read_test_set(
         raise DataError([*problems, *error.problems]) from error
 
 
-def _in_test_folders(chosen: TrainingTable, files: ImageFiles, trained: Collection[str]) -> list[str]:
-    """A warning about training images in a folder of test images, beside others that are in none."""
-    inside = [path for path in files.paths_below("test") if path in trained]
-    if not 0 < len(inside) < len(trained):
-        return []
-    return [
-        f"{len(inside)} training images lie in a folder of test images, such as {printable(inside[0])}, because "
-        f"{chosen.table.path.name} lists them: remove these rows if they are for testing"
-    ]
-
-
-def _unlisted(
-    chosen: TrainingTable, files: ImageFiles, matcher: ImageMatcher, trained: Collection[str], tested: Collection[str]
-) -> list[str]:
-    """A warning about images beside the training images that no row names, as where a table is cut off.
-
-    Masks, and other versions of a training image, have its stem.
-    """
-    folders = {path.rpartition("/")[0] for path in trained}
-    stems = {str(PurePosixPath(path).with_suffix("")) for path in trained}
-    beside = [path for path in files.paths if path.rpartition("/")[0] in folders]
-    masks = set(masks_among(beside))
-    used = {*trained, *tested, *masks}
-    rest = [path for path in beside if path not in used and str(PurePosixPath(path).with_suffix("")) not in stems]
-    if rest:
-        named = set(matcher.match(chosen.image_cells()).paths.values())
-        rest = [path for path in rest if path not in named]
-    if not rest:
-        return []
-    where = chosen.table.path.name
-    return [f"not read: {len(rest)} images beside those of {where} that it does not list, such as {printable(rest[0])}"]
-
-
-def _held_out(files: ImageFiles, used: Collection[str]) -> list[str]:
-    """A warning for each folder of validation images, beside the others."""
-    folders = Counter(path.partition("/")[0] for path in files.paths if "/" in path and path not in used)
-    return [
-        f"not read: {count} images in {printable(folder)}/ (folds are cut from the training images)"
-        for folder, count in folders.items()
-        if is_held_out(folder)
-    ]
-
-
 def _image_folders(paths: Iterable[str]) -> set[str]:
     """The uppermost folders that hold these files; files beside the tables are in none."""
     return {PurePosixPath(path).parts[0] for path in paths if "/" in path}
@@ -293,28 +252,6 @@ def _hints(sample: Table | None, matcher: ImageMatcher, test_table: Table | None
 
 def _has_words(values: Collection[str]) -> bool:
     return any(len(value.split()) > 1 for value in values)
-
-
-def _parts(table: Table, first: int, columns: Columns) -> tuple[Table, Table | None, list[str]]:
-    """The rows for training, those of the test part (None without a column of parts), and warnings about the others."""
-    if columns.part is None or columns.parts is None:
-        return table, None, []
-    rows: dict[str, list[int]] = {part: list(range(first)) for part in ("train", "val", "test")}
-    for index in range(first, len(table.rows)):
-        rows[columns.parts[table.rows[index][columns.part].strip().lower()]].append(index)
-
-    def part(name: str) -> Table:
-        kept = rows[name]
-        return dataclasses.replace(
-            table, rows=tuple(table.rows[i] for i in kept), numbers=tuple(table.numbers[i] for i in kept)
-        )
-
-    if len(rows["train"]) == first:
-        raise DataError(f"{table.path.name} has no row whose part is train, so there is nothing to train on")
-    warnings = []
-    if left := len(rows["val"]) - first:
-        warnings.append(f"not read: {left} validation rows of {table.path.name} (folds are cut from the training rows)")
-    return part("train"), part("test") if len(rows["test"]) > first else None, warnings
 
 
 def _refuse_groups(table: Table, first: int, names: Sequence[str], columns: Columns, sample: Table | None) -> None:

@@ -1,10 +1,17 @@
-"""Errors for tables in which several columns may hold the labels."""
+"""Errors for tables in which no column, or several, may hold the labels."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 from trainer.common.errors import DataError, listed
+
+_ODD_DELIMITERS = "\uff0c\u3001\uff1b\uff1a\uff5c:^~;|/#&"
+"""Characters that separate columns in some tables, but for `read_table` in none, or not in every row."""
+
+
+class NoLabelColumnError(DataError):
+    """A table none of whose columns can hold labels."""
 
 
 def ambiguous(
@@ -48,4 +55,17 @@ def pair_or_column(file: str, pair: Sequence[str], others: Sequence[str]) -> Dat
         f"{file}: the labels are ambiguous; they could be the one-hot columns {listed(pair)}, or {listed(others)}. "
         f"Remove {listed(others)} from the table to read the one-hot columns, or choose one with --label-column NAME "
         "(data.label_column)"
+    )
+
+
+def no_label_column(file: str, names: Sequence[str]) -> NoLabelColumnError:
+    """The error for a table without a possible column."""
+    if len(names) == 1 and (mark := next((mark for mark in _ODD_DELIMITERS if mark in names[0]), None)):
+        return NoLabelColumnError(
+            f"{file}: its delimiter was not recognised, so {names[0]!r} is read as the only column; if {mark!r} "
+            "separates the columns, save the table with commas"
+        )
+    return NoLabelColumnError(
+        f"{file}: no column can hold the labels; the columns are {listed(names)}. A column of labels has at least two "
+        "values, and several rows with the same one; --label-column NAME (data.label_column) names it"
     )

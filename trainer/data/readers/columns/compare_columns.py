@@ -1,9 +1,10 @@
-"""Compare the cells of a column with the labels, or with the names of the images."""
+"""Compare the cells of a column with the labels, with the names of the images, or with a sample submission."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 
+from trainer.data.readers.columns.several_labels import SEPARATORS, parts_of
 from trainer.formats.labels import is_number
 
 _SAME_QUESTION = 0.8  # share of equal cells from which two columns of two values answer the same question
@@ -37,3 +38,23 @@ def same_classes(rows: Sequence[Sequence[str]], one: int, other: int) -> bool:
     """Whether two columns divide the rows in the same way, such as a label's name and its number."""
     pairs = {(row[one].strip(), row[other].strip()) for row in rows}
     return len(pairs) == len({first for first, _ in pairs}) == len({second for _, second in pairs})
+
+
+def lists_classes(cells: set[str], wanted: Collection[str]) -> bool:
+    """Whether the cells of a column are lists of the classes ``wanted``, with one separator."""
+    return any(
+        len(cells) > 1 and all(set(parts_of(cell, mark)) <= set(wanted) for cell in cells) for mark in SEPARATORS
+    )
+
+
+def holding_ranked(
+    rows: Sequence[Sequence[str]], sampled: frozenset[str], values: Mapping[int, set[str]]
+) -> int | None:
+    """The only column of which the sample holds several values a row, divided by blanks; None without such a column."""
+    words = {word for cell in sampled for word in cell.split()}
+    if any(sampled <= known for known in values.values()) or all(len(cell.split()) < 2 for cell in sampled):
+        return None
+    holding = [column for column, known in values.items() if words <= known and 1 < len(known) < len(rows)]
+    if not holding or any(not same_classes(rows, holding[0], column) for column in holding[1:]):
+        return None
+    return holding[0]

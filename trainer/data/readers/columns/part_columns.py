@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 
 from trainer.common.errors import DataError, listed
-from trainer.data.readers.columns.label_columns import is_usual_label, plain_name
+from trainer.data.readers.columns.label_names import is_usual_label, plain_name
 from trainer.formats.part_words import Part
 from trainer.formats.parts import (
     TRUE,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 
-from trainer.data.readers.columns.label_columns import plain_name
+from trainer.data.readers.columns.label_names import plain_name
 
 _GROUPS = frozenset((
     "patient", "subject", "person", "participant", "individual", "artist", "author", "photographer", "lesion", "scene",

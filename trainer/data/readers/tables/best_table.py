@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from trainer.common.errors import DataError, listed
-from trainer.data.readers.columns.label_columns import NoLabelColumnError
+from trainer.data.readers.columns.ambiguous_labels import NoLabelColumnError
 from trainer.data.readers.tables.find_tables import claim_level, is_named_training
 from trainer.data.readers.tables.training_table import TrainingTable
 from trainer.formats.class_lists import odd_rows

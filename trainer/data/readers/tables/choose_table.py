@@ -8,8 +8,9 @@ from pathlib import Path
 from trainer.common.errors import DataError, listed
 from trainer.data.file_names import split_of
 from trainer.data.image_set import DataOptions
-from trainer.data.readers.columns.choose_columns import PROBED_ROWS
-from trainer.data.readers.columns.label_columns import SampleHints, any_usual_label
+from trainer.data.readers.columns.image_column import PROBED_ROWS
+from trainer.data.readers.columns.label_columns import SampleHints
+from trainer.data.readers.columns.label_names import any_usual_label
 from trainer.data.readers.matching.image_files import ImageAmbiguousError, ImageFiles
 from trainer.data.readers.matching.match_images import ImageMatcher
 from trainer.data.readers.tables.best_table import best_table, found_images, place_of, refuse_lost_labels

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from trainer.common.errors import DataError, listed
-from trainer.data.readers.columns.label_columns import is_usual_label
+from trainer.data.readers.columns.label_names import is_usual_label
 from trainer.data.readers.matching.id_spellings import composed
 from trainer.formats.delimited import read_table
 

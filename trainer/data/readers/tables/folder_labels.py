@@ -11,8 +11,8 @@ from pathlib import Path, PurePosixPath
 
 from trainer.common.errors import DataError, listed
 from trainer.data.file_names import is_data, split_of
-from trainer.data.readers.columns.choose_columns import column_names
-from trainer.data.readers.columns.label_columns import is_usual_label, plain_name
+from trainer.data.readers.columns.header import column_names
+from trainer.data.readers.columns.label_names import is_usual_label, plain_name
 from trainer.data.readers.matching.id_spellings import composed, unpadded
 from trainer.data.readers.matching.image_files import ImageFiles
 from trainer.data.readers.matching.match_images import ImageMatcher

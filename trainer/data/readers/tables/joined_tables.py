@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from trainer.common.errors import DataError, listed
-from trainer.data.readers.columns.choose_columns import PROBED_ROWS
+from trainer.data.readers.columns.image_column import PROBED_ROWS
 from trainer.data.readers.matching.id_spellings import is_image_name
 from trainer.data.readers.matching.match_images import ImageMatcher
 from trainer.data.readers.tables.class_names import (

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 
 from trainer.common.errors import DataError
-from trainer.data.readers.columns.choose_columns import column_names, has_header
+from trainer.data.readers.columns.header import column_names, has_header
 from trainer.data.readers.matching.id_spellings import is_image_name
 from trainer.data.readers.matching.match_images import ImageMatcher
 from trainer.formats.delimited import Table

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from trainer.common.errors import DataError, listed
-from trainer.data.readers.columns.choose_columns import Columns, column_names, has_header
-from trainer.data.readers.columns.label_columns import NOT_LABELS, is_usual_label, plain_name
+from trainer.data.readers.columns.choose_columns import Columns
+from trainer.data.readers.columns.header import column_names, has_header
+from trainer.data.readers.columns.label_names import NOT_LABELS, is_usual_label, plain_name
 from trainer.data.readers.columns.part_columns import described
 from trainer.data.readers.matching.match_images import ImageMatcher
 from trainer.formats.delimited import Table, first_rows, read_table
@@ -136,3 +137,25 @@ def divided(
         (*names, _COLUMN),
         dataclasses.replace(columns, part=len(names), parts=known, notes=(*columns.notes, note)),
     )
+
+
+def split_parts(table: Table, first: int, columns: Columns) -> tuple[Table, Table | None, list[str]]:
+    """The rows for training, those of the test part (None without a column of parts), and warnings about the others."""
+    if columns.part is None or columns.parts is None:
+        return table, None, []
+    rows: dict[str, list[int]] = {part: list(range(first)) for part in ("train", "val", "test")}
+    for index in range(first, len(table.rows)):
+        rows[columns.parts[table.rows[index][columns.part].strip().lower()]].append(index)
+
+    def part(name: str) -> Table:
+        kept = rows[name]
+        return dataclasses.replace(
+            table, rows=tuple(table.rows[i] for i in kept), numbers=tuple(table.numbers[i] for i in kept)
+        )
+
+    if len(rows["train"]) == first:
+        raise DataError(f"{table.path.name} has no row whose part is train, so there is nothing to train on")
+    warnings = []
+    if left := len(rows["val"]) - first:
+        warnings.append(f"not read: {left} validation rows of {table.path.name} (folds are cut from the training rows)")
+    return part("train"), part("test") if len(rows["test"]) > first else None, warnings

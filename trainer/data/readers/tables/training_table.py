@@ -10,8 +10,11 @@ from pathlib import PurePosixPath
 
 from trainer.common.errors import DataError, listed
 from trainer.data.image_set import DataOptions
-from trainer.data.readers.columns.choose_columns import Columns, choose_columns, column_names, has_header, refuse_title
-from trainer.data.readers.columns.label_columns import NoLabelColumnError, SampleHints, any_usual_label
+from trainer.data.readers.columns.ambiguous_labels import NoLabelColumnError
+from trainer.data.readers.columns.choose_columns import Columns, choose_columns
+from trainer.data.readers.columns.header import column_names, has_header, refuse_title
+from trainer.data.readers.columns.label_columns import SampleHints
+from trainer.data.readers.columns.label_names import any_usual_label
 from trainer.data.readers.matching.id_spellings import composed
 from trainer.data.readers.matching.match_images import ImageMatcher
 from trainer.data.readers.tables.box_columns import class_before_boxes
@@ -95,7 +98,7 @@ class TrainingTable:
 
     def is_asked(self) -> bool:
         """Whether the sample submission has one of its columns, beside that of the ids."""
-        return not set(self._sample.header[1:]).isdisjoint(self.names)
+        return self._sample.asks_for(self.names)
 
     def claims_labels(self) -> bool:
         """Whether the table's name, that of a column, or the sample submission says that it holds labels."""

@@ -13,15 +13,15 @@ from collections.abc import Collection, Iterable, Sequence
 
 from trainer.common.errors import DataError, listed
 from trainer.data.readers.columns.choose_columns import Columns
-from trainer.data.readers.columns.label_columns import plain_name
-from trainer.data.readers.columns.several_labels import NO_LABELS
-from trainer.data.readers.columns.stated_labels import (
+from trainer.data.readers.columns.label_names import plain_name
+from trainer.data.readers.columns.several.stated_labels import (
     SAYS_NO,
     ImageRows,
     is_statement,
     named_statements,
     truth_of,
 )
+from trainer.data.readers.columns.several_labels import NO_LABELS
 from trainer.formats.delimited import Table
 from trainer.formats.labels import SeveralLabels, is_missing
 
@@ -64,66 +64,91 @@ def without_denied_rows(
     column = _column_of(where, names, images, label, free)
     if column is None:
         return table, _doubts(where, names, images, label, free)
-    name = names[column]
-    if plain_name(name) in SAYS_NO:
-        raise DataError(
-            f"{where}: the column {name!r} seems to say which labels do not hold. Write a column 'present' in its "
-            "place, with 1 where the label holds and 0 where it does not"
-        )
-    cells = [row[column].strip() for row in rows]
-    truth = truth_of(cells)
-    forgotten = any(cell and truth(cell) == 0.0 for cell in cells)
-    odd = [i for i, cell in enumerate(cells) if truth(cell) is None or (forgotten and is_missing(cell))]
-    if odd:
-        raise DataError(
-            [
-                f"{table.row_name(first + i)}: {cells[i]!r} in the column {name!r} does not say whether the label "
-                f"{rows[i][label].strip()!r} holds: write 1 or 0, or remove the row"
-                for i in odd
-            ]
-        )
-    denied = {i for i, cell in enumerate(cells) if truth(cell) == 0.0}
-    warnings = []
-    if low := [i for i, cell in enumerate(cells) if 0.0 < (truth(cell) or 0.0) < _UNSURE]:
-        warnings.append(
-            f"{where}: {len(low)} rows have less than {_UNSURE:g} in {name!r}, such as {cells[low[0]]} for "
-            f"{rows[low[0]][label].strip()!r}: they count as labels; remove the rows that are none"
-        )
+    said = _statements(table, first, names, label, column)
+    denied = {i for i, value in enumerate(said) if value == 0.0}
+    warnings = _doubtful_rows(where, names[column], rows, label, column, said)
     if not denied:
         return table, warnings
-    example = cells[min(denied)]
+    example = rows[min(denied)][column].strip()
     warnings.append(
-        f"{where}: {len(denied)} of {len(rows)} rows are no labels, because {name!r} holds {example!r} there; if the "
-        "column says something else, remove it from the table"
+        f"{where}: {len(denied)} of {len(rows)} rows are no labels, because {names[column]!r} holds {example!r} there; "
+        "if the column says something else, remove it from the table"
     )
-    left: dict[str, int] = defaultdict(int)
+    counts: dict[str, int] = defaultdict(int)  # labels that are left, by image
     for i, row in enumerate(rows):
-        left[row[columns.image]] += i not in denied
-    none = [image for image, count in left.items() if not count]
-    several = [image for image, count in left.items() if count > 1]
+        counts[row[columns.image]] += i not in denied
+    none = [image for image, count in counts.items() if not count]
+    several = [image for image, count in counts.items() if count > 1]
     full = images.is_full(label, most=True)
     if full and asked == "auto" and columns.lists is None and (none or several):
         raise DataError(
-            f"{where}: by the column {name!r}, {len(several)} images have several labels and {len(none)} have none; "
-            "add --several-labels yes (data.several_labels) if an image may have any number of labels, or no"
+            f"{where}: by the column {names[column]!r}, {len(several)} images have several labels and {len(none)} have "
+            "none; add --several-labels yes (data.several_labels) if an image may have any number of labels, or no"
         )
     empty = set(none) if full and columns.lists is not None else set()
     if len(none) > len(empty):
         warnings.append(
             f"{where}: {len(none)} images are left out, such as {none[0]!r}, because no row of theirs gives a label"
         )
-    kept, numbers = list(table.rows[:first]), list(table.numbers[:first])
-    for i, row in enumerate(rows):
-        if row[columns.image] in empty:
-            empty.remove(row[columns.image])
-            row = (*row[:label], NO_LABELS, *row[label + 1 :])
+    left = _left(table, first, columns, denied, empty)
+    if len(left.rows) == first:
+        raise DataError(f"{where}: no row gives a label, because {names[column]!r} holds {example!r} in all of them")
+    return left, warnings
+
+
+def _statements(table: Table, first: int, names: Sequence[str], label: int, column: int) -> list[float]:
+    """How far the label of each row holds by a column, 0 to 1.
+
+    Raises:
+        DataError: the column says which labels do not hold, or a cell says nothing.
+    """
+    name, rows = names[column], table.rows[first:]
+    if plain_name(name) in SAYS_NO:
+        raise DataError(
+            f"{table.path.name}: the column {name!r} seems to say which labels do not hold. Write a column 'present' "
+            "in its place, with 1 where the label holds and 0 where it does not"
+        )
+    cells = [row[column].strip() for row in rows]
+    truth = truth_of(cells)
+    said = [truth(cell) for cell in cells]
+    forgotten = any(cell and value == 0.0 for cell, value in zip(cells, said, strict=True))
+    problems = [
+        f"{table.row_name(first + i)}: {cells[i]!r} in the column {name!r} does not say whether the label "
+        f"{rows[i][label].strip()!r} holds: write 1 or 0, or remove the row"
+        for i, value in enumerate(said)
+        if value is None or (forgotten and is_missing(cells[i]))
+    ]
+    if problems:
+        raise DataError(problems)
+    return [value for value in said if value is not None]
+
+
+def _doubtful_rows(
+    where: str, name: str, rows: Sequence[Sequence[str]], label: int, column: int, said: Sequence[float]
+) -> list[str]:
+    """A warning about labels of low confidence."""
+    low = [row for row, value in zip(rows, said, strict=True) if 0.0 < value < _UNSURE]
+    if not low:
+        return []
+    return [
+        f"{where}: {len(low)} rows have less than {_UNSURE:g} in {name!r}, such as {low[0][column].strip()} for "
+        f"{low[0][label].strip()!r}: they count as labels; remove the rows that are none"
+    ]
+
+
+def _left(table: Table, first: int, columns: Columns, denied: Collection[int], empty: Collection[str]) -> Table:
+    """The rows that are not denied, and one row without labels for each of the images ``empty``."""
+    assert columns.label is not None, "a column holds the labels"
+    kept, numbers, pending = list(table.rows[:first]), list(table.numbers[:first]), set(empty)
+    for i, row in enumerate(table.rows[first:]):
+        if row[columns.image] in pending:
+            pending.remove(row[columns.image])
+            row = (*row[: columns.label], NO_LABELS, *row[columns.label + 1 :])
         elif i in denied:
             continue
         kept.append(row)
         numbers.append(table.numbers[first + i])
-    if len(kept) == first:
-        raise DataError(f"{where}: no row gives a label, because {name!r} holds {example!r} in all of them")
-    return dataclasses.replace(table, rows=tuple(kept), numbers=tuple(numbers)), warnings
+    return dataclasses.replace(table, rows=tuple(kept), numbers=tuple(numbers))
 
 
 def refuse_all_labels(table: Table, first: int, names: Sequence[str], columns: Columns, asked: SeveralLabels) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from trainer.data.readers.columns.label_columns import one_stem, plain_name
+from trainer.data.readers.columns.label_names import one_stem, plain_name
 from trainer.formats.labels import is_missing, is_number
 from trainer.formats.shares import share
 

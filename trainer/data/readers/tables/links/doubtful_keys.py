@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from trainer.common.errors import DataError
-from trainer.data.readers.columns.choose_columns import ID_NAMES, PROBED_ROWS
-from trainer.data.readers.columns.label_columns import SampleHints, plain_name
+from trainer.data.readers.columns.image_column import ID_NAMES, PROBED_ROWS
+from trainer.data.readers.columns.label_columns import SampleHints
+from trainer.data.readers.columns.label_names import plain_name
 from trainer.data.readers.matching.id_spellings import is_image_name
 from trainer.data.readers.matching.match_images import ImageMatcher
 from trainer.data.readers.tables.links.find_keys import Key

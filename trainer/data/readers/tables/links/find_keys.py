@@ -6,8 +6,8 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from trainer.data.readers.columns.choose_columns import ID_NAMES, is_counter
-from trainer.data.readers.columns.label_columns import is_usual_label, plain_name
+from trainer.data.readers.columns.image_column import ID_NAMES, is_counter
+from trainer.data.readers.columns.label_names import is_usual_label, plain_name
 from trainer.data.readers.matching.id_spellings import unpadded
 from trainer.data.readers.tables.links.keyed_table import KeyedTable, is_number, shortened
 

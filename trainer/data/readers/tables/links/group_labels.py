@@ -8,7 +8,8 @@ from pathlib import PurePosixPath
 
 from trainer.common.errors import DataError, listed
 from trainer.data.image_set import DataOptions
-from trainer.data.readers.columns.label_columns import SampleHints, is_usual_label
+from trainer.data.readers.columns.label_columns import SampleHints
+from trainer.data.readers.columns.label_names import is_usual_label
 from trainer.data.readers.matching.id_spellings import unpadded
 from trainer.data.readers.tables.find_tables import claim_level, is_named_training
 from trainer.data.readers.tables.folder_labels import speaks_of_classes, speaks_of_groups

@@ -6,15 +6,11 @@ from collections.abc import Sequence
 from functools import cached_property
 
 from trainer.common.errors import DataError
-from trainer.data.readers.columns.choose_columns import PROBED_ROWS, column_names, has_header, image_column
 from trainer.data.readers.columns.class_columns import SUM_TOLERANCE
-from trainer.data.readers.columns.label_columns import (
-    NOT_LABELS,
-    SampleHints,
-    any_usual_label,
-    is_usual_label,
-    plain_name,
-)
+from trainer.data.readers.columns.header import column_names, has_header
+from trainer.data.readers.columns.image_column import PROBED_ROWS, image_column
+from trainer.data.readers.columns.label_columns import SampleHints
+from trainer.data.readers.columns.label_names import NOT_LABELS, any_usual_label, is_usual_label, plain_name
 from trainer.data.readers.matching.id_spellings import alike, composed, is_image_name, unpadded
 from trainer.data.readers.matching.match_images import ImageMatcher
 from trainer.data.readers.tables.find_tables import is_named_training
@@ -94,7 +90,7 @@ class KeyedTable:
 
     def is_asked(self, sample: SampleHints) -> bool:
         """Whether the sample submission has one of the columns, beside that of the ids."""
-        return not set(sample.header[1:]).isdisjoint(self.names)
+        return sample.asks_for(self.names)
 
     def owns_labels(self, key: int, sample: SampleHints) -> bool:
         """Whether a column has a usual name of labels, or the sample submission asks for it."""

@@ -7,8 +7,9 @@ from pathlib import Path
 
 from trainer.common.errors import DataError
 from trainer.data.image_set import DataOptions
-from trainer.data.readers.columns.choose_columns import PROBED_ROWS
-from trainer.data.readers.columns.label_columns import SampleHints, any_usual_label
+from trainer.data.readers.columns.image_column import PROBED_ROWS
+from trainer.data.readers.columns.label_columns import SampleHints
+from trainer.data.readers.columns.label_names import any_usual_label
 from trainer.data.readers.matching.id_spellings import composed
 from trainer.data.readers.matching.match_images import ImageMatcher
 from trainer.data.readers.tables.find_tables import DESCRIBES, is_named_training, is_named_validation, is_unlabelled

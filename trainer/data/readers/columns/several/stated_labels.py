@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from trainer.data.readers.columns.label_columns import is_usual_label, plain_name
+from trainer.data.readers.columns.label_names import is_usual_label, plain_name
 from trainer.formats.labels import is_missing
 from trainer.formats.shares import share, signed_share
 

@@ -1,0 +1,128 @@
+"""Choose the column that names the images of a table."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from itertools import pairwise
+from pathlib import PurePosixPath
+
+from trainer.common.errors import DataError, listed
+from trainer.data.readers.columns.label_names import is_usual_label, plain_name
+from trainer.data.readers.matching.id_spellings import is_image_name
+from trainer.data.readers.matching.image_files import IMAGE_SUFFIXES
+from trainer.data.readers.matching.match_images import ColumnMatch
+
+_WHOLE = re.compile(r"(\d{1,18})(?:\.0+)?", re.ASCII)
+PROBED_ROWS = 200  # rows read to decide what a column holds
+ID_NAMES = (
+    "id", "ids", "image_id", "imageid", "image", "images", "img", "img_id", "filename", "file_name", "file", "name",
+    "path", "filepath", "file_path", "image_path", "img_path", "image_name", "img_name", "uuid",
+)  # fmt: skip
+"""Usual names of id columns."""
+_NAMES_OF_IMAGES = tuple(name for name in ID_NAMES if re.search("image|img|file|path", name))
+_COUNTER_NAMES = ("", "index", "idx", "no", "no.", "nr", "#", "row", "level_0")
+
+
+def image_column(
+    file: str,
+    names: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    free: Sequence[int],
+    matches: Sequence[ColumnMatch],
+    sampled: int | None,
+    notes: list[str],
+) -> int:
+    """The column that names the images.
+
+    Distinct images are counted: a column of labels 0 and 1 may name 0.png and 1.png too, but only these two. Among the
+    columns that name many, a file name or path goes before a number, the usual name of an id column before another
+    one, and a column that numbers the rows comes last.
+
+    Raises:
+        DataError: two columns of the same kind name different images, or only numbers name images, while another
+            column holds file names.
+    """
+    found = {column: len(set(matches[column].paths.values())) for column in free}
+    most = max(found.values(), default=0)
+    if not most:
+        return free[0] if free else 0
+
+    def rank(column: int) -> int:
+        cells = list(matches[column].paths)
+        explicit = sum(_is_file_name(cell) for cell in cells) * 2 > len(cells)
+        usual = plain_name(names[column]) in ID_NAMES or column == sampled
+        if explicit:
+            return 0 if usual else 1
+        return 4 if is_counter(names[column]) else 2 if usual else 3
+
+    many = [column for column in free if found[column] * 2 >= most]
+    many = [column for column in many if not is_usual_label(names[column])] or many
+    best = min(map(rank, many))
+    first = [column for column in many if rank(column) == best]
+    chosen = sampled if sampled in first else max(first, key=lambda column: found[column])
+    assert chosen is not None, "one column names images"
+    rivals = [column for column in first if column != chosen]
+    if _is_sequence([row[chosen] for row in rows]):
+        # The row number may have the usual name of an id column.
+        rivals += [c for c in many if rank(c) == best + 1 == 3 and c not in rivals]
+    rivals = [column for column in rivals if _differ(rows, matches, chosen, column)]
+    if rivals and chosen != sampled:
+        both = listed(names[column] for column in sorted((chosen, *rivals)))
+        raise DataError(
+            f"{file}: the columns {both} name images, but different ones in the same row. Choose one with "
+            "--id-column NAME (data.id_column)"
+        )
+    if all(_WHOLE.fullmatch(cell.strip()) for cell in matches[chosen].paths):
+        counted = is_counter(names[chosen])
+        unfound = [c for c in free if found[c] * 2 < most and _unfound_names(rows, c)]
+        unfound += [c for c in free if counted and not found[c] and plain_name(names[c]) in _NAMES_OF_IMAGES]
+        if unfound:
+            cell = next(row[unfound[0]] for row in rows if row[unfound[0]].strip())
+            raise DataError(
+                f"{file}: the numbers in {names[chosen]!r} name images, but the column {names[unfound[0]]!r} holds "
+                f"file names that the folder lacks, such as {cell!r}. Rename the files to these names, or choose the "
+                "column of image names with --id-column NAME (data.id_column)"
+            )
+    passed_over = [names[c] for c in many if c != chosen and _differ(rows, matches, chosen, c)]
+    if passed_over:
+        notes.append(f"the values of {listed(passed_over)} are not read as image names, though there are such files")
+    return chosen
+
+
+def _is_file_name(cell: str) -> bool:
+    return "/" in cell or "\\" in cell or PurePosixPath(cell.strip()).suffix.lower() in IMAGE_SUFFIXES
+
+
+def _differ(rows: Sequence[Sequence[str]], matches: Sequence[ColumnMatch], one: int, other: int) -> bool:
+    """Whether two columns name different images in a probed row."""
+    for row in rows[:PROBED_ROWS]:
+        path, other_path = matches[one].paths.get(row[one]), matches[other].paths.get(row[other])
+        if path is not None and other_path is not None and path != other_path:
+            return True
+    return False
+
+
+def counts_rows(names: Sequence[str], rows: Sequence[Sequence[str]], column: int) -> bool:
+    """Whether a column without a telling name numbers the rows."""
+    return is_counter(names[column]) and _is_sequence([row[column] for row in rows])
+
+
+def is_counter(name: str) -> bool:
+    """Whether a column has no name, or one of a row number."""
+    return name.strip().lower() in _COUNTER_NAMES or name.startswith("Unnamed")
+
+
+def _is_sequence(cells: Sequence[str]) -> bool:
+    """Whether the cells are whole numbers that always rise, or always fall; rows that were removed leave gaps."""
+    found = [_WHOLE.fullmatch(cell.strip()) for cell in cells]
+    numbers = [int(number[1]) for number in found if number]
+    steps = [after - before for before, after in pairwise(numbers)]
+    return 0 < len(numbers) == len(cells) and (all(step > 0 for step in steps) or all(step < 0 for step in steps))
+
+
+def _unfound_names(rows: Sequence[Sequence[str]], column: int) -> bool:
+    """Whether most cells of a column are names of image files, and most of them differ."""
+    cells = [row[column] for row in rows[:PROBED_ROWS] if row[column].strip()]
+    named = {cell for cell in cells if is_image_name(cell)}
+    return len(named) * 2 > len(cells)

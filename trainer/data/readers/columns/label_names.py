@@ -1,0 +1,70 @@
+"""What the names of columns say about labels."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+LABEL_NAMES = (
+    "label", "labels", "class", "class_name", "classname", "label_name", "class_label", "class_id", "label_id",
+    "category", "category_id", "category_name", "target", "y", "species", "breed", "diagnosis", "dx",
+)  # fmt: skip
+"""Usual names of label columns, in order of preference."""
+_ORDINALS = frozenset((
+    "primary", "main", "first", "second", "secondary", "third", "fourth", "other", "others", "additional", "extra",
+    "further", "more", "minor", "co", "next", "also", "a", "b", "c", "d", "e", "i", "ii", "iii", "iv",
+))  # fmt: skip
+"""Words that count the labels of an image."""
+METADATA = frozenset((
+    "patient", "patient_id", "patientid", "subject", "subject_id", "case", "case_id", "study", "study_id", "series",
+    "series_id", "scan", "scan_id", "session", "session_id", "visit", "visit_id", "lesion_id", "person", "person_id",
+    "user", "user_id", "owner", "uploader", "annotator", "annotator_id", "rater", "rater_id", "reader", "reader_id",
+    "labeler", "labeller", "photographer", "author", "creator", "date", "time", "datetime", "timestamp", "day", "month",
+    "year", "hour", "camera", "camera_id", "camera_model", "device", "device_id", "scanner", "machine", "microscope",
+    "lens", "iso", "exposure", "location", "location_id", "place", "site", "site_id", "hospital", "clinic", "center",
+    "centre", "country", "city", "lat", "latitude", "lon", "lng", "longitude", "gps", "plot", "plot_id", "field_id",
+    "tree", "tree_id", "plant_id", "batch", "batch_id", "group", "group_id", "source", "data_source", "origin",
+    "license", "licence", "copyright", "credit", "url", "link", "confidence", "certainty", "score", "quality_score",
+    "md5", "sha1", "sha256", "hash", "checksum", "size", "bytes", "filesize", "file_size", "format", "mode",
+    "extension", "channels", "depth", "dpi", "resolution", "aspect_ratio", "orientation", "rotation", "comment",
+    "comments", "remark", "remarks", "note", "notes", "age", "weight", "seed", "version", "frame", "frame_id",
+    "video", "video_id", "slide", "slide_id", "page",
+))  # fmt: skip
+"""Names of columns that say who, where, when or with what an image was made. They may be labels, but seldom are."""
+NOT_LABELS = ("fold", "kfold", "split", "width", "height", "index")
+"""Names of columns that say something else about an image."""
+_ACROSS = re.compile(r"(?:b?box(?:es)?|rect|roi|crop|cent(?:er|re)|point|pos(?:ition)?|coord(?:inate)?s?)?[^a-z]*x")
+"""Names of the column beside which ``y`` is a coordinate, such as NIH's ``Bbox [x``."""
+
+
+def plain_name(name: str) -> str:
+    """A column name in lower case, with _ for blanks, hyphens and the borders of words in camel case."""
+    return re.sub(r"[\s\-_]+", "_", re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name.strip())).lower()
+
+
+def _stem_of(name: str) -> str:
+    """A column's name without a number or word that counts labels: ``label`` for ``secondary_labels``."""
+    words = [re.sub(r"\d+$", "", word) for word in plain_name(name).split("_")]
+    return "_".join(word.removesuffix("s") for word in words if word and word not in _ORDINALS)
+
+
+def one_stem(names: Sequence[str]) -> bool:
+    """Whether all names are one word, counted."""
+    return len({_stem_of(name) for name in names}) == 1 and _stem_of(names[0]) != ""
+
+
+def is_usual_label(name: str) -> bool:
+    """Whether a column has a usual name of label columns."""
+    return plain_name(name) in LABEL_NAMES
+
+
+def any_usual_label(names: Sequence[str]) -> bool:
+    """Whether one of a table's columns has a usual name of label columns. A ``y`` beside an ``x`` is a coordinate."""
+    return any(is_usual_label(name) for name in names if name not in coordinates(names))
+
+
+def coordinates(names: Sequence[str]) -> list[str]:
+    """The columns of a point or a box, ``x`` and ``y``; empty without both."""
+    across = [name for name in names if _ACROSS.fullmatch(plain_name(name))]
+    down = [name for name in names if plain_name(name) == "y"]
+    return [*across, *down] if across and down else []

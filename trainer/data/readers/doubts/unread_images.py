@@ -1,0 +1,67 @@
+"""Warnings about images that a table of labels leaves out, or takes from a folder of test images."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Iterable
+from pathlib import PurePosixPath
+
+from trainer.data.file_names import is_held_out, masks_among
+from trainer.data.readers.matching.image_files import ImageFiles
+from trainer.data.readers.matching.match_images import ImageMatcher
+from trainer.inference.printable import printable
+
+
+def in_test_folders(where: str, files: ImageFiles, trained: Collection[str]) -> list[str]:
+    """A warning about training images in a folder of test images, beside others that are in none.
+
+    Args:
+        where: name of the table that lists them.
+    """
+    inside = [path for path in files.paths_below("test") if path in trained]
+    if not 0 < len(inside) < len(trained):
+        return []
+    return [
+        f"{len(inside)} training images lie in a folder of test images, such as {printable(inside[0])}, because "
+        f"{where} lists them: remove these rows if they are for testing"
+    ]
+
+
+def unlisted(
+    where: str,
+    files: ImageFiles,
+    matcher: ImageMatcher,
+    cells: Iterable[str],
+    trained: Collection[str],
+    tested: Collection[str],
+) -> list[str]:
+    """A warning about images beside the training images that no row names, as where a table is cut off.
+
+    Masks, and other versions of a training image, have its stem.
+
+    Args:
+        where: name of the table.
+        cells: its cells that name images.
+    """
+    folders = {path.rpartition("/")[0] for path in trained}
+    stems = {str(PurePosixPath(path).with_suffix("")) for path in trained}
+    beside = [path for path in files.paths if path.rpartition("/")[0] in folders]
+    masks = set(masks_among(beside))
+    used = {*trained, *tested, *masks}
+    rest = [path for path in beside if path not in used and str(PurePosixPath(path).with_suffix("")) not in stems]
+    if rest:
+        named = set(matcher.match(cells).paths.values())
+        rest = [path for path in rest if path not in named]
+    if not rest:
+        return []
+    return [f"not read: {len(rest)} images beside those of {where} that it does not list, such as {printable(rest[0])}"]
+
+
+def held_out(files: ImageFiles, used: Collection[str]) -> list[str]:
+    """A warning for each folder of validation images, beside the others."""
+    folders = Counter(path.partition("/")[0] for path in files.paths if "/" in path and path not in used)
+    return [
+        f"not read: {count} images in {printable(folder)}/ (folds are cut from the training images)"
+        for folder, count in folders.items()
+        if is_held_out(folder)
+    ]
