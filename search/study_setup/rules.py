@@ -36,8 +36,8 @@ def check_learned_labels(spec: StudySpec, images: ImageSet, weights_dir: Path | 
     of self-supervised pre-training know no labels.
 
     Returns:
-        A sentence for each start that knows at most `FEW_KNOWN` of the training images, and for each of which that
-        cannot be told.
+        A sentence for each start that knows at most `FEW_KNOWN` of the training images, and for each start whose
+        images are unknown.
 
     Raises:
         LearnedLabels: listing every start that knows more.
@@ -47,7 +47,14 @@ def check_learned_labels(spec: StudySpec, images: ImageSet, weights_dir: Path | 
     notes: list[str] = []
     problems: list[str] = []
     for init in map(str, spec.values_of("init")):
-        known = None if init in BUILT_IN else weights_description(init, weights_dir)
+        if init in BUILT_IN:
+            continue
+        known = weights_description(init, weights_dir)
+        if known is None:
+            notes.append(
+                f"init = {init!r}: nothing says which images trained these weights. If they have learned labels of the "
+                "training images, as the networks of an export have, scores of networks from them are too high"
+            )
         for trained in () if known is None else known.trained_on:
             count = _known_images(trained, images)
             if count is None:
@@ -123,7 +130,7 @@ def _external(init: str, known: WeightsDescription | None, fingerprint: str) -> 
 def _of_test_images(init: str, known: WeightsDescription | None) -> Sequence[str]:
     """Why weights are forbidden where test images may not be learned from; nothing if they have not seen any.
 
-    Weights without a description pass: whatever they were trained on, no command of Retable trained them.
+    Weights without a description pass: nothing says what they have seen.
     """
     sets: Sequence[TrainedOn] = () if known is None else known.trained_on
     return [

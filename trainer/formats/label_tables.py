@@ -131,9 +131,16 @@ def read_corrections(path: Path) -> list[Correction]:
             "restore it, or move it out of the data folder"
         )
     found = [_correction(table, index) for index in range(1, len(table.rows))]
+    if problems := decided_twice(found):
+        raise DataError(problems)
+    return found
+
+
+def decided_twice(corrections: Iterable[Correction]) -> list[str]:
+    """A problem for each decision about a label of an image that an earlier row decides about."""
     before: dict[tuple[str, str], list[Correction]] = defaultdict(list)
     problems: list[str] = []
-    for each in found:
+    for each in corrections:
         earlier = before[each.id, each.given]
         twice = [other for other in earlier if other.is_about(each.label_source) or each.is_about(other.label_source)]
         problems += [
@@ -142,9 +149,7 @@ def read_corrections(path: Path) -> list[Correction]:
             for other in twice[:1]
         ]
         earlier.append(each)
-    if problems:
-        raise DataError(problems)
-    return found
+    return problems
 
 
 def _correction(table: Table, index: int) -> Correction:

@@ -34,6 +34,8 @@ backbone = "test_resnet"
 init = ["pretrained", "scratch", "art", "own", "plain"]
 """
 
+DESCRIBED = 'space.init=["pretrained", "scratch", "art", "own"]'
+
 
 @pytest.fixture
 def weights(tmp_path: Path) -> Path:
@@ -81,7 +83,7 @@ def knows(weights: Path, **changes: object) -> None:
 
 
 def test_weights_that_know_the_labels_of_the_study_are_refused(tmp_path: Path, weights: Path, images: ImageSet) -> None:
-    spec = study(tmp_path)
+    spec = study(tmp_path, DESCRIBED)
     knows(weights, fingerprint=images.fingerprint)
     with pytest.raises(LearnedLabels, match=r"init = 'art': .* 120 of the 120 .* in wikiart\n") as caught:
         check_learned_labels(spec, images, weights)
@@ -91,7 +93,7 @@ def test_weights_that_know_the_labels_of_the_study_are_refused(tmp_path: Path, w
 
 
 def test_known_images_are_counted_by_their_files(tmp_path: Path, weights: Path, images: ImageSet) -> None:
-    spec = study(tmp_path)
+    spec = study(tmp_path, DESCRIBED)
     knows(weights, contents=contents_of(images.subset(range(2)).training_contents))
     with pytest.raises(LearnedLabels, match="the labels of 2 of the 120 training images"):
         check_learned_labels(spec, images, weights)
@@ -104,12 +106,12 @@ def test_known_images_are_counted_by_their_files(tmp_path: Path, weights: Path, 
 
 def test_weights_whose_images_are_not_listed_are_named(tmp_path: Path, weights: Path, images: ImageSet) -> None:
     """As an earlier version registered them: they may have learned from copies of the study's images."""
-    (line,) = check_learned_labels(study(tmp_path), images, weights)
+    (line,) = check_learned_labels(study(tmp_path, DESCRIBED), images, weights)
     assert "init = 'art': whether these weights have learned labels of the training images is not known" in line
 
 
 def test_without_rules_everything_is_allowed(tmp_path: Path, weights: Path) -> None:
-    spec = study(tmp_path)
+    spec = study(tmp_path, DESCRIBED)
     assert (spec.rules.external_data, spec.rules.use_test_images, spec.rules.forbidden) == (True, True, "")
     assert forbidden(spec, weights) == []
 
@@ -150,7 +152,7 @@ def test_studies_of_earlier_releases_have_no_rules(tmp_path: Path) -> None:
 
 
 def test_seeds_of_a_second_study_are_stored(tmp_path: Path) -> None:
-    spec = study(tmp_path)
+    spec = study(tmp_path, DESCRIBED)
     second = replace(spec, purpose="pseudo_labels", begun_from="first:3", compared_seeds=(4, 0))
     assert StudySpec.from_dict(json.loads(json.dumps(second.to_dict()))) == second
     assert second.spec_hash == spec.spec_hash
@@ -160,7 +162,7 @@ def test_seeds_of_a_second_study_are_stored(tmp_path: Path) -> None:
 
 
 def test_groups_of_a_second_stage_are_stored(tmp_path: Path) -> None:
-    spec = study(tmp_path)
+    spec = study(tmp_path, DESCRIBED)
     assert "class_groups" not in spec.to_dict(), "the hash of other studies stays"
     stage = replace(spec, purpose="two_stage", begun_from="first:3", class_groups=((0, 4), (1, 2, 7)))
     assert StudySpec.from_dict(json.loads(json.dumps(stage.to_dict()))) == stage
@@ -170,3 +172,10 @@ def test_groups_of_a_second_stage_are_stored(tmp_path: Path) -> None:
             StudySpec.from_dict({**stage.to_dict(), "class_groups": broken})
     with pytest.raises(StudyError, match="class_groups"):
         StudySpec.from_dict({**spec.to_dict(), "class_groups": [[0, 1]]})
+
+
+def test_weights_of_which_nothing_is_known_are_named(tmp_path: Path, weights: Path, images: ImageSet) -> None:
+    """As the networks of an export, or registered weights that were copied without their description."""
+    spec = study(tmp_path, 'space.init=["pretrained", "plain"]')
+    (line,) = check_learned_labels(spec, images, weights)
+    assert "init = 'plain': nothing says which images trained these weights" in line and "too high" in line

@@ -12,7 +12,7 @@ from trainer.common.errors import DataError, listed
 from trainer.data.corrections.label_cells import LabelCells
 from trainer.data.image_set import AppliedCorrections, ImageSet
 from trainer.evaluation.several_labels import class_counts
-from trainer.formats.label_tables import CORRECTIONS_FILE, Correction, read_corrections
+from trainer.formats.label_tables import CORRECTIONS_FILE, Correction, decided_twice, read_corrections
 
 ADVICE = (
     "Decide about these images again with `search labels`, remove their rows from the file, or read the labels as they "
@@ -62,9 +62,9 @@ def apply_corrections(image_set: ImageSet, corrections: Sequence[Correction]) ->
     for row, identifier in enumerate(image_set.train_ids):
         by_id[identifier].append(row)
     y, dropped = image_set.y.copy(), set[int]()
-    decisions = [_in_order(each, cells) for each in corrections if each.is_about(image_set.label_source)]
+    decisions = [in_order(each, cells) for each in corrections if each.is_about(image_set.label_source)]
     changed = {(each.id, each.given) for each in decisions if each.label != each.given}
-    problems: list[str] = []
+    problems = decided_twice(decisions)
     absent: list[str] = []
     for each in decisions:
         labels = {cells.write(image_set.y[row]): row for row in by_id.get(each.id, ())}
@@ -127,7 +127,7 @@ def _source_warnings(label_source: str, corrections: Sequence[Correction]) -> It
         )
 
 
-def _in_order(correction: Correction, cells: LabelCells) -> Correction:
+def in_order(correction: Correction, cells: LabelCells) -> Correction:
     """The correction with the names of several labels in the order of the classes, so that equal lists are equal."""
     label = None if correction.label is None else cells.canonical(correction.label)
     return replace(correction, given=cells.canonical(correction.given), label=label)

@@ -7,10 +7,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from trainer.common.errors import DataError, suggest
+from trainer.data.corrections.apply import in_order
 from trainer.data.corrections.label_cells import LabelCells
 from trainer.data.image_set import ImageSet
 from trainer.data.readers.columns.several_labels import NO_LABELS
-from trainer.formats.label_tables import CLASS_PREFIX, DROP, KEEP, Correction, ReviewRow, is_keyword
+from trainer.formats.label_tables import CLASS_PREFIX, DROP, KEEP, Correction, ReviewRow, decided_twice, is_keyword
 from trainer.inference.predictions import SEPARATOR
 
 
@@ -57,11 +58,11 @@ def merge_review(image_set: ImageSet, earlier: Sequence[Correction], review: Seq
     _check_source(image_set.label_source, decided)
     cells = LabelCells.of(image_set)
     apart = [each for each in earlier if not each.is_about(image_set.label_source)]
-    earlier = [each for each in earlier if each.is_about(image_set.label_source)]
+    earlier = [in_order(each, cells) for each in earlier if each.is_about(image_set.label_source)]
     labelled = _labels_by_id(image_set, earlier, cells)
-    after = {(each.id, cells.canonical(each.given)): each for each in earlier}
+    after = {(each.id, each.given): each for each in earlier}
     new: dict[tuple[str, str], tuple[ReviewRow, str | None]] = {}
-    problems: list[str] = []
+    problems = decided_twice(earlier)
     for row in decided:
         try:
             labels = _labels_of(row, labelled)
@@ -90,7 +91,7 @@ def merge_review(image_set: ImageSet, earlier: Sequence[Correction], review: Seq
             "type the same command again",
         )
     renewed = {identifier for identifier, _ in new}
-    kept = [each for each in after.values() if each.id not in renewed or _is_given(each, labelled[each.id], cells)]
+    kept = [each for each in after.values() if each.id not in renewed or _is_given(each, labelled[each.id])]
     return MergedReview(
         corrections=(*apart, *kept),
         decided=len(decided),
@@ -116,16 +117,13 @@ def _check_source(label_source: str, decided: Sequence[ReviewRow]) -> None:
         )
 
 
-def _is_given(correction: Correction, labels: Sequence[_Labelled], cells: LabelCells) -> bool:
+def _is_given(correction: Correction, labels: Sequence[_Labelled]) -> bool:
     """Whether the data still give the label that was decided about."""
-    return any(each.given == cells.canonical(correction.given) for each in labels)
+    return any(each.given == correction.given for each in labels)
 
 
 def _labels_by_id(image_set: ImageSet, earlier: Sequence[Correction], cells: LabelCells) -> dict[str, list[_Labelled]]:
-    corrected = {
-        (each.id, cells.canonical(each.given)): None if each.label is None else cells.canonical(each.label)
-        for each in earlier
-    }
+    corrected = {(each.id, each.given): each.label for each in earlier}
     labelled: dict[str, list[_Labelled]] = defaultdict(list)
     for identifier, label in zip(image_set.train_ids, image_set.y, strict=True):
         given = cells.write(label)

@@ -18,7 +18,7 @@ from trainer.data.readers.columns.label_columns import SampleHints
 from trainer.data.readers.columns.label_names import is_usual_label
 from trainer.data.readers.columns.several.denied_rows import refuse_all_labels, without_denied_rows
 from trainer.data.readers.columns.several.label_lists import with_lists
-from trainer.data.readers.columns.several_labels import encode_lists
+from trainer.data.readers.columns.several_labels import encode_lists, free_separator
 from trainer.data.readers.competition_test_set import (
     CompetitionTestSet,
     TrainingConventions,
@@ -151,7 +151,7 @@ def read(folder: Path, options: DataOptions) -> ReadResult | None:
         class_columns=() if problems else tuple(names[column] for column in columns.classes),
         class_names=class_names,
         several_labels=several,
-        separator=(columns.lists and (columns.lists.written or columns.lists.separator)) or " ",
+        separator=(columns.lists and (columns.lists.written or columns.lists.separator)) or free_separator(class_names),
         ids_have_extension=all(PurePosixPath(row.id.strip()).suffix.lower() in IMAGE_SUFFIXES for row in train.rows),
     )
     paths = {row.path for row in train.rows}

@@ -146,6 +146,19 @@ def test_what_is_no_list_of_classes_is_named(tmp_path: Path, decision: str, prob
     assert "all labels of the image with | between them ([]: none)" in caught.value.advice
 
 
+def test_two_decisions_about_a_list_in_another_order_are_named(tmp_path: Path) -> None:
+    root = columns(tmp_path)
+    write(root, ("0.png", "a|c", "b"), ("0.png", "c|a", None), ("1.png", "b", "b"))
+    for attempt in (
+        lambda: read(root),
+        lambda: merge_review(read(root, corrections=False), read_corrections(root / CORRECTIONS_FILE), []),
+    ):
+        with pytest.raises(DataError) as caught:
+            attempt()
+        (problem,) = caught.value.problems
+        assert problem.startswith(f"{CORRECTIONS_FILE} row 3: '0.png'") and "row 2 already" in problem
+
+
 def test_decisions_that_do_not_fit_the_data_are_named(tmp_path: Path) -> None:
     """Also those that an earlier review made about one label each."""
     root = columns(tmp_path)

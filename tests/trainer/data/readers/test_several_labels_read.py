@@ -284,3 +284,22 @@ def test_another_cell_is_named_beside_other_columns(tmp_path: Path) -> None:
     rows[3] = "0,0,O,x"
     message = problems_of(folder(tmp_path, "image,b,a,c,site", rows))
     assert "it could be 'b', 'a', 'c', 'site'" in message and "train.csv row 5: 'O' in the column 'c'" in message
+
+
+@pytest.mark.parametrize(("labels", "separator"), [(("apple", "rust"), " "), (("golden retriever", "rust"), "|")])
+def test_a_submission_of_names_with_blanks_has_another_separator(
+    tmp_path: Path, labels: tuple[str, str], separator: str
+) -> None:
+    """A row a label, and no sample submission that would say how labels are listed."""
+    lines = [f"{i}.png,{label}" for i in range(8) for label in (labels if i % 2 else labels[:1])]
+    for i in range(8):
+        save(tmp_path / "train" / f"{i}.png", i, 8)
+    save(tmp_path / "test" / "t.png", 90, 8)
+    (tmp_path / "train.csv").write_text("\n".join(["image,label", *lines]), encoding="utf-8")
+    found = read(tmp_path, several_labels="yes")
+    assert found.class_names == labels and found.submission is not None
+    assert found.submission.separator == separator
+    path, form = tmp_path / "submission.csv", found.submission
+    write_submission(path, form, labels, form.ids, np.ones((1, 2), np.float32), "labels")
+    check_submission(path, form, labels, "labels")
+    assert path.read_text().splitlines()[1] == f"t.png,{separator.join(labels)}"

@@ -37,6 +37,12 @@ _SHARED = 0.1  # share of further rows of images from which each row names one l
 _SHOWN = 60  # characters of a cell in a message
 
 
+def free_separator(class_names: Collection[str]) -> str:
+    """A separator between labels that no class name holds; a blank where possible, as most competitions have it."""
+    marks = (" ", *(mark for mark in SEPARATORS if mark != " "))
+    return next((mark for mark in marks if not any(mark in name for name in class_names)), " ")
+
+
 def separator_of(cells: Sequence[str], wanted: Collection[str] = ()) -> str | None:
     """The character that separates several labels in the cells of a column; None where each cell seems to be one label.
 
