@@ -21,7 +21,6 @@ from search.statistics.member_names import members_named
 from search.study_setup.data_folder import Competition
 from search.study_state.snapshot import StudySnapshot
 from search.study_state.study import Study
-from search.tuning.probing.plan import PROBE
 from storage.values import TrialStatus
 from trainer.common.errors import first_lines
 from trainer.data.description import LONGEST_LINE, duplicate_lines
@@ -31,7 +30,6 @@ from trainer.networks.custom_weights import BUILT_IN
 from trainer.recipe.recipe import LINEAR_PROBE, Scalar
 
 RANKED = 5  # trials in the ranking
-MAX_PROBES = 3  # probes that are listed one by one
 COMMAND = 40  # characters; the purpose of a longer command is on the next line
 LEAST_AVERAGING = 0.005  # gain from averaging that is named, because it lifts the forecast above the scores of trials
 LABEL = 10  # cells of the labels in the answer of an export
@@ -81,38 +79,6 @@ def print_study(
                 say(console, line)
         else:
             note(console, line)
-
-
-def print_warm_starts(console: Console, origins: Mapping[int, str], *, probes_only: bool = False) -> None:
-    """Print the trials that a new study begins with besides the default recipe, each with its origin; of many probes
-    only their number.
-
-    Args:
-        probes_only: whether no trials follow the probes.
-    """
-    probes = [number for number, origin in origins.items() if origin.startswith(f"{PROBE}: ")]
-    if probes_only:
-        backbones = {origins[number].partition(": ")[2].partition(" at ")[0] for number in probes}
-        count = "1 backbone" if len(backbones) == 1 else f"{len(backbones)} backbones, small ones first"
-        sizes = sorted({int(origins[number].partition(" at ")[2].partition(" px")[0]) for number in probes})
-        then = ""
-        if len(sizes) > 1:
-            which = "that backbone" if len(backbones) == 1 else "the best ones"
-            then = (
-                f", at first on images of {sizes[0]} pixels, {which} then on larger ones of up to {sizes[-1]} pixels "
-                "(--set probe.enlarge=1: without these)"
-            )
-        say(console, f"A linear classifier is fitted on the frozen features of {count}{then}.")
-        return
-    for number, origin in origins.items():
-        if number and (number not in probes or len(probes) <= MAX_PROBES):
-            kind = "probe" if number in probes else "trial"
-            say(console, origin, prefix=f"{kind} {number:3d}  planned   ")
-    if len(probes) > MAX_PROBES:
-        text = f"{len(probes)} linear probes of backbones, one after another"
-        say(console, text, prefix=f"probe {probes[0]:3d}  planned   ")
-    if probes:
-        say(console, "Workers begin with the probes, the others follow; --no-probe leaves probes out.")
 
 
 def print_ranking(console: Console, snapshot: StudySnapshot) -> None:

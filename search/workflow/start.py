@@ -17,10 +17,11 @@ from search.export.output.folder import Owner, check_output, output_folder
 from search.export.plan import queue_refits
 from search.report.dashboard.publish import StateKeeper
 from search.report.finalists.comparison import draw_finalists
+from search.report.live.planned_trials import print_warm_starts
 from search.report.live.progress import print_trial
 from search.report.live.schedule import ScheduleView, SharingView
 from search.report.probe_table import StartsView, print_probes
-from search.report.summary import print_interrupted, print_search_over, print_study, print_warm_starts
+from search.report.summary import print_interrupted, print_search_over, print_study
 from search.runtime.console import loud, open_console, say
 from search.runtime.errors import EXIT_INTERRUPTED, SearchError
 from search.runtime.home import Home

@@ -16,7 +16,8 @@ from search.study_state.time_left import EndedTrainings, most_give_ups, read_cos
 from search.study_state.training_costs import is_fine_tuned
 from search.worker.limits.image_passes import ImagePasses
 from search.worker.limits.limit import Limit, NoLimit
-from search.worker.limits.time_limit import StudyTime, TimeLimit
+from search.worker.limits.study_time import StudyTime
+from search.worker.limits.time_limit import TimeLimit
 from storage.queue.items import WorkItem
 from storage.stores import Stores
 from storage.values import FULL_DATA_SPLIT, WorkKind

@@ -6,26 +6,22 @@ import math
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from search.study_state.study import Study
 from search.study_state.time_budget import (
     LEAST_LENGTH,
     MARGIN,
     PLAIN_OVERHEAD,
     SHORTENED_MARGIN,
-    Costs,
     latest_end,
 )
-from search.study_state.time_left import EndedTrainings, latest_probe_end
+from search.study_state.time_left import latest_probe_end
 from search.study_state.training_costs import (
     TrainingCost,
     begins_at_probe,
-    is_fine_tuned,
     length,
     length_ratio,
-    longest,
     passes,
     predicted_cost,
     probed_sizes,
@@ -33,6 +29,7 @@ from search.study_state.training_costs import (
 from search.worker.limits.image_passes import ImagePasses
 from search.worker.limits.limit import OutOfTime, TooSlow
 from search.worker.limits.shortened import SMALLEST_SIDE, shortened, shortened_cost, sufficient_size
+from search.worker.limits.study_time import StudyTime
 from storage.values import WorkKind
 from trainer.recipe.recipe import LINEAR_PROBE, Recipe
 
@@ -50,22 +47,6 @@ REHEARSED_PROGRESS = 0.2
 """The same where a rehearsal has predicted the length: a wrong estimate would cost more than it saves."""
 LEAST_SECONDS = 2.0
 """The same in seconds."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class StudyTime:
-    """What a `TimeLimit` reads about its study at one moment."""
-
-    study: Study
-    costs: Costs
-    ended: EndedTrainings
-    now: float
-    """Unix seconds on the database's clock."""
-
-    @property
-    def longest_training(self) -> float:
-        """The largest length of the finished trials that are no linear probes; 0 without any."""
-        return longest([record for record in self.ended.trials if is_fine_tuned(record)])
 
 
 class TimeLimit:

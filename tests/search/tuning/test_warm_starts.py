@@ -12,7 +12,7 @@ import pytest
 from rich.console import Console
 from sqlalchemy import update
 
-from search.report.summary import print_warm_starts
+from search.report.live.planned_trials import print_warm_starts
 from search.study_setup.create_study import StudyChanged, create_study, resume
 from search.study_state.optuna_attributes import ORIGIN_ATTRIBUTE
 from search.study_state.study import Study

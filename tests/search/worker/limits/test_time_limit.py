@@ -13,7 +13,8 @@ from search.study_state.time_budget import EXPORT_SECONDS, PLAIN_OVERHEAD, SHORT
 from search.study_state.time_left import EndedTrainings
 from search.worker.limits.image_passes import ImagePasses
 from search.worker.limits.limit import NoLimit, OutOfTime, TooSlow
-from search.worker.limits.time_limit import StudyTime, TimeLimit
+from search.worker.limits.study_time import StudyTime
+from search.worker.limits.time_limit import TimeLimit
 from storage.records.studies import StoredStudy
 from storage.values import StudyState, TrialRecord, WorkKind
 from studies.spec import load_study
