@@ -34,10 +34,10 @@ _ASIDE = frozenset((
     "rejects", "extra", "extras", "misc", "miscellaneous", "various", "sample", "samples", "example", "examples",
     "thumbnail", "thumbnails", "thumbs", "preview", "previews", "augmented", "augmentation", "aug", "synthetic",
     "generated", "plots", "plot", "figures", "figure", "screenshots", "screenshot", "submission", "submissions",
-    "query", "gallery", "holdout", "heldout", "topredict", "unknowntest",
+    "query", "gallery", "holdout", "heldout", "topredict",
     "prueba", "pruebas", "essai", "essais", "probe", "hiddentest", "testseta", "testsetb", "未分類", "その他",
 ))  # fmt: skip
-"""Names of folders in which people put aside what they have not sorted, without blanks and punctuation."""
+"""Names of folders with images that people have put aside, made or not sorted yet, without blanks and punctuation."""
 
 
 def _is_copy_of(name: str, known: Collection[str]) -> bool:

@@ -124,21 +124,18 @@ def _several(where: str, counts: Counter[str], *, cells: bool) -> list[str]:
         # The words of a name have blanks between them as well, but hardly ever a varying number of words that recur.
         varies = separator != " " or len({len(own) for own in parts.values()}) > 1
         if lists and varies and 2 * len(recurring) > len(lists) and len(used) < len(counts):
-            images = sum(counts[label] for label in lists)
-            return [
-                f"{where}: {images} images seem to have several labels, such as {min(recurring)!r}: each of the "
-                f"{len(lists)} combinations is read as a class of its own; --several-labels yes (data.several_labels) "
-                "reads them as lists, and no ends this warning"
-            ]
+            return [_combinations(where, counts, lists, min(recurring))]
     found = lists_by_marks(counts) if cells else {}
-    if not found:
-        return []
-    images = sum(counts[label] for label in found)
-    return [
-        f"{where}: {images} images seem to have several labels, such as {min(found)!r}: each of the {len(found)} "
-        "combinations is read as a class of its own; --several-labels yes (data.several_labels) reads them as lists, "
-        "and no ends this warning"
-    ]
+    return [_combinations(where, counts, found, min(found))] if found else []
+
+
+def _combinations(where: str, counts: Counter[str], lists: Collection[str], example: str) -> str:
+    images = sum(counts[label] for label in lists)
+    return (
+        f"{where}: {images} images seem to have several labels, such as {example!r}: each of the {len(lists)} "
+        "combinations is read as a class of its own; --several-labels yes (data.several_labels) reads them as lists; "
+        "--several-labels no ends this warning"
+    )
 
 
 def doubtful_lists(where: str, class_names: Collection[str], most: int, asked: SeveralLabels) -> list[str]:
