@@ -15,7 +15,7 @@ from search.study_state.search_trials import candidates
 from search.study_state.study import Study
 from search.tuning.report_to_optuna import shown_value
 from search.worker.study_context import StudyContext
-from search.worker.train_item import outcome_of
+from search.worker.training.outcome import outcome_of
 from storage.stores import Stores
 from storage.values import EpochCurve, TrialOutcome, TrialRecord, TrialStatus, WorkKind
 

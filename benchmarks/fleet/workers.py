@@ -235,7 +235,7 @@ class _TimedQueue(WorkQueue):
 
 
 def _sleep_instead(context: StudyContext, task: Task, *, load: Load, watch: Stopwatch) -> TrialOutcome | None:
-    """All database calls of `search.worker.train_item.train`, with sleeps instead of epochs."""
+    """All database calls of `search.worker.training.train_item.train`, with sleeps instead of epochs."""
     watch.lap("ask")
     trial, item = task.trial, task.item
     assert trial is not None and item.trial_number is not None

@@ -24,6 +24,8 @@ from storage.artifacts import digest_of
 from storage.values import TrialRecord
 from trainer.data.image_set import ImageSet
 from trainer.data.images import Images
+from trainer.formats.weights.description import TrainedOn
+from trainer.formats.weights.origin import origin_of_all
 from trainer.inference.errors import ModelError
 from trainer.inference.model_folder import Member, ModelFolder
 from trainer.inference.networks.torch_networks import read_weights
@@ -61,6 +63,15 @@ class _StoredStates(Mapping[str, "Mapping[str, torch.Tensor]"]):
             for record in refit.records
             for path in kept_networks(home, refit.member.study.name, record)
         }
+
+    @property
+    def trained_on(self) -> tuple[TrainedOn, ...]:
+        """The images that trained the networks.
+
+        Raises:
+            BackboneError: a file cannot be read, or is damaged.
+        """
+        return origin_of_all(path for path, _ in self._files.values())
 
     def __getitem__(self, name: str) -> Mapping[str, torch.Tensor]:
         from safetensors import SafetensorError
@@ -116,6 +127,7 @@ def write_model(refits: Refits, images: ImageSet, home: Home, folder: Path) -> N
                 f"networks of {refit.member.name} were removed or replaced after this export was planned, perhaps "
                 "because better trials have ended: export again"
             )
+    stored = [_StoredStates(refit, home) for refit in refits.members]
     write_model_folder(
         folder,
         class_names=images.class_names,
@@ -124,9 +136,10 @@ def write_model(refits: Refits, images: ImageSet, home: Home, folder: Path) -> N
                 recipe=refit.member.recipe,
                 preprocessing=preprocessing_of(refit.member.recipe.backbone),
                 views=refit.views,
-                state_dicts=_StoredStates(refit, home),
+                state_dicts=states,
+                trained_on=states.trained_on,
             )
-            for refit in refits.members
+            for refit, states in zip(refits.members, stored, strict=True)
         ],
         blend=refits.model.blend,
         data_fingerprint=images.fingerprint,

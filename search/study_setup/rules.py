@@ -5,14 +5,18 @@ The setting ``protocol.weighting`` is checked with the study file itself (`studi
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from search.runtime.errors import SearchError
+from studies.resolve_backbones import backbones_of
 from studies.spec import StudySpec
 from trainer.data.image_set import ImageSet
-from trainer.formats.weights.description import TrainedOn, WeightsDescription
-from trainer.networks.custom_weights import BUILT_IN, weights_description
+from trainer.formats.weights.description import TrainedOn
+from trainer.formats.weights.origin import read_origin
+from trainer.networks.custom_weights import BUILT_IN, learned_from
+from trainer.networks.pretrained import find_pretrained_weights
 
 EXTERNAL, TEST_IMAGES = "[rules] external_data = false", "[rules] use_test_images = false"
 
@@ -46,26 +50,23 @@ def check_learned_labels(spec: StudySpec, images: ImageSet, weights_dir: Path | 
     """
     notes: list[str] = []
     problems: list[str] = []
-    for init in map(str, spec.values_of("init")):
-        if init in BUILT_IN:
-            continue
-        known = weights_description(init, weights_dir)
-        if known is None:
+    for start in _starts(spec, weights_dir):
+        if start.trained_on is None:
             notes.append(
-                f"init = {init!r}: nothing says which images trained these weights. If they have learned labels of the "
-                "training images, as the networks of an export have, scores of networks from them are too high"
+                f"{start.name}: nothing says which images trained these weights. If they have learned labels of the "
+                "training images, scores of networks from them are too high"
             )
-        for trained in () if known is None else known.trained_on:
+        for trained in start.trained_on or ():
             count = _known_images(trained, images)
             if count is None:
                 notes.append(
-                    f"init = {init!r}: whether these weights have learned labels of the training images is not known, "
-                    f"because their description does not list their images: {trained.words}. If they have, scores of "
+                    f"{start.name}: whether these weights have learned labels of the training images is not known, "
+                    f"because their record does not list their images: {trained.words}. If they have, scores of "
                     "networks from them are too high"
                 )
                 continue
             line = (
-                f"init = {init!r}: these weights have learned the labels of {count:,} of the {len(images.y):,} "
+                f"{start.name}: these weights have learned the labels of {count:,} of the {len(images.y):,} "
                 f"training images: {trained.words}"
             )
             if count > FEW_KNOWN * len(images.y):
@@ -78,6 +79,37 @@ def check_learned_labels(spec: StudySpec, images: ImageSet, weights_dir: Path | 
             "they know. Leave them out; `search pretrain --self-supervised` learns from the images without their labels"
         )
     return notes
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Start:
+    """Weights from which trials of a study may begin."""
+
+    name: str
+    """For people."""
+    trained_on: Sequence[TrainedOn] | None
+    """The images that trained them, as far as they are recorded; None: nothing is."""
+
+
+def _starts(spec: StudySpec, weights_dir: Path | None) -> Iterator[_Start]:
+    """The starting weights of a study but for random ones and for published ones, which know no image of it.
+
+    A file in the weights folder may have the name of published weights and hold a network of Retable.
+
+    Raises:
+        BackboneError: a file of weights or a description is damaged.
+    """
+    for init in map(str, spec.values_of("init")):
+        if init not in BUILT_IN:
+            yield _Start(name=f"init = {init!r}", trained_on=learned_from(init, weights_dir))
+    if "pretrained" not in spec.values_of("init"):
+        return
+    for backbone in backbones_of(spec):
+        found = find_pretrained_weights(backbone, weights_dir, ask_hub=False)
+        if found is not None and found.where == "folder" and found.file is not None:
+            trained_on = read_origin(found.file)
+            if trained_on is not None:
+                yield _Start(name=f"the file {found.file.name} of --weights", trained_on=trained_on)
 
 
 def _known_images(trained: TrainedOn, images: ImageSet) -> int | None:
@@ -102,39 +134,35 @@ def check_rules(spec: StudySpec, fingerprint: str, weights_dir: Path | None) -> 
         BackboneError: a file of weights or a description is damaged.
     """
     problems: list[str] = []
-    for init in map(str, spec.values_of("init")):
-        if init in BUILT_IN:
-            continue
-        known = weights_description(init, weights_dir)
+    for start in _starts(spec, weights_dir):
         if not spec.rules.external_data:
-            problems += _external(init, known, fingerprint)
+            problems += _external(start, fingerprint)
         if not spec.rules.use_test_images:
-            problems += _of_test_images(init, known)
+            problems += _of_test_images(start)
     if problems:
         raise AgainstTheRules(
             "\n".join(problems) + "\nLeave them out, or change the rules if the competition allows it"
         )
 
 
-def _external(init: str, known: WeightsDescription | None, fingerprint: str) -> Sequence[str]:
+def _external(start: _Start, fingerprint: str) -> Sequence[str]:
     """Why weights are forbidden without external data; nothing if the study's own images trained them."""
-    if known is None:
+    if start.trained_on is None:
         return [
-            f"init = {init!r}: {EXTERNAL} forbids weights of other images, and nothing says which images trained these "
+            f"{start.name}: {EXTERNAL} forbids weights of other images, and nothing says which images trained these "
             "(`search pretrain` registers weights with their data)"
         ]
-    others = [trained for trained in known.trained_on if trained.fingerprint != fingerprint]
-    return [f"init = {init!r}: {EXTERNAL} forbids weights of other images: {trained.words}" for trained in others]
+    others = [trained for trained in start.trained_on if trained.fingerprint != fingerprint]
+    return [f"{start.name}: {EXTERNAL} forbids weights of other images: {trained.words}" for trained in others]
 
 
-def _of_test_images(init: str, known: WeightsDescription | None) -> Sequence[str]:
+def _of_test_images(start: _Start) -> Sequence[str]:
     """Why weights are forbidden where test images may not be learned from; nothing if they have not seen any.
 
-    Weights without a description pass: nothing says what they have seen.
+    Weights of which nothing is recorded pass: nothing says what they have seen.
     """
-    sets: Sequence[TrainedOn] = () if known is None else known.trained_on
     return [
-        f"init = {init!r}: {TEST_IMAGES} forbids weights that have learned from test images: {trained.words}"
-        for trained in sets
+        f"{start.name}: {TEST_IMAGES} forbids weights that have learned from test images: {trained.words}"
+        for trained in start.trained_on or ()
         if trained.test_images
     ]

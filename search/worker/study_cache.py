@@ -25,7 +25,7 @@ from search.tuning.restore_optuna import is_replaced, optuna_study
 from search.tuning.samplers import make_sampler, sampler_seed
 from search.worker.lease import LEASE
 from search.worker.study_context import StudyContext
-from search.worker.train_item import train
+from search.worker.training.train_item import train
 from storage.records.studies import StoredStudy
 from storage.stores import Stores
 from trainer.common.errors import DataError, listed

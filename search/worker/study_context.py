@@ -56,7 +56,7 @@ class StudyContext:
     device: torch.device
     loader: BatchLoader
     train: Callable[[StudyContext, Task], TrialOutcome | Paused | None]
-    """Trains a work item: `search.worker.train_item.train`. Tests and benchmarks give another function."""
+    """Trains a work item: `search.worker.training.train_item.train`. Tests and benchmarks give another function."""
     trackers: Trackers = field(default_factory=Trackers)
     """What else records the trainings."""
     cores: int = 1

@@ -35,7 +35,7 @@ from search.study_state.study import Study, read_study, require_search
 from search.study_state.study_targets import read_folds, read_weights
 from search.study_state.training_costs import is_fine_tuned
 from search.worker.study_context import training_data
-from search.worker.train_item import outcome_of
+from search.worker.training.outcome import outcome_of
 from storage.stores import Stores, open_stores
 from storage.values import EpochCurve, TrialOutcome, TrialRecord, TrialStatus, WorkKind
 from trainer.common.environment import check_torch_pair, usable_cores

@@ -19,7 +19,7 @@ from search.tuning.pruners import make_pruner
 from search.tuning.samplers import make_sampler
 from search.worker.loop import work
 from search.worker.study_context import StudyContext
-from search.worker.train_item import train
+from search.worker.training.train_item import train
 from storage.stores import Stores
 from studies.spec import load_study
 from trainer.batches.batch_loader import BatchLoader

@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from trainer.common.errors import BackboneError, suggest
-from trainer.formats.weights.description import WeightsDescription, description_path, read_description
+from trainer.formats.weights.description import TrainedOn, WeightsDescription, description_path, read_description
+from trainer.formats.weights.origin import read_origin
 from trainer.networks.backbones import full_name
 from trainer.networks.pretrained import SUFFIXES, check_readable, read_state_dict
 
@@ -116,16 +117,17 @@ def custom_weights_facts(init: str, weights_dir: Path | None) -> dict[str, str]:
     """What a training records about the checkpoint from which it begins; nothing if ``init`` names none.
 
     Returns:
-        "init_sha256", see `custom_weights_digest`, and "init_about", the origin of registered weights for people.
+        "init_sha256", see `custom_weights_digest`, and "init_about", the origin of the weights for people if known.
 
     Raises:
         BackboneError: as `weights_description`.
     """
     if init in BUILT_IN:
         return {}
-    known = weights_description(init, weights_dir)
-    about = {} if known is None else {"init_about": known.words}
-    return {"init_sha256": custom_weights_digest(init, weights_dir), **about}
+    known, sets = weights_description(init, weights_dir), learned_from(init, weights_dir) or ()
+    about = known.words if known is not None else "; then on ".join(trained.words for trained in sets)
+    facts = {"init_sha256": custom_weights_digest(init, weights_dir)}
+    return facts | ({"init_about": about} if about else {})
 
 
 def weights_description(init: str, weights_dir: Path | None) -> WeightsDescription | None:
@@ -137,6 +139,20 @@ def weights_description(init: str, weights_dir: Path | None) -> WeightsDescripti
     if init in BUILT_IN:
         return None
     return read_description(description_path(custom_weights_file(init, weights_dir), init))
+
+
+def learned_from(init: str, weights_dir: Path | None) -> tuple[TrainedOn, ...] | None:
+    """The images that trained the weights that ``init`` names, by their description or by their own file.
+
+    None if nothing says so, or if ``init`` is built in.
+
+    Raises:
+        BackboneError: as `weights_description`, or the entry of the file is damaged.
+    """
+    if init in BUILT_IN:
+        return None
+    known = weights_description(init, weights_dir)
+    return known.trained_on if known is not None else read_origin(custom_weights_file(init, weights_dir))
 
 
 def check_description(init: str, backbone: str, weights_dir: Path | None) -> None:

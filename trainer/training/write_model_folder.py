@@ -25,6 +25,8 @@ from typing import TYPE_CHECKING, Any
 from trainer import inference
 from trainer.common.environment import library_versions
 from trainer.common.files import put_folder, replacing
+from trainer.formats.weights.description import TrainedOn
+from trainer.formats.weights.origin import origin_entry
 from trainer.inference.blend import Blend
 from trainer.inference.errors import ModelError
 from trainer.inference.model_folder import CONFIG_FORMAT, load_model_folder
@@ -67,6 +69,8 @@ class FolderMember:
     state_dicts: Mapping[str, Mapping[str, torch.Tensor]]
     """State dict of each network by name (letters, digits, ``_ . -``), such as ``fold0-seed0``. No two members share a
     name. They are read one after another, so the mapping may load each on demand."""
+    trained_on: Sequence[TrainedOn] = ()
+    """The images that trained the networks, which each file of weights names; empty: not known."""
 
 
 def write_model_folder(
@@ -144,13 +148,16 @@ def _write_member(root: Path, member: FolderMember) -> dict[str, Any]:
             "interpolation": preprocessing.interpolation,
         },
         "views": list(member.views),
-        "weights": [_write_weights(root, name, state) for name, state in member.state_dicts.items()],
+        "weights": [_write_weights(root, name, state, member.trained_on) for name, state in member.state_dicts.items()],
         "recipe": recipe.to_flat(),
     }
 
 
-def save_weights(path: Path, state: Mapping[str, torch.Tensor]) -> None:
+def save_weights(path: Path, state: Mapping[str, torch.Tensor], trained_on: Sequence[TrainedOn] = ()) -> None:
     """Write a state dict as safetensors; its folder is created, and the file appears complete or not at all.
+
+    Args:
+        trained_on: the images that trained the network, which the file names; empty: not known.
 
     Raises:
         OSError: the file cannot be written; ``errno`` is one of `trainer.common.files.DISK_FULL` if the disk is full.
@@ -164,7 +171,8 @@ def save_weights(path: Path, state: Mapping[str, torch.Tensor]) -> None:
         mode = stat.S_IMODE(temporary.stat().st_mode)  # as the umask says; safetensors 0.8 lets only the owner read
         try:
             # Cloned because safetensors refuses tensors that share memory, as tied weights do.
-            save_file({key: value.detach().cpu().contiguous().clone() for key, value in state.items()}, temporary)
+            tensors = {key: value.detach().cpu().contiguous().clone() for key, value in state.items()}
+            save_file(tensors, temporary, origin_entry(trained_on) or None)
         except SafetensorError as error:
             # The system's error number is only at the end of the message, as Rust formats it.
             code = re.search(r"\(os error (\d+)\)", str(error))
@@ -174,10 +182,12 @@ def save_weights(path: Path, state: Mapping[str, torch.Tensor]) -> None:
         temporary.chmod(mode)
 
 
-def _write_weights(root: Path, name: str, state: Mapping[str, torch.Tensor]) -> dict[str, str]:
+def _write_weights(
+    root: Path, name: str, state: Mapping[str, torch.Tensor], trained_on: Sequence[TrainedOn]
+) -> dict[str, str]:
     if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]*", name):
         raise ModelError(f"{name!r} cannot be the name of a weights file: letters, digits, '_', '.' and '-' only")
     file = f"weights/{name}.safetensors"
-    save_weights(root / file, state)
+    save_weights(root / file, state, trained_on)
     with (root / file).open("rb") as written:
         return {"file": file, "sha256": hashlib.file_digest(written, "sha256").hexdigest()}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import re
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -31,7 +30,13 @@ from trainer.common.environment import check_torch_pair
 from trainer.data.duplicates import find_duplicates
 from trainer.data.image_set import ImageSet
 from trainer.data.read import read_images
-from trainer.formats.weights.description import TrainedOn, WeightsDescription, check_weights_name, contents_of
+from trainer.formats.weights.description import (
+    TrainedOn,
+    WeightsDescription,
+    check_weights_name,
+    contents_of,
+    folder_name,
+)
 from trainer.networks.backbones import check_backbone, native_size
 from trainer.networks.custom_weights import BUILT_IN, registered_weights, weights_description
 from trainer.recipe.recipe import Recipe
@@ -147,7 +152,7 @@ def prepare_pretraining(request: PretrainRequest, console: Console) -> Pretraini
         request=digest,
         known=known,
         data=TrainedOn(
-            folder=re.sub(r"[\x00-\x1f\x7f]", "?", request.data.resolve().name)[:100],
+            folder=folder_name(request.data),
             fingerprint=source.fingerprint,
             images=distinct,
             classes=0 if request.self_supervised else len(images.class_names),

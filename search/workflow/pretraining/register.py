@@ -126,13 +126,14 @@ def register(
     file = weights_path(folder, name)
     folder.mkdir(parents=True, exist_ok=True)
     with replacing(file) as temporary:
-        save_weights(temporary, state)
+        trained_on = (*(() if earlier is None else earlier.trained_on), data)
+        save_weights(temporary, state, trained_on)
         description = WeightsDescription(
             name=name,
             backbone=recipe.backbone,
             method=method,
             init=recipe.init,
-            trained_on=(*(() if earlier is None else earlier.trained_on), data),
+            trained_on=trained_on,
             sha256=digest_of(temporary),
             request=request,
             recipe=recipe.to_flat(),

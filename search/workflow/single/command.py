@@ -18,6 +18,7 @@ from search.workflow.single.place import check_place, put_in_place, scratch_in
 from storage.artifacts import digest_of
 from storage.database.outages import OUTAGE_TIMEOUT
 from storage.stores import open_stores
+from trainer.formats.weights.origin import origin_of_all
 
 if TYPE_CHECKING:
     from search.workflow.single.comparison import Single
@@ -107,6 +108,7 @@ def write_single(export: ExportedModel, single: Single, facts: SingleFacts, fold
 
     Raises:
         ModelError: the folder cannot be read back.
+        BackboneError: a network of the export is damaged.
         OSError: it cannot be written.
     """
     from trainer.networks.backbones import Preprocessing
@@ -122,6 +124,7 @@ def write_single(export: ExportedModel, single: Single, facts: SingleFacts, fold
                 preprocessing=Preprocessing(mean=mean, std=std, interpolation=single.member.interpolation),
                 views=single.member.views,
                 state_dicts={"single": single.state},
+                trained_on=origin_of_all(path for member in export.model.members for path in member.weights),
             )
         ],
         blend=single.blend,

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 from PIL import Image
 
 from search.study_setup.rules import AgainstTheRules, LearnedLabels, check_learned_labels, check_rules
@@ -23,6 +24,7 @@ from trainer.formats.weights.description import (
     read_description,
     write_description,
 )
+from trainer.training.write_model_folder import save_weights
 
 STUDY = """
 title = "Rules"
@@ -108,6 +110,49 @@ def test_weights_whose_images_are_not_listed_are_named(tmp_path: Path, weights: 
     """As an earlier version registered them: they may have learned from copies of the study's images."""
     (line,) = check_learned_labels(study(tmp_path, DESCRIBED), images, weights)
     assert "init = 'art': whether these weights have learned labels of the training images is not known" in line
+
+
+def named(weights: Path, name: str, *trained_on: TrainedOn) -> None:
+    """A network in the weights folder whose file alone names its images."""
+    save_weights(weights / f"{name}.safetensors", {"weight": torch.zeros(1)}, trained_on)
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        ("plain", "init = 'plain'"),
+        ("test_resnet.r160_in1k", r"the file test_resnet.r160_in1k.safetensors of --weights"),
+    ],
+)
+def test_a_copied_network_of_an_export_is_refused(
+    tmp_path: Path, weights: Path, images: ImageSet, name: str, shown: str
+) -> None:
+    """Without the folder of its export, and even under the name of published weights."""
+    spec = study(tmp_path, 'space.init=["pretrained", "scratch", "plain"]', "recipe.backbone=test_resnet.r160_in1k")
+    own = TrainedOn(
+        folder="paintings",
+        fingerprint="1" * 64,
+        images=120,
+        classes=2,
+        contents=contents_of(images.training_contents),
+    )
+    other = replace(own, contents=contents_of([b"0" * 32]))
+    named(weights, "plain", other)
+    assert check_learned_labels(spec, images, weights) == []
+    named(weights, name, own)
+    with pytest.raises(LearnedLabels, match=f"{shown}: these weights have learned .* 120 of the 120 .* in paintings"):
+        check_learned_labels(spec, images, weights)
+
+
+def test_rules_apply_to_what_a_file_names(tmp_path: Path, weights: Path) -> None:
+    own = TrainedOn(folder="own", fingerprint="0" * 64, images=30, classes=3, test_images=6)
+    named(weights, "plain", own)
+    overrides = ('space.init=["scratch", "plain"]', "rules.use_test_images=false")
+    assert forbidden(study(tmp_path, *overrides), weights) == ["plain"]
+    named(weights, "plain", replace(own, test_images=0))
+    assert forbidden(study(tmp_path, *overrides, "rules.external_data=false"), weights) == []
+    named(weights, "plain", replace(own, test_images=0, fingerprint="2" * 64))
+    assert forbidden(study(tmp_path, *overrides, "rules.external_data=false"), weights) == ["plain"]
 
 
 def test_without_rules_everything_is_allowed(tmp_path: Path, weights: Path) -> None:

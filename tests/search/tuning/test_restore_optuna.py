@@ -31,7 +31,7 @@ from search.worker.dead_workers import sweep
 from search.worker.lease import LEASE
 from search.worker.run_item import run_item
 from search.worker.study_context import StudyContext
-from search.worker.train_item import train
+from search.worker.training.train_item import train
 from search.workflow.try_recipe import TryRequest, try_recipe
 from storage.optuna_storage.optuna_trials import study_id_of
 from storage.stores import Stores, open_stores

@@ -30,7 +30,7 @@ from search.worker.loop import work
 from search.worker.run_item import run_item
 from search.worker.study_context import StudyContext
 from search.worker.task import Task
-from search.worker.train_item import train
+from search.worker.training.train_item import train
 from storage.errors import StorageError, StorageUnavailableError
 from storage.optuna_storage.fleet_storage import FleetStorage
 from storage.optuna_storage.optuna_rows import running_trials

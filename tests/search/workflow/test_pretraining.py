@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import shutil
 import signal
 from collections.abc import Callable
 from dataclasses import replace
@@ -28,9 +29,9 @@ from search.study_setup.prepare import StartRequest, prepare
 from search.study_setup.rules import LearnedLabels
 from search.study_state.study import NotASearch, Study, read_study
 from search.tuning.probing.plan import plan_probes
-from search.worker import train_item
 from search.worker.study_context import StudyContext
 from search.worker.task import Paused, Task
+from search.worker.training import train_item
 from search.workflow.export.export_best import ExportRequest, export_best
 from search.workflow.pretraining.admission import probe_gain
 from search.workflow.pretraining.command import pretrain, study_name
@@ -268,6 +269,11 @@ def test_a_study_begins_from_the_weights(
     }
     with pytest.raises(LearnedLabels, match="init = 'art'"):
         prepare(StartRequest(**{**values, "data": competition_folder}), Console(quiet=True))  # type: ignore[arg-type]
+    copies = Workers(workers=0, home=tmp_path / "home", weights=tmp_path / "copies")
+    (tmp_path / "copies").mkdir()
+    shutil.copy(tmp_path / "home" / "weights" / "art.safetensors", tmp_path / "copies")
+    with pytest.raises(LearnedLabels, match="init = 'art'"):
+        prepare(StartRequest(**{**values, "data": competition_folder, "workers": copies}), Console(quiet=True))  # type: ignore[arg-type]
     plan = prepare(StartRequest(**values), Console(quiet=True))  # type: ignore[arg-type]
     assert plan.weights_dir == tmp_path / "home" / "weights"
     assert [probe.recipe.init for probe in plan_probes(plan.spec)] == ["art"]

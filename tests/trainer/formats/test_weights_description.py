@@ -101,7 +101,7 @@ def test_several_labels_are_said_and_written_only_where_an_image_may_have_them(t
     raw = json.loads(path.read_text())
     raw["trained_on"][0]["several_labels"] = "yes"
     path.write_text(json.dumps(raw))
-    with pytest.raises(BackboneError, match="trained_on is not valid"):
+    with pytest.raises(BackboneError, match="trained_on is no list of image sets"):
         read_description(path)
 
 

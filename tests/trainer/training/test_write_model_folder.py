@@ -154,7 +154,7 @@ def test_shared_and_strided_tensors_are_saved_as_values(tmp_path: Path) -> None:
 def write_half(monkeypatch: pytest.MonkeyPatch, message: str) -> None:
     """Let safetensors write some bytes and then fail with ``message``."""
 
-    def save_half(tensors: object, path: Path) -> None:
+    def save_half(tensors: object, path: Path, metadata: object) -> None:
         path.write_bytes(b"half")
         raise SafetensorError(message)
 

@@ -35,6 +35,8 @@ CONTENT_DIGITS = 12
 """Hexadecimal digits that stand for the content of an image file. Among 10^5 files, two of 10^4 others agree by chance
 with a probability of 4e-6."""
 _CONTENTS = re.compile(rf"([0-9a-f]{{{CONTENT_DIGITS}}})*")
+MOST_SETS = 20
+"""Sets of images in a description: of a longer chain of trainings the first ones are left out."""
 MAX_CONTENTS = 500_000
 """Images whose contents a description holds; of more, it holds none."""
 
@@ -138,6 +140,11 @@ class WeightsDescription:
         return f"{self.metric} {self.score:.4f} ± {self.score_error or 0.0:.4f} on {self.held_out:,} held-out images"
 
 
+def folder_name(folder: Path) -> str:
+    """Name of a folder of images for `TrainedOn.folder`: without its path and control characters."""
+    return re.sub(r"[\x00-\x1f\x7f]", "?", folder.resolve().name)[:100]
+
+
 def contents_of(digests: Sequence[bytes]) -> str:
     """`TrainedOn.contents` of images with these SHA-256; empty of more than `MAX_CONTENTS`."""
     return (
@@ -175,7 +182,7 @@ def write_description(path: Path, description: WeightsDescription) -> None:
         OSError: it cannot be written.
     """
     content = {"format": FORMAT, **dataclasses.asdict(description)}
-    content["trained_on"] = [_written(one) for one in description.trained_on]
+    content["trained_on"] = written_sets(description.trained_on)
     with replacing(path) as temporary:
         temporary.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
 
@@ -204,13 +211,27 @@ def read_description(path: Path) -> WeightsDescription | None:
         raise BackboneError(
             f"the description {path} is damaged ({problems[0]}): restore it together with its weights, or remove both"
         )
-    rules = _SET_RULES | _OPTIONAL_SET_RULES
-    sets = tuple(TrainedOn(**{key: one[key] for key in rules if key in one}) for one in raw["trained_on"])
+    sets = read_sets(raw["trained_on"])
+    assert sets is not None, "it was checked with the rest"
     return WeightsDescription(**{**{key: raw[key] for key in _RULES}, "trained_on": sets})
 
 
-def _written(one: TrainedOn) -> dict[str, Any]:
-    return {key: value for key, value in dataclasses.asdict(one).items() if value or key not in _OPTIONAL_SET_RULES}
+def written_sets(sets: Sequence[TrainedOn]) -> list[dict[str, Any]]:
+    """Sets of images as JSON holds them, the last `MOST_SETS`."""
+    return [
+        {key: value for key, value in dataclasses.asdict(one).items() if value or key not in _OPTIONAL_SET_RULES}
+        for one in sets[-MOST_SETS:]
+    ]
+
+
+def read_sets(raw: object) -> tuple[TrainedOn, ...] | None:
+    """Sets of images as `written_sets` writes them; None: ``raw`` is something else."""
+    if not isinstance(raw, list) or not 0 < len(raw) <= MOST_SETS:
+        return None
+    if not all(isinstance(one, dict) and _is_set(one) for one in raw):
+        return None
+    rules = _SET_RULES | _OPTIONAL_SET_RULES
+    return tuple(TrainedOn(**{key: one[key] for key in rules if key in one}) for one in raw)
 
 
 def _text(pattern: str = r"[^\x00-\x1f\x7f]*", limit: int = MAX_NOTE) -> _Rule:
@@ -271,11 +292,8 @@ def _problems(raw: Mapping[str, Any], name: str) -> Iterator[str]:
     for key, rule in _RULES.items():
         if key not in raw or not rule(raw[key]):
             yield f"{key} is not valid"
-    sets = raw.get("trained_on")
-    if not isinstance(sets, list) or not 0 < len(sets) <= 20 or not all(isinstance(one, dict) for one in sets):
+    if read_sets(raw.get("trained_on")) is None:
         yield "trained_on is no list of image sets"
-    elif not all(_is_set(one) for one in sets):
-        yield "trained_on is not valid"
     if raw.get("name") != name:
         yield f"it describes {str(raw.get('name'))[:60]!r}"
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import re
 from pathlib import Path
 
+from trainer.formats.weights.header import read_header
 from trainer.inference.printable import cause_of, excerpt, printable
 
 _HEAD = 512  # bytes that tell the kind of a file
-_LONGEST_HEADER = 100_000_000  # bytes, as in safetensors itself
 _LFS = b"version https://git-lfs.github.com/spec/"
 _WEB_PAGE = (b"<!doctype", b"<html", b"<?xml", b"<head")
 _ZIP = b"PK\x03\x04"
@@ -28,9 +27,10 @@ def unreadable_because(file: Path, error: Exception) -> str:
         size = file.stat().st_size
         with file.open("rb") as opened:
             head = opened.read(_HEAD)
-        whole = _safetensors_size(file)
+        header = read_header(file)
     except OSError as problem:
         return problem.strerror or cause_of(problem)
+    whole = None if header is None else header.whole_file
     if not size:
         return "the file is empty"
     if head.startswith(_LFS):
@@ -49,26 +49,6 @@ def unreadable_because(file: Path, error: Exception) -> str:
     if head.startswith(_ZIP):
         return "the file is truncated or damaged, or it holds other objects than tensors"
     return "the file is not in the format of PyTorch, or it holds other objects than tensors"
-
-
-def _safetensors_size(file: Path) -> int | None:
-    """Size in bytes of a whole safetensors file with this header; None: it has none.
-
-    The file begins with the length of the header, which is JSON and says where each tensor lies.
-    """
-    with file.open("rb") as opened:
-        length = int.from_bytes(opened.read(8), "little")
-        if not 2 <= length <= _LONGEST_HEADER:
-            return None
-        header = opened.read(length)
-    if len(header) < length:
-        return 8 + length if header.startswith(b'{"') else None
-    try:
-        tensors = json.loads(header)
-        ends = [tensor["data_offsets"][1] for name, tensor in tensors.items() if name != "__metadata__"]
-        return 8 + length + max(ends, default=0)
-    except (ValueError, TypeError, KeyError, IndexError, AttributeError, RecursionError):
-        return None
 
 
 def misfit_because(error: Exception) -> str:

@@ -33,6 +33,7 @@ from studies.spec import StudyError, StudySpec
 from tests.search.workflow.second_study.first_study import FOLDS, SEEDS, FirstStudy, adopt
 from trainer.conversion.single.soup import SoupMaker
 from trainer.evaluation.pseudo_labels import NO_LABEL, Precision
+from trainer.formats.weights.origin import origin_of_all
 from trainer.inference.networks.torch_networks import read_weights
 from trainer.recipe.recipe import LINEAR_PROBE, Recipe
 
@@ -98,6 +99,13 @@ def test_labels_with_a_gain_are_exported_and_named(
     (export,) = first.stores.exports.all(study.id)
     assert export.notes["seeds"] == SEEDS and "study" not in export.notes, "the second study leads"
     assert (first.home.root / "adopted" / "submission.csv").is_file()
+    labelled = int((labels_of(first.stores, study).values != NO_LABEL).any(axis=0).sum())
+    for name, tests in (("colours", 0), ("adopted", labelled)):
+        files = sorted((first.home.root / name / "model" / "weights").iterdir())
+        learned = max(origin_of_all(files), key=lambda one: one.test_images)
+        assert (learned.fingerprint, learned.classes) == (study.fingerprint, 3)
+        assert (learned.images, learned.test_images) == (30 + tests, tests)
+        assert learned.known_among(first.context.images.training_contents) == 30
     with pytest.raises(CannotTrainAgain, match="--pseudo-from colours"):
         start_second_study(first.request("third", "adopted"))
     with pytest.raises(NotAdopted, match="full-data"):

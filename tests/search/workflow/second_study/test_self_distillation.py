@@ -149,7 +149,7 @@ def test_a_diverged_teacher_leaves_nothing_to_compare(
 ) -> None:
     nothing = np.full((30, 3), np.nan, np.float32)
     ended = CVResult(status="diverged", reason="the teacher without folds 0 and 1: no", reports=(), oof=nothing)
-    monkeypatch.setattr("search.worker.train_item.teach", lambda *given: Teaching(targets=None, ended=ended))
+    monkeypatch.setattr("search.worker.training.train_item.teach", lambda *given: Teaching(targets=None, ended=ended))
     with pytest.raises(NothingToCompare, match="cannot be compared with colours"):
         start_second_study(request(first, "diverged"))
     study = read_study(first.stores, "diverged")

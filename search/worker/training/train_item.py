@@ -1,4 +1,4 @@
-"""Training of a work item: cross-validate its recipe, save networks that may be exported, build the outcome."""
+"""Training of a work item: cross-validate its recipe within the limits of time, memory and pruning."""
 
 from __future__ import annotations
 
@@ -18,19 +18,17 @@ from search.worker.limits.limit import OutOfTime, TooSlow
 from search.worker.pausing import RungKeeper
 from search.worker.retention import may_be_exported, only_best_predict
 from search.worker.task import LeaseLost, Paused, Task
-from search.worker.teaching import teach
+from search.worker.training.outcome import outcome_of
+from search.worker.training.save_networks import save_networks
+from search.worker.training.teaching import teach
 from storage.optuna_storage.optuna_trials import stored_trial
 from storage.values import (
     FULL_DATA_SPLIT,
     PREDICTED_NOTE,
     SHORTENED_NOTE,
-    EpochCurve,
     TrialOutcome,
-    TrialStatus,
     WorkKind,
 )
-from trainer.evaluation.metrics import standard_error
-from trainer.evaluation.targets import Targets
 from trainer.recipe.recipe import LINEAR_PROBE, Recipe
 
 if TYPE_CHECKING:
@@ -146,7 +144,7 @@ def _train(context: StudyContext, task: Task, recipe: Recipe) -> TrialOutcome | 
     pauses = result.status == "paused"
     if pauses:  # how the trial ends if it never continues
         result = replace(result, status="pruned", reason=f"pruned after epoch {result.epochs_done} of {recipe.epochs}")
-    networks = _save_networks(context, task, result) if result.models else {}
+    networks = save_networks(context, task, recipe, result) if result.models else {}
     outcome = outcome_of(result, context.study.metric, context.targets)
     reason = outcome.reason or task.limit.reason
     overhead = max(0.0, time.monotonic() - begun - in_epochs) + in_earlier_attempts
@@ -252,81 +250,6 @@ def _epoch_callback(
         return Verdict.CONTINUE
 
     return on_epoch
-
-
-def _save_networks(context: StudyContext, task: Task, result: CVResult) -> dict[str, str]:
-    """Save the fold models and return their digests (`storage.artifacts.ArtifactFolder.digests`).
-
-    Raises:
-        OSError: the models of a confirmation or refit cannot be written.
-    """
-    from trainer.training.write_model_folder import save_weights
-
-    item = task.item
-    try:
-        folder = context.artifacts.weights(context.study.name, item.id)
-        for fold, state in enumerate(result.models):
-            save_weights(folder / weights_name(fold), state)
-        return context.artifacts.digests(context.study.name, item.id)
-    except OSError as error:
-        if item.kind is not WorkKind.SEARCH:
-            raise
-        # A finished trial counts without its networks: a refit can train them again.
-        context.artifacts.remove_weights(context.study.name, item.id)
-        log.warning("%s: its networks are not kept: %s", task.name, error)
-        return {}
-
-
-def weights_name(fold: int) -> str:
-    """File name of one fold model."""
-    return f"fold{fold}.safetensors"
-
-
-def outcome_of(result: CVResult, metric: str, targets: Targets) -> TrialOutcome:
-    """The outcome to store for a cross-validation.
-
-    If no image was held out, the outcome has no value. Unless all were, it has no out-of-fold predictions.
-
-    Args:
-        metric: a name in `trainer.evaluation.metrics.METRICS`.
-        targets: classes and weights of the training images.
-    """
-    last = result.reports[-1] if result.reports else None
-    held_out = np.isfinite(result.oof).all(axis=1)
-    scored = last is not None and bool(held_out.any())
-    average = result.average
-    predictions = {}
-    if result.status == "finished":
-        kept = {"test": result.test, **{f"test.{view}": p for view, p in result.test_views.items()}}
-        if held_out.all():
-            kept |= {"oof": result.oof, **{f"oof.{view}": p for view, p in result.oof_views.items()}}
-        predictions = {name: proba for name, proba in kept.items() if proba is not None and len(proba)}
-    return TrialOutcome(
-        status=TrialStatus(result.status),
-        reason=result.reason,
-        value=last.metric if last is not None and scored else None,
-        value_se=standard_error(metric, targets.select(held_out), result.oof[held_out]) if scored else None,
-        mean_true_probability=last.mean_true_probability if last is not None and scored else None,
-        brier=None if average is None else average.brier,
-        ambiguity=None if average is None else average.ambiguity,
-        temperature=None if average is None else average.temperature,
-        epochs_done=result.epochs_done,
-        seconds=sum(report.seconds for report in result.reports),
-        machine=result.machine,
-        curves=tuple(
-            EpochCurve(
-                epoch=report.epoch,
-                metric=report.metric,
-                mean_true_probability=report.mean_true_probability,
-                train_loss=report.train_loss,
-                seconds=report.seconds,
-                fold_metrics=report.fold_metrics,
-                true_class=report.true_class.astype(np.float16),
-            )
-            for report in result.reports
-        ),
-        predictions=predictions,
-    )
 
 
 def _progress(context: StudyContext, report: EpochReport) -> str:

@@ -1,0 +1,1 @@
+"""Training a work item: cross-validation, teachers, saved networks and the stored outcome."""

@@ -1,0 +1,70 @@
+"""The networks of a finished training: saved for the export, each with the images that trained it."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+from search.worker.task import Task
+from storage.values import WorkKind
+from trainer.formats.weights.description import TrainedOn, contents_of, folder_name
+from trainer.networks.custom_weights import learned_from
+from trainer.recipe.recipe import Recipe
+
+if TYPE_CHECKING:
+    from search.worker.study_context import StudyContext
+    from trainer.training.results import CVResult
+
+log = logging.getLogger(__name__)
+
+
+def save_networks(context: StudyContext, task: Task, recipe: Recipe, result: CVResult) -> dict[str, str]:
+    """Save the fold models and return their digests (`storage.artifacts.ArtifactFolder.digests`).
+
+    Raises:
+        OSError: the models of a confirmation or refit cannot be written.
+    """
+    from trainer.training.write_model_folder import save_weights
+
+    item, origin = task.item, trained_on(context, recipe)
+    try:
+        folder = context.artifacts.weights(context.study.name, item.id)
+        for fold, state in enumerate(result.models):
+            save_weights(folder / weights_name(fold), state, origin)
+        return context.artifacts.digests(context.study.name, item.id)
+    except OSError as error:
+        if item.kind is not WorkKind.SEARCH:
+            raise
+        # A finished trial counts without its networks: a refit can train them again.
+        context.artifacts.remove_weights(context.study.name, item.id)
+        log.warning("%s: its networks are not kept: %s", task.name, error)
+        return {}
+
+
+def trained_on(context: StudyContext, recipe: Recipe) -> tuple[TrainedOn, ...]:
+    """The images that train a recipe's networks: those of its initial weights, then those of the study.
+
+    Empty for a pre-training, whose registered weights name their images.
+
+    Raises:
+        BackboneError: the initial weights cannot be read, or are damaged.
+    """
+    if context.study.is_pretraining:
+        return ()
+    images, pseudo = context.images, context.stores.studies.pseudo_labels(context.study.id)
+    tests = 0 if pseudo is None else int((pseudo.values >= 0).any(axis=0).sum())
+    own = TrainedOn(
+        folder=folder_name(images.root),
+        fingerprint=images.fingerprint,
+        images=len(images.y) + tests,
+        classes=len(images.class_names),
+        several_labels=images.several_labels,
+        test_images=tests,
+        contents=contents_of(images.training_contents),
+    )
+    return (*(learned_from(recipe.init, context.weights_dir) or ()), own)
+
+
+def weights_name(fold: int) -> str:
+    """File name of one fold model."""
+    return f"fold{fold}.safetensors"
