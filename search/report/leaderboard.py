@@ -133,16 +133,17 @@ def _agreement(board: Board, scored: Sequence[Submission]) -> Iterator[str]:
 
 def _hand_in(board: Board) -> Iterator[str]:
     """The two submissions to hand in; none once private scores are known, because then the competition is over."""
-    if len(board.submissions) < 2 or any(submission.private is not None for submission in board.submissions):
+    submissions = [submission for submission in board.submissions if submission.can_be_chosen]
+    if len(submissions) < 2 or any(submission.private is not None for submission in board.submissions):
         return
-    beliefs = [belief_of(board, submission) for submission in board.submissions]
+    beliefs = [belief_of(board, submission) for submission in submissions]
     scores = []
-    for submission, belief in zip(board.submissions, beliefs, strict=True):
+    for submission, belief in zip(submissions, beliefs, strict=True):
         # The private score counts. The draw of the private images adds noise of its own.
         known = math.isfinite(belief.error)
         noise = score_error(board, submission, belief.mean, board.private_images) if known else 0.0
         scores.append(Belief(mean=belief.mean, error=math.hypot(belief.error, noise)))
-    correlations = correlation_matrix(board.submissions)
+    correlations = correlation_matrix(submissions)
     chosen = propose(scores, correlations)
     if len(chosen) < 2:
         return
@@ -150,14 +151,18 @@ def _hand_in(board: Board) -> Iterator[str]:
     expected = expected_maximum(scores[first], scores[second], float(correlations[first, second]))
 
     def named(i: int) -> str:
-        return f"export {board.submissions[i].number} ({beliefs[i].mean:.4f} ± {beliefs[i].error:.4f})"
+        return f"export {submissions[i].number} ({beliefs[i].mean:.4f} ± {beliefs[i].error:.4f})"
 
     basis = "estimate and public score together" if board.public_images else "the estimates alone"
-    comparable = all(board.submissions[i].labels is not None for i in chosen)
-    if not comparable:
+    differing = disagreement(submissions[first], submissions[second])
+    if differing is None:
         gain = "Not all their labels are stored, so what the second one adds is unknown."
     elif correlations[first, second] == 1:
         gain = "Both predict the same labels."
     else:
-        gain = f"The better of the two is expected to score {expected:.4f}."
+        # At most: of the images with different labels, both submissions may be wrong on some.
+        gain = (
+            f"They differ on {round(differing * board.test_images)} of {board.test_images} test images, so the better "
+            f"of the two is expected to score at most {expected:.4f}."
+        )
     yield f"To hand in, by {basis}: {named(first)} and {named(second)}. {gain}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -157,7 +157,7 @@ def as_scored(metric: str, typed: float) -> float:
 
 def print_submissions(console: Console, stores: Stores, entries: Sequence[Entry]) -> None:
     """Print a table of exports for each competition (data set and metric), each with conclusions from the scores."""
-    folders = {entry.export.folder: entry.export.id for entry in entries_of(stores, None)}
+    latest = set({entry.export.folder: entry.export.id for entry in entries_of(stores, None)}.values())
     competitions: dict[tuple[str, str], list[Entry]] = {}
     for entry in entries:
         competitions.setdefault((entry.study.fingerprint, entry.metric), []).append(entry)
@@ -175,9 +175,9 @@ def print_submissions(console: Console, stores: Stores, entries: Sequence[Entry]
                 Column(name="made of", prose=True),
                 Column(name="folder", prose=True),
             ],
-            [_row(entry, overwritten=folders[entry.export.folder] != entry.export.id) for entry in competing],
+            [_row(entry, overwritten=entry.export.id not in latest) for entry in competing],
         )
-        for line in _conclusions(competing, dataset):
+        for line in _conclusions(competing, dataset, latest):
             say(console, line)
 
 
@@ -255,7 +255,7 @@ def _forecast(forecast: dict[str, object] | None) -> str:
     return f"{expected:.4f} ({low:.4f} to {high:.4f})"
 
 
-def _conclusions(competing: Sequence[Entry], dataset: StoredDataset) -> Iterator[str]:
+def _conclusions(competing: Sequence[Entry], dataset: StoredDataset, latest: Collection[int]) -> Iterator[str]:
     if not dataset.test_ids:
         return
     submitted: list[Submission] = []
@@ -275,6 +275,7 @@ def _conclusions(competing: Sequence[Entry], dataset: StoredDataset) -> Iterator
                 public=export.public_score,
                 private=export.private_score,
                 labels=entry.notes.labels,
+                is_overwritten=export.id not in latest,
             )
         )
     board = Board(
@@ -286,5 +287,6 @@ def _conclusions(competing: Sequence[Entry], dataset: StoredDataset) -> Iterator
     )
     study = competing[-1].study.name
     yield from board_lines(board, study) or [
-        f"Record a score: `search submissions --study {study} --public SCORE --public-images IMAGES`"
+        f"Record a score: `search submissions --study {study} --public SCORE --public-images IMAGES`, with the number "
+        "of test images behind public scores, which the competition's page gives"
     ]

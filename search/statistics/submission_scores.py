@@ -159,6 +159,13 @@ class Submission:
     private: float | None
     labels: NDArray[np.int64] | None
     """Class predicted for each test image, ``(m,)``; None if its predictions are not available."""
+    is_overwritten: bool = False
+    """Whether a later export has replaced its files."""
+
+    @property
+    def can_be_chosen(self) -> bool:
+        """Whether it can be handed in: its files are there, or the competition has them and gave a public score."""
+        return not self.is_overwritten or self.public is not None
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

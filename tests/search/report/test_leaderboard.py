@@ -71,7 +71,7 @@ def test_differences_are_paired_if_both_have_labels() -> None:
 
 def test_no_gain_of_the_second_submission_is_claimed_without_its_labels() -> None:
     pair = (submission(1, public=0.6), submission(2, public=0.7, labels=labels(0.3)))
-    assert "The better of the two is expected to score" in text(*pair)
+    assert "They differ on 120 of 400 test images, so the better of the two is expected to score at most" in text(*pair)
     for unknown in (0, 1):
         said = text(*(replace(one, labels=None) if i == unknown else one for i, one in enumerate(pair)))
         assert "hand in" in said and "expected to score" not in said and "unknown" in said
@@ -130,6 +130,16 @@ def test_the_two_submissions_to_hand_in() -> None:
     assert "export 3 (" in line and "export 4 (" not in line
     assert ("export 1 (" in line) != ("export 2 (" in line), "no submission together with its copy"
     assert "Both predict the same" in text(best, copy)
+
+
+def test_an_overwritten_export_is_handed_in_only_if_the_competition_has_it() -> None:
+    best, other = submission(1, 0.72), submission(2, 0.71, labels=labels(0.3, seed=1))
+    third = submission(3, 0.65, public=0.65, labels=labels(0.3, seed=2))
+    assert "hand in, by estimate and public score together: export 1 (" in text(best, other, third)
+    said = text(replace(best, is_overwritten=True), other, third)
+    assert "together: export 2 (" in said and "and export 3 (" in said and "export 1 (" not in said
+    assert "together: export 1 (" in text(replace(best, is_overwritten=True, public=0.72), other, third)
+    assert "hand in" not in text(replace(best, is_overwritten=True), third)
 
 
 def test_known_private_scores_are_compared_and_end_the_proposal() -> None:
