@@ -37,6 +37,7 @@ def _about_leader(stores: Stores, plan: ExportPlan, export: Export) -> Iterator[
     if plan.leader.number == DEFAULT_TRIAL and plan.study.second is None:
         finished = sum(len(_finished(stores, study)) for study in plan.studies)
         yield "the search found nothing better than the default recipe" if finished > 1 else "no other recipe was tried"
+    yield from _about_probes(stores, plan)
     if plan.estimates is None:
         return
     blended = {member.name for member in plan.members}
@@ -44,6 +45,17 @@ def _about_leader(stores: Stores, plan: ExportPlan, export: Export) -> Iterator[
     tied = [row.name for row in others if row.name not in blended]
     if tied:
         yield f"{members_named(tied)} may be just as good: within one standard error of the leader on fresh splits"
+
+
+def _about_probes(stores: Stores, plan: ExportPlan) -> Iterator[str]:
+    """That fine-tuning has gained nothing over the linear probes."""
+    tuned = [record for study in plan.studies for record in _finished(stores, study) if not record.is_probe]
+    if tuned and all(member.trial.is_probe for member in plan.members):
+        best = max(record.value or 0.0 for record in tuned)
+        yield (
+            f"fine-tuning has gained nothing over the linear probe so far: the best of {len(tuned)} fine-tuned "
+            f"trial{'s' * (len(tuned) > 1)} scores {best:.4f}, {plan.leader.name} {plan.leader.trial.value or 0.0:.4f}"
+        )
 
 
 def _about_scores(stores: Stores, plan: ExportPlan, export: Export) -> Iterator[str]:

@@ -24,7 +24,7 @@ from search.statistics.member_names import MemberName
 from search.statistics.ranking import NothingFinished, average
 from search.study_setup.rules import TEST_IMAGES
 from search.study_setup.second_study import require_adopted
-from search.study_state.confirmation import Confirmation, read_confirmation
+from search.study_state.confirmation import Confirmation, read_confirmation, why_skipped
 from search.study_state.finalists import judge_finalists
 from search.study_state.study import Study
 from search.study_state.study_targets import read_image_weights
@@ -105,7 +105,7 @@ def read_pool(stores: Stores, sources: Sequence[Study], home: Home | None = None
         imported=tuple(_imported(stores, sources, names)),
         estimates=estimates,
         split=split,
-        notes=tuple(_notes([member for _, member in unconfirmed], names)),
+        notes=tuple(_notes([c for c in confirmations if c not in confirmed], names)),
     )
 
 
@@ -263,12 +263,12 @@ def _imported(stores: Stores, sources: Sequence[Study], names: dict[int, str]) -
                 yield ImportedMember(name=name, study=study, record=record)
 
 
-def _notes(unconfirmed: Sequence[ExportMember], names: dict[int, str]) -> Iterable[str]:
+def _notes(unconfirmed: Sequence[Confirmation], names: dict[int, str]) -> Iterable[str]:
     if names and unconfirmed:
-        studies = ", ".join(member.study.name for member in unconfirmed)
-        way = f" (`search confirm --study {unconfirmed[0].study.name}` confirms them)"
-        if any(member.study.second is not None for member in unconfirmed):
-            way = ""  # a second study has the folds of the search alone
+        studies = ", ".join(confirmation.study.name for confirmation in unconfirmed)
+        # A second study has the folds of the search alone.
+        possible = [c.study.name for c in unconfirmed if c.study.second is None and not why_skipped(c)]
+        way = f" (`search confirm --study {possible[0]}` confirms them)" if possible else ""
         yield (
             f"nothing was confirmed on fresh splits in {studies}, so all recipes are compared on the split of the "
             f"search, which chose them{way}"

@@ -287,6 +287,6 @@ def _conclusions(competing: Sequence[Entry], dataset: StoredDataset, latest: Col
     )
     study = competing[-1].study.name
     yield from board_lines(board, study) or [
-        f"Record a score: `search submissions --study {study} --public SCORE --public-images IMAGES`, with the number "
-        "of test images behind public scores, which the competition's page gives"
+        f"Record a score: `search submissions --study {study} --public SCORE --public-images N`. N is the number of "
+        "test images behind public scores, which the competition's page gives"
     ]

@@ -143,13 +143,16 @@ def print_search_over(console: Console, snapshot: StudySnapshot) -> None:
         say(console, f"The {begun}: {counts}" + f"; it stopped: {reason}" * bool(reason))
 
 
-def print_export(console: Console, export: Export, *, study: str, compared: bool, probed: bool = False) -> None:
+def print_export(
+    console: Console, export: Export, *, study: str, compared: bool, probed: bool = False, late: bool = False
+) -> None:
     """Print the final model, its expected score and files, the doubts about it, and the next commands.
 
     Args:
         study: name of the study.
         compared: whether `search compare` has finalists to show.
         probed: whether the study has only probed backbones.
+        late: whether the deadline alone ends the search.
     """
     say(console)
     for label, lines in _answer(export):
@@ -171,6 +174,7 @@ def print_export(console: Console, export: Export, *, study: str, compared: bool
             more_seeds_help=export.more_seeds_help,
             compared=compared,
             probed=probed,
+            late=late,
         )
     ]
     short = [(command, purpose) for command, purpose in steps if len(command) <= COMMAND]
@@ -243,7 +247,7 @@ def _expected(export: Export) -> Text:
 
 
 def next_steps(
-    folder: Path, study: str, *, submitted: bool, more_seeds_help: bool, compared: bool, probed: bool
+    folder: Path, study: str, *, submitted: bool, more_seeds_help: bool, compared: bool, probed: bool, late: bool
 ) -> list[tuple[str, str]]:
     """Commands after an export, and their purposes. Each names the study: a later one may become the default.
 
@@ -251,13 +255,16 @@ def next_steps(
         folder: of the export.
         submitted: whether the export holds a submission.
         more_seeds_help: as in `search.export.files.Export`.
-        compared, probed: as in `print_export`.
+        compared, probed, late: as in `print_export`.
     """
     of_study = f"--study {study}"
     steps = [(f"search compare {of_study}", "the finalists on fresh splits")] * compared
     steps.append((f"search status {of_study}", f"every {'probe' if probed else 'trial'} and the ranking"))
     if submitted:
-        steps.append((f"search submissions {of_study} --public SCORE", "record the score on the public board"))
+        purpose = "record the score on the public board; --public-images N: of how many images"
+        steps.append((f"search submissions {of_study} --public SCORE", purpose))
+    if late:
+        steps.append((f"search start {of_study} --hours +1", "search for another hour, and export again"))
     if probed:
         steps.append((f"search start {of_study} --trials 20 --hours +8", "fine-tune the best backbones"))
     elif more_seeds_help:

@@ -104,6 +104,11 @@ class Study:
         return self.stored.budget
 
     @property
+    def runs_until_deadline(self) -> bool:
+        """Whether the deadline alone ends the search."""
+        return self.deadline is not None and self.budget is None
+
+    @property
     def deadline(self) -> float | None:
         """When the export must be written: Unix seconds on the database's clock; None: no deadline."""
         return self.stored.deadline

@@ -46,7 +46,8 @@ def describe(image_set: ImageSet, duplicates: DuplicateReport, n_folds: int) -> 
     lines += [f"  {image_set.class_names[c]}: {counts[c]} ({counts[c] / whole:.1%})" for c in order[:_SHOWN]]
     if len(order) > _SHOWN:
         rest = counts[order[_SHOWN:]]
-        lines.append(f"  and {len(rest)} more classes with {rest.min()} to {rest.max()} images each")
+        images = f"{rest.min()} to {rest.max()}" if rest.min() < rest.max() else str(rest.min())
+        lines.append(f"  and {len(rest)} more class{'es' * (len(rest) > 1)} with {images} images each")
     lines += _sizes(image_set)
     if image_set.groups is not None:
         n_groups = len(set(image_set.groups))

@@ -176,5 +176,6 @@ def _steps(facts: Facts) -> Iterator[tuple[str, str]]:
         and (facts.notes is None or (facts.notes.seeds < ADVISED_SEEDS and not facts.notes.second_stage)),
         compared=facts.comparison is not None,
         probed=facts.study.budget == 0,
+        late=facts.study.runs_until_deadline,
     ):
         yield completed(command), purpose

@@ -51,11 +51,14 @@ def history(facts: Facts) -> HistoryView:
     if not finished:
         return HistoryView(summary="No trial has finished yet.", lines=(), drawing=None, rows=rows)
     best = facts.snapshot.ranking[0]
-    alike = sum((record.value or 0.0) >= best.value - best.standard_error for record in finished)
-    chance = ": among these chance may have decided" if alike > 1 else ""
+    others = [record for record in finished if record.number != best.number]
+    alike = sum((record.value or 0.0) >= best.value - best.standard_error for record in others)
+    chance = ": chance may have decided between them" if alike else ""
     summary = (
-        f"{alike} of {text.counted(len(finished), 'result')} {'is' if alike == 1 else 'are'} within one standard error "
-        f"of the leader, in the shaded band or above it{chance}."
+        f"{alike} of {text.counted(len(others), 'other result')} {'is' if alike == 1 else 'are'} within one standard "
+        f"error of the leader, in the shaded band or above it{chance}."
+        if others
+        else "Only the leader has finished."
     )
     drawing, outside = _drawing(facts, finished)
     lines = [*_honest(facts), *_further(facts)]
@@ -138,8 +141,8 @@ def _drawing(facts: Facts, finished: list[TrialRecord]) -> tuple[Drawing, int]:
     if steps[-1][0] < last:
         steps.append((float(last), so_far))
     frame = Frame(
-        title=f"{facts.metric} of each finished trial and the best so far",
-        x_label="number of the trial",
+        title=f"{facts.metric} of each finished trial, and the best of those with smaller numbers",
+        x_label="number of the trial, which is not always the order in which they ended",
         y_label=facts.metric,
         x=x_scale([steps[0][0], float(last)], whole=True),
         y=y,

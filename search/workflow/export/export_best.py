@@ -178,6 +178,7 @@ def finish_export(
             study=plan.study.name,
             compared=bool(read_confirmation(stores, plan.study.name).finalists),
             probed=plan.study.budget == 0,
+            late=plan.study.runs_until_deadline,
         )
 
 

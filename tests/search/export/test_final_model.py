@@ -19,6 +19,7 @@ from search.export.doubts import doubts_of_data, doubts_of_export
 from search.export.expected_score import forecast_export, read_optimism
 from search.export.files import write_export
 from search.export.final_model import RefitFailed, Refits, gather_refits
+from search.export.members import ExportMember
 from search.export.notes import ExportNotes, RecipeNotes
 from search.export.output.export import Export
 from search.export.plan import ExportPlan, plan_export, queue_refits
@@ -30,7 +31,7 @@ from search.study_state.snapshot import read_snapshot
 from search.study_state.training_costs import final_recipe
 from search.worker.study_context import StudyContext
 from storage.stores import open_stores
-from storage.values import TRIAL_NOTE, Failure, StudyState, TrialOutcome, TrialRecord, TrialStatus, WorkKind
+from storage.values import PROBE_NOTE, TRIAL_NOTE, Failure, StudyState, TrialOutcome, TrialRecord, TrialStatus, WorkKind
 from tests.search.small_study import STUDY, make_context, study_plan, work_on
 from trainer.evaluation.metrics import score
 from trainer.evaluation.targets import Targets
@@ -235,6 +236,18 @@ def test_doubts_about_an_export(context: StudyContext, plan: ExportPlan, exporte
         assert sum("out of ideas" in line for line in doubts_of_export(context.stores, plan, exported)) == 1
     finally:
         context.stores.studies.set_state(context.study.id, StudyState.RUNNING)
+
+
+def test_fine_tuning_that_gained_nothing_is_a_doubt(context: StudyContext, plan: ExportPlan, exported: Export) -> None:
+    def doubts(members: tuple[ExportMember, ...]) -> list[str]:
+        found = doubts_of_export(context.stores, replace(plan, members=members), exported)
+        return [line for line in found if "gained nothing over the linear probe" in line]
+
+    first, second = plan.members
+    probe = replace(second, trial=replace(second.trial, note={**second.trial.note, PROBE_NOTE: True}))
+    assert doubts((first, second)) == doubts((first, probe)) == []
+    (line,) = doubts((probe,))
+    assert "fine-tuned trials scores" in line
 
 
 def test_doubts_about_near_duplicates(context: StudyContext) -> None:

@@ -119,6 +119,15 @@ def test_trials_far_below_the_leading_probe_are_not_expected_to_reach_it(stores:
     assert "which is not expected to reach the leader" in history(facts_of(stores)).lines[1]
 
 
+def test_the_leader_is_not_counted_among_the_results_like_it(stores: Stores, tmp_path: Path) -> None:
+    study = lay_study(stores, tmp_path, budget=4, per_class=60)
+    y = labels_of(stores, study)
+    end_trials(stores, study, 1, lambda n, _: noisy(y, 3, 0.9, 1))
+    assert history(facts_of(stores)).summary == "Only the leader has finished."
+    end_trials(stores, study, 3, lambda n, _: noisy(y, 3, (0.9, 0.4, 0.3)[n - 1], 1))
+    assert history(facts_of(stores)).summary.startswith("1 of 3 other results is within one standard error of the lea")
+
+
 def test_a_very_poor_trial_does_not_flatten_the_picture(stores: Stores, tmp_path: Path) -> None:
     study = lay_study(stores, tmp_path, budget=9)
     y = labels_of(stores, study)

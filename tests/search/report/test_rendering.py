@@ -399,6 +399,14 @@ def test_more_seeds_are_advised_only_where_they_give_other_networks(screen: Scre
     assert all("search predict" in text for text in texts)
 
 
+def test_after_a_deadline_the_next_commands_begin_with_more_time(screen: Screen) -> None:
+    texts = [
+        shown(screen, lambda console, late=late: print_export(console, export(), study="a", compared=False, late=late))
+        for late in (True, False)
+    ]
+    assert ["search start --study a --hours +1" in text for text in texts] == [True, False]
+
+
 def test_the_estimate_replaces_a_missing_forecast(screen: Screen) -> None:
     numbers = {"mean": 0.9, "averaged": 0.9, "gap_to_leader": 0.0, "gap_error": 0.0, "chance_best": 1.0}
     estimate = Estimate(number=7, rounds=1, shrunk=0.9123, error=0.0456, tied=True, eliminated=False, **numbers)
