@@ -6,6 +6,7 @@ import re
 import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Sequence
+from html import unescape
 from typing import Literal, get_args
 
 import numpy as np
@@ -47,6 +48,7 @@ _MARKS = re.compile("[\u0640\u064b-\u0652\u0670]|(?<=i)\u0307")
 # Vietnamese tone marks of oa, oe and uy stand on either vowel: hòa and hoà are one word.
 _TONE = re.compile("([ou])([\u0300\u0301\u0303\u0309\u0323])([aey])")
 _HYPHEN = re.compile(r"(?<=[^\W\d])-(?=\w)|(?<=\w)-(?=[^\W\d])")  # not that of 1-2, A- or -1
+_ESCAPE = re.compile(r"&(?:#\d{1,7}|#x[0-9a-f]{1,6}|[a-z]{2,8});", re.IGNORECASE)  # of HTML, such as &amp;
 _QUOTATION_MARKS = "\"'\u00ab\u00bb\u2039\u203a\u300c\u300d\u300e\u300f\u301d\u301e\u301f"
 # A label as programs and people quote it, also in the notations of Python: 'cat', \"cat\", b'cat', ['cat'].
 _QUOTED = re.compile(
@@ -90,7 +92,8 @@ def is_missing(text: str) -> bool:
 def unify_labels(labels: Sequence[str], similar: SimilarLabels, *, whole: bool = False) -> tuple[list[str], list[str]]:
     """Decide about labels that are spelled alike.
 
-    They differ in case, blanks, hyphens, quotation marks, Unicode form, or as 1 and 1.0 do.
+    They differ in case, blanks, hyphens, quotation marks, Unicode form, escapes of HTML, or as "&" and "and" or 1 and
+    1.0 do.
 
     Args:
         similar: ``ask`` refuses such labels, ``merge`` takes the most frequent spelling of each, ``keep`` leaves them.
@@ -140,6 +143,7 @@ def _spelling_key(label: str) -> str:
     label = label if inner is None else inner
     if is_number(label):
         return repr(float(label))
+    label = _ESCAPE.sub(lambda found: unescape(found[0]), label).replace("&", " and ")
     text = _HYPHEN.sub("", unicodedata.normalize("NFKC", label.translate(_LOOKALIKES)).casefold())
     text = _MARKS.sub("", text).translate(_LETTERS)
     text = _TONE.sub(r"\1\3\2", unicodedata.normalize("NFD", text))

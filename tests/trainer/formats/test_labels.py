@@ -36,6 +36,9 @@ ALIKE = [
     ("\u0219oim", "\u015foim"),
     ("h\u00f2a", "ho\u00e0"),
     ("TH\u00daY", "thu\u00fd"),
+    ("salt & pepper", "salt &amp; pepper"),
+    ("salt & pepper", "Salt and Pepper"),
+    ("caf\u00e9", "caf&#233;"),
     ("kho\u1ebb", unicodedata.normalize("NFD", "kh\u1ecfe")),
 ]
 

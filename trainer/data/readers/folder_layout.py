@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from trainer.common.errors import DataError, listed
 from trainer.data.file_names import (
-    holds_masks,
     is_held_out,
     masks_among,
-    masks_are_worn,
-    names_no_class,
     split_of,
 )
 from trainer.data.image_set import DataOptions, ImageSet
@@ -32,18 +29,22 @@ from trainer.data.readers.class_folders import (
     subfolders,
 )
 from trainer.data.readers.competition_test_set import TrainingConventions, read_test_set
-from trainer.data.readers.doubts.doubtful_folders import doubtful_folders
+from trainer.data.readers.doubts.doubtful_folders import doubtful_folders, images_in_two_formats
 from trainer.data.readers.doubts.doubtful_labels import doubtful_labels
+from trainer.data.readers.doubts.folder_advice import (
+    mask_warnings,
+    nested_advice,
+    not_classes,
+    not_splits,
+    parts_message,
+)
 from trainer.data.readers.matching.image_files import ImageFiles
 from trainer.data.readers.parts.divide_classes import divide_by_lists
 from trainer.data.readers.parts.part_files import images_apart
 from trainer.data.readers.sample_submission import spelled_as_in
 from trainer.data.readers.tables.find_tables import (
-    bare_tables,
     find_tables,
-    how_to_save,
     is_named_training,
-    may_give_labels,
     other_tables,
     own_warnings,
     packed_warnings,
@@ -67,7 +68,7 @@ def read(folder: Path, options: DataOptions) -> ReadResult | None:
     candidates = [] if root is None else [path.name for path in class_folders(folder, root) if not holds_lists(path)]
     if options.layout != "folders" and not class_folder_names(folder, files):
         if root is not None and seem_parts(candidates) and hold_images(folder, root, files) > 1:
-            raise DataError(_parts_message(folder, candidates, options))
+            raise DataError(parts_message(folder, candidates, options))
         return None
     if root is None or len(candidates) < 2:
         return None
@@ -131,17 +132,18 @@ def read(folder: Path, options: DataOptions) -> ReadResult | None:
         notes=(
             f"labels are the names of the folders in {prefix or 'the data folder'}",
             *(lists.notes if lists is not None else ()),
-            *_not_splits(candidates),
+            *not_splits(candidates),
             *test.notes,
             *files.ignored_notes(),
         ),
         warnings=(
             *merged,
             *(lists.warnings_beside(test_folder) if lists is not None else ()),
-            *_not_classes([path.name for path in folders]),
+            *not_classes([path.name for path in folders]),
             *doubtful_folders([path.name for path in folders]),
+            *images_in_two_formats(paths),
             *doubtful_labels("the class folders", labels),
-            *_mask_warnings(found.masks),
+            *mask_warnings(found.masks),
             *(f"not read: {path.name}/, masks of other images by its name and theirs" for path in derived),
             *unread_tables(tables, read),
             *(f"{printable(path.name)} is not read: save it as CSV" for path in others),
@@ -214,51 +216,8 @@ def _images_of(folder: Path, folders: Sequence[Path], files: ImageFiles) -> _Cla
         found.labels.extend([class_folder.name] * len(usable))
     problems += files.closed_problems()
     if problems:
-        raise DataError(problems, "" if example is None else _nested_advice(example))
+        raise DataError(problems, "" if example is None else nested_advice(example))
     return found
-
-
-def _nested_advice(path: str) -> str:
-    """What to do about an image in a folder inside a class folder."""
-    place = PurePosixPath(path).parent.parent
-    while is_held_out(place.name) or split_of(place.name) is not None:
-        place = place.parent
-    return (
-        "If the inner folders are the classes, give the folder that holds them as the data folder, such as "
-        f"{printable(str(place))} inside of this one; else write a table labels.csv with the columns image and label, "
-        f"and one row for each image, such as {printable(path)}"
-    )
-
-
-def _not_classes(names: Sequence[str]) -> list[str]:
-    """Warnings about class folders whose names say something else."""
-    return [
-        f"the folder {name!r} is read as a class; if it is none, move it out of the data"
-        for name in names
-        if names_no_class(name) and split_of(name) is None and not (holds_masks(name) and masks_are_worn(names))
-    ]
-
-
-def _mask_warnings(masks: Sequence[str]) -> list[str]:
-    if not masks:
-        return []
-    return [f"not read as images: masks ({len(masks)}), such as {printable(masks[0])}; rename those that are images"]
-
-
-def _parts_message(folder: Path, candidates: Sequence[str], options: DataOptions) -> str:
-    tables = find_tables(folder, options.encoding).labels
-    beside = f"; no table beside them ({listed(path.name for path in tables)}) names their images" if tables else ""
-    others = [*filter(may_give_labels, other_tables(folder)), *bare_tables(folder)]
-    beside += "".join(f"; {printable(path.name)} is not read: {how_to_save(path)}" for path in others[:4])
-    return (
-        f"the folders {listed(candidates, 4)} look like parts of one set, not like classes{beside}. If they "
-        "are the classes, add --layout folders (data.layout)"
-    )
-
-
-def _not_splits(names: Sequence[str]) -> list[str]:
-    """Notes on class folders that mention training or testing."""
-    return [f"the folder {name!r} is read as a class" for name in names if split_of(name) is not None]
 
 
 def _class_problems(folder: Path, class_folder: Path, content: ClassContent, files: ImageFiles) -> list[str]:

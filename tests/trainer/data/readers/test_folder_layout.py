@@ -108,6 +108,16 @@ def test_folders_of_folders_are_not_taken_for_classes(tmp_path: Path) -> None:
     assert "north/cat/9.png: a class folder holds its images directly" in problems_of(tmp_path)
 
 
+def test_parts_inside_of_classes_and_classes_inside_of_folds_are_explained(tmp_path: Path) -> None:
+    for seed, name in enumerate(("cat", "dog")):
+        save(tmp_path / "above" / name / "train" / "1.png", seed, 8)
+        save(tmp_path / "above" / name / "test" / "2.png", 10 + seed, 8)
+        save(tmp_path / "folds" / "fold1" / name / "1.png", 20 + seed, 8)
+        save(tmp_path / "folds" / "fold2" / name / "2.png", 30 + seed, 8)
+    assert "put it above the classes: test/cat in place of cat/test" in problems_of(tmp_path / "above")
+    assert "If the folders inside them are the classes ('cat', 'dog')" in problems_of(tmp_path / "folds")
+
+
 @pytest.mark.parametrize("names", [("Part A", "Part B"), ("set_1", "set_2"), ("batch a", "batch b", "batch c")])
 def test_lettered_and_numbered_parts_are_not_taken_for_classes(tmp_path: Path, names: tuple[str, ...]) -> None:
     for seed, name in enumerate(names):

@@ -33,6 +33,7 @@ from trainer.data.readers.columns.label_names import (
     one_stem,
     plain_name,
 )
+from trainer.data.readers.doubts.metadata_cells import kind_of_cells
 from trainer.data.readers.matching.id_spellings import composed
 from trainer.formats.labels import SeveralLabels
 
@@ -129,7 +130,11 @@ class LabelChoice:
         values = self._values[column]
         if plain_name(self.names[column]) in NOT_LABELS or len(values - {""}) < 2:
             return False
-        return len(values) < len(self.rows) or len(self.rows) <= _FEW_ROWS
+        return len(values) < len(self.rows) or (len(self.rows) <= _FEW_ROWS and not self._numbers_rows(column))
+
+    def _numbers_rows(self, column: int) -> bool:
+        """Whether a column is called an id, as one that numbers the rows is."""
+        return re.fullmatch(r"(?:.+_)?(?:id|uuid|guid|no|nr|number)", plain_name(self.names[column])) is not None
 
     def _equals_folders(self, column: int) -> bool:
         """Whether the cells of a column are the names of the images' folders."""
@@ -262,17 +267,18 @@ class LabelChoice:
         raise self._ambiguous(possible, counted=one_name and self.several == "auto")
 
     def _check_name(self, column: int) -> None:
-        """Refuse the only possible column if its name says something else.
+        """Refuse the only possible column if its name or all of its cells say something else.
 
         Raises:
-            NoLabelColumnError: it does, and the name of the table does not say that it holds labels.
+            NoLabelColumnError: they do, and the name of the table does not say that it holds labels.
         """
-        name = self.names[column]
-        if plain_name(name) in METADATA and not _SAYS_LABELS.search(self.file.lower()):
+        name, kind = self.names[column], kind_of_cells(self._values[column])
+        if (kind or plain_name(name) in METADATA) and not _SAYS_LABELS.search(self.file.lower()):
+            why = f"which holds {kind}" if kind else "whose name says something else about an image"
             raise NoLabelColumnError(
-                f"{self.file}: the only column that could hold labels is {name!r}, whose name says something else "
-                f"about an image. If these are the labels, add --label-column {shlex.quote(name)} "
-                "(data.label_column); else write the labels into a column of this table"
+                f"{self.file}: the only column that could hold labels is {name!r}, {why}. If these are the labels, add "
+                f"--label-column {shlex.quote(name)} (data.label_column); else write the labels into a column of this "
+                "table"
             )
 
     def _ambiguous(self, possible: Sequence[int], *, counted: bool) -> DataError:

@@ -29,6 +29,11 @@ METADATA = frozenset((
     "extension", "channels", "depth", "dpi", "resolution", "aspect_ratio", "orientation", "rotation", "comment",
     "comments", "remark", "remarks", "note", "notes", "age", "weight", "seed", "version", "frame", "frame_id",
     "video", "video_id", "slide", "slide_id", "page",
+    "撮影日", "撮影日時", "撮影者", "撮影場所", "日付", "日時", "時刻", "カメラ", "場所", "地点", "患者", "患者id",
+    "備考", "年齢", "解像度", "出典", "拍摄日期", "拍摄时间", "拍摄地点", "相机", "日期", "时间", "病人", "备注",
+    "年龄", "来源",
+    "datum", "aufnahmedatum", "uhrzeit", "zeit", "kamera", "ort", "gerät", "fotograf", "bemerkung", "alter", "fecha",
+    "hora", "cámara", "lugar", "paciente", "heure", "appareil", "lieu", "remarque",
 ))  # fmt: skip
 """Names of columns that say who, where, when or with what an image was made. They may be labels, but seldom are."""
 NOT_LABELS = ("fold", "kfold", "split", "width", "height", "index")

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections import defaultdict
 from collections.abc import Collection, Sequence
+from pathlib import PurePosixPath
 
 from trainer.common.errors import listed
 
@@ -44,6 +46,26 @@ def _is_copy_of(name: str, known: Collection[str]) -> bool:
     """Whether a folder holds copies of another one's images: ``cat_aug`` beside ``cat``."""
     found = _AUGMENTED.fullmatch(name)
     return found is not None and found[1].casefold() in known
+
+
+def images_in_two_formats(paths: Sequence[str]) -> list[str]:
+    """A warning if most images of the class folders have another one of the same name in another format.
+
+    Of two formats, one often holds masks or copies.
+
+    Args:
+        paths: of the images, relative to the data folder.
+    """
+    alike: dict[PurePosixPath, list[str]] = defaultdict(list)
+    for path in paths:
+        alike[PurePosixPath(path).with_suffix("")].append(path)
+    pairs = [own for own in alike.values() if len(own) > 1]
+    if 2 * sum(map(len, pairs)) <= len(paths):
+        return []
+    return [
+        f"{len(pairs)} names of images stand for several files, such as {listed(sorted(pairs[0]))}: each file is read "
+        "as an image of its own; if one of them is a mask or a copy, move it out of the class folder"
+    ]
 
 
 def doubtful_folders(names: Sequence[str]) -> list[str]:

@@ -388,3 +388,21 @@ def test_a_column_that_may_group_images_is_named(tmp_path: Path, name: str) -> N
     assert any(f"--group-column {name}" in warning for warning in read_images(root, verify=False).warnings)
     grouped = read_images(root, DataOptions(group_column=name), verify=False)
     assert not any("--group-column" in warning for warning in grouped.warnings)
+
+
+@pytest.mark.parametrize("form", ["{:02}.03.2021", "2021-03-{:02} 10:15", "2021年3月{}日", "https://a.org/{}"])
+@pytest.mark.parametrize("name", ["taken", "aufgenommen", "撮影"])
+def test_a_lone_column_of_dates_or_links_is_no_label(tmp_path: Path, form: str, name: str) -> None:
+    folder = folder_of(tmp_path, [("id", name), *((i, form.format(1 + i % 3)) for i in IDS)])
+    kind = "links" if "http" in form else "dates"
+    assert f"the only column that could hold labels is {name!r}, which holds {kind}" in problems_of(folder)
+    chosen = read_images(folder, DataOptions(label_column=name), verify=False)
+    assert sorted(label_by_file(chosen).values()) == sorted(form.format(1 + i % 3) for i in IDS)
+
+
+def test_an_id_of_few_rows_is_no_label(tmp_path: Path) -> None:
+    files = [f"{i}.png" for i in range(8)]
+    folder = folder_of(tmp_path, [("id", "file_name"), *((100 + i, name) for i, name in enumerate(files))], files=files)
+    assert "no column can hold the labels; the columns are 'id', 'file_name'" in problems_of(folder)
+    write_table(folder / "train.csv", [("kind", "file_name"), *((f"k{i}", name) for i, name in enumerate(files))])
+    assert read_images(folder, verify=False).class_names == tuple(f"k{i}" for i in range(8)), "one-shot classes"

@@ -64,3 +64,15 @@ def test_copies_and_folders_put_aside(tmp_path: Path, name: str) -> None:
 )
 def test_other_names_are_classes(tmp_path: Path, names: tuple[str, ...]) -> None:
     assert warnings_of(tmp_path, names) == ""
+
+
+@pytest.mark.parametrize(("pairs", "warned"), [(3, True), (1, False)])
+def test_images_of_one_name_in_two_formats_may_be_masks(tmp_path: Path, pairs: int, warned: bool) -> None:
+    for number in range(3):
+        for seed, name in enumerate(("cat", "dog")):
+            save(tmp_path / name / f"{number}.png", 10 * number + seed, 8)
+            if number < pairs:
+                save(tmp_path / name / f"{number}.jpg", 100 + 10 * number + seed, 8)
+    found = read_images(tmp_path, verify=False)
+    assert len(found.y) == 6 + 2 * pairs
+    assert ("stand for several files, such as 'cat/0.jpg', 'cat/0.png'" in "\n".join(found.warnings)) == warned
