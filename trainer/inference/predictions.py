@@ -28,6 +28,7 @@ _OTHER_FORMATS = frozenset(
 _STREAMS = ("-", "/dev/stdout", "/dev/stderr", "/dev/fd/1", "/dev/fd/2", "/proc/self/fd/1", "/proc/self/fd/2")
 SEPARATOR = "|"
 """Between several labels in a cell; names may hold blanks and commas."""
+ESCAPE = "\\"
 _FIRST_COLUMNS = ("image_id", "y_pred")
 
 
@@ -120,7 +121,12 @@ def write_predictions(path: Path, predictions: Predictions) -> None:
 def label_cell(label: NDArray[np.int64], names: Sequence[str]) -> str:
     """One predicted label, or several: a class number, or a row of 0 and 1 for each class."""
     row = np.asarray(label)
-    return SEPARATOR.join(names[c] for c in np.flatnonzero(row).tolist()) if row.ndim else names[int(row)]
+    return joined_labels([names[c] for c in np.flatnonzero(row).tolist()]) if row.ndim else names[int(row)]
+
+
+def joined_labels(names: Sequence[str]) -> str:
+    """Several labels in one cell; `ESCAPE` makes a separator, or another escape, a part of a name."""
+    return SEPARATOR.join(name.replace(ESCAPE, 2 * ESCAPE).replace(SEPARATOR, ESCAPE + SEPARATOR) for name in names)
 
 
 def _temporary(path: Path) -> Path:

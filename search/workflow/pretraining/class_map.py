@@ -7,7 +7,7 @@ from pathlib import Path
 
 from trainer.common.errors import DataError, listed, suggest
 from trainer.formats.delimited import read_table
-from trainer.formats.labels import unify_labels
+from trainer.formats.labels import text_problem, unify_labels
 
 COLUMNS = ("class", "folder", "label")
 """Names of the first column in a header."""
@@ -36,6 +36,8 @@ def read_class_map(path: Path) -> dict[str, str]:
             problems.append(f"{table.row_name(row)} names no class")
         elif name in found:
             problems.append(f"{table.row_name(row)} gives the class {name!r} again")
+        elif coarse and (problem := text_problem(coarse)):
+            problems.append(f"{table.row_name(row)}: the coarse class {problem}")
         else:
             found[name] = coarse
     coarser = sorted(set(found.values()) - {""})

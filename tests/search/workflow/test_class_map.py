@@ -31,6 +31,7 @@ def test_a_header_may_stand_above_it(tmp_path: Path, header: str) -> None:
         ("Cubism,modern\n,old\n", "row 2 names no class"),
         ("Cubism,modern\nRealism,modern\n", "1 coarse class ('modern')"),
         ("Cubism,modern\nRealism,Modern\nDada,modern\n", "coarse labels that differ only in spelling: 'Modern'"),
+        ('Cubism,"mod\nern"\nRealism,old\n', "row 1: the coarse class holds a control character: 'mod"),
         ("Cubism,\nRealism,\n", "0 coarse classes (none)"),
         ("", "is empty"),
     ],

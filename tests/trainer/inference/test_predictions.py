@@ -12,13 +12,17 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from PIL import Image
 
 from tests.trainer.images import sample_image, save
+from trainer.data.corrections.label_cells import LabelCells
+from trainer.data.readers.columns.several_labels import NO_LABELS
 from trainer.evaluation.confusion.confusion_matrix import confusion_matrix_png
 from trainer.inference.errors import ImageError, ModelError
 from trainer.inference.predict import list_images, predict_folder
-from trainer.inference.predictions import OutputError, Predictions, check_output, write_predictions
+from trainer.inference.predictions import OutputError, Predictions, check_output, label_cell, write_predictions
 
 MADE = Predictions(ids=("a",), class_names=("x", "y"), proba=np.array([[0.25, 0.75]]), labels=np.array([1]))
 
@@ -203,3 +207,16 @@ def test_values_of_a_kind_that_no_training_image_had_are_noted(small_model: Path
     Image.fromarray(np.linspace(0, 0.01, 64, dtype=np.float32).reshape(8, 8)).save(tmp_path / "float.tif")
     (note,) = predict_folder(small_model, [tmp_path]).notes
     assert "more than 8 bits" in note and note.endswith("1 image, such as float.tif")
+
+
+@given(
+    names=st.lists(st.text("ab|\\\\", min_size=1, max_size=4), min_size=1, max_size=5, unique=True), chosen=st.data()
+)
+def test_a_separator_in_a_name_is_escaped(names: list[str], chosen: st.DataObject) -> None:
+    """Two lists of labels never have the same cell, and those of decisions read it."""
+    rows = st.lists(st.integers(0, 1), min_size=len(names), max_size=len(names))
+    one, other = (np.array(chosen.draw(rows), np.int64) for _ in range(2))
+    cells = [label_cell(row, names) for row in (one, other)]
+    assert (cells[0] == cells[1]) == np.array_equal(one, other)
+    if one.any() and cells[0].strip() != NO_LABELS:
+        assert np.array_equal(LabelCells(class_names=tuple(names), several=True).read(cells[0]), one)

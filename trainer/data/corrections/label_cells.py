@@ -12,9 +12,8 @@ from trainer.common.errors import DataError, suggest
 from trainer.data.image_set import ImageSet
 from trainer.data.readers.columns.several_labels import NO_LABELS, SEPARATORS, parts_of
 from trainer.evaluation.several_labels import label_names
-from trainer.inference.predictions import SEPARATOR
+from trainer.inference.predictions import ESCAPE, SEPARATOR, joined_labels
 
-_ESCAPE = "\\"
 _OTHER_MARKS = ("+", "/", "&")
 """What people write between labels besides `SEPARATORS`; messages name several labels with a plus sign."""
 
@@ -94,9 +93,8 @@ class LabelCells:
     def _joined(names: Sequence[str]) -> str:
         if not names:
             return NO_LABELS
-        escaped = [name.replace(_ESCAPE, 2 * _ESCAPE).replace(SEPARATOR, _ESCAPE + SEPARATOR) for name in names]
-        text = SEPARATOR.join(escaped)
-        return _ESCAPE + text if text.strip() == NO_LABELS else text
+        text = joined_labels(names)
+        return ESCAPE + text if text.strip() == NO_LABELS else text
 
 
 def _parts(cell: str) -> list[tuple[str, str]]:
@@ -109,7 +107,7 @@ def _parts(cell: str) -> list[tuple[str, str]]:
         raw, name = parts[-1]
         if character == SEPARATOR:
             parts.append(("", ""))
-        elif character == _ESCAPE:
+        elif character == ESCAPE:
             following = next(characters, "")
             parts[-1] = (raw + character + following, name + (following or character))
         else:
