@@ -20,8 +20,11 @@ from search.runtime.errors import SearchError
 from trainer.evaluation.metrics import METRICS
 
 ERRORS_FALL = 1.15
-"""Relative decrease of the metric's errors through averaging, divided by that of the Brier score; measured on recorded
-tables (`benchmarks/`)."""
+"""Relative decrease of the metric's errors through averaging, divided by that of the Brier score, of trained networks;
+measured on recorded tables (`benchmarks/`)."""
+ERRORS_FALL_OF_PROBES = 0.7
+"""The same of linear probes, whose fold models seldom differ in the class that they predict; measured on draws of three
+data sets (`benchmarks/training/averaged_probes.py`)."""
 
 
 class NothingFinished(SearchError):
@@ -45,7 +48,7 @@ class Candidate:
     """The value by which trials are ranked, see `objective`."""
 
 
-def averaging_gain(metric: str, value: float, brier: float, ambiguity: float) -> float:
+def averaging_gain(metric: str, value: float, brier: float, ambiguity: float, *, is_probe: bool = False) -> float:
     """Expected gain in the metric from averaging the networks of a training, over one of them: 0 or more.
 
     Averaging decreases the distance to the best possible score by nearly the same share as the Brier score:
@@ -59,11 +62,13 @@ def averaging_gain(metric: str, value: float, brier: float, ambiguity: float) ->
         value: metric of one network.
         brier: expected Brier score of the average, see `trainer.evaluation.ambiguity`.
         ambiguity: by how much ``brier`` is lower than the Brier score of one network.
+        is_probe: whether the networks are linear probes, for which `ERRORS_FALL_OF_PROBES` counts.
     """
     if METRICS[metric].needs == "probabilities" or not ambiguity:
         return 0.0
     missing = METRICS[metric].bounds[1] - value
-    return missing * min(1.0, ERRORS_FALL * ambiguity / (brier + ambiguity))
+    errors_fall = ERRORS_FALL_OF_PROBES if is_probe else ERRORS_FALL
+    return missing * min(1.0, errors_fall * ambiguity / (brier + ambiguity))
 
 
 def objective(metric: str, averaged: float, brier: float) -> float:

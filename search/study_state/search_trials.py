@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from search.statistics.ranking import Candidate, averaging_gain, objective
 from storage.values import TrialRecord, TrialStatus
+from trainer.recipe.recipe import LINEAR_PROBE
 
 
 def candidates(records: Sequence[TrialRecord], metric: str) -> list[Candidate]:
@@ -49,4 +50,5 @@ def averaging_gain_of(record: TrialRecord, metric: str) -> float:
         record: of a training that held images out, so that it has scores.
     """
     assert record.value is not None and record.brier is not None and record.ambiguity is not None
-    return averaging_gain(metric, record.value, record.brier, record.ambiguity)
+    is_probe = (record.recipe or {}).get("method") == LINEAR_PROBE
+    return averaging_gain(metric, record.value, record.brier, record.ambiguity, is_probe=is_probe)

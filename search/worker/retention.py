@@ -19,7 +19,7 @@ from storage.stores import Stores
 from storage.values import TrialStatus, WorkKind
 from studies.settings import FinalSettings
 from trainer.data.image_set import ImageSet
-from trainer.recipe.recipe import Recipe
+from trainer.recipe.recipe import LINEAR_PROBE, Recipe
 
 if TYPE_CHECKING:
     from trainer.evaluation.ambiguity import Average
@@ -71,7 +71,8 @@ def may_be_exported(stores: Stores, study: Study, recipe: Recipe, last: EpochRep
         return False
     metric = study.metric
     ranking = candidates(stores.trials.records(study.id, kind=WorkKind.SEARCH, status=TrialStatus.FINISHED), metric)
-    gain = averaging_gain(metric, last.metric, average.brier, average.ambiguity)
+    is_probe = recipe.method == LINEAR_PROBE
+    gain = averaging_gain(metric, last.metric, average.brier, average.ambiguity, is_probe=is_probe)
     own = objective(metric, last.metric + gain, average.brier)
     return sum(candidate.objective > own for candidate in ranking) < kept_trials(study.spec.final)
 

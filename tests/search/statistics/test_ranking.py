@@ -7,6 +7,7 @@ import pytest
 
 from search.statistics.ranking import (
     ERRORS_FALL,
+    ERRORS_FALL_OF_PROBES,
     Candidate,
     NothingFinished,
     average,
@@ -47,6 +48,9 @@ def test_averaging_lessens_errors_by_nearly_the_share_by_which_it_lessens_the_br
     assert averaging_gain("qwk", 0.6, 0.4, 0.1) == averaging_gain("accuracy", 0.6, 0.4, 0.1)
     assert averaging_gain("accuracy", 0.6, 0.4, 0.0) == 0.0
     assert averaging_gain("log_loss", -0.7, 0.4, 0.1) == 0.0
+    probe = averaging_gain("accuracy", 0.6, 0.4, 0.1, is_probe=True)
+    assert probe == pytest.approx(0.4 * ERRORS_FALL_OF_PROBES * 0.2)
+    assert probe < averaging_gain("accuracy", 0.6, 0.4, 0.1)
 
 
 def test_the_objective_is_the_mean_of_the_metric_and_one_less_the_brier_score() -> None:
