@@ -35,6 +35,7 @@ from trainer.inference.printable import name_problem, printable
 
 __all__ = ["READERS", "DataError", "DataOptions", "ImageSet", "read_images"]
 
+_PIXELS = re.compile(r"\s*(?:\d{1,3}[ ,;]+){15,}\d{1,3}\s*")  # of an image of 16 pixels or more, in one cell
 _DOCUMENT = re.compile(
     r".*\.(?:md|rst|pdf|html?|docx?|rtf|bib|m|py|ipynb)|(?:read[\W_]*me|licen[cs]e|copying|notice|citation|change[\W_]*log)"
     r"[\w\-]*(?:\.\w+)?",
@@ -201,6 +202,12 @@ def _advice(folder: Path, options: DataOptions) -> str:
         tests = [path for path in subfolders(folder) if folder_split(path.name) == "test"]
         hint += f", and move {printable(tests[0].name)} into it" if tests else ""
         return "\n".join(filter(None, (unread, *first_lines(broken), hint)))
+    if not files.paths and (pixels := _table_of_pixels(labels, options.encoding)):
+        hint = (
+            f"{printable(pixels.name)} holds the pixels of its images, which are not read: save each row as an image "
+            "file, into a folder for each class"
+        )
+        return "\n".join(filter(None, (unread, hint)))
     deeper = [path for inner in subfolders(folder) for path in other_tables(inner) if may_give_labels(path)]
     others = other_tables(folder) or deeper
     hint = files.missing_hint()
@@ -246,6 +253,16 @@ def _table_problems(path: Path, encoding: str | None) -> Sequence[str]:
     except DataError as error:
         return error.problems
     return ()
+
+
+def _table_of_pixels(paths: Sequence[Path], encoding: str | None) -> Path | None:
+    """The first table with a cell that holds all pixels of an image, such as FER2013's; None without one."""
+    for path in paths:
+        if not _table_problems(path, encoding):
+            rows = read_table(path, encoding=encoding).rows
+            if any(map(_PIXELS.fullmatch, rows[min(1, len(rows) - 1)])):
+                return path
+    return None
 
 
 def _unknown_layout(folder: Path, layout: str | None) -> str:

@@ -11,6 +11,7 @@ import pytest
 
 from tests.trainer.images import problems_of, save
 from trainer.data.read import DataOptions, read_images
+from trainer.formats.delimited import write_table
 
 
 @pytest.fixture
@@ -163,3 +164,13 @@ def test_a_broken_table_and_images_without_labels_are_explained(tmp_path: Path) 
     (tmp_path / "styles.csv").write_text("id,kind\n" + "".join(f"cat.{i},a\n" for i in range(5)) + "cat.5,a,blue\n")
     message = problems_of(tmp_path)
     assert "styles.csv row 7 has 3 fields, the first row has 2" in message and "Nothing gives" not in message
+
+
+def test_a_table_with_all_pixels_in_a_cell_is_named(tmp_path: Path) -> None:
+    """As FER2013 is published."""
+    pixels = " ".join(str(value) for value in range(100, 148))
+    rows = [["emotion", "pixels", "Usage"], *([str(row % 3), pixels, "Training"] for row in range(12))]
+    write_table(tmp_path / "fer2013.csv", rows)
+    assert "fer2013.csv holds the pixels of its images, which are not read" in problems_of(tmp_path)
+    write_table(tmp_path / "fer2013.csv", [row[::2] for row in rows])
+    assert "holds the pixels" not in problems_of(tmp_path)
