@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from tests.trainer.training.support import after, first_fold, run
+from tests.trainer.training.support import after, competition, first_fold, run
 from trainer.training import lockstep, machine
 from trainer.training.folds import fold_model
 from trainer.training.folds.gpu_memory import tensor_bytes
@@ -34,19 +34,19 @@ def use(monkeypatch: pytest.MonkeyPatch, precision: torch.dtype) -> None:
 def test_any_precision_continues_from_any(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, before: torch.dtype, then: torch.dtype
 ) -> None:
-    changes = {"epochs": 2, "ema": 0.9, "optimizer.clip_grad": 1.0}
-    path = tmp_path / "trial.pt"
+    changes = {"epochs": 2, "ema": 0.9, "optimizer.clip_grad": 1.0, "image_size": 20, "batch_size": 8}
+    path, data = tmp_path / "trial.pt", competition(n=36, size=20)
     use(monkeypatch, before)
-    stopped = run(changes, on_epoch=after(1, Verdict.STOP), checkpoint=path)
+    stopped = run(changes, data, on_epoch=after(1, Verdict.STOP), checkpoint=path)
     assert stopped.status == "stopped"
     use(monkeypatch, then)
-    continued = run(changes, checkpoint=path)
+    continued = run(changes, data, checkpoint=path)
     assert (continued.status, continued.epochs_done) == ("finished", 2)
     assert continued.reports[0].train_loss == stopped.reports[0].train_loss
     assert continued.machine["precision"] == str(then).removeprefix("torch.")
     assert np.isfinite(continued.oof).all()
     if before is then:
-        assert continued.oof.tobytes() == run(changes).oof.tobytes()
+        assert continued.oof.tobytes() == run(changes, data).oof.tobytes()
 
 
 def test_the_scale_of_float16_is_restored_where_there_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
