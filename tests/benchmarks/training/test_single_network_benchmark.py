@@ -10,12 +10,21 @@ import timm
 import torch
 from safetensors.torch import save_file
 
+from benchmarks.training import single_network
 from benchmarks.training.single_network import KINDS, main
 from tests.benchmarks.training.shape_folders import write_shapes
+from tests.command_line import ENVIRONMENT, CommandLine
 
 
 @pytest.mark.slow
-def test_a_small_run_compares_the_mean_of_weights_with_the_ensemble(tmp_path: Path) -> None:
+def test_a_small_run_compares_the_mean_of_weights_with_the_ensemble(
+    tmp_path: Path, command_line: CommandLine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def search(folder: Path, *arguments: str) -> None:
+        done = command_line.run(*arguments, cwd=folder, environment={**ENVIRONMENT, "HF_HUB_OFFLINE": "1"})
+        assert done.returncode == 0, done.stderr
+
+    monkeypatch.setattr(single_network, "_search", search)
     torch.manual_seed(0)
     save_file(timm.create_model("test_resnet", num_classes=5).state_dict(), tmp_path / "test_resnet.safetensors")
     data, results = write_shapes(tmp_path / "shapes"), tmp_path / "out.json"
