@@ -86,7 +86,7 @@ def starting_weights(refits: Refits) -> tuple[str, ...]:
         elif recipe.init == "pretrained":
             start = f"the published weights of {recipe.backbone} (licence {license_of(recipe.backbone)})"
         elif about := machine.get("init_about"):
-            start = f"the registered weights {recipe.init}: {about}"
+            start = f"the weights {recipe.init}: {about}"
         else:
             digest = machine.get("init_sha256", "not recorded")
             start = f"the checkpoint {recipe.init} (SHA-256 {digest}), whose training images are not recorded"

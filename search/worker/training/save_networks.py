@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from search.worker.task import Task
@@ -18,19 +19,22 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
-def save_networks(context: StudyContext, task: Task, recipe: Recipe, result: CVResult) -> dict[str, str]:
+def save_networks(context: StudyContext, task: Task, result: CVResult, origin: Sequence[TrainedOn]) -> dict[str, str]:
     """Save the fold models and return their digests (`storage.artifacts.ArtifactFolder.digests`).
+
+    Args:
+        origin: of `trained_on`.
 
     Raises:
         OSError: the models of a confirmation or refit cannot be written.
     """
     from trainer.training.write_model_folder import save_weights
 
-    item, origin = task.item, trained_on(context, recipe)
+    item = task.item
     try:
         folder = context.artifacts.weights(context.study.name, item.id)
         for fold, state in enumerate(result.models):
-            save_weights(folder / weights_name(fold), state, origin)
+            save_weights(folder / _weights_name(fold), state, origin)
         return context.artifacts.digests(context.study.name, item.id)
     except OSError as error:
         if item.kind is not WorkKind.SEARCH:
@@ -44,7 +48,8 @@ def save_networks(context: StudyContext, task: Task, recipe: Recipe, result: CVR
 def trained_on(context: StudyContext, recipe: Recipe) -> tuple[TrainedOn, ...]:
     """The images that train a recipe's networks: those of its initial weights, then those of the study.
 
-    Empty for a pre-training, whose registered weights name their images.
+    It is read before the training, because the file of the initial weights may be gone when that ends. Empty for a
+    pre-training, whose registered weights name their images.
 
     Raises:
         BackboneError: the initial weights cannot be read, or are damaged.
@@ -65,6 +70,6 @@ def trained_on(context: StudyContext, recipe: Recipe) -> tuple[TrainedOn, ...]:
     return (*(learned_from(recipe.init, context.weights_dir) or ()), own)
 
 
-def weights_name(fold: int) -> str:
+def _weights_name(fold: int) -> str:
     """File name of one fold model."""
     return f"fold{fold}.safetensors"

@@ -19,7 +19,7 @@ from search.worker.pausing import RungKeeper
 from search.worker.retention import may_be_exported, only_best_predict
 from search.worker.task import LeaseLost, Paused, Task
 from search.worker.training.outcome import outcome_of
-from search.worker.training.save_networks import save_networks
+from search.worker.training.save_networks import save_networks, trained_on
 from search.worker.training.teaching import teach
 from storage.optuna_storage.optuna_trials import stored_trial
 from storage.values import (
@@ -107,7 +107,7 @@ def _train(context: StudyContext, task: Task, recipe: Recipe) -> TrialOutcome | 
     def worth_keeping(last: EpochReport, average: Average | None) -> bool:
         return may_be_exported(context.stores, context.study, recipe, last, average)
 
-    split = None if item.split == FULL_DATA_SPLIT else item.split
+    split, origin = None if item.split == FULL_DATA_SPLIT else item.split, trained_on(context, recipe)
     data, in_earlier_attempts = context.training_data(recipe, split), 0.0
     if context.study.is_self_distilled:
         teaching = teach(context, task, recipe, data)
@@ -144,7 +144,7 @@ def _train(context: StudyContext, task: Task, recipe: Recipe) -> TrialOutcome | 
     pauses = result.status == "paused"
     if pauses:  # how the trial ends if it never continues
         result = replace(result, status="pruned", reason=f"pruned after epoch {result.epochs_done} of {recipe.epochs}")
-    networks = save_networks(context, task, recipe, result) if result.models else {}
+    networks = save_networks(context, task, result, origin) if result.models else {}
     outcome = outcome_of(result, context.study.metric, context.targets)
     reason = outcome.reason or task.limit.reason
     overhead = max(0.0, time.monotonic() - begun - in_epochs) + in_earlier_attempts

@@ -188,10 +188,10 @@ def test_a_score_without_selection_bias_is_not_called_lucky() -> None:
 
 
 def test_the_card_names_starting_weights_and_rules() -> None:
-    start = "Trial 7 begins with the registered weights art: resnet18, supervised on 900 images (licence note: <CC0>)."
+    start = "Trial 7 begins with the weights art: resnet18, supervised on 900 images (licence note: <CC0>)."
     card = write_card(replace(FACTS, starts=(start,), rules="external data"))
     data = card.partition("## Data")[2].partition("## ")[0]
-    assert "- Trial 7 begins with the registered weights art" in data and "&lt;CC0&gt;" in data
+    assert "- Trial 7 begins with the weights art" in data and "&lt;CC0&gt;" in data
     assert "- The rules of the study forbid external data" in data
     tokens = markdown_it.MarkdownIt("commonmark").enable("table").parse(card)
     assert sum(token.type == "list_item_open" for token in tokens) > 2

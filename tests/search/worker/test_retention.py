@@ -104,7 +104,7 @@ def test_a_recipe_that_the_export_trains_longer_is_not_kept(context: StudyContex
 def test_a_trial_counts_even_if_the_disk_has_no_room_for_its_networks(
     context: StudyContext, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def full(path: Path, state: object) -> None:
+    def full(path: Path, state: object, origin: object) -> None:
         path.write_bytes(b"half of it")
         raise OSError(errno.ENOSPC, "No space left on device")
 

@@ -13,13 +13,14 @@ import torch
 
 import trainer.training.cross_validation
 from search.runtime.signals import StopSignals
-from search.worker import loop, train_item
+from search.worker import loop
 from search.worker.lease import LEASE, LeaseKeeper
 from search.worker.limits.gpu_wait import LONGEST_WAIT, PAUSE, GpuBusy, GpuWait
 from search.worker.loop import work
 from search.worker.run_item import run_item
 from search.worker.study_context import StudyContext
 from search.worker.task import LeaseLost, Task
+from search.worker.training import train_item
 from storage.values import StudyState, TrialStatus, WorkKind, WorkState
 from trainer.training.folds.device_memory import GpuOccupied, Shortage
 
