@@ -52,9 +52,10 @@ def _about_probes(stores: Stores, plan: ExportPlan) -> Iterator[str]:
     tuned = [record for study in plan.studies for record in _finished(stores, study) if not record.is_probe]
     if tuned and all(member.trial.is_probe for member in plan.members):
         best = max(record.value or 0.0 for record in tuned)
+        trials = f"the best of {len(tuned)} fine-tuned trials" if len(tuned) > 1 else "the only fine-tuned trial"
         yield (
-            f"fine-tuning has gained nothing over the linear probe so far: the best of {len(tuned)} fine-tuned "
-            f"trial{'s' * (len(tuned) > 1)} scores {best:.4f}, {plan.leader.name} {plan.leader.trial.value or 0.0:.4f}"
+            f"fine-tuning has gained nothing over the linear probe so far: {trials} scores {best:.4f}, "
+            f"{plan.leader.name} {plan.leader.trial.value or 0.0:.4f}"
         )
 
 

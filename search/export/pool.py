@@ -22,8 +22,9 @@ from search.runtime.kept_networks import kept_networks
 from search.statistics.estimates import Estimates
 from search.statistics.member_names import MemberName
 from search.statistics.ranking import NothingFinished, average
-from search.study_setup.rules import TEST_IMAGES
+from search.study_setup.rules import TEST_IMAGES, AgainstTheRules, check_rules
 from search.study_setup.second_study import require_adopted
+from search.study_setup.weights_folder import given_or_remembered
 from search.study_state.confirmation import Confirmation, read_confirmation, why_skipped
 from search.study_state.finalists import judge_finalists
 from search.study_state.study import Study
@@ -32,6 +33,7 @@ from search.study_state.training_costs import final_recipe
 from storage.stores import Stores
 from storage.values import DEFAULT_TRIAL
 from studies.settings import FinalSettings
+from trainer.common.errors import BackboneError
 
 POOL = 12
 """Largest number of recipes considered for an ensemble, the best first: more would take minutes and gain nothing."""
@@ -171,6 +173,25 @@ def _check_second_studies(stores: Stores, sources: Sequence[Study]) -> None:
                 f"these studies cannot be blended: {study.name} has learned from test images, which {TEST_IMAGES} of "
                 f"{strict[0]} forbids"
             )
+        for other in sources:
+            if study.spec.rules.forbidden and other is not study:
+                _check_starts(other, study)
+
+
+def _check_starts(study: Study, strict: Study) -> None:
+    """Check that no trial of a study began with weights that the rules of another one forbid.
+
+    Raises:
+        StudiesDiffer: otherwise, or if the weights are no longer there.
+    """
+    try:
+        check_rules(
+            replace(study.spec, rules=strict.spec.rules), strict.fingerprint, given_or_remembered(study.stored, None)
+        )
+    except (AgainstTheRules, BackboneError) as problem:
+        raise StudiesDiffer(
+            f"these studies cannot be blended: by the rules of {strict.name}, {study.name} may not take part\n{problem}"
+        ) from problem
 
 
 def _is_confirmed(confirmation: Confirmation) -> bool:

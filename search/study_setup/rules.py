@@ -14,9 +14,7 @@ from studies.resolve_backbones import backbones_of
 from studies.spec import StudySpec
 from trainer.data.image_set import ImageSet
 from trainer.formats.weights.description import TrainedOn
-from trainer.formats.weights.origin import read_origin
-from trainer.networks.custom_weights import BUILT_IN, learned_from
-from trainer.networks.pretrained import find_pretrained_weights
+from trainer.networks.custom_weights import BUILT_IN, learned_from, published_origin
 
 EXTERNAL, TEST_IMAGES = "[rules] external_data = false", "[rules] use_test_images = false"
 
@@ -61,7 +59,7 @@ def check_learned_labels(spec: StudySpec, images: ImageSet, weights_dir: Path | 
             if count is None:
                 notes.append(
                     f"{start.name}: whether these weights have learned labels of the training images is not known, "
-                    f"because their record does not list their images: {trained.words}. If they have, scores of "
+                    f"because the files of these images are not recorded: {trained.words}. If they have, scores of "
                     "networks from them are too high"
                 )
                 continue
@@ -94,8 +92,6 @@ class _Start:
 def _starts(spec: StudySpec, weights_dir: Path | None) -> Iterator[_Start]:
     """The starting weights of a study but for random ones and for published ones, which know no image of it.
 
-    A file in the weights folder may have the name of published weights and hold a network of Retable.
-
     Raises:
         BackboneError: a file of weights or a description is damaged.
     """
@@ -105,11 +101,9 @@ def _starts(spec: StudySpec, weights_dir: Path | None) -> Iterator[_Start]:
     if "pretrained" not in spec.values_of("init"):
         return
     for backbone in backbones_of(spec):
-        found = find_pretrained_weights(backbone, weights_dir, ask_hub=False)
-        if found is not None and found.where == "folder" and found.file is not None:
-            trained_on = read_origin(found.file)
-            if trained_on is not None:
-                yield _Start(name=f"the file {found.file.name} of --weights", trained_on=trained_on)
+        trained_on = published_origin(backbone, weights_dir)
+        if trained_on is not None:
+            yield _Start(name=f"the file of {backbone} in --weights", trained_on=trained_on)
 
 
 def _known_images(trained: TrainedOn, images: ImageSet) -> int | None:

@@ -12,6 +12,7 @@ from search.runtime.disk import CACHE_QUOTA, QUOTA, TIDY_INTERVAL, tidy
 from search.runtime.home import Home
 from search.runtime.signals import StopSignals
 from search.study_setup.data_folder import DataMismatch, NoData
+from search.study_setup.rules import AgainstTheRules, LearnedLabels
 from search.study_setup.weights_folder import NoWeights
 from search.study_state.study import read_study
 from search.tuning.promotion import ALL, AT_END
@@ -27,13 +28,19 @@ from storage.records.studies import StoredStudy
 from storage.stores import Stores
 from storage.values import StudyState, WorkKind
 from studies.errors import StudyError
-from trainer.common.errors import DataError
+from trainer.common.errors import BackboneError, DataError
 
 if TYPE_CHECKING:
     pass
 
 POLL_INTERVAL = 2.0  # seconds between two looks at an empty queue
 REOPEN_INTERVAL = 300.0  # seconds after which a study that could not be opened is tried again
+
+CANNOT_OPEN = (
+    *(NoData, NoWeights, AgainstTheRules, LearnedLabels, BackboneError),
+    *(DataMismatch, DataError, StudyError, ForeignOptunaStudy),
+)
+"""Errors for which a worker leaves a study to others: their data, weights or Optuna study may be in order."""
 
 log = logging.getLogger(__name__)
 
@@ -54,9 +61,8 @@ def work(
     """Take and run work items until no worker has any left or a stop is requested.
 
     Args:
-        open_context: opens a study for training. If it fails (`NoData`, `NoWeights`, `DataMismatch`, `DataError`,
-            `StudyError`, `ForeignOptunaStudy`), the study is left to other workers; for the study ``only`` the error is
-            raised.
+        open_context: opens a study for training. If it fails (`CANNOT_OPEN`), the study is left to other workers; for
+            the study ``only`` the error is raised.
         only: the study to serve; None: all studies.
         linger: wait for further work until a stop is requested.
         quota: GiB for checkpoints, see `search.runtime.disk.QUOTA`.
@@ -166,7 +172,7 @@ class _WorkerLoop:
             return None
         try:
             return self._open_context(study)
-        except (NoData, NoWeights, DataMismatch, DataError, StudyError, ForeignOptunaStudy) as problem:
+        except CANNOT_OPEN as problem:
             if self._only is not None:
                 raise
             log.warning("study %s is left to other workers: %s", study.name, problem)

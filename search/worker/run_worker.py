@@ -67,8 +67,8 @@ def run_worker(request: WorkerRequest) -> None:
     """Run work items until none is left or a stop is requested. A stop releases the current item.
 
     Raises:
-        StorageError, DataMismatch, DataError, NoData, NoWeights, StudyError: the worker cannot start. It has taken no
-            item.
+        StorageError, DataMismatch, DataError, NoData, NoWeights, AgainstTheRules, LearnedLabels, BackboneError,
+            StudyError: the worker cannot start. It has taken no item.
         DeviceError: other programs occupy all GPUs of this host, or its driver fails. It has taken no item.
         WorkerLeaves: the worker cannot continue on this host: torch cannot use its GPU, or its item failed as the next
             one would. Its item is released or has failed.

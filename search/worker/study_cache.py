@@ -15,6 +15,7 @@ from search.runtime.home import Home
 from search.runtime.worker_environment import PLACE_VARIABLE
 from search.study_setup.data_folder import DataMismatch, NoData, known_folder
 from search.study_setup.open_images import open_for_training
+from search.study_setup.rules import check_learned_labels, check_rules
 from search.study_setup.weights_folder import weights_folder
 from search.study_state.study import Study
 from search.tracking.trackers import Trackers
@@ -79,6 +80,8 @@ class StudyCache:
         Raises:
             NoData, DataMismatch, DataError: no folder holds its images.
             NoWeights: this machine lacks its weights.
+            AgainstTheRules, LearnedLabels, BackboneError: it may not begin from the weights in the folder of this
+                worker, or they are damaged.
             StudyError: its specification is not valid, or it names a pruner that no longer exists.
             ForeignOptunaStudy: another program has replaced Optuna's study.
         """
@@ -107,6 +110,8 @@ class StudyCache:
         backend = resources.stores.optuna_study(study.name, sampler)
         # `StudyContext.pruner` decides instead, because it sees the whole report of an epoch. Optuna's pruners do not.
         backend.pruner = optuna.pruners.NopPruner()
+        weights_dir = weights_folder(stored, study.spec, resources.weights_dir)
+        self._check_weights(study, images, weights_dir)
         log.info("study %s: %d training images, on %s", study.name, len(images.y), resources.device)
         return StudyContext(
             worker=resources.worker,
@@ -122,9 +127,24 @@ class StudyCache:
             trackers=resources.trackers,
             cores=resources.cores,
             train=train,
-            weights_dir=weights_folder(stored, study.spec, resources.weights_dir),
+            weights_dir=weights_dir,
             lease=resources.lease,
         )
+
+    @staticmethod
+    def _check_weights(study: Study, images: ImageSet, weights_dir: Path | None) -> None:
+        """Check the starting weights as `search start` did: the folder of this worker may hold others.
+
+        Raises:
+            AgainstTheRules, LearnedLabels: the study may not begin from them.
+            BackboneError: a file is damaged.
+        """
+        if study.is_pretraining:
+            return
+        if study.spec.rules.forbidden:
+            check_rules(study.spec, study.fingerprint, weights_dir)
+        for line in check_learned_labels(study.spec, images, weights_dir):
+            log.warning("study %s: %s", study.name, line)
 
     def _images(self, study: Study) -> ImageSet:
         """The study's images, from the first folder that holds them; the folder that the database knows comes last."""

@@ -116,7 +116,7 @@ def decide_kind(
         SubmissionError: the override does not exist or does not fit the classes.
     """
     if form.separator is not None:
-        return _kind_of_several(form, metric_needs, override)
+        return _kind_of_several(form, class_names, metric_needs, override)
     labels: Kind = "integer" if all(is_integer(name) for name in class_names) else "label"
     if override is not None:
         kind = next((kind for kind in KINDS if kind == override), None)
@@ -140,9 +140,14 @@ def decide_kind(
 
 
 def _kind_of_several(
-    form: SubmissionFormat, metric_needs: Literal["labels", "probabilities"], override: str | None
+    form: SubmissionFormat,
+    class_names: Sequence[str],
+    metric_needs: Literal["labels", "probabilities"],
+    override: str | None,
 ) -> Kind:
     """`decide_kind` for images with several labels."""
+    mark = form.separator or " "
+    holding = next((name for name in class_names if mark in name), None)
     possible: tuple[Kind, ...] = ("probabilities", *OF_SEVERAL)
     if override is not None:
         kind = next((kind for kind in possible if kind == override), None)
@@ -150,12 +155,17 @@ def _kind_of_several(
             raise SubmissionError(
                 f"the submission kind for several labels cannot be {override!r}; valid: {', '.join(possible)}"
             )
+        if kind == "labels" and form.kind is None and holding is not None:
+            raise SubmissionError(
+                f"the submission kind cannot be labels: {mark!r} would separate them, and the class {holding!r} holds "
+                "it. indicators writes a column for each label"
+            )
         return kind
     if form.kind is not None:
         return form.kind
     if metric_needs == "probabilities":
         return "probabilities"
-    return "indicators" if form.class_columns else "labels"
+    return "indicators" if form.class_columns or holding is not None else "labels"
 
 
 def write_submission(

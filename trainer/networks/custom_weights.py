@@ -15,10 +15,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from trainer.common.errors import BackboneError, suggest
-from trainer.formats.weights.description import TrainedOn, WeightsDescription, description_path, read_description
+from trainer.formats.weights.description import (
+    UNKNOWN_IMAGES,
+    TrainedOn,
+    WeightsDescription,
+    description_path,
+    read_description,
+)
 from trainer.formats.weights.origin import read_origin
 from trainer.networks.backbones import full_name
-from trainer.networks.pretrained import SUFFIXES, check_readable, read_state_dict
+from trainer.networks.pretrained import SUFFIXES, check_readable, find_pretrained_weights, read_state_dict
 
 if TYPE_CHECKING:
     import torch
@@ -153,6 +159,34 @@ def learned_from(init: str, weights_dir: Path | None) -> tuple[TrainedOn, ...] |
         return None
     known = weights_description(init, weights_dir)
     return known.trained_on if known is not None else read_origin(custom_weights_file(init, weights_dir))
+
+
+def origin_of_start(init: str, backbone: str, weights_dir: Path | None) -> tuple[TrainedOn, ...]:
+    """The images that a network has learned from before its training: none with published or random weights.
+
+    Of other weights of which nothing is recorded, they are `UNKNOWN_IMAGES`.
+
+    Raises:
+        BackboneError: as `learned_from`.
+    """
+    if init == "pretrained":
+        return published_origin(backbone, weights_dir) or ()
+    if init in BUILT_IN:
+        return ()
+    known = learned_from(init, weights_dir)
+    return (UNKNOWN_IMAGES,) if known is None else known
+
+
+def published_origin(backbone: str, weights_dir: Path | None) -> tuple[TrainedOn, ...] | None:
+    """The images that the file with the name of a backbone's published weights names; None if it names none.
+
+    Such a file in the weights folder may be a network of Retable.
+
+    Raises:
+        BackboneError: the weights folder does not exist, or the entry of the file is damaged.
+    """
+    found = find_pretrained_weights(backbone, weights_dir, ask_hub=False)
+    return read_origin(found.file) if found is not None and found.where == "folder" and found.file is not None else None
 
 
 def check_description(init: str, backbone: str, weights_dir: Path | None) -> None:

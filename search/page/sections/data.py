@@ -132,7 +132,7 @@ def _suspects(facts: Facts) -> tuple[str, tuple[Suspect, ...]]:
     return (
         f"{text.counted(len(found.rows), 'label')} may be wrong {source} (confident learning), the least probable "
         "first. A hard image looks the same, so look at each one: "
-        f"{command} shows all with pictures and corrects them.",
+        f"{command} judges them by the average of all trials, shows pictures and corrects labels.",
         shown,
     )
 

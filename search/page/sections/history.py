@@ -142,7 +142,7 @@ def _drawing(facts: Facts, finished: list[TrialRecord]) -> tuple[Drawing, int]:
         steps.append((float(last), so_far))
     frame = Frame(
         title=f"{facts.metric} of each finished trial, and the best of those with smaller numbers",
-        x_label="number of the trial (trials may end in another order)",
+        x_label="number of the trial",
         y_label=facts.metric,
         x=x_scale([steps[0][0], float(last)], whole=True),
         y=y,

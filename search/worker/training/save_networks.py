@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from search.worker.task import Task
 from storage.values import WorkKind
 from trainer.formats.weights.description import TrainedOn, contents_of, folder_name
-from trainer.networks.custom_weights import learned_from
+from trainer.networks.custom_weights import origin_of_start
 from trainer.recipe.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ def trained_on(context: StudyContext, recipe: Recipe) -> tuple[TrainedOn, ...]:
         test_images=tests,
         contents=contents_of(images.training_contents),
     )
-    return (*(learned_from(recipe.init, context.weights_dir) or ()), own)
+    return (*origin_of_start(recipe.init, recipe.backbone, context.weights_dir), own)
 
 
 def _weights_name(fold: int) -> str:

@@ -37,6 +37,7 @@ from search.workflow.watch import run_refits
 from storage.database.outages import OUTAGE_TIMEOUT
 from storage.stores import Stores, open_stores
 from trainer.common.environment import check_torch_pair
+from trainer.conversion.files import FOLDERS, SINGLE_FOLDER
 from trainer.data.image_set import ImageSet
 from trainer.recipe.recipe import LINEAR_PROBE
 
@@ -150,6 +151,7 @@ def finish_export(
     predicted = forecast_export(stores, plan, refits)
     forecast = None if predicted is None else predicted.to_json()
     step(f"Writing the export to {folder}, and checking its networks on a few images.")
+    derived = [name for name in (SINGLE_FOLDER, *FOLDERS) if (folder / "model" / name).is_dir()]
     try:
         export = write_export(
             stores, plan, refits, images, home, folder, submission_kind, forecast=forecast, keep_better=keep_better
@@ -157,6 +159,12 @@ def finish_export(
     except EarlierExportStays as reason:
         say(console, str(reason))
         return
+    if derived:
+        note(
+            console,
+            f"removed with the earlier model: {', '.join(f'model/{name}' for name in derived)}; `search single` and "
+            "`search convert` make them of the new one",
+        )
     publish(stores, plan.study.name, home, export.folder)
     _track(stores, plan.study, export, tracking or TrackingOptions())
     reported = False

@@ -21,7 +21,7 @@ from trainer.formats.weights.description import (
     write_description,
 )
 from trainer.networks.backbones import UNKNOWN_LICENSE, license_of
-from trainer.networks.custom_weights import check_description, weights_description
+from trainer.networks.custom_weights import check_description, origin_of_start, weights_description
 from trainer.networks.pretrained import SUFFIXES
 from trainer.recipe.recipe import Recipe
 
@@ -126,7 +126,7 @@ def register(
     file = weights_path(folder, name)
     folder.mkdir(parents=True, exist_ok=True)
     with replacing(file) as temporary:
-        trained_on = (*(() if earlier is None else earlier.trained_on), data)
+        trained_on = (*origin_of_start(recipe.init, recipe.backbone, weights_dir), data)
         save_weights(temporary, state, trained_on)
         description = WeightsDescription(
             name=name,

@@ -130,9 +130,14 @@ def speed_line(facts: SingleFacts) -> str:
     """The gain in speed."""
     speed = facts.speed
     return (
-        f"Speed: {speed.single_ms:.3g} ms an image instead of {speed.ensemble_ms:.3g} ms, {speed.speed:.1f} times as "
-        f"fast, on the CPU that made it ({speed.images} images, without reading and resizing)."
+        f"Speed: {_shown(speed.single_ms)} ms an image instead of {_shown(speed.ensemble_ms)} ms, "
+        f"{speed.speed:.1f} times as fast, on the CPU that made it ({speed.images} images, without reading and "
+        "resizing)."
     )
+
+
+def _shown(milliseconds: float) -> str:
+    return f"{milliseconds:.3g}" if milliseconds < 1000.0 else f"{milliseconds:.0f}"
 
 
 def write_single_card(facts: SingleFacts) -> str:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from numpy.typing import NDArray
 
 from search.export.expected_score import forecast_export
@@ -32,13 +33,16 @@ from search.worker.study_context import StudyContext
 from storage.records.imports import ImportedPredictions
 from storage.stores import Stores, open_stores
 from storage.values import TRIAL_NOTE, TrialOutcome, TrialStatus, WorkKind
+from studies.settings import RulesSettings
 from tests.search.instant_training import pretending
 from tests.search.small_study import STUDY, make_context, study_plan, work_on, write_competition
 from trainer.data.image_set import ImageSet
 from trainer.evaluation.metrics import score
 from trainer.evaluation.targets import Targets
+from trainer.formats.weights.description import TrainedOn
 from trainer.inference.model_folder import load_model_folder
 from trainer.inference.predict import predict_folder
+from trainer.training.write_model_folder import save_weights
 
 SHORT = STUDY.replace("epochs = 3", "epochs = 1").replace("trials = 3", "trials = 2")
 FINAL = '\n[final]\ntta = false\nensemble = "equal"\n'
@@ -127,6 +131,23 @@ class TestCandidates:
         leader = pool.recipes[0]
         assert pool.estimates.of(leader.number, leader.name.study) is pool.estimates.leader
         assert [record.split for member in pool.recipes for record in member.rounds] == [1, 1]
+
+    @pytest.mark.parametrize("rules", [RulesSettings(external_data=False), RulesSettings(use_test_images=False)])
+    def test_the_rules_of_a_study_hold_for_the_others(self, two: Two, tmp_path: Path, rules: RulesSettings) -> None:
+        """The second study begins from weights of other images, some of them test images."""
+        first, second = two.studies
+        weights = tmp_path / "weights"
+        seen = TrainedOn(folder="art", fingerprint="a" * 64, images=9, classes=0, test_images=4)
+        save_weights(weights / "art.safetensors", {"weight": torch.zeros(1)}, [seen])
+        strict = replace(first, spec=replace(first.spec, rules=rules))
+        begun = replace(second.spec, recipe={**second.spec.recipe, "init": "art"})
+        other = replace(second, spec=begun, stored=replace(second.stored, weights_dir=str(weights)))
+        with pytest.raises(StudiesDiffer, match=r"by the rules of one, two may not take part\ninit = 'art': .* in art"):
+            read_pool(two.stores, (strict, other))
+        assert read_pool(two.stores, (first, other)).recipes and read_pool(two.stores, (strict, second)).recipes
+        (weights / "art.safetensors").unlink()
+        with pytest.raises(StudiesDiffer, match=r"two may not take part\ninit = 'art' is neither"):
+            read_pool(two.stores, (strict, other))
 
     def test_an_unconfirmed_study_moves_all_comparisons_to_the_search_split(self, two: Two) -> None:
         confirm(two.contexts[1], 1, 0)

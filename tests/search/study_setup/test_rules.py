@@ -121,7 +121,7 @@ def named(weights: Path, name: str, *trained_on: TrainedOn) -> None:
     ("name", "shown"),
     [
         ("plain", "init = 'plain'"),
-        ("test_resnet.r160_in1k", r"the file test_resnet.r160_in1k.safetensors of --weights"),
+        ("test_resnet.r160_in1k", "the file of test_resnet.r160_in1k in --weights"),
     ],
 )
 def test_a_copied_network_of_an_export_is_refused(

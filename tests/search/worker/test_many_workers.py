@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from optuna.trial import TrialState
 from sqlalchemy import create_engine, event, text
 
@@ -20,6 +21,7 @@ from search.runtime.failures import WorkerLeaves
 from search.runtime.signals import StopSignals
 from search.study_setup.create_study import create_study
 from search.study_setup.data_folder import DataMismatch
+from search.study_setup.rules import LearnedLabels
 from search.study_state.optuna_attributes import objective_of_trial
 from search.study_state.search_trials import candidates
 from search.study_state.study import Study
@@ -42,7 +44,9 @@ from storage.values import Failure, StudyState, TrialOutcome, TrialStatus, WorkK
 from tests.databases import DIALECTS
 from tests.search.small_study import make_context, study_plan, work_on, write_competition
 from trainer.common.errors import DataError
+from trainer.formats.weights.description import TrainedOn, contents_of
 from trainer.training.results import CVResult
+from trainer.training.write_model_folder import save_weights
 
 pytestmark = pytest.mark.parametrize("dialect", DIALECTS, indirect=True)
 
@@ -360,6 +364,35 @@ class TestManyStudies:
         (lost := StudyCache(resources)).context(context.study.stored)
         with pytest.raises(DataMismatch, match=r"none of the folders .* holds the images of study second"):
             lost.context(second.stored)
+
+    def test_a_folder_of_weights_that_know_the_labels_is_refused(
+        self, context: StudyContext, stores: Stores, competition_folder: Path, study_file: Path, tmp_path: Path
+    ) -> None:
+        """`search start` has checked another folder."""
+        from search.worker.study_cache import StudyCache, WorkerResources
+
+        knows = TrainedOn(
+            folder="own",
+            fingerprint="1" * 64,
+            images=30,
+            classes=3,
+            contents=contents_of(context.images.training_contents),
+        )
+        for name, sets in (("clean", [replace(knows, contents=contents_of([b"0" * 32]))]), ("knowing", [knows])):
+            save_weights(tmp_path / name / "art.safetensors", {"weight": torch.zeros(1)}, sets)
+        plan = study_plan(study_file, competition_folder, "recipe.init=art", name="begun")
+        study = create_study(stores, replace(plan, weights_dir=tmp_path / "clean"))
+        resources = WorkerResources(
+            worker="w",
+            stores=stores,
+            home=context.home,
+            folders=(competition_folder,),
+            device=context.device,
+            loader=context.loader,
+        )
+        assert StudyCache(resources).context(study.stored).weights_dir == tmp_path / "clean"
+        with pytest.raises(LearnedLabels, match="init = 'art': these weights have learned the labels of 30 of the 30"):
+            StudyCache(replace(resources, weights_dir=tmp_path / "knowing")).context(study.stored)
 
 
 class TestSweeping:

@@ -232,3 +232,14 @@ def test_rows_are_numbered_as_in_a_spreadsheet(tmp_path: Path) -> None:
     with path.open(newline="") as file:
         everything = list(csv.reader(file))
     assert [everything[number - 1] for number in table.numbers] == [list(row) for row in table.rows]
+
+
+@pytest.mark.parametrize(("names", "free"), [(("u", "v"), True), (("u", "v", "u v"), False)])
+def test_a_separator_that_a_class_holds_separates_no_labels(names: tuple[str, ...], free: bool) -> None:
+    form = default_format(
+        id_header="id", label_header="labels", ids=("a",), class_columns=(), class_names=names, separator=" "
+    )
+    assert decide_kind(form, names, "labels") == ("labels" if free else "indicators")
+    if not free:
+        with pytest.raises(SubmissionError, match="the class 'u v' holds it"):
+            decide_kind(form, names, "labels", "labels")

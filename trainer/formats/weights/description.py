@@ -81,10 +81,16 @@ class TrainedOn:
     @property
     def words(self) -> str:
         """The set for people: ``8,094 images of 2 classes in wikiart (licence note: ...)``."""
+        if self == UNKNOWN_IMAGES:
+            return self.folder
         images = f"{self.images:,} images" + f" {self.of_classes}" * bool(self.classes)
         tests = f", {self.test_images:,} of them test images," * bool(self.test_images)
         note = f" (licence note: {self.license_note})" * bool(self.license_note)
         return f"{images}{tests} in {self.folder}{note}"
+
+
+UNKNOWN_IMAGES = TrainedOn(folder="images that are not recorded", fingerprint="0" * 64, images=1, classes=1)
+"""Stands for the images that trained weights of which nothing is recorded."""
 
 
 @dataclass(frozen=True, kw_only=True)

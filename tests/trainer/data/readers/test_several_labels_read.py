@@ -15,6 +15,7 @@ from trainer.data.folds import make_folds
 from trainer.data.image_set import DataOptions, ImageSet
 from trainer.data.read import DataError, read_images
 from trainer.data.readers.columns.several_labels import separator_of
+from trainer.formats.delimited import write_table
 from trainer.formats.submission import check_submission, decide_kind, write_submission
 
 PLANTS = (
@@ -303,3 +304,13 @@ def test_a_submission_of_names_with_blanks_has_another_separator(
     write_submission(path, form, labels, form.ids, np.ones((1, 2), np.float32), "labels")
     check_submission(path, form, labels, "labels")
     assert path.read_text().splitlines()[1] == f"t.png,{separator.join(labels)}"
+
+
+def test_labels_called_x_and_y_are_named_as_coordinates(tmp_path: Path) -> None:
+    rows = [[str(i), str(i % 2), str(int(i % 3 > 0)), str(int(i % 4 > 1)), str(int(i % 5 > 1))] for i in range(12)]
+    for row in rows:
+        save(tmp_path / "train" / f"{row[0]}.png", int(row[0]), 8)
+    write_table(tmp_path / "train.csv", [["id", "x", "y", "fog", "rain"], *rows])
+    found = read_images(tmp_path, DataOptions(several_labels="yes"), verify=False)
+    assert found.class_names == ("fog", "rain")
+    assert any("'x', 'y' are taken for coordinates and not read as labels" in line for line in found.warnings)
