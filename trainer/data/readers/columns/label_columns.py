@@ -121,8 +121,8 @@ class LabelChoice:
         marks = [name for name in points if {row[self.names.index(name)].strip() for row in self.rows} == {"0", "1"}]
         if marks and self.several == "yes":
             self.warnings.append(
-                f"{listed(marks)} are taken for coordinates and not read as labels, although they hold 0 and 1; if they "
-                "are labels, give them other names"
+                f"{listed(marks)} are taken for coordinates and not read as labels, although they hold 0 and 1; if "
+                "they are labels, give them other names"
             )
         return [column for column in self.free if self.names[column] not in points]
 
