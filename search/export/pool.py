@@ -78,7 +78,7 @@ def read_pool(stores: Stores, sources: Sequence[Study], home: Home | None = None
     """
     check_comparable(sources)
     _check_weights(stores, sources)
-    _check_second_studies(stores, sources)
+    _check_sources(stores, sources)
     confirmations = [read_confirmation(stores, study.name) for study in sources]
     names = {study.id: study.name for study in sources} if len(sources) > 1 else {}
     best = {confirmation.study.id: _best(confirmation, names, as_trained) for confirmation in confirmations}
@@ -159,8 +159,8 @@ def _check_weights(stores: Stores, sources: Sequence[Study]) -> None:
             )
 
 
-def _check_second_studies(stores: Stores, sources: Sequence[Study]) -> None:
-    """Check that every second study has gained, and that no other study forbids what it has learned from.
+def _check_sources(stores: Stores, sources: Sequence[Study]) -> None:
+    """Check that every second study has gained, and that no study forbids what another one has learned from.
 
     Raises:
         NotAdopted, StudiesDiffer: otherwise.
@@ -174,7 +174,9 @@ def _check_second_studies(stores: Stores, sources: Sequence[Study]) -> None:
                 f"{strict[0]} forbids"
             )
         for other in sources:
-            if study.spec.rules.forbidden and other is not study:
+            strict_rules, rules = study.spec.rules, other.spec.rules
+            external = rules.external_data and not strict_rules.external_data
+            if external or (rules.use_test_images and not strict_rules.use_test_images):
                 _check_starts(other, study)
 
 
