@@ -14,7 +14,7 @@ from studies.resolve_backbones import backbones_of
 from studies.spec import StudySpec
 from trainer.data.image_set import ImageSet
 from trainer.formats.weights.description import TrainedOn
-from trainer.networks.custom_weights import BUILT_IN, learned_from, published_origin
+from trainer.networks.custom_weights import BUILT_IN, has_other_classes, learned_from, published_origin
 
 EXTERNAL, TEST_IMAGES = "[rules] external_data = false", "[rules] use_test_images = false"
 
@@ -104,6 +104,9 @@ def _starts(spec: StudySpec, weights_dir: Path | None) -> Iterator[_Start]:
         trained_on = published_origin(backbone, weights_dir)
         if trained_on is not None:
             yield _Start(name=f"the file of {backbone} in --weights", trained_on=trained_on)
+        elif has_other_classes(backbone, weights_dir):
+            name = f"the file of {backbone} in --weights, whose number of classes is not that of the published weights"
+            yield _Start(name=name, trained_on=None)
 
 
 def _known_images(trained: TrainedOn, images: ImageSet) -> int | None:
@@ -135,7 +138,9 @@ def check_rules(spec: StudySpec, fingerprint: str, weights_dir: Path | None) -> 
             problems += _of_test_images(start)
     if problems:
         raise AgainstTheRules(
-            "\n".join(problems) + "\nLeave them out, or change the rules if the competition allows it"
+            "\n".join(problems)
+            + "\nLeave them out, or change the rules if the competition allows it. Weights of the same "
+            "images before a change of their labels count as those of other images: train them again"
         )
 
 

@@ -22,6 +22,7 @@ from trainer.formats.weights.description import (
     description_path,
     read_description,
 )
+from trainer.formats.weights.header import read_header
 from trainer.formats.weights.origin import read_origin
 from trainer.networks.backbones import full_name
 from trainer.networks.pretrained import SUFFIXES, check_readable, find_pretrained_weights, read_state_dict
@@ -185,8 +186,36 @@ def published_origin(backbone: str, weights_dir: Path | None) -> tuple[TrainedOn
     Raises:
         BackboneError: the weights folder does not exist, or the entry of the file is damaged.
     """
+    file = _published_file(backbone, weights_dir)
+    return None if file is None else read_origin(file)
+
+
+def has_other_classes(backbone: str, weights_dir: Path | None) -> bool:
+    """Whether the safetensors file with the name of published weights has a classifier of another number of classes.
+
+    Then it is somebody's own network under that name.
+
+    Raises:
+        BackboneError: the weights folder does not exist, or the file cannot be read.
+    """
+    from timm.models import get_pretrained_cfg
+
+    file, config = _published_file(backbone, weights_dir), get_pretrained_cfg(backbone)
+    if file is None or config is None or not isinstance(config.classifier, str):
+        return False
+    try:
+        header = read_header(file)
+    except OSError as error:
+        raise BackboneError(f"the weights {file} cannot be read: {error.strerror or error}") from error
+    tensor = None if header is None else header.tensors.get(f"{config.classifier}.weight")
+    shape = tensor.get("shape") if isinstance(tensor, dict) else None
+    return isinstance(shape, list) and bool(shape) and shape[0] != config.num_classes
+
+
+def _published_file(backbone: str, weights_dir: Path | None) -> Path | None:
+    """The file in the weights folder with the name of a backbone's published weights; None if there is none."""
     found = find_pretrained_weights(backbone, weights_dir, ask_hub=False)
-    return read_origin(found.file) if found is not None and found.where == "folder" and found.file is not None else None
+    return found.file if found is not None and found.where == "folder" else None
 
 
 def check_description(init: str, backbone: str, weights_dir: Path | None) -> None:

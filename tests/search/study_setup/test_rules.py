@@ -121,7 +121,7 @@ def named(weights: Path, name: str, *trained_on: TrainedOn) -> None:
     ("name", "shown"),
     [
         ("plain", "init = 'plain'"),
-        ("test_resnet.r160_in1k", "the file of test_resnet.r160_in1k in --weights"),
+        ("test_resnet.r160_in1k", r"the file of test_resnet\.r160_in1k in --weights"),
     ],
 )
 def test_a_copied_network_of_an_export_is_refused(
@@ -142,6 +142,27 @@ def test_a_copied_network_of_an_export_is_refused(
     named(weights, name, own)
     with pytest.raises(LearnedLabels, match=f"{shown}: these weights have learned .* 120 of the 120 .* in paintings"):
         check_learned_labels(spec, images, weights)
+
+
+@pytest.mark.parametrize(("classes", "noted"), [(1000, False), (4, True)])
+def test_a_network_with_the_name_of_published_weights_is_noted(
+    tmp_path: Path, weights: Path, images: ImageSet, classes: int, noted: bool
+) -> None:
+    spec = study(tmp_path, 'space.init=["pretrained", "scratch"]', "recipe.backbone=test_resnet.r160_in1k")
+    save_weights(weights / "test_resnet.r160_in1k.safetensors", {"fc.weight": torch.zeros(classes, 2)})
+    notes = check_learned_labels(spec, images, weights)
+    assert ["number of classes is not that of the published" in note for note in notes] == [True] * noted
+    strict = study(
+        tmp_path,
+        'space.init=["pretrained", "scratch"]',
+        "recipe.backbone=test_resnet.r160_in1k",
+        "rules.external_data=false",
+    )
+    if noted:
+        with pytest.raises(AgainstTheRules, match=r"the file of test_resnet\.r160_in1k in --weights"):
+            check_rules(strict, images.fingerprint, weights)
+    else:
+        check_rules(strict, images.fingerprint, weights)
 
 
 def test_rules_apply_to_what_a_file_names(tmp_path: Path, weights: Path) -> None:
