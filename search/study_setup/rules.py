@@ -98,7 +98,7 @@ def _starts(spec: StudySpec, weights_dir: Path | None) -> Iterator[_Start]:
     for init in map(str, spec.values_of("init")):
         if init not in BUILT_IN:
             yield _Start(name=f"init = {init!r}", trained_on=learned_from(init, weights_dir))
-    if "pretrained" not in spec.values_of("init"):
+    if weights_dir is None or "pretrained" not in spec.values_of("init"):
         return
     for backbone in backbones_of(spec):
         trained_on = published_origin(backbone, weights_dir)
