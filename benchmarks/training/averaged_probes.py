@@ -16,18 +16,15 @@ images.
 from __future__ import annotations
 
 import argparse
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
-from benchmarks.machine import describe_machine, one_line, table
+from benchmarks.machine import table
 from benchmarks.training.lp_ft import with_error
-from benchmarks.training.probe_draws import Draw, add_probe_options, by_setting, draws, probe_recipe, write_runs
+from benchmarks.training.probe_draws import Draw, add_probe_options, by_setting, measure_draws
 from search.statistics.ranking import averaging_gain
-from trainer.common.errors import TrainerError
 from trainer.data.folds import make_folds
 from trainer.evaluation.ambiguity import brier_scores, expected_average
 from trainer.evaluation.metrics import score
@@ -109,16 +106,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add_probe_options(parser)
     given = parser.parse_args(arguments)
-    recipe, machine = probe_recipe(given), describe_machine()
-    runs: list[Run] = []
-    try:
-        with tempfile.TemporaryDirectory() as scratch:
-            for name, seed, drawn in draws(given, recipe, Path(scratch)):
-                runs.append(measure(name, drawn, folds=given.folds, seed=seed))
-                write_runs(given.json, machine, recipe, runs)
-    except (TrainerError, ValueError) as problem:
-        parser.exit(2, f"{problem}\n")
-    print(one_line(machine), table(gain_rows(runs)), f"all: {errors_fall(runs):.2f}", sep="\n\n")
+    runs = measure_draws(parser, given, lambda name, seed, drawn: measure(name, drawn, folds=given.folds, seed=seed))
+    print(table(gain_rows(runs)), f"all: {errors_fall(runs):.2f}", sep="\n\n")
     return 0
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Iterator, Sequence
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from itertools import product
 from pathlib import Path
@@ -14,10 +15,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from benchmarks.machine import describe_machine, one_line
 from benchmarks.training.lp_ft import draw
 from benchmarks.training.paired_scores import Labels
 from trainer.batches.pixel_cache import open_pixels
 from trainer.common.arrays import Float32Array
+from trainer.common.errors import TrainerError
 from trainer.data.image_set import DataOptions, ImageSet
 from trainer.data.read import read_images
 from trainer.networks.backbones import preprocessing_of
@@ -198,6 +201,28 @@ def draws(given: argparse.Namespace, recipe: Recipe, scratch: Path) -> Iterator[
         image_set, features = features_of(folder, recipe, given.weights, scratch)
         for seed, labelled in product(range(1, given.draws + 1), given.labelled):
             yield folder.name, seed, drawn_from(image_set, features, given, labelled, seed)
+
+
+def measure_draws(
+    parser: argparse.ArgumentParser, given: argparse.Namespace, measure: Callable[[str, int, Draw], AnyRun]
+) -> list[AnyRun]:
+    """Measure every draw that the options of `add_probe_options` ask for, and write all runs after each.
+
+    The program ends with 2 if a data set or the network cannot be used.
+
+    Args:
+        measure: of the name of the data folder, the seed and the draw.
+    """
+    recipe, machine, runs = probe_recipe(given), describe_machine(), list[AnyRun]()
+    try:
+        with tempfile.TemporaryDirectory() as scratch:
+            for name, seed, drawn in draws(given, recipe, Path(scratch)):
+                runs.append(measure(name, seed, drawn))
+                write_runs(given.json, machine, recipe, runs)
+    except (TrainerError, ValueError) as problem:
+        parser.exit(2, f"{problem}\n")
+    print(f"\n{one_line(machine)}\n")
+    return runs
 
 
 def by_setting(runs: Sequence[AnyRun]) -> Iterator[list[AnyRun]]:

@@ -17,27 +17,22 @@ A draw without groups has no second stage. ± is the standard error over draws, 
 from __future__ import annotations
 
 import argparse
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
-from benchmarks.machine import describe_machine, one_line, table
+from benchmarks.machine import table
 from benchmarks.training.paired_scores import PairedScores, paired_scores, score_cells
 from benchmarks.training.probe_draws import (
     Draw,
     add_probe_options,
     bootstrap,
     by_setting,
-    draws,
-    probe_recipe,
-    write_runs,
+    measure_draws,
 )
 from search.statistics.ensemble_selection import cross_fit
 from search.statistics.second_stage import two_stage
-from trainer.common.errors import TrainerError
 from trainer.data.folds import make_folds
 from trainer.evaluation.confusion.confusable_groups import (
     classes_of,
@@ -127,17 +122,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add_probe_options(parser)
     given = parser.parse_args(arguments)
-    recipe, machine = probe_recipe(given), describe_machine()
-    runs: list[Run] = []
-    try:
-        with tempfile.TemporaryDirectory() as scratch:
-            for name, seed, drawn in draws(given, recipe, Path(scratch)):
-                runs.append(measure(name, drawn, folds=given.folds, seeds=given.seeds, seed=seed))
-                print(_line(runs[-1]), flush=True)
-                write_runs(given.json, machine, recipe, runs)
-    except (TrainerError, ValueError) as problem:
-        parser.exit(2, f"{problem}\n")
-    print(f"\n{one_line(machine)}", table(score_rows(runs)), sep="\n\n")
+
+    def measured(name: str, seed: int, drawn: Draw) -> Run:
+        run = measure(name, drawn, folds=given.folds, seeds=given.seeds, seed=seed)
+        print(_line(run), flush=True)
+        return run
+
+    print(table(score_rows(measure_draws(parser, given, measured))))
     return 0
 
 

@@ -334,11 +334,12 @@ def pretrain(
         raise typer.BadParameter(f"{begin_from!r} is neither pretrained nor scratch", param_hint="--from")
     from search.cli.early_checks import check_folder
     from search.study_setup.deadline import parse_hours
-    from trainer.formats.weights.description import MAX_NOTE, check_weights_name
+    from trainer.formats.weights.description import check_weights_name
+    from trainer.formats.weights.value_rules import LONGEST_TEXT
 
     check_weights_name(name)
-    if len(license_note) > MAX_NOTE or not license_note.isprintable():
-        raise typer.BadParameter(f"takes up to {MAX_NOTE} printable characters", param_hint="--license-note")
+    if len(license_note) > LONGEST_TEXT or not license_note.isprintable():
+        raise typer.BadParameter(f"takes up to {LONGEST_TEXT} printable characters", param_hint="--license-note")
     limit = None if hours is None else parse_hours(hours)
     check_folder(data)
     from search.engines.plan import Workers as WorkersRequest

@@ -24,8 +24,8 @@ from storage.artifacts import digest_of
 from storage.values import TrialRecord
 from trainer.data.image_set import ImageSet
 from trainer.data.images import Images
-from trainer.formats.weights.description import TrainedOn
 from trainer.formats.weights.origin import origin_of_all
+from trainer.formats.weights.trained_on import TrainedOn
 from trainer.inference.errors import ModelError
 from trainer.inference.model_folder import Member, ModelFolder
 from trainer.inference.networks.torch_networks import read_weights

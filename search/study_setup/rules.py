@@ -13,8 +13,8 @@ from search.runtime.errors import SearchError
 from studies.resolve_backbones import backbones_of
 from studies.spec import StudySpec
 from trainer.data.image_set import ImageSet
-from trainer.formats.weights.description import TrainedOn
-from trainer.networks.custom_weights import BUILT_IN, has_other_classes, learned_from, published_origin
+from trainer.formats.weights.trained_on import TrainedOn
+from trainer.networks.custom_weights import BUILT_IN, learned_from
 
 EXTERNAL, TEST_IMAGES = "[rules] external_data = false", "[rules] use_test_images = false"
 
@@ -58,9 +58,8 @@ def check_learned_labels(spec: StudySpec, images: ImageSet, weights_dir: Path | 
             count = _known_images(trained, images)
             if count is None:
                 notes.append(
-                    f"{start.name}: whether these weights have learned labels of the training images is not known, "
-                    f"because the files of these images are not recorded: {trained.words}. If they have, scores of "
-                    "networks from them are too high"
+                    f"{start.name}: {trained.words} trained these weights, and nothing says which files these are. If "
+                    "training images are among them, scores of networks from these weights are too high"
                 )
                 continue
             line = (
@@ -97,16 +96,16 @@ def _starts(spec: StudySpec, weights_dir: Path | None) -> Iterator[_Start]:
     """
     for init in map(str, spec.values_of("init")):
         if init not in BUILT_IN:
-            yield _Start(name=f"init = {init!r}", trained_on=learned_from(init, weights_dir))
+            yield _Start(name=f"init = {init!r}", trained_on=learned_from(init, "", weights_dir))
     if weights_dir is None or "pretrained" not in spec.values_of("init"):
         return
     for backbone in backbones_of(spec):
-        trained_on = published_origin(backbone, weights_dir)
-        if trained_on is not None:
-            yield _Start(name=f"the file of {backbone} in --weights", trained_on=trained_on)
-        elif has_other_classes(backbone, weights_dir):
+        trained_on = learned_from("pretrained", backbone, weights_dir)
+        if trained_on is None:
             name = f"the file of {backbone} in --weights, whose number of classes is not that of the published weights"
             yield _Start(name=name, trained_on=None)
+        elif trained_on:
+            yield _Start(name=f"the file of {backbone} in --weights", trained_on=trained_on)
 
 
 def _known_images(trained: TrainedOn, images: ImageSet) -> int | None:
@@ -137,10 +136,14 @@ def check_rules(spec: StudySpec, fingerprint: str, weights_dir: Path | None) -> 
         if not spec.rules.use_test_images:
             problems += _of_test_images(start)
     if problems:
+        before = (
+            ". Weights that these images trained before a change of their labels count as weights of other images: "
+            "train them again"
+        )
         raise AgainstTheRules(
             "\n".join(problems)
-            + "\nLeave them out, or change the rules if the competition allows it. Weights of the same "
-            "images before a change of their labels count as those of other images: train them again"
+            + "\nLeave them out, or change the rules if the competition allows it"
+            + before * (not spec.rules.external_data)
         )
 
 

@@ -2,7 +2,8 @@
 
 The files may come from an exported model folder (``weights/fold0-seed0.safetensors``), from the training scripts of
 timm or torch, or from ``search pretrain``, which registers them: a description stands beside such a file
-(`trainer.formats.weights.description`). All files are untrusted: only tensors are loaded, and the content of registered
+(`trainer.formats.weights.description`). What is recorded of the images that trained a start is read here as well,
+also of published weights. All files are untrusted: only tensors are loaded, and the content of registered
 weights has to be the one that their description names.
 """
 
@@ -15,15 +16,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from trainer.common.errors import BackboneError, suggest
-from trainer.formats.weights.description import (
-    UNKNOWN_IMAGES,
-    TrainedOn,
-    WeightsDescription,
-    description_path,
-    read_description,
-)
+from trainer.formats.weights.description import WeightsDescription, description_path, read_description
 from trainer.formats.weights.header import read_header
 from trainer.formats.weights.origin import read_origin
+from trainer.formats.weights.trained_on import UNKNOWN_IMAGES, TrainedOn
 from trainer.networks.backbones import full_name
 from trainer.networks.pretrained import SUFFIXES, check_readable, find_pretrained_weights, read_state_dict
 
@@ -131,7 +127,7 @@ def custom_weights_facts(init: str, weights_dir: Path | None) -> dict[str, str]:
     """
     if init in BUILT_IN:
         return {}
-    known, sets = weights_description(init, weights_dir), learned_from(init, weights_dir) or ()
+    known, sets = weights_description(init, weights_dir), learned_from(init, "", weights_dir) or ()
     about = known.words if known is not None else "; then on ".join(trained.words for trained in sets)
     facts = {"init_sha256": custom_weights_digest(init, weights_dir)}
     return facts | ({"init_about": about} if about else {})
@@ -148,74 +144,52 @@ def weights_description(init: str, weights_dir: Path | None) -> WeightsDescripti
     return read_description(description_path(custom_weights_file(init, weights_dir), init))
 
 
-def learned_from(init: str, weights_dir: Path | None) -> tuple[TrainedOn, ...] | None:
-    """The images that trained the weights that ``init`` names, by their description or by their own file.
+def learned_from(init: str, backbone: str, weights_dir: Path | None) -> tuple[TrainedOn, ...] | None:
+    """The images that trained the weights from which a training of ``backbone`` begins.
 
-    None if nothing says so, or if ``init`` is built in.
+    They stand in the description of the weights or in their own file. None if nothing says which they are. Random and
+    published weights have learned from none of them. A file with the name of published weights counts as published
+    unless it names images, or has another number of classes than the published network.
 
     Raises:
         BackboneError: as `weights_description`, or the entry of the file is damaged.
     """
-    if init in BUILT_IN:
-        return None
+    if init == "scratch":
+        return ()
+    if init == "pretrained":
+        return _published_images(backbone, weights_dir)
     known = weights_description(init, weights_dir)
     return known.trained_on if known is not None else read_origin(custom_weights_file(init, weights_dir))
 
 
-def origin_of_start(init: str, backbone: str, weights_dir: Path | None) -> tuple[TrainedOn, ...]:
-    """The images that a network has learned from before its training: none with published or random weights.
-
-    Of other weights of which nothing is recorded, they are `UNKNOWN_IMAGES`.
+def images_before(init: str, backbone: str, weights_dir: Path | None) -> tuple[TrainedOn, ...]:
+    """As `learned_from`, but `UNKNOWN_IMAGES` if nothing says which they are: so a network records its start.
 
     Raises:
         BackboneError: as `learned_from`.
     """
-    if init == "pretrained":
-        return published_origin(backbone, weights_dir) or ()
-    if init in BUILT_IN:
-        return ()
-    known = learned_from(init, weights_dir)
+    known = learned_from(init, backbone, weights_dir)
     return (UNKNOWN_IMAGES,) if known is None else known
 
 
-def published_origin(backbone: str, weights_dir: Path | None) -> tuple[TrainedOn, ...] | None:
-    """The images that the file with the name of a backbone's published weights names; None if it names none.
-
-    Such a file in the weights folder may be a network of Retable.
-
-    Raises:
-        BackboneError: the weights folder does not exist, or the entry of the file is damaged.
-    """
-    file = _published_file(backbone, weights_dir)
-    return None if file is None else read_origin(file)
-
-
-def has_other_classes(backbone: str, weights_dir: Path | None) -> bool:
-    """Whether the safetensors file with the name of published weights has a classifier of another number of classes.
-
-    Then it is somebody's own network under that name.
-
-    Raises:
-        BackboneError: the weights folder does not exist, or the file cannot be read.
-    """
+def _published_images(backbone: str, weights_dir: Path | None) -> tuple[TrainedOn, ...] | None:
+    """`learned_from` for ``init = "pretrained"``."""
+    if weights_dir is None:
+        return ()
     from timm.models import get_pretrained_cfg
 
-    file, config = _published_file(backbone, weights_dir), get_pretrained_cfg(backbone)
-    if file is None or config is None or not isinstance(config.classifier, str):
-        return False
-    try:
-        header = read_header(file)
-    except OSError as error:
-        raise BackboneError(f"the weights {file} cannot be read: {error.strerror or error}") from error
+    found, config = find_pretrained_weights(backbone, weights_dir, ask_hub=False), get_pretrained_cfg(backbone)
+    if found is None or found.where != "folder" or found.file is None:
+        return ()
+    if (named := read_origin(found.file)) is not None:
+        return named
+    if config is None or not isinstance(config.classifier, str):
+        return ()
+    header = read_header(found.file)
     tensor = None if header is None else header.tensors.get(f"{config.classifier}.weight")
     shape = tensor.get("shape") if isinstance(tensor, dict) else None
-    return isinstance(shape, list) and bool(shape) and shape[0] != config.num_classes
-
-
-def _published_file(backbone: str, weights_dir: Path | None) -> Path | None:
-    """The file in the weights folder with the name of a backbone's published weights; None if there is none."""
-    found = find_pretrained_weights(backbone, weights_dir, ask_hub=False)
-    return found.file if found is not None and found.where == "folder" else None
+    own = isinstance(shape, list) and bool(shape) and shape[0] != config.num_classes
+    return None if own else ()
 
 
 def check_description(init: str, backbone: str, weights_dir: Path | None) -> None:

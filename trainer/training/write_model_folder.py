@@ -25,8 +25,8 @@ from typing import TYPE_CHECKING, Any
 from trainer import inference
 from trainer.common.environment import library_versions
 from trainer.common.files import put_folder, replacing
-from trainer.formats.weights.description import TrainedOn
 from trainer.formats.weights.origin import origin_entry
+from trainer.formats.weights.trained_on import TrainedOn
 from trainer.inference.blend import Blend
 from trainer.inference.errors import ModelError
 from trainer.inference.model_folder import CONFIG_FORMAT, load_model_folder

@@ -6,10 +6,11 @@ import logging
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from search.study_state.study_targets import read_pseudo_labels
 from search.worker.task import Task
-from storage.values import WorkKind
-from trainer.formats.weights.description import TrainedOn, contents_of, folder_name
-from trainer.networks.custom_weights import origin_of_start
+from storage.values import SEARCH_SPLIT, WorkKind
+from trainer.formats.weights.trained_on import TrainedOn, contents_of, folder_name
+from trainer.networks.custom_weights import images_before
 from trainer.recipe.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -56,8 +57,8 @@ def trained_on(context: StudyContext, recipe: Recipe) -> tuple[TrainedOn, ...]:
     """
     if context.study.is_pretraining:
         return ()
-    images, pseudo = context.images, context.stores.studies.pseudo_labels(context.study.id)
-    tests = 0 if pseudo is None else int((pseudo.values >= 0).any(axis=0).sum())
+    images, pseudo = context.images, read_pseudo_labels(context.stores, context.study, SEARCH_SPLIT)
+    tests = 0 if pseudo is None else int((pseudo >= 0).any(axis=0).sum())
     own = TrainedOn(
         folder=folder_name(images.root),
         fingerprint=images.fingerprint,
@@ -67,7 +68,7 @@ def trained_on(context: StudyContext, recipe: Recipe) -> tuple[TrainedOn, ...]:
         test_images=tests,
         contents=contents_of(images.training_contents),
     )
-    return (*origin_of_start(recipe.init, recipe.backbone, context.weights_dir), own)
+    return (*images_before(recipe.init, recipe.backbone, context.weights_dir), own)
 
 
 def _weights_name(fold: int) -> str:

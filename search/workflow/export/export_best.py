@@ -15,6 +15,7 @@ from search.export.files import write_export
 from search.export.final_model import gather_refits
 from search.export.output.export import Export
 from search.export.output.folder import Owner, check_output, output_folder
+from search.export.output.manifest import MODEL
 from search.export.plan import ExportPlan, plan_export, queue_refits
 from search.export.pool import check_comparable
 from search.page.command import REPORT, add_to_export, remove_from_export
@@ -151,7 +152,7 @@ def finish_export(
     predicted = forecast_export(stores, plan, refits)
     forecast = None if predicted is None else predicted.to_json()
     step(f"Writing the export to {folder}, and checking its networks on a few images.")
-    derived = [name for name in (SINGLE_FOLDER, *FOLDERS) if (folder / "model" / name).is_dir()]
+    derived = [name for name in (SINGLE_FOLDER, *FOLDERS) if (folder / MODEL / name).is_dir()]
     try:
         export = write_export(
             stores, plan, refits, images, home, folder, submission_kind, forecast=forecast, keep_better=keep_better
@@ -162,7 +163,7 @@ def finish_export(
     if derived:
         note(
             console,
-            f"removed with the earlier model: {', '.join(f'model/{name}' for name in derived)}; `search single` and "
+            f"removed with the earlier model: {', '.join(f'{MODEL}/{name}' for name in derived)}; `search single` and "
             "`search convert` make them of the new one",
         )
     publish(stores, plan.study.name, home, export.folder)

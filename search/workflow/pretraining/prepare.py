@@ -30,13 +30,8 @@ from trainer.common.environment import check_torch_pair
 from trainer.data.duplicates import find_duplicates
 from trainer.data.image_set import ImageSet
 from trainer.data.read import read_images
-from trainer.formats.weights.description import (
-    TrainedOn,
-    WeightsDescription,
-    check_weights_name,
-    contents_of,
-    folder_name,
-)
+from trainer.formats.weights.description import WeightsDescription, check_weights_name
+from trainer.formats.weights.trained_on import TrainedOn, contents_of, folder_name
 from trainer.networks.backbones import check_backbone, native_size
 from trainer.networks.custom_weights import BUILT_IN, registered_weights, weights_description
 from trainer.recipe.recipe import Recipe

@@ -14,14 +14,14 @@ from storage.values import TrialRecord
 from trainer.common.environment import library_versions
 from trainer.common.files import replacing
 from trainer.formats.weights.description import (
-    TrainedOn,
     WeightsDescription,
     description_path,
     read_description,
     write_description,
 )
+from trainer.formats.weights.trained_on import TrainedOn
 from trainer.networks.backbones import UNKNOWN_LICENSE, license_of
-from trainer.networks.custom_weights import check_description, origin_of_start, weights_description
+from trainer.networks.custom_weights import check_description, images_before, weights_description
 from trainer.networks.pretrained import SUFFIXES
 from trainer.recipe.recipe import Recipe
 
@@ -126,7 +126,7 @@ def register(
     file = weights_path(folder, name)
     folder.mkdir(parents=True, exist_ok=True)
     with replacing(file) as temporary:
-        trained_on = (*origin_of_start(recipe.init, recipe.backbone, weights_dir), data)
+        trained_on = (*images_before(recipe.init, recipe.backbone, weights_dir), data)
         save_weights(temporary, state, trained_on)
         description = WeightsDescription(
             name=name,

@@ -39,7 +39,7 @@ from tests.search.small_study import STUDY, make_context, study_plan, work_on, w
 from trainer.data.image_set import ImageSet
 from trainer.evaluation.metrics import score
 from trainer.evaluation.targets import Targets
-from trainer.formats.weights.description import TrainedOn
+from trainer.formats.weights.trained_on import TrainedOn
 from trainer.inference.model_folder import load_model_folder
 from trainer.inference.predict import predict_folder
 from trainer.training.write_model_folder import save_weights

@@ -16,14 +16,8 @@ from studies.spec import StudySpec, load_study
 from tests.trainer.networks.test_registered_weights import put
 from trainer.data.image_set import ImageSet
 from trainer.data.read import read_images
-from trainer.formats.weights.description import (
-    CONTENT_DIGITS,
-    SELF_SUPERVISED,
-    TrainedOn,
-    contents_of,
-    read_description,
-    write_description,
-)
+from trainer.formats.weights.description import SELF_SUPERVISED, read_description, write_description
+from trainer.formats.weights.trained_on import CONTENT_DIGITS, TrainedOn, contents_of
 from trainer.training.write_model_folder import save_weights
 
 STUDY = """
@@ -109,7 +103,7 @@ def test_known_images_are_counted_by_their_files(tmp_path: Path, weights: Path, 
 def test_weights_whose_images_are_not_listed_are_named(tmp_path: Path, weights: Path, images: ImageSet) -> None:
     """As an earlier version registered them: they may have learned from copies of the study's images."""
     (line,) = check_learned_labels(study(tmp_path, DESCRIBED), images, weights)
-    assert "init = 'art': whether these weights have learned labels of the training images is not known" in line
+    assert "init = 'art': 900 images of 3 classes in wikiart trained these weights, and nothing says which" in line
 
 
 def named(weights: Path, name: str, *trained_on: TrainedOn) -> None:

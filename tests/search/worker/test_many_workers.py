@@ -44,7 +44,7 @@ from storage.values import Failure, StudyState, TrialOutcome, TrialStatus, WorkK
 from tests.databases import DIALECTS
 from tests.search.small_study import make_context, study_plan, work_on, write_competition
 from trainer.common.errors import DataError
-from trainer.formats.weights.description import TrainedOn, contents_of
+from trainer.formats.weights.trained_on import TrainedOn, contents_of
 from trainer.training.results import CVResult
 from trainer.training.write_model_folder import save_weights
 

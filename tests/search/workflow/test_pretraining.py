@@ -437,7 +437,7 @@ def start(tmp_path: Path) -> Path:
     folder = tmp_path / "start"
     folder.mkdir()
     torch.manual_seed(0)
-    save_file(timm.create_model("test_resnet", num_classes=10).state_dict(), folder / "test_resnet.safetensors")
+    save_file(timm.create_model("test_resnet", num_classes=1000).state_dict(), folder / "test_resnet.safetensors")
     return folder
 
 
@@ -505,7 +505,7 @@ def test_the_command_trains_on_a_worker_and_continues(competition_folder: Path, 
     weights = tmp_path / "weights"
     weights.mkdir()
     torch.manual_seed(0)
-    network = timm.create_model("test_resnet", num_classes=10)
+    network = timm.create_model("test_resnet", num_classes=1000)
     save_file(network.state_dict(), weights / "test_resnet.r160_in1k.safetensors")
     options = ["--weights", str(weights), "--storage", url, "--home", str(tmp_path / "home"), "--gpus", "none"]
     arguments = ["pretrain", "--data", str(competition_folder), "--name", "art", "--backbone", "test_resnet.r160_in1k"]

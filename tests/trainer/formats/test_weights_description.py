@@ -15,12 +15,12 @@ from trainer.formats.weights.description import (
     MAX_BYTES,
     SELF_SUPERVISED,
     SUPERVISED,
-    TrainedOn,
     WeightsDescription,
     check_weights_name,
     read_description,
     write_description,
 )
+from trainer.formats.weights.trained_on import TrainedOn
 
 TEXTS = st.text(st.characters(codec="utf-8", exclude_categories=("Cc", "Cs")), max_size=40)
 DIGESTS = st.text("0123456789abcdef", min_size=64, max_size=64)

@@ -14,8 +14,8 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from trainer.common.errors import BackboneError
-from trainer.formats.weights.description import MOST_SETS, TrainedOn, contents_of
 from trainer.formats.weights.origin import ENTRY, origin_entry, origin_of_all, read_origin
+from trainer.formats.weights.trained_on import MOST_SETS, TrainedOn, contents_of
 from trainer.training.write_model_folder import save_weights
 
 STATE = {"weight": torch.arange(6.0).reshape(2, 3)}

@@ -13,7 +13,8 @@ from tests.trainer.networks.test_custom_weights import classifier_of, recipe
 from tests.trainer.networks.test_pretrained import checkpoint, differing
 from tests.trainer.training.support import competition, run
 from trainer.common.errors import BackboneError
-from trainer.formats.weights.description import SUPERVISED, TrainedOn, WeightsDescription, write_description
+from trainer.formats.weights.description import SUPERVISED, WeightsDescription, write_description
+from trainer.formats.weights.trained_on import TrainedOn
 from trainer.networks.build import create_backbone
 from trainer.networks.custom_weights import (
     check_description,

@@ -13,8 +13,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from trainer.common.errors import BackboneError
-from trainer.formats.weights.description import TrainedOn, read_sets, written_sets
 from trainer.formats.weights.header import read_header
+from trainer.formats.weights.trained_on import TrainedOn, read_sets, written_sets
 
 ENTRY = "retable_trained_on"
 """Name of the entry: a JSON list of image sets, as in a description."""

@@ -33,7 +33,7 @@ class FirstStudy:
         weights = root / "weights"
         weights.mkdir()
         torch.manual_seed(0)
-        save_file(timm.create_model("test_resnet", num_classes=10).state_dict(), weights / "test_resnet.safetensors")
+        save_file(timm.create_model("test_resnet", num_classes=1000).state_dict(), weights / "test_resnet.safetensors")
         final = f"\n[final]\nseeds = {SEEDS}\ntta = false\ncalibrate = false\n"
         (root / "colours.toml").write_text(STUDY.replace('"scratch"', '"pretrained"') + final)
         self.stores = open_stores(self.url, create=True)

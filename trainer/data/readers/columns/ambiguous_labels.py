@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 
 from trainer.common.errors import DataError, listed
@@ -55,6 +56,19 @@ def pair_or_column(file: str, pair: Sequence[str], others: Sequence[str]) -> Dat
         f"{file}: the labels are ambiguous; they could be the one-hot columns {listed(pair)}, or {listed(others)}. "
         f"Remove {listed(others)} from the table to read the one-hot columns, or choose one with --label-column NAME "
         "(data.label_column)"
+    )
+
+
+def other_facts(file: str, name: str, kind: str | None) -> NoLabelColumnError:
+    """The error for a table whose only possible column says something else about an image.
+
+    Args:
+        kind: what its cells hold (`trainer.data.readers.doubts.metadata_cells`); None: its name says it.
+    """
+    why = f"which holds {kind}" if kind else "whose name says something else about an image"
+    return NoLabelColumnError(
+        f"{file}: the only column that could hold labels is {name!r}, {why}. If these are the labels, add "
+        f"--label-column {shlex.quote(name)} (data.label_column); else write the labels into a column of this table"
     )
 
 

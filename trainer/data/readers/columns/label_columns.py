@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import re
-import shlex
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 from trainer.common.errors import DataError, listed
-from trainer.data.readers.columns.ambiguous_labels import NoLabelColumnError, ambiguous, no_label_column, pair_or_column
+from trainer.data.readers.columns.ambiguous_labels import ambiguous, no_label_column, other_facts, pair_or_column
 from trainer.data.readers.columns.class_columns import (
     MarkedColumns,
     described,
@@ -280,12 +279,7 @@ class LabelChoice:
         """
         name, kind = self.names[column], kind_of_cells(self._values[column])
         if (kind or plain_name(name) in METADATA) and not _SAYS_LABELS.search(self.file.lower()):
-            why = f"which holds {kind}" if kind else "whose name says something else about an image"
-            raise NoLabelColumnError(
-                f"{self.file}: the only column that could hold labels is {name!r}, {why}. If these are the labels, add "
-                f"--label-column {shlex.quote(name)} (data.label_column); else write the labels into a column of this "
-                "table"
-            )
+            raise other_facts(self.file, name, kind)
 
     def _ambiguous(self, possible: Sequence[int], *, counted: bool) -> DataError:
         """The error for several ``possible`` columns; ``counted``: as of `ambiguous`."""

@@ -1,4 +1,4 @@
-"""Cells that say where, when or how an image was made are told from labels."""
+"""Cells with dates, times, links and the like are recognised; cells with labels are not."""
 
 from __future__ import annotations
 
