@@ -141,7 +141,7 @@ def _drawing(facts: Facts, finished: list[TrialRecord]) -> tuple[Drawing, int]:
     if steps[-1][0] < last:
         steps.append((float(last), so_far))
     frame = Frame(
-        title=f"{facts.metric} of each finished trial, and the best of those with smaller numbers",
+        title=f"{facts.metric} of each finished trial, and the best up to its number",
         x_label="number of the trial",
         y_label=facts.metric,
         x=x_scale([steps[0][0], float(last)], whole=True),
