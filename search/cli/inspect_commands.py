@@ -12,6 +12,7 @@ from search.cli.options import (
     DEFAULT_STORAGE,
     LARGEST,
     Data,
+    DataSet,
     Encoding,
     GroupColumn,
     HomeFolder,
@@ -36,6 +37,7 @@ from search.runtime.errors import EXIT_DIFFERENT
 
 def check(
     data: Annotated[Path, typer.Argument(help="Folder of images.")],
+    assignments: DataSet = None,
     id_column: IdColumn = None,
     label_column: LabelColumn = None,
     group_column: GroupColumn = None,
@@ -75,24 +77,25 @@ def check(
     from search.report.checks.check import CheckRequest
     from search.report.checks.check import check as run
     from search.runtime.home import Home
-    from studies.settings import DataSettings
+    from studies.file.overrides import data_settings
 
-    settings = DataSettings(
+    overrides = overrides_of(
+        assignments,
+        skip_bad,
+        no_corrections,
         id_column=id_column,
         label_column=label_column,
         group_column=group_column,
         table=table,
         layout=layout,
-        similar_labels=similar_labels or "ask",
-        several_labels=several_labels or "auto",
+        similar_labels=similar_labels,
+        several_labels=several_labels,
         encoding=encoding,
-        skip_bad=skip_bad,
-        corrections=not no_corrections,
     )
     request = CheckRequest(
         shift=shift, labels=labels, backbone=backbone, weights=weights, output=output, home=Home(root=home)
     )
-    run(data, settings=settings, n_folds=n_folds, request=request)
+    run(data, settings=data_settings(overrides), n_folds=n_folds, request=request)
 
 
 def preview(

@@ -31,14 +31,15 @@ def predict(
     ] = False,
 ) -> None:
     """Apply an exported model to new images."""
-    from search.runtime.console import note, open_console, say
+    from search.runtime.console import note, open_console, progress_bar, say
     from trainer.inference.predict import predict_folder
     from trainer.inference.predictions import check_output, write_predictions
 
     check_output(output, model)
-    predictions = predict_folder(model, images, device=device, onnx=onnx)
-    write_predictions(output, predictions)
     console = open_console()
+    with progress_bar(console, "predicting") as show:
+        predictions = predict_folder(model, images, device=device, onnx=onnx, on_progress=show)
+    write_predictions(output, predictions)
     for line in predictions.notes:
         note(console, line)
     count = len(predictions.ids)

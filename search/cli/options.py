@@ -110,6 +110,14 @@ Set = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="FIELD=VALUE", help="Override a setting of the study file; repeatable."),
 ]
+DataSet = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="data.FIELD=VALUE",
+        help="A setting of [data], such as data.label_column=NAME, as a study takes it; repeatable.",
+    ),
+]
 Workers = Annotated[
     int | None,
     typer.Option(

@@ -6,7 +6,7 @@ import logging
 from pathlib import Path
 
 from search.export.output.folder import Owner, output_folder
-from search.export.output.manifest import SUBMISSION, OutputKind, read_manifest
+from search.export.output.manifest import provisional_submission
 from search.page.facts import read_facts
 from search.page.render import page_of, render
 from search.runtime.console import open_console, say
@@ -46,7 +46,7 @@ def report(name: str | None, url: str, home: Path, output: Path | None) -> None:
     folder = output_folder(Owner.of(stores, study.name), Home(root=home))
     path = output or folder / REPORT
     check_page(path)
-    write_report(stores, study.name, path, provisional=_provisional(folder), home=Home(root=home))
+    write_report(stores, study.name, path, provisional=provisional_submission(folder), home=Home(root=home))
     say(console, f"The report is written to {path}; open it in a browser.", whole=True)
 
 
@@ -106,9 +106,3 @@ def write_report(
             temporary.write_text(html, encoding="utf-8")
     except OSError as error:
         raise ReportNotWritable(f"{path} cannot be written: {error.strerror or error}") from error
-
-
-def _provisional(folder: Path) -> Path | None:
-    """The submission of the best trial so far, which `search start` writes before the first export."""
-    manifest, path = read_manifest(folder), folder / SUBMISSION
-    return path if manifest is not None and manifest.kind is OutputKind.PROVISIONAL and path.is_file() else None

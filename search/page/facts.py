@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from search.export.expected_score import Optimism, read_optimism
 from search.export.notes import ExportNotes
 from search.page.gallery.contents import Gallery, read_gallery
+from search.page.labels.candidates import Candidates, NothingToJudge, find_candidates
 from search.report.finalists.comparison import Comparison, NothingConfirmed, compare_finalists
 from search.runtime.home import Home
 from search.study_setup.second_study import Comparison as AgainstFirst
@@ -23,7 +24,6 @@ from storage.records.exports import ExportRecord
 from storage.stores import Stores
 from storage.values import TrialRecord, TrialStatus, WorkKind
 from trainer.common.arrays import Float32Array
-from trainer.evaluation.label_errors.one_label import LabelErrors, find_label_errors
 from trainer.evaluation.several_labels import NONE, has_several, rarest_label
 from trainer.recipe.recipe import Scalar
 
@@ -56,8 +56,10 @@ class Facts:
     oof: Float32Array | None
     """Out-of-fold probabilities of ``leader``, shape (n, C); None without one, and where it is a second stage, which by
     itself knows some classes alone."""
-    label_errors: LabelErrors | None
-    """Labels that may be wrong by ``oof``; None without it, and where images have several labels."""
+    suspects: Candidates | None
+    """The labels that may be wrong, as ``search labels`` finds them; None: nothing can judge them."""
+    unjudged: str
+    """Why not, as a sentence; empty: they are judged."""
     gallery: Gallery | None
     """The pictures that the last export drew; None if there are none in the given home."""
     home: Home | None
@@ -131,6 +133,11 @@ def read_facts(
     oof = None
     if leader is not None and not leader_study.is_second_stage and "oof" in stores.trials.prediction_names(leader.id):
         oof = stores.trials.prediction(leader.id, "oof")
+    suspects, unjudged = None, ""
+    try:
+        suspects = find_candidates(stores, snapshot.study)
+    except NothingToJudge as reason:
+        unjudged = str(reason)
     comparison, unconfirmed = None, ""
     try:
         comparison = compare_finalists(stores, stored.name)
@@ -150,7 +157,8 @@ def read_facts(
         with_first=None if snapshot.study.second is None else compare_with_first(stores, snapshot.study),
         optimism=read_optimism(stores, snapshot.study),
         oof=oof,
-        label_errors=None if oof is None or has_several(dataset.y) else find_label_errors(dataset.y, oof),
+        suspects=suspects,
+        unjudged=unjudged,
         gallery=None if home is None else read_gallery(stores, home, stored.name, dataset),
         home=home if with_map else None,
     )

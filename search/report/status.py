@@ -11,6 +11,8 @@ from rich.text import Text
 
 from search.export.expected_score import read_optimism
 from search.export.members import describe_import
+from search.export.output.folder import Owner, output_folder
+from search.export.output.manifest import provisional_submission
 from search.report.live.activity import read_workers
 from search.report.live.progress import print_trial
 from search.report.live.schedule import schedule_line
@@ -100,19 +102,17 @@ def print_status(console: Console, stores: Stores, name: str | None, home: Path,
     continuing = f"`{study.continuing}`"
     if study.is_pretraining:
         say(console, f"This study trains weights for others: {continuing} registers them when it is done.")
-    elif over and not snapshot.workers and not stores.exports.all(study.id):
-        found = None if study.second is None else compare_with_first(stores, study)
-        if found is not None and not found.adopted:
-            say(console, f"{found.sentence} The export of {found.first} stays.")
-        else:
-            say(console, f"Nothing is exported yet: {continuing} continues with the next stage.")
-    if snapshot.waiting:
-        count = f"{snapshot.waiting} trial{' waits' if snapshot.waiting == 1 else 's wait'} for a worker"
-        more = f"; `search start --study {study.name} --hours +1` continues for an hour"
-        say(console, count + more * _is_late(stores, study))
-    if snapshot.trials_paused:
-        count = f"{snapshot.trials_paused} trial{' is' if snapshot.trials_paused == 1 else 's are'} paused"
-        say(console, f"{count}; the best of them continue")
+    elif not stores.exports.all(study.id):
+        provisional = provisional_submission(output_folder(Owner.of(stores, study.name), Home(root=home)))
+        if provisional is not None:
+            say(console, f"You can hand in {provisional}: it holds the best so far, until the first export.")
+        if over and not snapshot.workers:
+            found = None if study.second is None else compare_with_first(stores, study)
+            if found is not None and not found.adopted:
+                say(console, f"{found.sentence} The export of {found.first} stays.")
+            else:
+                say(console, f"Nothing is exported yet: {continuing} continues with the next stage.")
+    _print_left(console, snapshot, late=_is_late(stores, study))
     failed = stores.trials.records(study.id, status=TrialStatus.FAILED)
     if failed:
         hint = (
@@ -228,6 +228,25 @@ def _training_of(record: TrialRecord) -> str:
     if record.number is None:
         return "a trial before it had a number"
     return str(MemberName(trial=record.number, is_probe=record.is_probe))
+
+
+def _print_left(console: Console, snapshot: StudySnapshot, *, late: bool) -> None:
+    """The trials that wait for a worker or are paused.
+
+    Args:
+        late: whether the deadline has passed, so that none of them continues before another one is set.
+    """
+    lines = []
+    if snapshot.waiting:
+        lines.append(f"{snapshot.waiting} trial{' waits' if snapshot.waiting == 1 else 's wait'} for a worker")
+    if snapshot.trials_paused:
+        count = f"{snapshot.trials_paused} trial{' is' if snapshot.trials_paused == 1 else 's are'} paused"
+        lines.append(count if late else f"{count}; the best of them continue")
+    if lines and late:
+        command = f"`search start --study {snapshot.study.name} --hours +1`"
+        lines = [f"{', '.join(lines)}; the deadline has passed, and {command} continues for an hour"]
+    for line in lines:
+        say(console, line)
 
 
 def _print_workers(console: Console, stores: Stores, snapshot: StudySnapshot) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
+import numpy as np
 from rich.console import Console
 
 from search.export.notes import ExportNotes, ImportNotes, RecipeNotes
@@ -175,7 +176,10 @@ def print_submissions(console: Console, stores: Stores, entries: Sequence[Entry]
                 Column(name="made of", prose=True),
                 Column(name="folder", prose=True),
             ],
-            [_row(entry, overwritten=entry.export.id not in latest) for entry in competing],
+            [
+                _row(entry, overwritten=entry.export.id not in latest, twin=_twin(entry, competing))
+                for entry in competing
+            ],
         )
         for line in _conclusions(competing, dataset, latest):
             say(console, line)
@@ -221,7 +225,19 @@ def _study_prefix(name: str | None) -> str:
     return "" if name is None else f"{name}:"
 
 
-def _row(entry: Entry, *, overwritten: bool) -> tuple[str, ...]:
+def _twin(entry: Entry, competing: Sequence[Entry]) -> int | None:
+    """The first earlier export that gives every test image the same labels; None: there is none."""
+    labels = entry.notes.labels
+    earlier = [other for other in competing if other.export.id < entry.export.id]
+    same = (
+        other.export.id
+        for other in earlier
+        if labels is not None and other.notes.labels is not None and np.array_equal(labels, other.notes.labels)
+    )
+    return next(same, None)
+
+
+def _row(entry: Entry, *, overwritten: bool, twin: int | None) -> tuple[str, ...]:
     export = entry.export
     public, private = ("-" if s is None else f"{s:.4f}" for s in (export.public_score, export.private_score))
     when = datetime.datetime.fromtimestamp(export.created)
@@ -231,7 +247,8 @@ def _row(entry: Entry, *, overwritten: bool) -> tuple[str, ...]:
         _forecast(export.forecast),
         public,
         private,
-        f"{entry.study.name}: {describe_export(entry.notes)}, {when:%Y-%m-%d %H:%M}",
+        f"{entry.study.name}: {describe_export(entry.notes)}, {when:%Y-%m-%d %H:%M}"
+        + ("" if twin is None else f", the same labels as export {twin}"),
         f"{export.folder}{' (overwritten by a later export)' * overwritten}",
     )
 

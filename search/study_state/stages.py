@@ -61,9 +61,9 @@ def running_work(stores: Stores, snapshot: StudySnapshot) -> str:
         # Another program has deleted Optuna's study; the next sweep restores it.
         return f"{snapshot.running} trial(s)"
     trials = study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
-    if snapshot.trials_paused:  # they run in Optuna
-        in_training = {item.trial_number for item in stores.queue.held(snapshot.study.id)}
-        trials = [trial for trial in trials if trial.number in in_training]
+    # In Optuna, trials run as well that are paused, or that wait for a worker after an interruption.
+    in_training = {item.trial_number for item in stores.queue.held(snapshot.study.id)}
+    trials = [trial for trial in trials if trial.number in in_training]
     return ", ".join(_running_trial(trial) for trial in trials)
 
 

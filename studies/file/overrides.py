@@ -6,9 +6,9 @@ import dataclasses
 import tomllib
 from collections.abc import Mapping, Sequence
 
-from studies.errors import StudyError, listed
+from studies.errors import Problems, StudyError, listed
 from studies.file.document import PORTFOLIO, TABLES, Document, shorten
-from studies.settings import SECTIONS, setting_names
+from studies.settings import SECTIONS, DataSettings, read_section, setting_names
 from trainer.common.errors import suggest
 from trainer.recipe.exclusions import EXCLUSIONS
 from trainer.recipe.recipe import FIELDS
@@ -32,6 +32,23 @@ def apply_overrides(document: Document, overrides: Sequence[str]) -> Document:
     if problems:
         raise StudyError(*problems)
     return document
+
+
+def data_settings(overrides: Sequence[str]) -> DataSettings:
+    """The settings of [data] for a command that reads images without a study.
+
+    Raises:
+        StudyError: an override is invalid, or of another table.
+    """
+    document = apply_overrides(Document(label="--set", title=""), overrides)
+    problems = Problems("--set", document.overridden)
+    for path in document.overridden:
+        table, _, key = path.partition(".")
+        if table != "data":
+            problems.add(table, "this command takes settings of [data] only, such as data.label_column", key)
+    settings = read_section("data", DataSettings, document.sections.get("data", {}), problems)
+    problems.raise_if_any()
+    return settings
 
 
 def fit_to_fixed(document: Document) -> Document:
@@ -78,8 +95,8 @@ def _apply(document: Document, text: str) -> Document:
     if table == PORTFOLIO and not key:
         return dataclasses.replace(document, portfolio=value)
     if table in SECTIONS and key in setting_names(table):
-        if key.endswith("_column") and not isinstance(value, str):
-            value = given.strip()  # a column may be called 2021
+        if table == "data" and not isinstance(value, str | bool):
+            value = given.strip()  # a column or a table may be called 2021
         section = {**document.sections.get(table, {}), key: value}
         return dataclasses.replace(document, sections={**document.sections, table: section})
     if table == "recipe" and key in FIELDS:

@@ -142,11 +142,13 @@ def predict_folder(
     batch_size: int = 64,
     device: str = "cpu",
     onnx: bool = False,
+    on_progress: Callable[[float], None] | None = None,
 ) -> Predictions:
     """Predict files, folders or ``.npz`` archives with a model folder.
 
     Args:
         onnx: predict with the ONNX files of the folder, without torch and timm.
+        on_progress: called after each batch with the share of the work that is done, 0 .. 1.
 
     Raises:
         ModelError: see `load_model_folder`, `list_images`, `load_onnx`, `predict_member`, `predict_member_onnx`; or
@@ -155,8 +157,16 @@ def predict_folder(
     """
     model = load_model_folder(model_dir)
     listed = list_images(images)
-    predict = _predictor(Path(model_dir), model, batch_size=batch_size, device=device, onnx=onnx)
     items = listed.items
+    done, work = 0, len(items) * sum(len(member.weights) for member in model.members)
+
+    def on_batch(count: int) -> None:
+        nonlocal done
+        done += count
+        if on_progress is not None:
+            on_progress(done / work)
+
+    predict = _predictor(Path(model_dir), model, batch_size=batch_size, device=device, onnx=onnx, on_batch=on_batch)
     forms = tuple(dict.fromkeys(member.form for member in model.members))
     blended: list[NDArray[np.float64]] = []
     problems: list[str] = []
@@ -183,14 +193,15 @@ def predict_folder(
 
 
 def _predictor(
-    folder: Path, model: ModelFolder, *, batch_size: int, device: str, onnx: bool
+    folder: Path, model: ModelFolder, *, batch_size: int, device: str, onnx: bool, on_batch: Callable[[int], None]
 ) -> Callable[[Member, NDArray[np.uint8]], NDArray[np.float64]]:
     """What predicts the resized images of one member."""
     if onnx:
         check_onnx_device(device)
-        return partial(predict_member_onnx, load_onnx(folder, model), batch_size=batch_size, device=device)
+        files = load_onnx(folder, model)
+        return partial(predict_member_onnx, files, batch_size=batch_size, device=device, on_batch=on_batch)
     _check_device(device)
-    return partial(predict_member, model, batch_size=batch_size, device=device)
+    return partial(predict_member, model, batch_size=batch_size, device=device, on_batch=on_batch)
 
 
 def _unscaled_note(names: Sequence[str]) -> list[str]:

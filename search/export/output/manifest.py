@@ -82,6 +82,12 @@ def read_manifest(folder: Path) -> Manifest | None:
         return None
 
 
+def provisional_submission(folder: Path) -> Path | None:
+    """The submission of the best trial so far, which ``search start`` writes before the first export; None: none."""
+    manifest, path = read_manifest(folder), folder / SUBMISSION
+    return path if manifest is not None and manifest.kind is OutputKind.PROVISIONAL and path.is_file() else None
+
+
 def write_manifest(folder: Path, manifest: Manifest) -> None:
     """Write the manifest of ``folder``, replacing an older one."""
     content = {

@@ -12,6 +12,7 @@ from search.export.output.folder import Owner, output_folder
 from search.page import text
 from search.page.labels.candidates import Candidates, find_candidates
 from search.page.labels.page import render_review, review_page, right_label
+from search.page.labels.sentences import summary
 from search.runtime.commands import completed
 from search.runtime.console import open_console, say
 from search.runtime.errors import SearchError
@@ -20,7 +21,7 @@ from search.runtime.output_files import FileNotOurs, check_page
 from search.study_setup.data_folder import known_folder
 from search.study_state.study import Study, read_study
 from storage.stores import open_stores
-from trainer.common.errors import DataError, listed
+from trainer.common.errors import DataError
 from trainer.common.files import replacing
 from trainer.data.corrections.apply import corrections_path
 from trainer.data.file_names import REVIEW_PAGE, REVIEW_TABLE
@@ -77,9 +78,9 @@ def review_labels(name: str | None, url: str, home: Path, data: Path | None, out
     images = _raw_images(folder_of_images, study)
     corrections = [] if images is None else _corrections(images)
     left = found.without(corrections)
-    summary = list(_summary(found, len(found.candidates) - len(left.candidates)))
+    lines = list(summary(found, len(found.candidates) - len(left.candidates)))
     apply = _apply_command(study, table_path, data, folder_of_images)
-    html = render_review(review_page(stores, Home(root=home), left, summary, apply))
+    html = render_review(review_page(stores, Home(root=home), left, lines, apply))
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with replacing(page_path) as temporary:
@@ -89,7 +90,7 @@ def review_labels(name: str | None, url: str, home: Path, data: Path | None, out
         raise ReviewNotWritable(
             f"{folder} cannot be written to: {error.strerror or error}; name another --output"
         ) from error
-    for line in (*summary, *_listing(left)):
+    for line in (*lines, *_listing(left)):
         say(console, line)
     if not left.candidates:
         return
@@ -154,45 +155,6 @@ def _joined(rows: Sequence[ReviewRow], earlier: Sequence[ReviewRow]) -> Iterator
         known = next((key for source in sources if (key := (source, row.id, row.given)) in decided), None)
         yield row if known is None else decided.pop(known)
     yield from decided.values()
-
-
-def _summary(found: Candidates, decided: int) -> Iterator[str]:
-    """Sentences on the candidates.
-
-    Args:
-        decided: number of candidates that the corrections have decided about.
-    """
-    probes = sum(record.is_probe for record in found.averaged)
-    counts = (("trial", len(found.averaged) - probes), ("linear probe", probes))
-    source = " and ".join(text.counted(number, thing) for thing, number in counts if number)
-    mean = "the mean out-of-fold predictions" if len(found.averaged) > 1 else "the out-of-fold predictions"
-    left = len(found.candidates) - decided
-    labels = text.counted(left, "label") if left else "No label"
-    if found.several_labels:
-        labels = f"The labels of {text.counted(left, 'image') if left else 'no image'}"
-    yield (
-        f"{labels} may be wrong by {mean} of {source} (confident learning), which {found.predicted}. Expected number "
-        f"of wrong labels: about {found.expected} of {_judged(found)}. A hard image looks the same, so look at each "
-        "one."
-    )
-    if found.unjudged:
-        names = listed(map(excerpt, found.unjudged), SHOWN)
-        yield f"Not judged, because the predictions know no more of them than their frequency: {names}."
-    if found.too_many:
-        yield (
-            "So many candidates are rather the fault of weak predictions than of the labels: a better trial, or "
-            "`search probe DATA --weights FOLDER` with pre-trained weights, would tell them apart."
-        )
-    if decided:
-        candidates = text.counted(decided, "further candidate")
-        yield f"{candidates} {'is' if decided == 1 else 'are'} left out, decided in {CORRECTIONS_FILE} already."
-
-
-def _judged(found: Candidates) -> str:
-    if not found.several_labels:
-        return f"{found.judged:,}"
-    labels = len(found.dataset.class_names) - len(found.unjudged)
-    return f"{text.counted(labels, 'label')} of {found.judged:,} images"
 
 
 def _listing(found: Candidates) -> Iterator[str]:

@@ -112,4 +112,5 @@ def _summary(rows: list[BackboneRow]) -> str:
         return lead
     gains = sorted((row.tuned.value or 0.0) - (row.probe.value or 0.0) for row in both if row.tuned and row.probe)
     gained = f"{gains[0]:+z.4f}" if len(gains) == 1 else f"{gains[0]:+z.4f} to {gains[-1]:+z.4f}"
-    return f"{lead} Fine-tuning (dots) changed the score of the linear probe (rings) by {gained}."
+    compared = f"{both[0].backbone} at {both[0].size} px" if len(both) == 1 else f"the {len(both)} networks with both"
+    return f"{lead} Fine-tuning (dots) changed the score of the linear probe (rings) of {compared} by {gained}."

@@ -9,12 +9,13 @@ import numpy as np
 
 from search.page import text
 from search.page.facts import Facts
+from search.page.labels.sentences import summary
 from search.page.svg.rows import Mark, Row, rows_chart
 from search.page.svg.shapes import Drawing
 from search.study_setup.data_folder import stored_corrections
 from search.study_setup.image_weights import weights_lines
 from storage.records.datasets import StoredDataset
-from trainer.evaluation.label_errors.one_label import LabelErrors
+from trainer.evaluation.label_errors.candidate import CandidateLabel
 from trainer.evaluation.several_labels import class_counts
 
 MOST_ROWS = 20
@@ -27,10 +28,8 @@ class Suspect:
     """A training image whose label may be wrong."""
 
     image: str
-    label: str
-    label_probability: float
-    suggested: str
-    suggested_probability: float
+    given: tuple[CandidateLabel, ...]
+    proposed: tuple[CandidateLabel, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,40 +108,13 @@ def _skipped(dataset: StoredDataset) -> Iterator[str]:
 
 
 def _suspects(facts: Facts) -> tuple[str, tuple[Suspect, ...]]:
-    command = f"`{text.command('search', 'labels', '--study', facts.study.name)}`"
-    if facts.several_labels and facts.leader is not None:
-        return (
-            f"{command} shows the images with labels that may be wrong, or that may be missing, and corrects them.",
-            (),
-        )
-    if facts.leader is None or facts.label_errors is None:
+    found = facts.suspects
+    if facts.leader is None:
         return "", ()
-    dataset, found = facts.dataset, facts.label_errors
-    if found.too_many:
-        return (
-            f"The labels cannot be judged: the out-of-fold predictions of {text.trial_name(facts.leader)} contradict "
-            f"{len(found.rows):,} of {found.judged:,}, so these predictions are rather at fault. A better model can "
-            "judge the labels.",
-            (),
-        )
-    shown = tuple(_suspect(dataset, found, i) for i in range(min(SHOWN_LABELS, len(found.rows))))
-    source = f"by the out-of-fold predictions of {text.trial_name(facts.leader)}"
-    if not shown:
-        return f"No label is suspicious {source}.", ()
-    return (
-        f"{text.counted(len(found.rows), 'label')} may be wrong {source} (confident learning), the least probable "
-        "first. A hard image looks the same, so look at each one: "
-        f"{command} judges them by the average of all trials, shows pictures and corrects labels.",
-        shown,
-    )
-
-
-def _suspect(dataset: StoredDataset, found: LabelErrors, i: int) -> Suspect:
-    row = int(found.rows[i])
-    return Suspect(
-        image=dataset.train_ids[row],
-        label=dataset.class_names[dataset.y[row]],
-        label_probability=float(found.label_proba[i]),
-        suggested=dataset.class_names[found.suggested[i]],
-        suggested_probability=float(found.suggested_proba[i]),
-    )
+    if found is None:
+        return f"The labels are not judged: {facts.unjudged}.", ()
+    command = text.command("search", "labels", "--study", facts.study.name)
+    line = f"{' '.join(summary(found))} `{command}` shows pictures and corrects labels."
+    shown = () if found.too_many else found.candidates[:SHOWN_LABELS]
+    ids = facts.dataset.train_ids
+    return line, tuple(Suspect(image=ids[each.row], given=each.given, proposed=each.proposed) for each in shown)

@@ -96,18 +96,18 @@ class ErrorsView:
 
 def errors(facts: Facts) -> ErrorsView | None:
     """The errors of the leader; None before a trial has finished."""
-    leader, oof, label_errors = facts.leader, facts.oof, facts.label_errors
-    if leader is None or oof is None or label_errors is None:
+    leader, oof, found = facts.leader, facts.oof, facts.suspects
+    if leader is None or oof is None or facts.several_labels:
         return None
     y, names = facts.dataset.y, facts.dataset.class_names
     counts = confusion_matrix(y, oof.argmax(axis=1).astype(np.int64), len(names))
-    suspects = y[:0] if label_errors.too_many else y[label_errors.rows]
-    suspicious = np.bincount(suspects, minlength=len(names))
+    doubtful = [] if found is None or found.too_many else [each.row for each in found.candidates]
+    suspicious = np.bincount(y[doubtful], minlength=len(names))
     rows = _rows(counts, names, suspicious)
     order, note = _order(counts, ordinal=facts.metric == "qwk")
     block, ordered = counts[np.ix_(order, order)], [names[i] for i in order]
     right, groups = int(counts.trace()), confusable_groups(counts)
-    found = reliability(y, oof)
+    plain = reliability(y, oof)
     hands_in_probabilities = METRICS[facts.metric].needs == "probabilities"
     scaled = reliability(y, scale_temperature(oof, leader.temperature or 1.0)) if hands_in_probabilities else None
     return ErrorsView(
@@ -126,9 +126,9 @@ def errors(facts: Facts) -> ErrorsView | None:
         matrix_note=note,
         matrix_names=tuple(ordered),
         matrix_counts=tuple(tuple(int(count) for count in row) for row in block),
-        reliability=found,
-        reliability_drawing=_reliability_chart(found),
-        reliability_note=_reliability_note(found, scaled),
+        reliability=plain,
+        reliability_drawing=_reliability_chart(plain),
+        reliability_note=_reliability_note(plain, scaled),
     )
 
 

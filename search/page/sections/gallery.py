@@ -17,11 +17,12 @@ _FAR = (
     "The farthest from the training images by the features of one network. Nothing says that they are predicted "
     "wrongly.",
 )
+_SUSPECT = "By the predictions of this model alone. A hard image looks the same, so look at each one."
 _TITLES = {
     Reason.LOSS: ("Largest losses", "The images whose label has the lowest probability."),
     Reason.MISTAKE: ("Most confident mistakes", "The errors in which another class has the highest probability."),
     Reason.PAIR: ("Most frequent confusions", "Examples of the pairs of classes that are confused most often."),
-    Reason.SUSPECT: ("Labels that may be wrong", "A hard image looks the same, so look at each one."),
+    Reason.SUSPECT: ("Labels that may be wrong", _SUSPECT),
     Reason.WEAK_CLASS: (
         "Errors of the weakest classes",
         "Classes with a low F1 that few pictures above show.",
@@ -39,7 +40,7 @@ _TITLES_OF_SEVERAL = {
         "Close decisions",
         "The images with a label whose probability is nearest to the threshold that decides about it.",
     ),
-    Reason.SUSPECT: ("Labels that may be wrong or missing", "A hard image looks the same, so look at each one."),
+    Reason.SUSPECT: ("Labels that may be wrong or missing", _SUSPECT),
     Reason.WEAK_CLASS: ("Errors of the weakest labels", "Labels with a low F1 that few pictures above show."),
     Reason.FAR: _FAR,
 }

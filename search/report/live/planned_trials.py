@@ -8,6 +8,7 @@ from rich.console import Console
 
 from search.runtime.console import say
 from search.tuning.probing.plan import PROBE
+from search.tuning.warm_starts import PORTFOLIO
 
 MAX_PROBES = 3  # probes that are listed one by one
 
@@ -40,5 +41,7 @@ def print_warm_starts(console: Console, origins: Mapping[int, str], *, probes_on
     if len(probes) > MAX_PROBES:
         text = f"{len(probes)} linear probes of backbones, one after another"
         say(console, text, prefix=f"probe {probes[0]:3d}  planned   ")
+    if any(origin.startswith(f"{PORTFOLIO}: ") for origin in origins.values()):
+        say(console, "The portfolio is the study file's list of recipes from papers and competition winners.")
     if probes:
         say(console, "Workers begin with the probes, the others follow; --no-probe leaves probes out.")

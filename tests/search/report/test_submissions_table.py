@@ -151,7 +151,10 @@ def test_two_exports_are_compared_by_their_labels(stores: Stores, stored: Study,
     out = run(export=second, public=0.25)
     assert f"Export {first} against {second}: +75.0 points public (± 40.8 points, they differ on 67%" in out
     assert f"To hand in, by estimate and public score together: export {first} (" in out
-    assert "note:" not in out
+    assert "note:" not in out and "the same labels" not in out
+    third = add(stores, stored, tmp_path / "third", notes=replace(NOTES, labels=np.zeros(6, np.int64)))
+    out = run()
+    assert f"the same labels as export {second}" in " ".join(row(out, third)) and out.count("the same labels") == 1
 
 
 def test_an_export_without_stored_labels_is_named_in_a_comparison(

@@ -381,6 +381,11 @@ def test_status_shows_paused_trials_and_stop_ends_them(
     pause_trials(context, 2)
     show_status(None, url, context.home.root)
     assert "2 trials are paused; the best of them continue" in " ".join(capsys.readouterr().out.split())
+    context.stores.studies.set_deadline(context.study.id, context.stores.database.now() - 1.0)
+    show_status(None, url, context.home.root)
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "2 trials are paused; the deadline has passed" in shown and "--hours +1" in shown
+    assert "continue with" not in shown and "best of them continue" not in shown
     stop(None, url)
     assert context.stores.queue.count_paused(context.study.id) == 0
     show_status(None, url, context.home.root)

@@ -6,7 +6,8 @@ from collections.abc import Callable
 
 import pytest
 
-from studies.file.overrides import parse_value
+from studies.file.overrides import data_settings, parse_value
+from studies.settings import DataSettings
 from studies.spec import StudyError, StudySpec, load_study
 
 Load = Callable[..., StudySpec]
@@ -47,6 +48,18 @@ def test_every_table_can_be_changed(load: Load) -> None:
     assert spec.search_settings.trials == 7
     assert (spec.final.epochs, spec.final.tta) == (30, False)
     assert (spec.data.label_column, spec.data.skip_bad) == ("2021", True)
+
+
+def test_a_command_without_a_study_takes_settings_of_the_data_alone() -> None:
+    settings = data_settings(["data.label_column=dx", "data.table=2021", "data.skip_bad=true"])
+    assert (settings.label_column, settings.table, settings.skip_bad) == ("dx", "2021", True)
+    assert data_settings([]) == DataSettings()
+    with pytest.raises(StudyError, match=r"--set recipe[.]epochs=2: .*settings of \[data\] only"):
+        data_settings(["data.table=a.csv", "recipe.epochs=2"])
+    with pytest.raises(StudyError, match="did you mean"):
+        data_settings(["data.label_colum=dx"])
+    with pytest.raises(StudyError, match="skip_bad is true or false"):
+        data_settings(["data.skip_bad=7"])
 
 
 def test_fixing_a_sampled_field_ends_its_sampling(load: Load) -> None:

@@ -200,6 +200,14 @@ def test_the_program_refuses_before_it_computes(small_model: Path, tmp_path: Pat
         assert b"\x1b" not in done.stderr and b"Traceback" not in done.stderr
 
 
+def test_the_progress_rises_to_the_whole(small_model: Path, tmp_path: Path) -> None:
+    for index in range(5):
+        save(tmp_path / f"{index}.png", index)
+    shares: list[float] = []
+    predict_folder(small_model, [tmp_path], batch_size=2, on_progress=shares.append)
+    assert shares == sorted(shares) and len(set(shares)) >= 3 and shares[-1] == 1.0
+
+
 def test_values_of_a_kind_that_no_training_image_had_are_noted(small_model: Path, tmp_path: Path) -> None:
     save(tmp_path / "plain.png", 1)
     Image.fromarray(np.arange(64, dtype=np.uint16).reshape(8, 8) * 60).save(tmp_path / "like_training.png")

@@ -71,13 +71,20 @@ def check_onnx_device(device: str) -> None:
 
 
 def predict_member_onnx(
-    files: Mapping[str, Path], member: Member, images: NDArray[np.uint8], *, batch_size: int = 64, device: str = "cpu"
+    files: Mapping[str, Path],
+    member: Member,
+    images: NDArray[np.uint8],
+    *,
+    batch_size: int = 64,
+    device: str = "cpu",
+    on_batch: Callable[[int], None] | None = None,
 ) -> NDArray[np.float64]:
     """Probabilities of one member, averaged over its networks and views: float64 (n, C).
 
     Args:
         files: of `load_onnx`.
         images: uint8 (n, size, size, 3), resized as `Member.form` says.
+        on_batch: called after each batch of each network with its number of images.
 
     Raises:
         ModelError: ONNX Runtime is missing, has no such device, cannot run a file, or a probability is not finite.
@@ -85,8 +92,11 @@ def predict_member_onnx(
     total = np.zeros((len(images), member.classes))
     for digest in member.digests:
         network = open_onnx(files[digest], device)
-        starts = range(0, max(len(images), 1), batch_size)  # one empty batch if there are no images
-        total += np.concatenate([network(images[start : start + batch_size]) for start in starts])
+        for start in range(0, len(images), batch_size):
+            batch = images[start : start + batch_size]
+            total[start : start + batch_size] += network(batch)
+            if on_batch is not None:
+                on_batch(len(batch))
     if not np.isfinite(total).all():
         raise ModelError(f"the ONNX files of {member.backbone} predict values that are not finite")
     return total / len(member.digests)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,12 +19,19 @@ if TYPE_CHECKING:
 
 
 def predict_member(
-    model: ModelFolder, member: Member, images: NDArray[np.uint8], *, batch_size: int = 64, device: str = "cpu"
+    model: ModelFolder,
+    member: Member,
+    images: NDArray[np.uint8],
+    *,
+    batch_size: int = 64,
+    device: str = "cpu",
+    on_batch: Callable[[int], None] | None = None,
 ) -> NDArray[np.float64]:
     """Probabilities of one member, averaged over its networks and views: float64 (n, C).
 
     Args:
         images: uint8 (n, size, size, 3), resized as `Member.form` says.
+        on_batch: called after each batch with its number of images, times the networks that have predicted it.
 
     Raises:
         ModelError: the weights do not fit the backbone that the installed timm builds, or the probabilities are not
@@ -31,18 +39,20 @@ def predict_member(
     """
     import timm
 
+    from .shared_bodies import load_in_turn
+
     total = np.zeros((len(images), member.classes))
     try:
         network = timm.create_model(
             member.backbone, pretrained=False, num_classes=member.classes, **member.model_args
         ).to(device)
-        for path in member.weights:
-            network.load_state_dict(read_weights(path))
+        for networks in load_in_turn(network, map(read_weights, member.weights), member.size):
             views = predict_views(
                 network, images, mean=member.mean, std=member.std, views=member.views, batch_size=batch_size,
                 device=device, several_labels=model.blend.several_labels,
+                on_batch=None if on_batch is None else _times(on_batch, networks),
             )  # fmt: skip
-            total += np.sum(list(views.values()), axis=0, dtype=np.float64)
+            total += networks * np.sum(list(views.values()), axis=0, dtype=np.float64)
     except MemoryError as error:
         raise ModelError(
             f"the memory does not suffice for {member.backbone}: predict fewer images at a time"
@@ -53,6 +63,10 @@ def predict_member(
     if not np.isfinite(total).all():
         raise ModelError(f"the weights of {member.backbone} predict values that are not finite")
     return total / (len(member.weights) * len(member.views))
+
+
+def _times(on_batch: Callable[[int], None], networks: int) -> Callable[[int], None]:
+    return lambda count: on_batch(networks * count)
 
 
 def read_weights(path: Path) -> dict[str, torch.Tensor]:

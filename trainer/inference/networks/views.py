@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -65,8 +65,13 @@ def _middle(pixels: torch.Tensor) -> torch.Tensor:
 
 
 def probabilities_of(logits: torch.Tensor, several_labels: bool) -> torch.Tensor:
-    """Probabilities float32 (n, C) of a network's output: a softmax, or of several labels a sigmoid for each."""
-    return logits.float().sigmoid() if several_labels else logits.float().softmax(dim=1)
+    """Probabilities float32 (n, C) of a network's output: a softmax, or of several labels a sigmoid for each.
+
+    Args:
+        logits: (n, C), or (n, heads, C) of several classifiers, whose probabilities are averaged.
+    """
+    proba = logits.float().sigmoid() if several_labels else logits.float().softmax(dim=-1)
+    return proba if proba.ndim == 2 else proba.mean(dim=1)
 
 
 @contextmanager
@@ -102,6 +107,7 @@ def predict_views(
     device: torch.device | str = "cpu",
     precision: torch.dtype | None = None,
     several_labels: bool = False,
+    on_batch: Callable[[int], None] | None = None,
 ) -> dict[str, NDArray[np.float32]]:
     """Probabilities of images for each view: float32 (n, classes) by name of the view.
 
@@ -114,6 +120,7 @@ def predict_views(
         device: where the network computes.
         precision: type for autocast. None computes in float32 (`full_float32`).
         several_labels: whether an image may have several labels: probabilities are sigmoids, not a softmax.
+        on_batch: called after each batch with its number of images.
     """
     import torch
 
@@ -133,6 +140,8 @@ def predict_views(
                 for view in views:
                     logits = model(VIEWS[view].of(pixels))
                     parts[view].append(probabilities_of(logits, several_labels))
+                if on_batch is not None:
+                    on_batch(len(batch))
     finally:
         model.train(was_training)
     # Wait for the device once, not once for each batch.

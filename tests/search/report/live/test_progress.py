@@ -20,6 +20,7 @@ from search.runtime.console import LOG_INTERVAL
 from search.study_state.optuna_attributes import EPOCHS_ATTRIBUTE
 from search.study_state.snapshot import StudySnapshot, read_snapshot
 from search.study_state.stages import running_work, search_is_over
+from search.tuning.suggest import sample
 from search.worker.study_context import StudyContext
 from storage.stores import Stores
 from storage.values import PROBE_NOTE
@@ -70,14 +71,29 @@ def test_trainings_that_a_deadline_shortened_are_shown_as_they_were(context: Stu
 
 
 def test_the_epoch_under_way_is_never_beyond_the_last(context: StudyContext, stores: Stores) -> None:
-    assert stores.queue.take(context.study.id, "w", 60.0) is not None
+    item = stores.queue.take(context.study.id, "w", 60.0)
+    assert item is not None
     trial = context.optuna_study.ask()
+    assert stores.queue.assign_trial(item, trial.number, sample(trial, context.spec).to_flat()) is not None
     epochs = trial.user_attrs[EPOCHS_ATTRIBUTE]
     shown = [running_work(stores, read_snapshot(stores, "colours"))]
     for epoch in range(1, epochs + 1):
         trial.report(0.5, epoch)
         shown.append(running_work(stores, read_snapshot(stores, "colours")))
     assert shown == [f"trial 0 epoch {min(epoch, epochs)}/{epochs}" for epoch in range(1, epochs + 2)]
+
+
+def test_a_trial_that_waits_after_an_interruption_does_not_run(context: StudyContext, stores: Stores) -> None:
+    """In Optuna it still does."""
+    items = []
+    for worker in ("a", "b"):
+        item = stores.queue.take(context.study.id, worker, 60.0)
+        assert item is not None
+        trial = context.optuna_study.ask()
+        items.append(stores.queue.assign_trial(item, trial.number, sample(trial, context.spec).to_flat()))
+    assert items[0] is not None and stores.queue.release(items[0])
+    trial.set_user_attr(EPOCHS_ATTRIBUTE, 4)
+    assert running_work(stores, read_snapshot(stores, "colours")) == "trial 1 epoch 1/4"
 
 
 class Log:
