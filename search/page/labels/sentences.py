@@ -25,13 +25,16 @@ def summary(found: Candidates, decided: int = 0) -> Iterator[str]:
     source = " and ".join(text.counted(number, thing) for thing, number in counts if number)
     mean = "the mean out-of-fold predictions" if len(found.averaged) > 1 else "the out-of-fold predictions"
     left = len(found.candidates) - decided
-    labels = text.counted(left, "label") if left else "No label"
+    doubt = f"{text.counted(left, 'label')} may be wrong" if left else "No label looks wrong"
     if found.several_labels:
-        labels = f"The labels of {text.counted(left, 'image') if left else 'no image'}"
+        doubt = (
+            f"The labels of {text.counted(left, 'image')} may be wrong" if left else "The labels of no image look wrong"
+        )
     yield (
-        f"{labels} may be wrong by {mean} of {source} (confident learning), which {found.predicted}. Expected number "
-        f"of wrong labels: about {found.expected} of {_judged(found)}. A hard image looks the same, so look at each "
-        "one."
+        f"{doubt} by {mean} of {source} (confident learning), which {found.predicted}. Expected number of wrong "
+        f"labels: about {found.expected} of {_judged(found)}."
+        + " A hard image looks the same, so look at each one."
+        * bool(left)
     )
     if found.unjudged:
         names = listed(map(excerpt, found.unjudged), SHOWN_NAMES)

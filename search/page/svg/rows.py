@@ -14,6 +14,8 @@ WIDTH, ROW, FOOT = 340.0, 32.0, 36.0
 LEFT, RIGHT = 8.0, 12.0
 BAR = 9.0
 """Height of a bar."""
+MARKS, MIDDLE = 15.0, 22.0
+"""From the top of a row: where its text ends, and the middle of its marks."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,9 +65,9 @@ def rows_chart(
     else:
         x = Scale(low=ends[0], high=ends[1], start=LEFT, stop=WIDTH - RIGHT)
     shapes = [*_axis(x, height, label)]
-    if guide is not None:
-        shapes.append(Line(points=((x(guide), 2.0), (x(guide), height - FOOT)), style="guide"))
     for i, row in enumerate(rows):
+        if guide is not None:  # beside the marks alone, because the texts above them may be anywhere
+            shapes.append(Line(points=((x(guide), ROW * i + MARKS), (x(guide), ROW * (i + 1))), style="guide"))
         shapes += _row(row, x, ROW * i)
     return Drawing(title=title, width=WIDTH, height=height, shapes=tuple(shapes))
 
@@ -75,7 +77,7 @@ def _row(row: Row, x: Scale, top: float) -> Iterator[Shape]:
     yield Label(x=LEFT, y=top + 13.0, text=fitting(row.name, room))
     if row.note:
         yield Label(x=WIDTH - RIGHT, y=top + 13.0, text=row.note, anchor="end", style="tick")
-    middle = top + 22.0
+    middle = top + MIDDLE
     for mark in row.marks:
         if mark.is_bar:
             start, end = sorted((x(0.0), x(mark.value)))
