@@ -118,7 +118,7 @@ def test_every_file_of_a_package_is_in_the_wheel(package: str) -> None:
 
 def test_ci_checks_the_wheel() -> None:
     run = (ROOT / ".ci" / "run").read_text(encoding="utf-8")
-    assert "\n.ci/wheel >" in run and "\nwait " in run, "and fails with it"
+    assert run.endswith("\n.ci/wheel\n") and "\nset -e" in run, "and fails with it"
     assert os.access(ROOT / ".ci" / "wheel", os.X_OK)
     subprocess.run(["shellcheck", ".ci/wheel", ".ci/site", ".ci/run", ".ci/browser"], cwd=ROOT, check=True)
 

@@ -23,10 +23,10 @@ def ci_commands() -> list[str]:
 
 
 def ci_linters() -> list[str]:
-    """What ``.ci/run`` runs after the tests, without the checks of the site and of the wheel."""
-    others = (".ci/", "wheel=", "wait ", "exit ")
+    """What ``.ci/run`` runs beside the tests, without the check of the site."""
     commands = ci_commands()
-    return [command for command in commands[commands.index("pytest") + 1 :] if not command.startswith(others)]
+    begin, end = (next(i for i, each in enumerate(commands) if each.startswith(word)) for word in ("renice", ".ci/site"))
+    return commands[begin + 1 : end]
 
 
 def hooks() -> list[dict[str, Any]]:

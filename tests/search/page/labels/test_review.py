@@ -144,8 +144,8 @@ def test_a_study_without_candidates_says_so(
     study = lay_study(stores, tmp_path)
     end_trials(stores, study, 1, lambda number, _: sure_of(()))
     page, table = review(url, tmp_path)
-    assert "No label may be wrong" in capsys.readouterr().out
-    assert "No label may be wrong" in section(page, "summary").text
+    assert "No label looks wrong" in capsys.readouterr().out
+    assert "No label looks wrong" in section(page, "summary").text
     assert table.read_text(encoding="utf-8").strip() == ",".join(REVIEW_HEADER)
 
 
