@@ -25,7 +25,9 @@ def ci_commands() -> list[str]:
 def ci_linters() -> list[str]:
     """What ``.ci/run`` runs beside the tests, without the check of the site."""
     commands = ci_commands()
-    begin, end = (next(i for i, each in enumerate(commands) if each.startswith(word)) for word in ("renice", ".ci/site"))
+    begin, end = (
+        next(i for i, each in enumerate(commands) if each.startswith(word)) for word in ("renice", ".ci/site")
+    )
     return commands[begin + 1 : end]
 
 

@@ -291,9 +291,11 @@ def _views(
         if not records:
             return ("identity",)
     stored = [stores.trials.prediction_names(record.id) for record in records]
-    if not all(_key("oof", view) in names for names in stored for view in FLIPS):
+    parts = [name for name in ("oof", "test") if all(name in names for names in stored)]
+    known = [view for view in FLIPS if all(_key(part, view) in names for names in stored for part in parts)]
+    if not known:
         return ("identity",)  # a trial that the deadline shortened predicts no other view
-    by_view = {view: average([stores.trials.prediction(r.id, _key("oof", view)) for r in records]) for view in FLIPS}
+    by_view = {view: average([stores.trials.prediction(r.id, _key("oof", view)) for r in records]) for view in known}
     return choose_views(targets, by_view, plan.metric)
 
 

@@ -72,6 +72,30 @@ def average_views(by_view: Mapping[str, npt.NDArray[np.float32]], views: Sequenc
     return mean.astype(np.float32)
 
 
+def helpful_views(targets: Targets, oof_views: Mapping[str, npt.NDArray[np.floating[Any]]]) -> tuple[str, ...]:
+    """The views among which to choose: "identity", and those whose average with it has a lower log loss.
+
+    The others need not predict the test images: `choose_views` begins with the best of these. A mirror image helps
+    nearly always, an image upside down only where images have no top. Where no row was held out, all views stay.
+
+    Args:
+        targets, oof_views: as of `choose_views`.
+    """
+    known = np.isfinite(np.stack(list(oof_views.values()))).all(axis=(0, 2))
+    if not known.any():
+        return tuple(oof_views)
+    held_out = targets.select(known)
+
+    def log_loss(*views: str) -> float:
+        """Negated, as every metric: higher is better."""
+        mean = np.stack([oof_views[view][known] for view in views]).mean(axis=0, dtype=np.float64)
+        return score("log_loss", held_out, mean)
+
+    alone = log_loss("identity")
+    others = [view for view in oof_views if view != "identity"]
+    return ("identity", *(view for view in others if log_loss("identity", view) > alone))
+
+
 def choose_views(
     targets: Targets,
     oof_views: Mapping[str, npt.NDArray[np.floating[Any]]],

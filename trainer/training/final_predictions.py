@@ -4,8 +4,8 @@
    sample ranks the training and is thrown away, so the precision of the training suffices.
 2. How much the models differ on these images gives the expected score of their average
    (`trainer.evaluation.ambiguity`).
-3. If the training is worth keeping, the models predict all test images in full float32, and every further view that
-   was requested.
+3. If the training is worth keeping, the models predict the held-out images with every further view that was
+   requested, and all test images, in full float32, with those views that help there.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import torch
 from trainer.batches.batch_plan import Indices
 from trainer.common.arrays import Float32Array
 from trainer.evaluation.ambiguity import Average, expected_average
-from trainer.networks.view_averaging import average_views
+from trainer.networks.view_averaging import average_views, helpful_views
 from trainer.training.folds.fold_group import FoldGroup
 from trainer.training.folds.fold_model import FoldModel
 from trainer.training.results import TrainingData
@@ -59,7 +59,8 @@ def predict_after_last_epoch(
         oof: out-of-fold probabilities after the last epoch, averaged over ``recipe_views``: (n, C), NaN in rows that
             are never held out.
         recipe_views: the test-time views that the recipe averages.
-        views: further views to predict, each by itself. Nothing but ``"identity"`` means none.
+        views: further views to predict, each by itself; of the test images those alone that help (`helpful_views`).
+            Nothing but ``"identity"`` means none.
         predict_test: whether to predict all test images. Otherwise a sample is predicted, for the expected average.
         sample_precision: of the predictions of the sample; None: full float32, in which a sample that is all test
             images needs no second prediction.
@@ -79,20 +80,19 @@ def predict_after_last_epoch(
     kept = worth_keeping(average)
     asked = tuple(dict.fromkeys(("identity", *views))) if kept and set(views) - {"identity"} else ()
     predicted = at_once or (kept and predict_test == "if kept")
-    known_oof = {recipe_views[0]: oof} if len(recipe_views) == 1 else {}
-    second = _predict_views(
-        folds,
-        data,
-        tuple(view for view in asked if view not in known_oof),
-        tuple(v for v in dict.fromkeys((*recipe_views, *asked)) if not at_once or v not in recipe_views) * predicted,
-        every_row,
-        slice(0),
-    )
-    oof_views, test_views = known_oof | second.held_out, (first.test if at_once else {}) | second.test
+    oof_views = {recipe_views[0]: oof} if len(recipe_views) == 1 else {}
+    missing = tuple(view for view in asked if view not in oof_views)
+    oof_views |= _predict_views(folds, data, missing, (), every_row, slice(0)).held_out
+    helpful = helpful_views(data.targets, {view: oof_views[view] for view in asked}) if asked else ()
+
+    test_views = first.test if at_once else {}
+    if predicted:
+        missing = tuple(view for view in dict.fromkeys((*recipe_views, *helpful)) if view not in test_views)
+        test_views |= _predict_views(folds, data, (), missing, every_row, slice(0)).test
     return FinalPredictions(
         test=average_views(test_views, recipe_views) if predicted else None,
         oof_views={view: oof_views[view] for view in asked},
-        test_views={view: test_views[view] for view in asked} if predicted else {},
+        test_views={view: test_views[view] for view in helpful} if predicted else {},
         average=average,
         models=folds.evaluated_weights() if keep_models and kept else (),
     )

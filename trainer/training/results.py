@@ -256,7 +256,7 @@ class CVResult:
     """Out-of-fold probabilities for each single view. Empty unless the training finished and views besides
     ``"identity"`` were requested."""
     test_views: dict[str, Float32Array] = field(default_factory=dict)
-    """The same for the test images."""
+    """The same for the test images, for the views that help."""
     average: Average | None = None
     """Expected score of the average of the fold models. None unless the training finished and held out images."""
     machine: dict[str, Scalar] = field(default_factory=dict)

@@ -219,7 +219,7 @@ def test_refits_keep_weights_and_views(context: StudyContext) -> None:
     record = context.stores.trials.record_of(work_id)
     assert record is not None and record.recipe == recipe
     names = context.stores.trials.prediction_names(record.id)
-    assert {"oof", "oof.identity", "oof.hflip", "oof.vflip", "oof.hvflip", "test", "test.hvflip"} <= set(names)
+    assert {"oof", "oof.identity", "oof.hflip", "oof.vflip", "oof.hvflip", "test", "test.identity"} <= set(names)
     assert len(list(context.artifacts.weights("colours", work_id).iterdir())) == 2
     full = context.stores.trials.record_of(everything)
     assert full is not None and full.status is TrialStatus.FINISHED and full.value is None

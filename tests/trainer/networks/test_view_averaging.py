@@ -14,7 +14,7 @@ from trainer.evaluation.targets import Targets
 from trainer.inference.networks.views import TTA
 from trainer.inference.networks.views import VIEWS as LOOKS
 from trainer.networks.backbones import Preprocessing
-from trainer.networks.view_averaging import VIEWS, average_views, choose_views, predict_proba
+from trainer.networks.view_averaging import VIEWS, average_views, choose_views, helpful_views, predict_proba
 
 PREPROCESSING = Preprocessing(mean=(0.5, 0.4, 0.3), std=(0.2, 0.3, 0.4), interpolation="bicubic")
 
@@ -183,6 +183,20 @@ def test_chosen_views_are_never_worse_than_none(qualities: list[tuple[float, int
     mean = np.mean([views[view] for view in chosen], axis=0, dtype=np.float64)
     for metric in ("accuracy", "log_loss"):
         assert score(metric, Targets(Y), mean) >= score(metric, Targets(Y), views["identity"].astype(np.float64))
+
+
+def test_a_view_that_spoils_the_average_need_not_be_predicted() -> None:
+    views = {
+        "identity": blurred_truth(Y, 2.0, seed=0, noise=1.5),
+        "hflip": blurred_truth(Y, 2.0, seed=1, noise=1.5),
+        "vflip": blurred_truth((Y + 1) % (Y.max() + 1), 2.0, seed=2, noise=1.5),
+    }
+    assert helpful_views(Targets(Y), views) == ("identity", "hflip")
+    unknown = {view: np.full_like(proba, np.nan) for view, proba in views.items()}
+    assert helpful_views(Targets(Y), unknown) == tuple(views), "nothing was held out, so nothing says which help"
+    some = {view: proba.copy() for view, proba in views.items()}
+    some["hflip"][:5] = np.nan
+    assert helpful_views(Targets(Y), some) == ("identity", "hflip")
 
 
 def test_views_that_do_not_exist_are_refused() -> None:

@@ -19,6 +19,7 @@ from trainer.evaluation.metrics import score
 from trainer.evaluation.targets import Targets
 from trainer.evaluation.temperature_scaling import scale_temperature
 from trainer.inference.networks.views import TTA
+from trainer.networks.view_averaging import choose_views, helpful_views
 from trainer.recipe.recipe import Recipe
 from trainer.training.folds import fold_model
 from trainer.training.results import ALWAYS_TRAINED, CVResult, EpochReport, TrainingData, Verdict
@@ -225,8 +226,18 @@ def test_a_verdict_on_the_last_epoch_changes_nothing() -> None:
         assert result.test is not None
 
 
-def test_views_and_models_are_returned_on_request() -> None:
+def test_test_images_are_predicted_with_the_views_that_help() -> None:
+    data, views = competition(36), ("identity", "hflip", "vflip", "hvflip")
+    result = run({"epochs": 2}, data, views=views)
+    helpful = helpful_views(data.targets, result.oof_views)
+    assert set(result.oof_views) == set(views) and tuple(result.test_views) == helpful
+    assert 0 < len(helpful) < len(views), "otherwise nothing is left out here"
+    assert set(choose_views(data.targets, result.oof_views, "accuracy")[:2]) <= set(helpful)
+
+
+def test_views_and_models_are_returned_on_request(monkeypatch: pytest.MonkeyPatch) -> None:
     data = competition(36)
+    monkeypatch.setattr("trainer.training.final_predictions.helpful_views", lambda targets, oof_views: tuple(oof_views))
     result = run({"epochs": 2, "ema": 0.8}, data, keep_models=True, views=("identity", "hflip", "hvflip"))
     assert set(result.oof_views) == set(result.test_views) == {"identity", "hflip", "hvflip"}
     assert result.oof_views["identity"].tobytes() == result.oof.tobytes()
@@ -289,8 +300,9 @@ def test_a_training_not_worth_keeping_has_neither_models_nor_further_views() -> 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("mode", ["hflip", "flips", "zoom", "hflip_zoom"])
-def test_a_recipe_with_views_is_scored_by_their_average(mode: str) -> None:
+def test_a_recipe_with_views_is_scored_by_their_average(mode: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each epoch, at the end, and on the test images; the training itself is the same."""
+    monkeypatch.setattr("trainer.training.final_predictions.helpful_views", lambda targets, oof_views: tuple(oof_views))
     changes, every = {"epochs": 2, "drop": 0.2, "ema": 0.8}, TTA[mode]
     plain = run(changes, views=every)
     averaged = run({**changes, "tta": mode}, views=(*every, "vflip"))
