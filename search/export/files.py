@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from search.export.candidates.members import ExportMember, ImportedMember
 from search.export.doubts import doubts_of_export
 from search.export.earlier_export import compare_with_earlier, networks_of
 from search.export.expected_score import is_optimistic
 from search.export.exported_model import verify_model, write_model
 from search.export.final_model import Imported, MemberRefits, Refits
-from search.export.members import ExportMember, ImportedMember
 from search.export.model_card import CardFacts, CardMember, write_card
 from search.export.notes import ExportNotes, ImportNotes, RecipeNotes
 from search.export.output.export import Export

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from search.export.members import ExportMember, ImportedMember
+from search.export.candidates.members import ExportMember, ImportedMember
+from search.export.candidates.pool import predictions_of
 from search.export.plan import ExportPlan
-from search.export.pool import predictions_of
 from search.runtime.errors import SearchError
 from search.runtime.failures import ADVICE
 from search.statistics.blends import with_label_count

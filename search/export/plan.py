@@ -9,8 +9,9 @@ import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from search.export.members import ExportMember, ImportedMember
-from search.export.pool import Pool, StudiesDiffer, check_comparable, predictions_of, read_pool
+from search.export.candidates.comparable import StudiesDiffer, check_allowed, check_comparable
+from search.export.candidates.members import ExportMember, ImportedMember
+from search.export.candidates.pool import Pool, predictions_of, read_pool
 from search.runtime.home import Home
 from search.runtime.kept_networks import kept_networks
 from search.statistics.ensemble_selection import Choice, PossibleMember, choose_members
@@ -98,16 +99,17 @@ def plan_export(
         seeds: least number of trainings of each recipe; None: as the study sets it.
         members_at_most: number of recipes that the deadline leaves time to refit; None: any. The leader always stays.
         other_studies: further studies of the same images, folds and metric, whose recipes may take part.
-        home: folder of kept networks, whose trials may take part unconfirmed (see `search.export.pool`); None: no such
-            trials. With ``full_data`` none take part either.
+        home: folder of kept networks, whose trials may take part unconfirmed (see `search.export.candidates.pool`);
+            None: no such trials. With ``full_data`` none take part either.
         ready: choose only among recipes whose networks are in ``home``, as they were trained, so that nothing is left
             to train.
 
     Raises:
         NothingFinished: no trial has finished, or none that is ``ready``.
-        StudiesDiffer: the studies cannot be compared.
+        StudiesDiffer: the studies cannot be compared, or one forbids what another has learned from.
         NotAdopted: a second study has not helped, or the export would train it on all images or with other seeds.
     """
+    check_allowed(stores, (study, *other_studies), home)
     for each in (study, *other_studies) if full_data else ():
         if each.second is not None:
             raise NotAdopted(

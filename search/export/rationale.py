@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from search.export.candidates.members import doubts_of
 from search.export.final_model import Refits
-from search.export.members import doubts_of
 from search.export.plan import ExportPlan
 from search.statistics.ensemble_selection import Choice
 from search.statistics.member_names import members_named

@@ -9,8 +9,8 @@ from pathlib import Path
 from rich.console import Console
 from rich.text import Text
 
+from search.export.candidates.members import describe_import
 from search.export.expected_score import read_optimism
-from search.export.members import describe_import
 from search.export.output.folder import Owner, output_folder
 from search.export.output.manifest import provisional_submission
 from search.report.live.activity import read_workers

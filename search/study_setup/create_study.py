@@ -262,8 +262,10 @@ def resume(stores: Stores, study: Study, study_plan: StudyPlan) -> Study:
     before = study.spec
     # A portfolio is enqueued once, at creation: the record keeps that one.
     now = replace(study_plan.spec, portfolio=before.portfolio)
-    if before != now:
-        stores.studies.set_spec(study.id, spec=now.to_dict(), file_spec=study_plan.file_spec.to_dict())
+    if before != now or list(study_plan.overrides) != list(study.stored.overrides):
+        stores.studies.set_spec(
+            study.id, spec=now.to_dict(), file_spec=study_plan.file_spec.to_dict(), overrides=study_plan.overrides
+        )
     budget = _budget_of_resumed(study, study_plan, before.search_settings.trials)
     if budget != study.budget:
         stores.studies.set_budget(study.id, budget)

@@ -39,6 +39,7 @@ from storage.stores import stores_if_any
 from studies.errors import StudyError
 from studies.explain import differences
 from studies.file.catalog import check_name, find_study, is_bundled, is_study_file
+from studies.file.overrides import merged
 from studies.resolve_backbones import SHOWN_NAMES, backbones_of, check_backbones
 from studies.spec import StudySpec, load_study
 from trainer.common.environment import check_torch_pair
@@ -68,16 +69,16 @@ def prepare(request: StartRequest, console: Console) -> StudyPlan:
     stored = stores.studies.find(name) if stores else None
     if stored is not None:
         require_search(Study.of(stored), "searches")
-    # Overrides of a stored study need not be given again.
-    overrides = request.overrides or (stored.overrides if stored else ())
-    if request.patience is not None:
-        overrides = [*(o for o in overrides if not o.startswith(PATIENCE)), f"{PATIENCE}{request.patience}"]
+    given = [*request.overrides, *([] if request.patience is None else [f"{PATIENCE}{request.patience}"])]
+    overrides: Sequence[str] = merged(stored.overrides if stored else (), given)
     start = find_starting_point(stores, Study.of(stored) if stored else None, request.begin_from)
     if by_name is None:
         spec = load_study(request.study, overrides, recipe=start.recipe if start else None)
     else:
         start = None  # the stored specification begins there already
-        spec = StudySpec.from_dict(by_name.spec, [text for text in overrides if text not in by_name.overrides])
+        # A pattern of backbones, for example, was resolved when the study began, and no trial may depend on another.
+        known = {text for text in by_name.overrides if text.startswith(("recipe.", "space."))}
+        spec = StudySpec.from_dict(by_name.spec, [text for text in given if text not in known])
     data, competition = request.data or (known_folder(stores, stored.fingerprint) if stores and stored else None), None
     if data is not None:
         competition = inspect_with_progress(data, spec.data.options, console)
@@ -85,15 +86,15 @@ def prepare(request: StartRequest, console: Console) -> StudyPlan:
     elif spec.data.sample is None:
         raise NoData
     check_torch_pair()
-    given = with_registered(stored, spec, request.workers.weights, Home(root=request.workers.home))
-    weights = given_or_remembered(stored, given)
+    own_weights = with_registered(stored, spec, request.workers.weights, Home(root=request.workers.home))
+    weights = given_or_remembered(stored, own_weights)
     spec = _resolved(spec, stored, overrides, weights, console)
     file_spec = check_backbones(file_spec, lenient=False, weights=weights)
     if start is not None:
         spec = begin_with(spec, start, overrides, console if stored is None else None)
     trials = spec.search_settings.trials if request.trials is None else request.trials
     _check_trials(spec, trials)
-    weights_dir = weights_folder(stored, spec, given)
+    weights_dir = weights_folder(stored, spec, own_weights)
     registered = Home(root=request.workers.home).weights
     check_initial_weights(spec, weights_dir, probes_only=trials == 0, registered=registered)
     if spec.rules.forbidden:
@@ -105,6 +106,12 @@ def prepare(request: StartRequest, console: Console) -> StudyPlan:
         competition = inspect_with_progress(data, spec.data.options, console)
     for line in check_learned_labels(spec, competition.images, weights_dir):
         note(console, line)
+    if stored is not None and (before := Study.of(stored).spec.rules) != spec.rules:
+        note(
+            console,
+            f"the rules of study {name} forbid {spec.rules.forbidden or 'nothing'} now, instead of "
+            f"{before.forbidden or 'nothing'}",
+        )
     return StudyPlan(
         name=name,
         spec=spec,
@@ -116,7 +123,7 @@ def prepare(request: StartRequest, console: Console) -> StudyPlan:
         budget=request.trials,
         until_deadline=request.hours is not None,
         memory=request.memory,
-        weights_dir=given,
+        weights_dir=own_weights,
         weighting=(
             _weighting(spec, competition, weights_dir, request.workers.home, console) if stored is None else None
         ),

@@ -5,14 +5,16 @@ The setting ``protocol.weighting`` is checked with the study file itself (`studi
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from search.runtime.errors import SearchError
 from studies.resolve_backbones import backbones_of
+from studies.settings import RulesSettings
 from studies.spec import StudySpec
 from trainer.data.image_set import ImageSet
+from trainer.formats.weights.origin import read_origin
 from trainer.formats.weights.trained_on import TrainedOn
 from trainer.networks.custom_weights import BUILT_IN, learned_from
 
@@ -80,7 +82,7 @@ def check_learned_labels(spec: StudySpec, images: ImageSet, weights_dir: Path | 
 
 @dataclass(frozen=True, kw_only=True)
 class _Start:
-    """Weights from which trials of a study may begin."""
+    """Weights from which trials of a study may begin, or networks that they have trained."""
 
     name: str
     """For people."""
@@ -129,11 +131,38 @@ def check_rules(spec: StudySpec, fingerprint: str, weights_dir: Path | None) -> 
         AgainstTheRules: listing every starting weight that is forbidden, and why.
         BackboneError: a file of weights or a description is damaged.
     """
+    _check_starts(spec.rules, fingerprint, _starts(spec, weights_dir))
+
+
+def check_networks(rules: RulesSettings, fingerprint: str, networks: Iterable[tuple[str, Path]]) -> None:
+    """Check that no stored network has learned from what rules forbid, by the entry in its own file.
+
+    The weights from which it began may have been replaced since. A network without an entry, of an earlier release,
+    passes: `check_rules` judges it by the weights that are there now.
+
+    Args:
+        fingerprint: of the study's images.
+        networks: name for people and file of each network.
+
+    Raises:
+        AgainstTheRules: listing every network that has, and why.
+        BackboneError: the entry of a file is damaged.
+    """
+    origins = ((name, read_origin(file)) for name, file in networks)
+    starts = [_Start(name=name, trained_on=origin) for name, origin in origins if origin is not None]
+    _check_starts(rules, fingerprint, starts)
+
+
+def _check_starts(rules: RulesSettings, fingerprint: str, starts: Iterable[_Start]) -> None:
+    """
+    Raises:
+        AgainstTheRules: listing every start that is forbidden, and why.
+    """
     problems: list[str] = []
-    for start in _starts(spec, weights_dir):
-        if not spec.rules.external_data:
+    for start in starts:
+        if not rules.external_data:
             problems += _external(start, fingerprint)
-        if not spec.rules.use_test_images:
+        if not rules.use_test_images:
             problems += _of_test_images(start)
     if problems:
         before = (
@@ -143,7 +172,7 @@ def check_rules(spec: StudySpec, fingerprint: str, weights_dir: Path | None) -> 
         raise AgainstTheRules(
             "\n".join(problems)
             + "\nLeave them out, or change the rules if the competition allows it"
-            + before * (not spec.rules.external_data)
+            + before * (not rules.external_data)
         )
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from search.export.members import DOUBTS, FILES, SEEDS, describe_import, doubts_of, shown_value
+from search.export.candidates.members import DOUBTS, FILES, SEEDS, describe_import, doubts_of, shown_value
 from search.runtime.console import Column, note, open_console, print_table, say
 from search.runtime.errors import SearchError
 from search.statistics.import_checks import fold_doubts, score_doubts

@@ -304,9 +304,21 @@ class StudyStore:
         self._change(study_id, priority=priority)
 
     @repeatable
-    def set_spec(self, study_id: int, *, spec: Mapping[str, Any], file_spec: Mapping[str, Any]) -> None:
-        """Replace the specification by one with the same hash: it differs only in settings that no trial depends on."""
-        self._change(study_id, spec=dict(spec), file_spec=dict(file_spec))
+    def set_spec(
+        self,
+        study_id: int,
+        *,
+        spec: Mapping[str, Any],
+        file_spec: Mapping[str, Any],
+        overrides: Sequence[str] | None = None,
+    ) -> None:
+        """Replace the specification by one with the same hash: it differs only in settings that no trial depends on.
+
+        Args:
+            overrides: of the new specification; None: those of the old one.
+        """
+        changed = {} if overrides is None else {"overrides": list(overrides)}
+        self._change(study_id, spec=dict(spec), file_spec=dict(file_spec), **changed)
 
     @repeatable
     def set_weights_dir(self, study_id: int, weights_dir: str) -> None:

@@ -34,6 +34,16 @@ def apply_overrides(document: Document, overrides: Sequence[str]) -> Document:
     return document
 
 
+def merged(earlier: Sequence[str], later: Sequence[str]) -> list[str]:
+    """The overrides of a study that is continued with ``later`` ones: of several for one setting, the last counts."""
+    last: dict[str, str] = {}
+    for text in (*earlier, *later):
+        setting = text.partition("=")[0].strip().replace('"', "")
+        last.pop(setting, None)  # the order of the others may matter: they are applied in turn
+        last[setting] = text
+    return list(last.values())
+
+
 def data_settings(overrides: Sequence[str]) -> DataSettings:
     """The settings of [data] for a command that reads images without a study.
 

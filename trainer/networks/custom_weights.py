@@ -185,11 +185,26 @@ def _published_images(backbone: str, weights_dir: Path | None) -> tuple[TrainedO
         return named
     if config is None or not isinstance(config.classifier, str):
         return ()
-    header = read_header(found.file)
-    tensor = None if header is None else header.tensors.get(f"{config.classifier}.weight")
-    shape = tensor.get("shape") if isinstance(tensor, dict) else None
-    own = isinstance(shape, list) and bool(shape) and shape[0] != config.num_classes
-    return None if own else ()
+    classes = _classes_in(found.file, f"{config.classifier}.weight")
+    return () if classes in (None, config.num_classes) else None
+
+
+def _classes_in(file: Path, classifier: str) -> int | None:
+    """Number of classes of a network by its file; None: it holds no tensor ``classifier``, or cannot be read.
+
+    What is wrong with a damaged file is said where its weights are loaded.
+    """
+    header = read_header(file)
+    if header is not None:
+        tensor = header.tensors.get(classifier)
+        shape = tensor.get("shape") if isinstance(tensor, dict) else None
+    else:
+        try:
+            state = read_state_dict(file)
+        except BackboneError:
+            return None
+        shape = list(getattr(state.get(classifier), "shape", ()))
+    return shape[0] if isinstance(shape, list) and shape else None
 
 
 def check_description(init: str, backbone: str, weights_dir: Path | None) -> None:

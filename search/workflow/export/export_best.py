@@ -9,6 +9,7 @@ from pathlib import Path
 from rich.console import Console
 
 from search.engines.plan import Workers
+from search.export.candidates.comparable import check_comparable
 from search.export.earlier_export import EarlierExportStays
 from search.export.expected_score import forecast_export
 from search.export.files import write_export
@@ -17,7 +18,6 @@ from search.export.output.export import Export
 from search.export.output.folder import Owner, check_output, output_folder
 from search.export.output.manifest import MODEL
 from search.export.plan import ExportPlan, plan_export, queue_refits
-from search.export.pool import check_comparable
 from search.page.command import REPORT, add_to_export, remove_from_export
 from search.report.dashboard.publish import publish
 from search.report.summary import print_export

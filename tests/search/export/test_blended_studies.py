@@ -13,14 +13,16 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
+from search.export.candidates.comparable import StudiesDiffer, check_allowed, check_comparable
+from search.export.candidates.pool import read_pool
 from search.export.expected_score import forecast_export
 from search.export.files import write_export
 from search.export.final_model import MemberRefits, Refits, gather_refits
 from search.export.notes import ExportNotes
 from search.export.output.export import Export
 from search.export.plan import ExportPlan, plan_export, queue_refits
-from search.export.pool import StudiesDiffer, check_comparable, read_pool
 from search.report.submissions import describe_export
+from search.runtime.home import Home
 from search.statistics.blends import mean_of_all
 from search.statistics.member_names import MemberName, members_named
 from search.statistics.paired_gain import shown_gain
@@ -32,7 +34,7 @@ from search.study_state.training_costs import final_recipe
 from search.worker.study_context import StudyContext
 from storage.records.imports import ImportedPredictions
 from storage.stores import Stores, open_stores
-from storage.values import TRIAL_NOTE, TrialOutcome, TrialStatus, WorkKind
+from storage.values import TRIAL_NOTE, TrialOutcome, TrialRecord, TrialStatus, WorkKind
 from studies.settings import RulesSettings
 from tests.search.instant_training import pretending
 from tests.search.small_study import STUDY, make_context, study_plan, work_on, write_competition
@@ -143,11 +145,38 @@ class TestCandidates:
         begun = replace(second.spec, recipe={**second.spec.recipe, "init": "art"})
         other = replace(second, spec=begun, stored=replace(second.stored, weights_dir=str(weights)))
         with pytest.raises(StudiesDiffer, match=r"by the rules of one, two may not take part\ninit = 'art': .* in art"):
-            read_pool(two.stores, (strict, other))
-        assert read_pool(two.stores, (first, other)).recipes and read_pool(two.stores, (strict, second)).recipes
+            check_allowed(two.stores, (strict, other), None)
+        for allowed in ((first, other), (strict, second)):
+            check_allowed(two.stores, allowed, None)
         (weights / "art.safetensors").unlink()
         with pytest.raises(StudiesDiffer, match=r"two may not take part\ninit = 'art' is neither"):
-            read_pool(two.stores, (strict, other))
+            check_allowed(two.stores, (strict, other), None)
+
+    @pytest.mark.parametrize("rules", [RulesSettings(external_data=False), RulesSettings(use_test_images=False)])
+    def test_kept_networks_are_judged_by_what_trained_them(
+        self, two: Two, rules: RulesSettings, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    ) -> None:
+        """The weights from which they began may have been replaced since, by some that the rules allow."""
+        first, second = two.studies
+        home = Home(root=tmp_path / "home")
+        strict = replace(first, spec=replace(first.spec, rules=rules))
+        own = TrainedOn(folder="images", fingerprint=first.fingerprint, images=60, classes=3)
+        art = TrainedOn(folder="art", fingerprint="a" * 64, images=9, classes=0, test_images=4)
+        for origin, refused in (((own,), False), ((art, own), True), ((), False)):
+            network = tmp_path / f"{len(origin)}{refused}.safetensors"
+            save_weights(network, {"weight": torch.zeros(1)}, origin)
+
+            def kept(home: Home, study: str, record: TrialRecord, network: Path = network) -> list[Path]:
+                return [network] if study == "two" else []
+
+            monkeypatch.setattr("search.export.candidates.comparable.kept_networks", kept)
+            check_allowed(two.stores, (first, second), home)
+            for sources in ((strict, second), (replace(second, spec=replace(second.spec, rules=rules)),)):
+                if refused:
+                    with pytest.raises(StudiesDiffer, match=r"two may not take part\n.*\d of two: .* in art"):
+                        check_allowed(two.stores, sources, home)
+                else:
+                    check_allowed(two.stores, sources, home)
 
     def test_an_unconfirmed_study_moves_all_comparisons_to_the_search_split(self, two: Two) -> None:
         confirm(two.contexts[1], 1, 0)

@@ -15,11 +15,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from search.export.candidates.members import ExportMember
 from search.export.doubts import doubts_of_data, doubts_of_export
 from search.export.expected_score import forecast_export, read_optimism
 from search.export.files import write_export
 from search.export.final_model import RefitFailed, Refits, gather_refits
-from search.export.members import ExportMember
 from search.export.notes import ExportNotes, RecipeNotes
 from search.export.output.export import Export
 from search.export.plan import ExportPlan, plan_export, queue_refits

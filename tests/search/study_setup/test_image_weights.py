@@ -14,10 +14,11 @@ from rich.console import Console
 from sqlalchemy import text
 
 from search.engines.plan import Workers
+from search.export.candidates.comparable import StudiesDiffer
+from search.export.candidates.pool import read_pool
 from search.export.files import write_export
 from search.export.final_model import gather_refits
 from search.export.plan import plan_export, queue_refits
-from search.export.pool import StudiesDiffer, read_pool
 from search.report.checks.check import shift_lines
 from search.runtime.home import Home
 from search.study_setup.create_study import StudyChanged, StudyPlan, create_study, resume
@@ -161,12 +162,12 @@ def test_weights_are_estimated_once_when_a_study_is_created(
     assert frozen is not None and frozen.tobytes() == plan.weighting.values.tobytes()
     # Resuming, with or without the setting, estimates no weights again.
     monkeypatch.setattr("search.study_setup.prepare.estimate_image_weights", None)
-    for overrides in ((), (TEST_LIKE,)):
+    for overrides in ((), (TEST_LIKE,), ("search.trials=4",)):
         again = prepare(replace(request, overrides=overrides), Console(quiet=True))
         assert again.weighting is None
         assert read_weights(stores, resume(stores, stored, again)) is not None
     with pytest.raises(StudyChanged, match=r"protocol\.weighting: test_like -> none"):
-        resume(stores, stored, prepare(replace(request, overrides=("search.trials=4",)), Console(quiet=True)))
+        resume(stores, stored, prepare(replace(request, overrides=("protocol.weighting=none",)), Console(quiet=True)))
 
 
 def test_without_test_images_weighting_is_refused(study_file: Path, tmp_path: Path) -> None:

@@ -85,6 +85,29 @@ def test_given_overrides_are_checked_against_the_stored_settings(stores: Stores,
         started(overrides=(*OVERRIDES, "recipe.batch_sise=9"))
 
 
+@pytest.mark.parametrize("by_name", [False, True])
+def test_a_setting_once_given_stays_until_another_value_is_given(
+    stores: Stores, started: Started, by_name: bool
+) -> None:
+    """Also the value with which the study began: rules that were relaxed can be tightened again."""
+    study = "mine" if by_name else SHIPPED
+    plan, _ = started(name="mine" if by_name else None, overrides=(*OVERRIDES, "rules.external_data=false"))
+    stored = create_study(stores, plan)
+    for text, allowed, seeds in (
+        ("final.seeds=2", False, 2),
+        ("rules.external_data=true", True, 2),
+        ("rules.external_data=false", False, 2),
+        ("final.seeds=1", False, 1),
+        ("rules.external_data=true", True, 1),
+    ):
+        before = stored.spec.rules
+        plan, said = started(study, overrides=(text,))
+        stored = resume(stores, stored, plan)
+        assert (stored.spec.rules.external_data, stored.spec.final.seeds) == (allowed, seeds)
+        assert set(OVERRIDES) < set(stored.stored.overrides) and text in stored.stored.overrides
+        assert (f"the rules of study {stored.name} forbid" in said) == (before != stored.spec.rules)
+
+
 def test_an_unchanged_shipped_file_is_not_mentioned(stores: Stores, started: Started) -> None:
     begun = create_study(stores, started(overrides=OVERRIDES)[0])
     plan, said = started()

@@ -138,12 +138,17 @@ def test_a_copied_network_of_an_export_is_refused(
         check_learned_labels(spec, images, weights)
 
 
+@pytest.mark.parametrize("suffix", [".safetensors", ".pth"])
 @pytest.mark.parametrize(("classes", "noted"), [(1000, False), (4, True)])
 def test_a_network_with_the_name_of_published_weights_is_noted(
-    tmp_path: Path, weights: Path, images: ImageSet, classes: int, noted: bool
+    tmp_path: Path, weights: Path, images: ImageSet, classes: int, noted: bool, suffix: str
 ) -> None:
     spec = study(tmp_path, 'space.init=["pretrained", "scratch"]', "recipe.backbone=test_resnet.r160_in1k")
-    save_weights(weights / "test_resnet.r160_in1k.safetensors", {"fc.weight": torch.zeros(classes, 2)})
+    file, state = weights / f"test_resnet.r160_in1k{suffix}", {"fc.weight": torch.zeros(classes, 2)}
+    if suffix == ".pth":
+        torch.save({"state_dict": state}, file)
+    else:
+        save_weights(file, state)
     notes = check_learned_labels(spec, images, weights)
     assert ["number of classes is not that of the published" in note for note in notes] == [True] * noted
     strict = study(
@@ -157,6 +162,14 @@ def test_a_network_with_the_name_of_published_weights_is_noted(
             check_rules(strict, images.fingerprint, weights)
     else:
         check_rules(strict, images.fingerprint, weights)
+
+
+def test_a_damaged_file_with_the_name_of_published_weights_is_left_to_its_loading(
+    tmp_path: Path, weights: Path, images: ImageSet
+) -> None:
+    spec = study(tmp_path, "recipe.init=pretrained", "recipe.backbone=test_resnet.r160_in1k")
+    (weights / "test_resnet.r160_in1k.pth").write_bytes(b"PK no archive")
+    assert check_learned_labels(spec, images, weights) == []
 
 
 def test_rules_apply_to_what_a_file_names(tmp_path: Path, weights: Path) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import trainer.training.write_model_folder
-from search.export.pool import read_pool
+from search.export.candidates.pool import read_pool
 from search.runtime.home import Home
 from search.statistics.ranking import rank
 from search.study_state.search_trials import candidates

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from studies.file.overrides import data_settings, parse_value
+from studies.file.overrides import data_settings, merged, parse_value
 from studies.settings import DataSettings
 from studies.spec import StudyError, StudySpec, load_study
 
@@ -60,6 +60,13 @@ def test_a_command_without_a_study_takes_settings_of_the_data_alone() -> None:
         data_settings(["data.label_colum=dx"])
     with pytest.raises(StudyError, match="skip_bad is true or false"):
         data_settings(["data.skip_bad=7"])
+
+
+def test_of_two_overrides_of_a_setting_the_later_counts() -> None:
+    earlier = ["recipe.epochs=3", 'recipe."optimizer.lr"=0.1', "final.seeds=2"]
+    assert merged(earlier, ["recipe.epochs = 5", "title=x"]) == [*earlier[1:], "recipe.epochs = 5", "title=x"]
+    assert merged(earlier, ["recipe.optimizer.lr=0.2"]) == [earlier[0], earlier[2], "recipe.optimizer.lr=0.2"]
+    assert merged(earlier, []) == earlier
 
 
 def test_fixing_a_sampled_field_ends_its_sampling(load: Load) -> None:

@@ -10,8 +10,8 @@ import pytest
 from typer.testing import CliRunner
 
 from search.cli.app import app
+from search.export.candidates.comparable import StudiesDiffer, check_allowed
 from search.export.plan import plan_export
-from search.export.pool import StudiesDiffer, read_pool
 from search.report.status import show_status
 from search.runtime.kept_networks import kept_networks
 from search.study_setup.rules import AgainstTheRules
@@ -67,7 +67,7 @@ def test_labels_without_a_gain_are_not_exported(
     with pytest.raises(NotAdopted, match="stays"):
         plan_export(first.stores, study, seeds=None, full_data=False, home=first.home)
     with pytest.raises(NotAdopted, match="stays"):
-        read_pool(first.stores, (first.study, study))
+        check_allowed(first.stores, (first.study, study), None)
     show_status("refused", first.url, first.home.root)
     said = " ".join(capsys.readouterr().out.split())
     assert "The export of colours stays." in said and "Nothing is exported yet" not in said
@@ -112,7 +112,7 @@ def test_labels_with_a_gain_are_exported_and_named(
         plan_export(first.stores, study, seeds=None, full_data=True, home=first.home)
     strict = replace(first.study, spec=replace(first.study.spec, rules=RulesSettings(use_test_images=False)))
     with pytest.raises(StudiesDiffer, match="use_test_images"):
-        read_pool(first.stores, (strict, study))
+        check_allowed(first.stores, (strict, study), None)
     for doing in ("searches", "confirms"):
         with pytest.raises(NotASearch, match="--study adopted --pseudo-from colours"):
             require_search(study, doing)

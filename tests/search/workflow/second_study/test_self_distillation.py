@@ -12,8 +12,9 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from search.cli.app import app
+from search.export.candidates.comparable import check_allowed
+from search.export.candidates.pool import read_pool
 from search.export.plan import plan_export
-from search.export.pool import read_pool
 from search.runtime.kept_networks import kept_networks
 from search.study_setup.create_study import create_study
 from search.study_setup.second_study import NotAdopted, compare_with_first, finished_by_seed
@@ -157,7 +158,7 @@ def test_a_diverged_teacher_leaves_nothing_to_compare(
         (TrialStatus.DIVERGED, ended.reason)
     }
     with pytest.raises(NotAdopted, match="has not been compared with colours"):
-        read_pool(first.stores, (study,))
+        check_allowed(first.stores, (study,), None)
 
 
 def test_exports_that_cannot_be_distilled(first: FirstStudy, tmp_path: Path) -> None:

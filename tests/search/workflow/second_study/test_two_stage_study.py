@@ -15,8 +15,8 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from search.cli.app import app
+from search.export.candidates.comparable import StudiesDiffer
 from search.export.plan import plan_export
-from search.export.pool import StudiesDiffer
 from search.page.command import write_report
 from search.page.labels.candidates import NothingToJudge, find_candidates
 from search.report.status import show_status

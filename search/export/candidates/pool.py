@@ -15,32 +15,23 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from search.export.members import ExportMember, ImportedMember
-from search.runtime.errors import SearchError
+from search.export.candidates.comparable import check_comparable, check_image_weights
+from search.export.candidates.members import ExportMember, ImportedMember
 from search.runtime.home import Home
 from search.runtime.kept_networks import kept_networks
 from search.statistics.estimates import Estimates
 from search.statistics.member_names import MemberName
 from search.statistics.ranking import NothingFinished, average
-from search.study_setup.rules import TEST_IMAGES, AgainstTheRules, check_rules
-from search.study_setup.second_study import require_adopted
-from search.study_setup.weights_folder import given_or_remembered
 from search.study_state.confirmation import Confirmation, read_confirmation, why_skipped
 from search.study_state.finalists import judge_finalists
 from search.study_state.study import Study
-from search.study_state.study_targets import read_image_weights
 from search.study_state.training_costs import final_recipe
 from storage.stores import Stores
 from storage.values import DEFAULT_TRIAL
 from studies.settings import FinalSettings
-from trainer.common.errors import BackboneError
 
 POOL = 12
 """Largest number of recipes considered for an ensemble, the best first: more would take minutes and gain nothing."""
-
-
-class StudiesDiffer(SearchError):
-    """Studies whose predictions cannot be compared image by image; the message lists every difference."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -72,13 +63,11 @@ def read_pool(stores: Stores, sources: Sequence[Study], home: Home | None = None
         as_trained: take unconfirmed trials with the epochs and image size of the search, not those of ``[final]``.
 
     Raises:
-        StudiesDiffer: the studies differ in images, folds, metric, image weights or rules.
+        StudiesDiffer: the studies differ in images, folds, metric or image weights.
         NothingFinished: a study has no finished trial.
-        NotAdopted: a second study has not helped.
     """
     check_comparable(sources)
-    _check_weights(stores, sources)
-    _check_sources(stores, sources)
+    check_image_weights(stores, sources)
     confirmations = [read_confirmation(stores, study.name) for study in sources]
     names = {study.id: study.name for study in sources} if len(sources) > 1 else {}
     best = {confirmation.study.id: _best(confirmation, names, as_trained) for confirmation in confirmations}
@@ -116,84 +105,6 @@ def predictions_of(stores: Stores, member: ExportMember | ImportedMember) -> NDA
     if isinstance(member, ImportedMember):
         return stores.imports.predictions(member.record.id).oof
     return average([stores.trials.prediction(record.id, "oof") for record in member.compared_by])
-
-
-def check_comparable(sources: Sequence[Study]) -> None:
-    """Check that predictions of these studies can be compared image by image.
-
-    Raises:
-        StudiesDiffer: they cannot; lists every difference.
-    """
-    first, problems = sources[0], []
-    for study in sources[1:]:
-        if study.fingerprint != first.fingerprint:
-            fingerprints = f"fingerprint {study.fingerprint[:12]}, that of {first.name} is {first.fingerprint[:12]}"
-            problems.append(f"{study.name} is on other images ({fingerprints})")
-        own, other = (source.spec.sections["protocol"] for source in (study, first))
-        for setting in own:
-            if own[setting] != other[setting]:
-                problems.append(
-                    f"{study.name} has protocol.{setting} = {own[setting]}, {first.name} has {other[setting]}"
-                )
-    if problems:
-        raise StudiesDiffer(
-            "these studies cannot be blended, because their images or protocols differ:\n"
-            + "\n".join(f"  {problem}" for problem in problems)
-        )
-
-
-def _check_weights(stores: Stores, sources: Sequence[Study]) -> None:
-    """Check that all studies weight the images alike: the features of different backbones give different weights.
-
-    Raises:
-        StudiesDiffer: two studies weight the images differently.
-    """
-    first, *others = [(study, read_image_weights(stores, study)) for study in sources]
-    for study, weights in others:
-        if weights is not None and first[1] is not None and not np.array_equal(weights.values, first[1].values):
-            features = (
-                f"{study.name} by {weights.about.get('features')}, {first[0].name} by {first[1].about.get('features')}"
-            )
-            raise StudiesDiffer(
-                f"these studies cannot be blended: their scores weight the images by different features, {features}"
-            )
-
-
-def _check_sources(stores: Stores, sources: Sequence[Study]) -> None:
-    """Check that every second study has gained, and that no study forbids what another one has learned from.
-
-    Raises:
-        NotAdopted, StudiesDiffer: otherwise.
-    """
-    for study in sources:
-        require_adopted(stores, study)
-        strict = [other.name for other in sources if not other.spec.rules.use_test_images]
-        if study.has_pseudo_labels and strict:
-            raise StudiesDiffer(
-                f"these studies cannot be blended: {study.name} has learned from test images, which {TEST_IMAGES} of "
-                f"{strict[0]} forbids"
-            )
-        for other in sources:
-            strict_rules, rules = study.spec.rules, other.spec.rules
-            external = rules.external_data and not strict_rules.external_data
-            if external or (rules.use_test_images and not strict_rules.use_test_images):
-                _check_starts(other, study)
-
-
-def _check_starts(study: Study, strict: Study) -> None:
-    """Check that no trial of a study began with weights that the rules of another one forbid.
-
-    Raises:
-        StudiesDiffer: otherwise, or if the weights are no longer there.
-    """
-    try:
-        check_rules(
-            replace(study.spec, rules=strict.spec.rules), strict.fingerprint, given_or_remembered(study.stored, None)
-        )
-    except (AgainstTheRules, BackboneError) as problem:
-        raise StudiesDiffer(
-            f"these studies cannot be blended: by the rules of {strict.name}, {study.name} may not take part\n{problem}"
-        ) from problem
 
 
 def _is_confirmed(confirmation: Confirmation) -> bool:
