@@ -104,7 +104,9 @@ def forecast_export(stores: Stores, plan: ExportPlan, refits: Refits) -> Forecas
             gain_across_trainings(list(_recipe_groups(stores, plan, parts, confirmations)), targets, metric),
         )
         trainings = equal_trainings([len(part.records) for part in parts])
-        single += refits.fitted.score - refits.fitted.equal_mean_score if refits.fitted else 0.0
+        rule_gain = refits.fitted.score - refits.fitted.equal_mean_score if refits.fitted else 0.0
+        averaging = averaging.after(rule_gain, METRICS[metric].bounds[1] - single)
+        single += rule_gain
     elif refits.fitted is not None:
         single, error = single + refits.fitted.gain.mean, math.hypot(error, refits.fitted.gain.error)
     rows = plan.estimates.rows if plan.estimates is not None else ()

@@ -76,6 +76,20 @@ class Averaging:
             error=math.hypot(*(gain.error * share for gain, share in parts)),
         )
 
+    def after(self, rule_gain: float, missing: float) -> Averaging:
+        """The gain over networks whose label rule has gained ``rule_gain`` already.
+
+        Averaging lowers the distance to the best possible score by a share of it, and the rule has made it smaller.
+
+        Args:
+            missing: distance to the best possible score without the rule, at least 0.
+        """
+        if rule_gain <= 0.0 or missing <= 0.0:
+            return self
+        left = max(0.0, 1.0 - rule_gain / missing)
+        within, between = (Gain(mean=g.mean * left, error=g.error * left) for g in (self.within, self.between))
+        return Averaging(within=within, between=between)
+
 
 NOTHING = Gain(mean=0.0, error=0.0)
 NO_AVERAGING = Averaging(within=NOTHING, between=NOTHING)
@@ -220,6 +234,7 @@ def forecast(
     """
     added = averaging.of(networks, trainings)
     low, high = METRICS[metric].bounds
+    added = Gain(mean=min(added.mean, max(0.0, high - single)), error=added.error)
     expected = min(max(single + added.mean, low), high)
     if sampling_error == 0.0:
         # Every image was right, so that their scatter says nothing.

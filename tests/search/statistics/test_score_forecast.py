@@ -149,6 +149,25 @@ def test_further_trainings_add_what_their_networks_alone_do_not() -> None:
     assert smaller.between.mean == 0.0, "networks of several trainings do not differ less than those of one"
 
 
+@given(single=st.floats(0.0, 1.0), rule=st.floats(0.0, 1.0), share=st.floats(0.0, 1.0), networks=st.floats(1.0, 1e6))
+def test_averaging_lowers_what_a_label_rule_has_left_by_the_same_share(
+    single: float, rule: float, share: float, networks: float
+) -> None:
+    missing = 1.0 - single
+    averaging = added(within=share * missing)
+    after = averaging.after(rule * missing, missing)
+    left = missing - rule * missing
+    assert after.within.mean == pytest.approx(share * left, abs=1e-9)
+    told = made(single=1.0 - left, averaging=after, networks=networks, metric="macro_f1")
+    assert told.single + told.averaging <= 1.0 + 1e-9 and told.expected == pytest.approx(told.single + told.averaging)
+
+
+def test_a_rule_that_gains_nothing_changes_no_gain_from_averaging() -> None:
+    averaging = added(within=0.04, between=0.01)
+    assert averaging.after(0.0, 0.3) == averaging.after(-0.01, 0.3) == averaging.after(0.1, 0.0) == averaging
+    assert averaging.after(0.3, 0.3).of(5, 2) == NOTHING
+
+
 def test_intervals_hold_as_often_as_they_say() -> None:
     generator = np.random.default_rng(0)
     truth, n, m = 0.62, 650, 100
