@@ -11,7 +11,6 @@ from pathlib import Path
 from rich.console import Console
 
 from search.engines.plan import Workers
-from search.export.notes import ExportNotes
 from search.export.output.manifest import read_manifest
 from search.runtime.home import Home
 from search.study_setup.create_study import StudyPlan
@@ -166,7 +165,7 @@ def _plan(
 ) -> tuple[StudySpec, PseudoLabels | None]:
     """Settings and pseudo-labels of a new second study."""
     first, recipe = export.study, export.recipes[0]
-    notes = _notes(export)
+    notes = export.notes
     if notes.study is not None:
         raise CannotTrainAgain(f"the best recipe of this export is of study {notes.study}: {option} {notes.study}")
     if recipe.suspicious_labels != KEEP:
@@ -193,9 +192,3 @@ def _plan(
         spec = dataclasses.replace(spec, class_groups=method.find_groups(export, folds, seeds))
     labels = None if method.give_labels is None else method.give_labels(export, folds, device, console)
     return spec, labels
-
-
-def _notes(export: ExportedModel) -> ExportNotes:
-    folder = str(export.folder.parent)
-    records = [record for record in export.stores.exports.all(export.study.id) if record.folder == folder]
-    return ExportNotes.from_json(records[-1].notes)

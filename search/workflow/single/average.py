@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,10 +15,10 @@ from search.workflow.single.comparison import Comparison, Single, compare
 from search.workflow.single.distil import oof_of
 from search.workflow.single.exported_ensemble import ExportedModel
 from search.workflow.single.held_out import batches_of, score_held_out
+from search.workflow.single.nested_scores import nested_scores, single_blend
 from trainer.conversion.single.ingredients import Ingredient
 from trainer.conversion.single.soup import SoupMaker
 from trainer.evaluation.temperature_scaling import fit_temperature
-from trainer.inference.blend import Blend
 from trainer.inference.model_folder import Member
 
 MOST_TEST_IMAGES = 1000
@@ -46,11 +45,9 @@ def make_soup(export: ExportedModel, ingredients: Sequence[Ingredient], console:
             maker,
             ingredients,
             export.folds(),
-            read_targets(export.stores, export.study),
+            lambda: nested_scores(export),
             pixels,
             _spread,
-            metric=export.study.metric,
-            blend=blend,
             on_step=lambda done, total: update(f"Held-out images: {done} of {total} parts"),
         )
 
@@ -95,10 +92,3 @@ def compare_with(export: ExportedModel, single: Single) -> tuple[Comparison | No
         temperature = fit_temperature(read_targets(export.stores, export.study), oof_of(export))
     found = compare(export.model, single, pixels, rows, temperature)
     return (found if tested else None), found
-
-
-def single_blend(blend: Blend) -> Blend:
-    """The blend of a single network: with the temperature and label rule of a weighted mean, none of a regression's."""
-    if blend.coefficients:
-        return replace(blend, weights=(1.0,), coefficients=(), intercepts=(), temperature=1.0, offsets=(), cuts=())
-    return replace(blend, weights=(1.0,))

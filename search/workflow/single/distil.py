@@ -21,12 +21,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from search.runtime.errors import SearchError
-from search.statistics.paired_gain import paired_gain
 from search.workflow.single.card import Taught
 from search.workflow.single.exported_ensemble import ExportedModel
+from search.workflow.single.nested_scores import NestedScores
 from trainer.common.arrays import Float32Array
-from trainer.evaluation.metrics import score, standard_error
-from trainer.inference.blend import Blend
 from trainer.recipe.recipe import LINEAR_PROBE, Recipe
 from trainer.training.results import ALWAYS_TRAINED, TrainingData
 from trainer.training.teaching.soft_targets import (
@@ -123,27 +121,28 @@ def read_oof(path: Path, ids: tuple[str, ...], classes: int, *, several_labels: 
 
 
 def teach(
-    data: TrainingData, ensemble: Float32Array, train: Train, *, metric: str, blend: Blend
+    data: TrainingData, ensemble: Float32Array, train: Train, scores: NestedScores
 ) -> tuple[dict[str, torch.Tensor], Taught | None]:
     """Train one network on all images, taught by the ensemble, and score students of the same kind.
 
     Args:
         data: with the folds of the search.
         ensemble: its out-of-fold predictions, ``(n, C)``.
-        blend: of a single network; its temperature applies to the students' predictions.
+        scores: of the export; the students have the temperature and label rule of the single network.
 
     Returns:
         The weights of the network, and the scores; None where the study has too few folds.
     """
     taught = None
     if data.num_folds >= FEWEST_FOLDS:
-        students = blend.probabilities(score_students(data, train)[None])
+        students = scores.single(score_students(data, train))
+        single, error = scores.score(students)
         taught = Taught(
             images=len(data.y),
-            ensemble=score(metric, data.targets, ensemble),
-            single=score(metric, data.targets, students),
-            error=standard_error(metric, data.targets, students),
-            gain=paired_gain(metric, data.targets, students, ensemble),
+            ensemble=scores.score(scores.ensemble)[0],
+            single=single,
+            error=error,
+            gain=scores.gain(students, scores.ensemble),
         )
     everything = np.full_like(data.folds, ALWAYS_TRAINED)
     state = train(replace(data, folds=everything, soft_targets=soft_targets(data, ensemble)), True).state

@@ -42,8 +42,16 @@ class ExportedModel:
     model: ModelFolder
     recipes: tuple[Recipe, ...]
     """One for each member."""
-    splits: tuple[int, ...]
-    """Splits of its trainings, in which each network held out a fold; empty if they trained on all images."""
+    notes: ExportNotes
+    """What the database holds about it."""
+
+    @property
+    def splits(self) -> tuple[int, ...]:
+        """Splits of its trainings, in which each network held out a fold; empty if they trained on all images."""
+        if self.notes.full_data:
+            return ()
+        others = [member.trainings for member in self.notes.members if isinstance(member, RecipeNotes)]
+        return tuple(sorted({split for trainings in (self.notes.trainings, *others) for split, _ in trainings}))
 
     @property
     def networks(self) -> int:
@@ -107,7 +115,7 @@ def open_export(stores: Stores, name: str | None, home: Home, output: Path | Non
         folder=target / MODEL,
         model=model,
         recipes=tuple(read_recipes(target / MODEL, model)),
-        splits=_splits(ExportNotes.from_json(records[-1].notes)),
+        notes=ExportNotes.from_json(records[-1].notes),
     )
 
 
@@ -121,10 +129,3 @@ def _why_none(stores: Stores, study: Study, folder: Path) -> str:
     kept = [place for place in reversed(places) if (place / MODEL / "config.json").is_file()]
     moved = f"{folder} holds an export of study {study.name} that was copied or moved there"
     return f"{moved}: use {kept[0]}" if kept else f"{moved}: move it back, or `{command}` writes another one"
-
-
-def _splits(notes: ExportNotes) -> tuple[int, ...]:
-    if notes.full_data:
-        return ()
-    others = [member.trainings for member in notes.members if isinstance(member, RecipeNotes)]
-    return tuple(sorted({split for trainings in (notes.trainings, *others) for split, _ in trainings}))

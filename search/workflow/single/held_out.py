@@ -16,12 +16,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from search.statistics.paired_gain import Gain, paired_gain
+from search.statistics.paired_gain import Gain
+from search.workflow.single.nested_scores import NestedScores
 from trainer.conversion.single.ingredients import Ingredient
 from trainer.conversion.single.soup import SoupMaker
-from trainer.evaluation.metrics import score, standard_error
-from trainer.evaluation.targets import Targets
-from trainer.inference.blend import Blend
 from trainer.inference.networks.torch_networks import read_weights
 
 _NAME = re.compile(r"(?:-split(\d+))?-seed\d+-fold(\d+)$")
@@ -82,20 +80,19 @@ def score_held_out(
     maker: SoupMaker,
     ingredients: Sequence[Ingredient],
     folds: Mapping[int, NDArray[np.int64]],
-    targets: Targets,
+    read_scores: Callable[[], NestedScores],
     pixels: Pixels,
     statistics: Callable[[NDArray[np.int64]], NDArray[np.int64]],
     *,
-    metric: str,
-    blend: Blend,
     on_step: Callable[[int, int], None],
 ) -> HeldOut | None:
     """Score means of weights, and the averaged predictions of the same networks, on images that they have not seen.
 
     Args:
         folds: see `held_out_rows`; empty: every network has seen all images.
+        read_scores: reads how the export is scored; called if an image is held out by two networks. Both predictions
+            have the temperature and label rule of the single network.
         statistics: chooses, from the rows of a training part, those for running statistics.
-        blend: of the single network; its temperature applies to both.
         on_step: called with the number of finished and of all groups of images.
 
     Returns:
@@ -107,6 +104,7 @@ def score_held_out(
     rows = np.flatnonzero(unseen.sum(axis=0) > 1)
     if not len(rows):
         return None
+    scores = read_scores()
     _, group_of, sizes = np.unique(unseen[:, rows], axis=1, return_inverse=True, return_counts=True)
     rows = rows[np.isin(group_of.reshape(-1), np.argsort(-sizes, kind="stable")[:MOST_GROUPS])]
     patterns, group_of = np.unique(unseen[:, rows], axis=1, return_inverse=True)
@@ -120,15 +118,15 @@ def score_held_out(
             averaged, single = np.zeros((2, len(rows), mean.shape[1]))
         averaged[places], single[places] = mean, soup
         on_step(group + 1, patterns.shape[1])
-    of_both = [blend.probabilities(each[None]) for each in (averaged, single)]
-    part = targets.select(rows)
+    of_both = [scores.single(each, rows) for each in (averaged, single)]
+    averaged_score, averaged_error = scores.score(of_both[0], rows)
     return HeldOut(
         images=len(rows),
         networks=float(unseen[:, rows].sum(axis=0).mean()),
-        averaged=score(metric, part, of_both[0]),
-        averaged_error=standard_error(metric, part, of_both[0]),
-        single=score(metric, part, of_both[1]),
-        gain=paired_gain(metric, part, of_both[1], of_both[0]),
+        averaged=averaged_score,
+        averaged_error=averaged_error,
+        single=scores.score(of_both[1], rows)[0],
+        gain=scores.gain(of_both[1], of_both[0], rows),
     )
 
 

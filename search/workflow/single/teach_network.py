@@ -14,7 +14,7 @@ from search.study_setup.data_folder import progress_line
 from search.study_setup.weights_folder import weights_folder
 from search.study_state.study_targets import read_weights
 from search.worker.study_context import training_data
-from search.workflow.single.average import compare_with, single_blend
+from search.workflow.single.average import compare_with
 from search.workflow.single.card import SingleFacts
 from search.workflow.single.comparison import Single
 from search.workflow.single.distil import (
@@ -26,6 +26,7 @@ from search.workflow.single.distil import (
     trainings_of,
 )
 from search.workflow.single.exported_ensemble import ExportedModel
+from search.workflow.single.nested_scores import nested_scores, single_blend
 from trainer.batches.batch_loader import BatchLoader
 from trainer.recipe.recipe import Recipe
 from trainer.training.cross_validation import cross_validate
@@ -41,11 +42,12 @@ def make_student(export: ExportedModel, console: Console, weights: Path | None) 
 
     Raises:
         CannotTeach: no recipe learns from predictions, the ensemble has none out-of-fold, or a training diverged.
+        NoExport: as `search.workflow.single.exported_refits.read_refits`.
         NoWeights, BackboneError: the weights with which the network begins are not at hand.
     """
     number = choose_student(export.recipes)
     recipe, member = export.recipes[number], export.model.members[number]
-    ensemble = oof_of(export)
+    ensemble, scores = oof_of(export), nested_scores(export)
     weights_dir = weights_folder(export.study.stored, export.study.spec, weights)
     folds = next(iter(export.folds().values()))
     data = training_data(
@@ -63,9 +65,7 @@ def make_student(export: ExportedModel, console: Console, weights: Path | None) 
         note(console, f"one network is trained and not scored: students are judged with {FEWEST_FOLDS} folds or more")
     blend = single_blend(export.model.blend)
     with progress_line(console, "Training …") as update, BatchLoader() as loader:
-        state, taught = teach(
-            data, ensemble, _trainer(recipe, metric, weights_dir, loader, count, update), metric=metric, blend=blend
-        )
+        state, taught = teach(data, ensemble, _trainer(recipe, metric, weights_dir, loader, count, update), scores)
         single = Single(member=member, state=state, blend=blend)
         update("Comparing with the ensemble …")
         comparison, speed = compare_with(export, single)

@@ -18,7 +18,7 @@ from search.export.candidates.pool import read_pool
 from search.export.expected_score import forecast_export
 from search.export.files import write_export
 from search.export.final_model import MemberRefits, Refits, gather_refits
-from search.export.notes import ExportNotes
+from search.export.notes import ExportNotes, ImportNotes
 from search.export.output.export import Export
 from search.export.plan import ExportPlan, plan_export, queue_refits
 from search.report.submissions import describe_export
@@ -32,6 +32,8 @@ from search.study_state.confirmation import freeze_split
 from search.study_state.study import Study
 from search.study_state.training_costs import final_recipe
 from search.worker.study_context import StudyContext
+from search.workflow.single.exported_ensemble import NoExport, open_export
+from search.workflow.single.exported_refits import read_refits
 from storage.records.imports import ImportedPredictions
 from storage.stores import Stores, open_stores
 from storage.values import TRIAL_NOTE, TrialOutcome, TrialRecord, TrialStatus, WorkKind
@@ -355,6 +357,21 @@ class TestTheExport:
         assert not trained.stores.exports.all(trained.studies[1].id)
         text = describe_export(ExportNotes.from_json(record.notes))
         assert "imported two:big x 0.33" in text and "two:1 x 0.33" in text and "trials" in text
+
+    def test_its_blend_is_read_again_from_the_database(
+        self, trained: Two, refits: Refits, exported: Export, competition_folder: Path
+    ) -> None:
+        export = open_export(trained.stores, "one", trained.contexts[0].home, exported.folder, competition_folder)
+        read = read_refits(export)
+        np.testing.assert_array_equal(read.mean_oof(), refits.mean_oof())
+        assert read.fitted is not None and read.runnable is not None and refits.runnable is not None
+        assert (read.blend, read.fitted.score) == (refits.blend, exported.score)
+        assert read.runnable.blend == refits.runnable.blend
+        *members, imported = export.notes.members
+        assert isinstance(imported, ImportNotes)
+        lost = replace(export.notes, members=(*members, replace(imported, digest="0" * 64)))
+        with pytest.raises(NoExport, match="the imported predictions big is not in the database any more"):
+            read_refits(replace(export, notes=lost))
 
     def test_the_export_stores_its_labels(self, trained: Two, refits: Refits, exported: Export) -> None:
         record = trained.stores.exports.all(trained.studies[0].id)[0]

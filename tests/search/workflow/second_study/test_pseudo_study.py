@@ -150,7 +150,7 @@ def test_labels_need_networks_that_can_disagree(first: FirstStudy) -> None:
     with pytest.raises(CannotLabel, match=r"fine-tuned recipes .* --study colours --trials"):
         give_labels(probes, folds, device="cpu")
     with pytest.raises(CannotLabel, match="full-data"):
-        give_labels(replace(export, splits=()), folds, device="cpu")
+        give_labels(replace(export, notes=replace(export.notes, full_data=True)), folds, device="cpu")
     with pytest.raises(CannotLabel, match="no test images"):
         give_labels(replace(export, images=export.images.without_test_images()), folds, device="cpu")
     with pytest.raises(CannotLabel, match="other classes"):

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from search.statistics.ensemble_selection import CrossFitted
 from search.workflow.single.distil import (
     CannotTeach,
     Trained,
@@ -17,6 +18,7 @@ from search.workflow.single.distil import (
     teach,
     trainings_of,
 )
+from search.workflow.single.nested_scores import NestedScores
 from tests.trainer.training.support import SMALL, competition, go_on
 from trainer.inference.blend import Blend
 from trainer.recipe.recipe import Recipe
@@ -24,7 +26,16 @@ from trainer.training.cross_validation import cross_validate
 from trainer.training.results import ALWAYS_TRAINED, TrainingData
 from trainer.training.teaching.soft_targets import soft_targets
 
-BLEND = Blend(weights=(1.0,))
+
+def scores_of(data: TrainingData) -> NestedScores:
+    """Scores without a label rule, of an ensemble that is always right."""
+    blends = (Blend(weights=(1.0,)),) * data.num_folds
+    return NestedScores(
+        metric="accuracy",
+        targets=data.targets,
+        ensemble=np.eye(data.num_classes)[data.y],
+        rule=CrossFitted(folds=data.folds, blends=blends),
+    )
 
 
 class Recorder:
@@ -64,8 +75,9 @@ def test_teachers_saw_neither_what_they_teach_nor_what_their_student_holds_out()
 def test_the_last_network_is_taught_by_the_ensemble_on_all_images() -> None:
     data, train = competition(n=24, folds=3), Recorder()
     ensemble = np.full((24, 3), 1 / 3, dtype=np.float32)
-    state, taught = teach(data, ensemble, train, metric="accuracy", blend=BLEND)
+    state, taught = teach(data, ensemble, train, scores_of(data))
     assert state == {} and taught is not None and taught.images == 24
+    assert taught.ensemble == 1.0 and taught.gain.mean == taught.single - 1.0 < 0.0
     final = train.calls[-1]
     assert (final.folds == ALWAYS_TRAINED).all() and final.soft_targets is not None
     np.testing.assert_allclose(final.soft_targets, soft_targets(data, ensemble))
@@ -74,7 +86,7 @@ def test_the_last_network_is_taught_by_the_ensemble_on_all_images() -> None:
 
 def test_two_folds_leave_nothing_to_score_students_by() -> None:
     data, train = competition(n=24, folds=2), Recorder()
-    _, taught = teach(data, np.full((24, 3), 1 / 3, np.float32), train, metric="accuracy", blend=BLEND)
+    _, taught = teach(data, np.full((24, 3), 1 / 3, np.float32), train, scores_of(data))
     assert taught is None and len(train.calls) == trainings_of(2) == 1
 
 
