@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from search.export.final_model import Refits, gather_refits
 from search.export.candidates.members import ExportMember, ImportedMember
+from search.export.final_model import Refits, gather_refits
 from search.export.notes import ExportNotes, ImportNotes, RecipeNotes
 from search.export.plan import ExportPlan
 from search.runtime.home import Home
