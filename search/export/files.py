@@ -286,7 +286,7 @@ def _facts(
     return CardFacts(
         studies=[study.name for study in plan.studies],
         study_title=plan.study.spec.title,
-        folder=folder.name if (folder := known_folder(stores, plan.study.fingerprint)) else "",
+        folder=folder.name if (folder := known_folder(stores, plan.study.stored)) else "",
         metric=plan.metric,
         members=_card_members(plan, refits),
         trials_finished=statuses[TrialStatus.FINISHED],

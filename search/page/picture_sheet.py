@@ -59,7 +59,7 @@ def read_thumbnails(stores: Stores, study: Study, home: Home, rows: Sequence[int
     if cached is not None:
         pictures = (_resized(np.array(cached[row]), side) for row in rows)
         return np.stack(list(pictures)) if rows else np.zeros((0, side, side, 3), np.uint8)
-    folder = known_folder(stores, study.fingerprint)
+    folder = known_folder(stores, study.stored)
     if folder is None or not rows:
         return np.zeros((0, side, side, 3), np.uint8)
     try:

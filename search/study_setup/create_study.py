@@ -36,7 +36,7 @@ from search.tuning.probing.plan import plan_probes
 from search.tuning.restore_optuna import optuna_study, record_enqueued
 from search.tuning.warm_starts import IMAGE_STATISTICS, WarmStart, plan_warm_starts
 from storage.records.datasets import StoredDataset
-from storage.records.studies import ImageWeights, PseudoLabels
+from storage.records.studies import ImageWeights, LabelDecision, PseudoLabels
 from storage.stores import Stores
 from storage.values import SEARCH_SPLIT, StudyState
 from studies.explain import differences
@@ -171,6 +171,8 @@ def create_study(stores: Stores, study_plan: StudyPlan) -> Study:
         budget=None if study_plan.until_deadline and study_plan.budget is None and budget else budget,
         weights=study_plan.weighting,
         weights_dir=None if study_plan.weights_dir is None else remembered_path(study_plan.weights_dir),
+        data_dir=remembered_path(study_plan.folder),
+        corrections=_decisions(images),
         pseudo_labels=study_plan.pseudo_labels,
     )
     record_enqueued(stores, stored.id, stores.optuna_study(stored.name))
@@ -180,6 +182,11 @@ def create_study(stores: Stores, study_plan: StudyPlan) -> Study:
 def _corrections(images: ImageSet) -> dict[str, object]:
     applied = images.corrections
     return {} if applied is None or not applied.changes else {CORRECTIONS: applied.sentence}
+
+
+def _decisions(images: ImageSet) -> list[LabelDecision]:
+    """The corrections that have changed something in ``images``, for the record of a new study."""
+    return [] if images.corrections is None else [(d.id, d.given, d.label) for d in images.corrections.decisions]
 
 
 def _image_statistics(stores: Stores, images: ImageSet) -> dict[str, object]:
@@ -260,8 +267,9 @@ def resume(stores: Stores, study: Study, study_plan: StudyPlan) -> Study:
     # Trials that were enqueued before a crash, or by an earlier release, may be unrecorded.
     record_enqueued(stores, study.id, optuna_study(stores, study.stored))
     before = study.spec
-    # A portfolio is enqueued once, at creation: the record keeps that one.
-    now = replace(study_plan.spec, portfolio=before.portfolio)
+    # A portfolio is enqueued once, at creation: the record keeps that one. Corrections are those of the begin as well.
+    data = replace(study_plan.spec.data, corrections=before.data.corrections)
+    now = replace(study_plan.spec, portfolio=before.portfolio, data=data)
     if before != now or list(study_plan.overrides) != list(study.stored.overrides):
         stores.studies.set_spec(
             study.id, spec=now.to_dict(), file_spec=study_plan.file_spec.to_dict(), overrides=study_plan.overrides
@@ -272,6 +280,9 @@ def resume(stores: Stores, study: Study, study_plan: StudyPlan) -> Study:
     weights_dir = None if study_plan.weights_dir is None else remembered_path(study_plan.weights_dir)
     if weights_dir not in (None, study.stored.weights_dir):
         stores.studies.set_weights_dir(study.id, weights_dir)
+    data_dir = remembered_path(study_plan.folder)
+    if data_dir not in (None, study.stored.data_dir):
+        stores.studies.set_data_dir(study.id, data_dir)
     # Also if it is running: this resets the count of failures and the patience.
     stores.studies.set_state(study.id, StudyState.RUNNING)
     return read_study(stores, study.name)
@@ -294,12 +305,11 @@ def _budget_of_resumed(study: Study, study_plan: StudyPlan, before: int) -> int 
 def _check_unchanged(stores: Stores, study: Study, study_plan: StudyPlan) -> None:
     images = study_plan.competition.images
     if images.fingerprint != study.fingerprint:
-        corrections = about_corrections(stores.datasets.get(study.fingerprint), images)
-        is_corrected = images.corrections is not None and images.corrections.changes
-        raw = "add --no-corrections, which reads the labels as they are, " if is_corrected else ""
+        recorded = stores.studies.corrections(study.id) is not None
+        corrections = about_corrections(stores.datasets.get(study.fingerprint), images, recorded=recorded)
         raise DataMismatch(
             f"study {study.name} was begun on other images (fingerprint {study.fingerprint[:12]}, those in "
-            f"{study_plan.folder} have {images.fingerprint[:12]}). {corrections}Give the original folder, {raw}or "
+            f"{study_plan.folder} have {images.fingerprint[:12]}). {corrections}Give the original folder, or "
             "choose another --name"
         )
     changes = differences(study.spec, study_plan.spec)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,11 +14,13 @@ from rich.markup import escape
 from search.runtime.console import LOG_INTERVAL, redraws, say
 from search.runtime.errors import SearchError
 from storage.records.datasets import StoredDataset
+from storage.records.studies import StoredStudy
 from storage.stores import Stores
 from trainer.data.duplicates import DuplicateReport, find_duplicates
 from trainer.data.image_set import DataOptions, ImageSet
 from trainer.data.inspection import Progress
 from trainer.data.read import read_images
+from trainer.formats.label_tables import Correction
 from trainer.inference.printable import excerpt, printable
 
 
@@ -43,16 +45,22 @@ class Competition:
     duplicates: DuplicateReport
 
 
-def inspect(folder: Path, options: DataOptions, progress: Progress | None = None) -> Competition:
+def inspect(
+    folder: Path,
+    options: DataOptions,
+    progress: Progress | None = None,
+    corrections: Sequence[Correction] | None = None,
+) -> Competition:
     """Read and verify everything in ``folder``: decode every image once and find near-duplicates.
 
     Args:
         progress: called with (images done, images in total).
+        corrections: as for `trainer.data.read.read_images`.
 
     Raises:
         DataError: the data are invalid; lists every problem.
     """
-    images = read_images(folder, options, progress=progress)
+    images = read_images(folder, options, progress=progress, corrections=corrections)
     return Competition(images=images, duplicates=find_duplicates(images))
 
 
@@ -62,11 +70,14 @@ CORRECTIONS = "corrections"
 """Key of the same: `trainer.data.image_set.AppliedCorrections.sentence`, where the labels are corrected."""
 
 
-def about_corrections(dataset: StoredDataset, images: ImageSet) -> str:
+def about_corrections(dataset: StoredDataset, images: ImageSet, *, recorded: bool) -> str:
     """Whether label corrections may be why ``images`` are not the stored data set: a sentence, a blank after it.
 
-    Empty if neither of both has corrections.
+    Empty if neither of both has corrections, or if the study has ``recorded`` those with which it was begun: they have
+    been applied then (`search.study_setup.open_images.read_as_begun`).
     """
+    if recorded:
+        return ""
     then, now = stored_corrections(dataset), images.corrections
     if now is not None and now.changes:
         before = f"with {then}" if then else "without corrections"
@@ -80,11 +91,13 @@ def stored_corrections(dataset: StoredDataset) -> str:
     return excerpt(found) if isinstance(found, str) else ""
 
 
-def inspect_with_progress(folder: Path, options: DataOptions, console: Console) -> Competition:
+def inspect_with_progress(
+    folder: Path, options: DataOptions, console: Console, corrections: Sequence[Correction] | None = None
+) -> Competition:
     """`inspect`, with its progress on the console."""
     label = f"Reading {folder} …"
     with progress_line(console, label) as update:
-        return inspect(folder, options, lambda done, total: update(f"{label} {done} of {total} images"))
+        return inspect(folder, options, lambda done, total: update(f"{label} {done} of {total} images"), corrections)
 
 
 @contextmanager
@@ -111,9 +124,20 @@ def progress_line(
     yield update
 
 
-def known_folder(stores: Stores, fingerprint: str) -> Path | None:
-    """The folder that a data set was read from, if it still exists. The caller has to compare its fingerprint."""
-    return existing_folder(stores.datasets.get(fingerprint).summary.get("folder"))
+def known_folder(stores: Stores, study: StoredStudy) -> Path | None:
+    """The first of the `known_folders` of a study; None: this machine has none of them."""
+    return next(iter(known_folders(stores, study)), None)
+
+
+def known_folders(stores: Stores, study: StoredStudy) -> list[Path]:
+    """Folders of this machine that held the images of a study. The caller has to compare their fingerprints.
+
+    The first is the folder with which the study was begun or last continued. Another may follow, that of the first
+    study of the same images. It is the only one on record where an earlier release began the study.
+    """
+    recorded = (study.data_dir, stores.datasets.get(study.fingerprint).summary.get("folder"))
+    found = [folder for folder in map(existing_folder, recorded) if folder is not None]
+    return list(dict.fromkeys(found))
 
 
 def existing_folder(recorded: object) -> Path | None:

@@ -22,6 +22,7 @@ from search.study_setup.data_folder import Competition, NoData, inspect_with_pro
 from search.study_setup.deadline import Hours
 from search.study_setup.image_weights import estimate_image_weights
 from search.study_setup.metric import fit_metric
+from search.study_setup.open_images import inspect_as_begun
 from search.study_setup.rules import check_learned_labels, check_rules
 from search.study_setup.shift_features import comparison_progress
 from search.study_setup.starting_point import begin_with, find_starting_point
@@ -79,9 +80,12 @@ def prepare(request: StartRequest, console: Console) -> StudyPlan:
         # A pattern of backbones, for example, was resolved when the study began, and no trial may depend on another.
         known = {text for text in by_name.overrides if text.startswith(("recipe.", "space."))}
         spec = StudySpec.from_dict(by_name.spec, [text for text in given if text not in known])
-    data, competition = request.data or (known_folder(stores, stored.fingerprint) if stores and stored else None), None
+    data, competition = request.data or (known_folder(stores, stored) if stores and stored else None), None
     if data is not None:
-        competition = inspect_with_progress(data, spec.data.options, console)
+        if stores and stored:
+            competition = inspect_as_begun(data, spec.data.options, Study.of(stored), stores, console)
+        else:
+            competition = inspect_with_progress(data, spec.data.options, console)
         spec, overrides = fit_metric(spec, overrides, request.study, competition.images, console)
     elif spec.data.sample is None:
         raise NoData

@@ -13,7 +13,7 @@ import optuna
 
 from search.runtime.home import Home
 from search.runtime.worker_environment import PLACE_VARIABLE
-from search.study_setup.data_folder import DataMismatch, NoData, known_folder
+from search.study_setup.data_folder import DataMismatch, NoData, known_folders
 from search.study_setup.open_images import open_for_training
 from search.study_setup.rules import check_learned_labels, check_rules
 from search.study_setup.weights_folder import weights_folder
@@ -147,9 +147,9 @@ class StudyCache:
             log.warning("study %s: %s", study.name, line)
 
     def _images(self, study: Study) -> ImageSet:
-        """The study's images, from the first folder that holds them; the folder that the database knows comes last."""
-        known = known_folder(self._resources.stores, study.fingerprint)
-        folders = list(dict.fromkeys([*self._resources.folders, *([known] if known else [])]))
+        """The study's images, from the first folder that holds them; those that the database knows come last."""
+        known = known_folders(self._resources.stores, study.stored)
+        folders = list(dict.fromkeys([*self._resources.folders, *known]))
         if not folders:
             raise NoData
         problems: list[Exception] = []

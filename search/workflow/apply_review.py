@@ -29,7 +29,7 @@ def apply_review(name: str | None, url: str, data: Path | None, review: Path) ->
 
     Args:
         name: of the study whose settings read the images; None: the latest.
-        data: the folder of images; None: the one that the study was begun with.
+        data: the folder of images; None: the one with which the study was begun or last continued.
 
     Raises:
         UnknownStudyError, NoStudy: there is no such study.
@@ -39,7 +39,7 @@ def apply_review(name: str | None, url: str, data: Path | None, review: Path) ->
     """
     console, stores = open_console(), open_stores(url)
     study = read_study(stores, name)
-    folder = data or known_folder(stores, study.fingerprint)
+    folder = data or known_folder(stores, study.stored)
     if folder is None:
         raise NoData
     if not review.is_file():
@@ -78,6 +78,6 @@ def _next(study: Study, folder: Path, *, changes: bool) -> str:
     command = f"search start --study FILE --name NAME --data {shlex.quote(str(folder))}"
     return (
         f"Study {study.name} keeps the labels that it was begun with. A new study reads the corrections: `{command}`, "
-        "with the options with which this one began. --no-corrections (data.corrections = false) reads the labels as "
-        f"they are, and so does removing {CORRECTIONS_FILE}."
+        "with the options with which this one began. With --no-corrections (data.corrections = false) it reads the "
+        f"labels as they are, and so it does without {CORRECTIONS_FILE}."
     )

@@ -140,7 +140,7 @@ def confirm(request: ConfirmRequest) -> None:
     stores = open_stores(request.storage_url, outage_timeout=OUTAGE_TIMEOUT)
     study = require_search(read_study(stores, request.study), "confirms")
     home = Home(root=request.workers.home)
-    data = request.data or known_folder(stores, study.fingerprint)
+    data = request.data or known_folder(stores, study.stored)
     if data is None:
         raise NoData
     images = open_for_training(data, study, stores)

@@ -126,7 +126,7 @@ def replay(request: ReplayRequest) -> bool:
     try:
         study = require_search(read_study(stores, request.study), "repeats")
         record = _find_record(stores, study, request.trial)
-        folder = request.data or known_folder(stores, study.fingerprint)
+        folder = request.data or known_folder(stores, study.stored)
         if folder is None:
             raise NoData
         images = open_for_training(folder, study, stores)

@@ -99,6 +99,22 @@ def numbers() -> Rule:
     return lambda v: isinstance(v, list) and all(x is None or _is_number(x) for x in v), "a list of numbers"
 
 
+def label_decisions() -> Rule:
+    """A list of triples: id of an image, its label, and the label that it has instead, or NULL."""
+    return (
+        lambda v: (
+            isinstance(v, list)
+            and all(
+                isinstance(each, list)
+                and len(each) == 3
+                and all(isinstance(cell, str) and "\0" not in cell for cell in each[: 2 if each[2] is None else 3])
+                for each in v
+            )
+        ),
+        "a list of (id, label, other label or NULL)",
+    )
+
+
 def document() -> Rule:
     """A JSON object."""
     return lambda v: isinstance(v, dict), "a JSON object"

@@ -195,6 +195,8 @@ class Study(Base):
     swept: Mapped[float | None]
     running_since: Mapped[float | None]
     weights_dir: Mapped[str | None]
+    data_dir: Mapped[str | None]
+    corrections: Mapped[list[Any] | None]  # NULL: an earlier release began the study
     created: Mapped[float]
 
 

@@ -59,6 +59,8 @@ class StoredStudy:
     created: float
     weights_dir: str | None = None
     """Absolute path of the folder of pre-trained weights, on the machine that began the study; None: none was given."""
+    data_dir: str | None = None
+    """Absolute path of the folder of images, on the machine that last began or continued the study; None: unknown."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -104,6 +106,9 @@ class PseudoLabels:
             )
 
 
+LabelDecision = tuple[str, str, str | None]
+"""A label correction: id of the image, the label in the data, and what it has instead; None: it is left out."""
+
 _STUDY_COLUMNS = tuple(getattr(Study, name) for name in StoredStudy.__dataclass_fields__)
 _STUDY_RULES = {
     "id": rows.integer(0),
@@ -121,7 +126,7 @@ _STUDY_RULES = {
     "state_reason": rows.text(),
     "priority": rows.integer(),
     **dict.fromkeys(("served", "swept", "running_since"), rows.optional(rows.moment())),
-    "weights_dir": rows.optional(rows.folder()),
+    **dict.fromkeys(("weights_dir", "data_dir"), rows.optional(rows.folder())),
     "created": rows.moment(),
 }
 
@@ -150,6 +155,8 @@ class StudyStore:
         deadline: float | None = None,
         weights: ImageWeights | None = None,
         weights_dir: str | None = None,
+        data_dir: str | None = None,
+        corrections: Sequence[LabelDecision] | None = None,
         pseudo_labels: PseudoLabels | None = None,
     ) -> StoredStudy:
         """Store a new study in the state running. The caller creates Optuna's study.
@@ -158,13 +165,15 @@ class StudyStore:
             fingerprint: of a stored data set.
             weights: they never change; None: all images count equally.
             weights_dir: absolute path of the folder of pre-trained weights.
+            data_dir: absolute path of the folder of images.
+            corrections: the label corrections that changed the data set; they never change. None: not on record.
             pseudo_labels: they never change; None: the study learns from the training images alone.
 
         Raises:
             StudyExistsError: the name is taken, perhaps since a moment ago by another process.
             StorageError: the data set is not stored, the name cannot be one of a folder, or the path is relative.
         """
-        given = {"name": name, "weights_dir": weights_dir}
+        given = {"name": name, "weights_dir": weights_dir, "data_dir": data_dir}
         check_row(Study.__tablename__, given, {column: _STUDY_RULES[column] for column in given})
         with self._database.writing() as connection:
             created = connection.execute(
@@ -180,6 +189,8 @@ class StudyStore:
                     budget=budget,
                     deadline=deadline,
                     weights_dir=weights_dir,
+                    data_dir=data_dir,
+                    corrections=None if corrections is None else [list(each) for each in corrections],
                     state=StudyState.RUNNING.value,
                     state_reason="",
                     created=self._database.clock(),
@@ -271,6 +282,22 @@ class StudyStore:
         return PseudoLabels(values=values, about=row.about)
 
     @repeatable
+    def corrections(self, study_id: int) -> tuple[LabelDecision, ...] | None:
+        """The label corrections that were in force when the study began; None: an earlier release did not record them.
+
+        Raises:
+            UnknownStudyError: no study has this id.
+        """
+        with self._database.reading() as connection:
+            row = connection.execute(select(Study.id, Study.corrections).where(Study.id == study_id)).one_or_none()
+        if row is None:
+            raise UnknownStudyError(f"no study has the id {study_id} in {self._database.name}")
+        check_row(Study.__tablename__, row._mapping, {"corrections": rows.optional(rows.label_decisions())})
+        if row.corrections is None:
+            return None
+        return tuple((identifier, given, label) for identifier, given, label in row.corrections)
+
+    @repeatable
     def state(self, study_id: int) -> StudyState:
         """The state of a study. Cheap enough to ask after every epoch.
 
@@ -327,9 +354,16 @@ class StudyStore:
         Raises:
             StorageError: the path is relative.
         """
-        given = {"id": study_id, "weights_dir": weights_dir}
-        check_row(Study.__tablename__, given, {"weights_dir": _STUDY_RULES["weights_dir"]})
-        self._change(study_id, weights_dir=weights_dir)
+        self._set_folder(study_id, "weights_dir", weights_dir)
+
+    @repeatable
+    def set_data_dir(self, study_id: int, data_dir: str) -> None:
+        """Replace the folder of images, an absolute path.
+
+        Raises:
+            StorageError: the path is relative.
+        """
+        self._set_folder(study_id, "data_dir", data_dir)
 
     @repeatable
     def set_budget(self, study_id: int, budget: int | None) -> None:
@@ -351,6 +385,10 @@ class StudyStore:
             period_began: when the period began.
         """
         self._change(study_id, deadline=deadline, hours=hours, period_began=period_began)
+
+    def _set_folder(self, study_id: int, column: str, path: str) -> None:
+        check_row(Study.__tablename__, {"id": study_id, column: path}, {column: _STUDY_RULES[column]})
+        self._change(study_id, **{column: path})
 
     def _change(self, study_id: int, **values: Any) -> None:
         with self._database.writing() as connection:

@@ -16,6 +16,7 @@ from trainer.common.errors import DataError
 from trainer.data.images import ChosenImages, Images, content_digests
 from trainer.data.inspection import InspectedImages
 from trainer.evaluation.several_labels import class_counts, has_several, label_names, label_text
+from trainer.formats.label_tables import Correction
 from trainer.formats.labels import SeveralLabels, SimilarLabels
 from trainer.formats.submission import SubmissionFormat
 from trainer.inference.pixel_values import Ranges
@@ -65,6 +66,8 @@ class AppliedCorrections:
     """Rows that are left out although another row gives their image a label, too."""
     several_labels: bool = False
     """Whether an image may have several labels."""
+    decisions: tuple[Correction, ...] = ()
+    """Those that changed something, which `trainer.data.corrections.apply.apply_again` does again."""
 
     @property
     def changes(self) -> bool:

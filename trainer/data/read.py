@@ -9,7 +9,7 @@ from itertools import chain
 from pathlib import Path
 
 from trainer.common.errors import DataError, first_lines, listed
-from trainer.data.corrections.apply import ADVICE, Corrected, apply_corrections_beside
+from trainer.data.corrections.apply import ADVICE, Corrected, apply_again, apply_corrections_beside
 from trainer.data.file_names import folder_split, is_data, names_no_class, split_of
 from trainer.data.image_set import DataOptions, ImageSet
 from trainer.data.inspection import InspectedImages, Progress, inspect_images
@@ -28,7 +28,7 @@ from trainer.data.readers.tables.find_tables import (
 )
 from trainer.data.value_ranges import measure_ranges, with_level_warning, with_ranges
 from trainer.formats.delimited import SUFFIXES, read_table
-from trainer.formats.label_tables import CORRECTIONS_FILE
+from trainer.formats.label_tables import CORRECTIONS_FILE, Correction
 from trainer.inference.file_kinds import ARCHIVES
 from trainer.inference.pixel_values import Ranges
 from trainer.inference.printable import name_problem, printable
@@ -57,6 +57,7 @@ def read_images(
     verify: bool = True,
     progress: Progress | None = None,
     ranges: Ranges | None = None,
+    corrections: Sequence[Correction] | None = None,
 ) -> ImageSet:
     """Read the data set in ``folder`` and check that every image can be decoded.
 
@@ -71,6 +72,8 @@ def read_images(
         progress: called with (images done, images in all) while images are decoded.
         ranges: recorded ranges by which values with more than 8 bits are scaled. None: those of the images are
             measured.
+        corrections: what to correct instead of applying those beside the data: `AppliedCorrections.decisions` of an
+            earlier reading. Empty: nothing. None: those beside the data, if ``options`` ask for them.
 
     Raises:
         DataError: no layout fits, or the data or the corrections beside them have errors. All errors of tables and
@@ -86,7 +89,9 @@ def read_images(
     except MemoryError as error:
         raise DataError(f"the memory does not suffice to read the tables or arrays in {folder}") from error
     corrected = Corrected(image_set=result.image_set)
-    if data_options.corrections:
+    if corrections is not None:
+        corrected = apply_again(result.image_set, corrections)
+    elif data_options.corrections:
         corrected = apply_corrections_beside(result.image_set)
     problems = [*result.problems, *corrected.problems]
     image_set = corrected.image_set

@@ -74,7 +74,7 @@ def review_labels(name: str | None, url: str, home: Path, data: Path | None, out
     check_page(page_path)
     earlier = _earlier_rows(table_path)
     found = find_candidates(stores, study)
-    folder_of_images = data or known_folder(stores, study.fingerprint)
+    folder_of_images = data or known_folder(stores, study.stored)
     images = _raw_images(folder_of_images, study)
     corrections = [] if images is None else _corrections(images)
     left = found.without(corrections)

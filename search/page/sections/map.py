@@ -115,7 +115,7 @@ def _differ(predicted: NDArray[np.int64], y: NDArray[np.int64]) -> NDArray[np.bo
 
 
 def _missing(facts: Facts) -> str:
-    known = known_folder(facts.stores, facts.study.fingerprint)
+    known = known_folder(facts.stores, facts.study.stored)
     check = text.command("search", "check", "DATA" if known is None else str(known), "--weights", "FOLDER")
     again = text.command("search", "report", "--study", facts.study.name)
     return (

@@ -110,7 +110,7 @@ def _find_study(request: PreviewRequest) -> tuple[StudySpec, Path | None]:
         stored = stores.studies.find(request.study)
         if stored is None:
             return load_study(request.study, request.overrides), None
-        return StudySpec.from_dict(stored.spec, request.overrides), known_folder(stores, stored.fingerprint)
+        return StudySpec.from_dict(stored.spec, request.overrides), known_folder(stores, stored)
     finally:
         stores.database.close()
 

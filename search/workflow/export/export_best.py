@@ -82,7 +82,7 @@ def export_best(request: ExportRequest) -> None:
     home = Home(root=request.workers.home)
     owner = Owner.of(stores, study.name)
     check_output(output_folder(owner, home, request.output), owner)
-    data = request.data or known_folder(stores, study.fingerprint)
+    data = request.data or known_folder(stores, study.stored)
     if data is None:
         raise NoData
     say(console, f"Reading the images in {data}.")

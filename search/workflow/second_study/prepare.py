@@ -14,7 +14,7 @@ from search.engines.plan import Workers
 from search.export.output.manifest import read_manifest
 from search.runtime.home import Home
 from search.study_setup.create_study import StudyPlan
-from search.study_setup.data_folder import DataMismatch, about_corrections, inspect_with_progress
+from search.study_setup.data_folder import DataMismatch, inspect_with_progress
 from search.study_setup.second_study import finished_by_seed
 from search.study_setup.weights_folder import weights_folder
 from search.study_state.study import SECOND_KINDS, Study
@@ -90,13 +90,12 @@ def prepare_second_study(request: SecondRequest, stores: Stores, device: str, co
         )
     method.check_export(export)
     options = first.spec.data.options
-    if export.images.corrections is None:
-        # Those that were made since the first study began change nothing in it, nor in a second one.
-        options = options.without_corrections()
-    competition = inspect_with_progress(export.images.root, options, console)
+    # Corrections that were made since the first study began change nothing in it, nor in a second one.
+    applied = export.images.corrections
+    decisions = () if applied is None else applied.decisions
+    competition = inspect_with_progress(export.images.root, options, console, decisions)
     if competition.images.fingerprint != first.fingerprint:
-        about = about_corrections(stores.datasets.get(first.fingerprint), competition.images)
-        raise DataMismatch(f"the images have changed since study {first.name} was begun. {about}")
+        raise DataMismatch(f"the images have changed since study {first.name} was begun")
     weights_dir = weights_folder(first.stored, first.spec, request.workers.weights)
     if stored is not None:
         spec, labels = stored.spec, None

@@ -103,7 +103,7 @@ def open_export(stores: Stores, name: str | None, home: Home, output: Path | Non
     records = [record for record in stores.exports.all(study.id) if record.folder == str(target)]
     if not records or not (target / MODEL / "config.json").is_file():
         raise NoExport(_why_none(stores, study, folder))
-    data = data or known_folder(stores, study.fingerprint)
+    data = data or known_folder(stores, study.stored)
     if data is None:
         raise NoData
     model = load_model_folder(target / MODEL)

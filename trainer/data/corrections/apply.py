@@ -47,6 +47,13 @@ def corrections_path(image_set: ImageSet) -> Path:
     return image_set.root / CORRECTIONS_FILE
 
 
+def apply_again(image_set: ImageSet, decisions: Sequence[Correction]) -> Corrected:
+    """Apply `AppliedCorrections.decisions` to the data that they changed once, under whatever name gives the labels."""
+    if not decisions:
+        return Corrected(image_set=image_set)
+    return apply_corrections(image_set, [replace(each, label_source=image_set.label_source) for each in decisions])
+
+
 def apply_corrections(image_set: ImageSet, corrections: Sequence[Correction]) -> Corrected:
     """Give the images the labels that were decided, and leave out those that are to be dropped.
 
@@ -66,6 +73,7 @@ def apply_corrections(image_set: ImageSet, corrections: Sequence[Correction]) ->
     changed = {(each.id, each.given) for each in decisions if each.label != each.given}
     problems = decided_twice(decisions)
     absent: list[str] = []
+    effective: list[Correction] = []
     for each in decisions:
         labels = {cells.write(image_set.y[row]): row for row in by_id.get(each.id, ())}
         if not labels:
@@ -75,6 +83,7 @@ def apply_corrections(image_set: ImageSet, corrections: Sequence[Correction]) ->
                 problems.append(f"{each.row}: {_changed(each, list(labels))}")
         elif each.label is None:
             dropped.add(labels[each.given])
+            effective.append(each)
         elif each.label != each.given and each.label in labels:
             if (each.id, each.label) in changed:
                 problems.append(
@@ -83,9 +92,11 @@ def apply_corrections(image_set: ImageSet, corrections: Sequence[Correction]) ->
                 )
             else:
                 dropped.add(labels[each.given])
-        else:
+                effective.append(each)
+        elif each.label != each.given:
             try:
                 y[labels[each.given]] = cells.read(each.label)
+                effective.append(each)
             except DataError as error:
                 problems.append(f"{each.row}: {each.id!r} is to be {error.problems[0]}")
     kept = [row for row in range(len(y)) if row not in dropped]
@@ -105,6 +116,7 @@ def apply_corrections(image_set: ImageSet, corrections: Sequence[Correction]) ->
         dropped=len(dropped) - rows,
         dropped_rows=rows,
         several_labels=image_set.several_labels,
+        decisions=tuple(effective),
     )
     notes = [*image_set.notes, *([applied.sentence] if applied.changes else [])]
     corrected = replace(image_set, y=y, notes=tuple(notes), warnings=tuple(warnings), corrections=applied)
@@ -143,6 +155,27 @@ def _emptied(image_set: ImageSet, counts: Sequence[int]) -> Iterator[str]:
     for name, had, has in zip(image_set.class_names, before, counts, strict=True):
         if had and not has:
             yield f"{CORRECTIONS_FILE} leaves no image with the label {name!r}, of which the data have {had}"
+
+
+def other_corrections_beside(image_set: ImageSet) -> bool:
+    """Whether `CORRECTIONS_FILE` in the folder of a data set would now change other labels than it did in this one."""
+    applied = set() if image_set.corrections is None else {_key(each) for each in image_set.corrections.decisions}
+    path = corrections_path(image_set)
+    try:
+        found = read_corrections(path) if os.path.lexists(path) else []
+    except DataError:
+        return True
+    cells = LabelCells.of(image_set)
+    labels: dict[str, set[str]] = defaultdict(set)
+    for identifier, label in zip(image_set.train_ids, image_set.y, strict=True):
+        labels[identifier].add(cells.write(label))
+    about = [in_order(each, cells) for each in found if each.is_about(image_set.label_source)]
+    now = {_key(each) for each in about if each.label != each.given}
+    return not applied <= now or any(given in labels[identifier] for identifier, given, _ in now - applied)
+
+
+def _key(correction: Correction) -> tuple[str, str, str | None]:
+    return correction.id, correction.given, correction.label
 
 
 def check_corrections(image_set: ImageSet, corrections: Sequence[Correction]) -> AppliedCorrections:
