@@ -17,7 +17,8 @@ from storage.records.datasets import DatasetStore
 from storage.records.enqueued_trials import EnqueuedTrialStore
 from storage.records.exports import ExportStore
 from storage.records.imports import ImportStore
-from storage.records.studies import StoredStudy, StudyStore
+from storage.records.studies import StudyStore
+from storage.records.study_rows import StoredStudy
 from storage.records.trials import TrialStore
 from storage.records.workers import WorkerStore
 from storage.schema import create_schema, require_schema

@@ -17,7 +17,7 @@ from search.runtime.home import Home
 from search.runtime.kept_networks import artifacts_of
 from storage.artifacts import ArtifactFolder, Checkpoint
 from storage.queue.items import RungValues
-from storage.records.studies import StoredStudy
+from storage.records.study_rows import StoredStudy
 from storage.stores import Stores
 from storage.values import WorkState
 from trainer.common.cache_files import remove_unused

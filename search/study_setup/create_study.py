@@ -36,7 +36,7 @@ from search.tuning.probing.plan import plan_probes
 from search.tuning.restore_optuna import optuna_study, record_enqueued
 from search.tuning.warm_starts import IMAGE_STATISTICS, WarmStart, plan_warm_starts
 from storage.records.datasets import StoredDataset
-from storage.records.studies import ImageWeights, LabelDecision, PseudoLabels
+from storage.records.study_rows import ImageWeights, LabelDecision, PseudoLabels
 from storage.stores import Stores
 from storage.values import SEARCH_SPLIT, StudyState
 from studies.explain import differences

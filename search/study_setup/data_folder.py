@@ -14,7 +14,7 @@ from rich.markup import escape
 from search.runtime.console import LOG_INTERVAL, redraws, say
 from search.runtime.errors import SearchError
 from storage.records.datasets import StoredDataset
-from storage.records.studies import StoredStudy
+from storage.records.study_rows import StoredStudy
 from storage.stores import Stores
 from trainer.data.duplicates import DuplicateReport, find_duplicates
 from trainer.data.image_set import DataOptions, ImageSet

@@ -30,7 +30,7 @@ from search.study_setup.data_folder import Competition
 from search.study_setup.shift_features import shift_features, shift_groups
 from search.study_state.study import Study
 from search.study_state.study_targets import read_image_weights
-from storage.records.studies import ImageWeights
+from storage.records.study_rows import ImageWeights
 from storage.stores import Stores
 from trainer.evaluation.targets import effective_images
 from trainer.shift.adversarial import Shift, TooFewImages, importance_weights, measure_shift

@@ -35,7 +35,7 @@ from search.study_setup.weights_folder import (
 )
 from search.study_state.study import Study, require_search
 from search.tuning.probing.plan import plan_probes
-from storage.records.studies import ImageWeights, StoredStudy
+from storage.records.study_rows import ImageWeights, StoredStudy
 from storage.stores import stores_if_any
 from studies.errors import StudyError
 from studies.explain import differences

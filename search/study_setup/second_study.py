@@ -18,7 +18,7 @@ from search.statistics.ranking import average
 from search.study_state.study import Study, read_study
 from search.study_state.study_targets import read_class_groups, read_folds, read_targets
 from storage.errors import StorageError
-from storage.records.studies import PseudoLabels
+from storage.records.study_rows import PseudoLabels
 from storage.stores import Stores
 from storage.values import SEARCH_SPLIT, TrialRecord, TrialStatus, WorkKind
 from trainer.evaluation.confusion.confusable_groups import classes_of
@@ -26,7 +26,7 @@ from trainer.evaluation.metrics import score
 from trainer.inference.printable import excerpt
 
 LINES = "lines"
-"""Key of `storage.records.studies.PseudoLabels.about`: sentences about the labels."""
+"""Key of `storage.records.study_rows.PseudoLabels.about`: sentences about the labels."""
 
 
 class NotAdopted(SearchError):

@@ -8,7 +8,7 @@ from pathlib import Path
 from search.runtime.errors import SearchError
 from search.runtime.home import Home
 from search.study_setup.data_folder import existing_folder
-from storage.records.studies import StoredStudy
+from storage.records.study_rows import StoredStudy
 from studies.resolve_backbones import backbones_of
 from studies.space.combinations import can_occur
 from studies.spec import StudySpec

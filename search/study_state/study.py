@@ -9,7 +9,7 @@ from functools import lru_cache
 
 from search.runtime.errors import SearchError
 from search.tracking.tracker import TrackedStudy
-from storage.records.studies import StoredStudy
+from storage.records.study_rows import StoredStudy
 from storage.stores import Stores
 from storage.values import StudyState
 from studies.settings import ProtocolSettings

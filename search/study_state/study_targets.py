@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from search.study_state.study import Study
 from storage.errors import StorageError
-from storage.records.studies import ImageWeights
+from storage.records.study_rows import ImageWeights
 from storage.stores import Stores
 from storage.values import SEARCH_SPLIT
 from trainer.evaluation.confusion.confusable_groups import Groups

@@ -22,7 +22,7 @@ from search.tuning.suggest import distribution_of
 from storage.optuna_storage.optuna_rows import find_optuna_study, restore_optuna_study
 from storage.optuna_storage.optuna_trials import FIXED_PARAMS, study_id_of
 from storage.records.enqueued_trials import EnqueuedRecord
-from storage.records.studies import StoredStudy
+from storage.records.study_rows import StoredStudy
 from storage.stores import Stores
 from storage.values import TrialRecord, TrialStatus, WorkKind
 from studies.space.fit_recipe import parameters_for

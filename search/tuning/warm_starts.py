@@ -21,7 +21,7 @@ from search.tuning.earlier_studies import (
 )
 from storage.optuna_storage.optuna_rows import user_attribute
 from storage.records.datasets import StoredDataset
-from storage.records.studies import StoredStudy
+from storage.records.study_rows import StoredStudy
 from storage.stores import Stores
 from storage.values import TrialStatus, WorkKind
 from studies.errors import StudyError

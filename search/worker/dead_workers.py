@@ -11,7 +11,7 @@ from optuna.trial import TrialState
 from search.tuning.report_to_optuna import report_to_optuna
 from search.tuning.restore_optuna import ForeignOptunaStudy, restore_if_gone
 from storage.optuna_storage.optuna_rows import running_trials
-from storage.records.studies import StoredStudy
+from storage.records.study_rows import StoredStudy
 from storage.stores import Stores
 from storage.values import StudyState, TrialStatus, WorkKind
 from studies.errors import StudyError

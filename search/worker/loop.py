@@ -24,7 +24,7 @@ from search.worker.pausing import end_when_over, is_last_phase
 from search.worker.run_item import run_item
 from search.worker.study_context import StudyContext
 from storage.queue.items import WorkItem
-from storage.records.studies import StoredStudy
+from storage.records.study_rows import StoredStudy
 from storage.stores import Stores
 from storage.values import StudyState, WorkKind
 from studies.errors import StudyError

@@ -27,7 +27,7 @@ from search.tuning.samplers import make_sampler, sampler_seed
 from search.worker.lease import LEASE
 from search.worker.study_context import StudyContext
 from search.worker.training.train_item import train
-from storage.records.studies import StoredStudy
+from storage.records.study_rows import StoredStudy
 from storage.stores import Stores
 from trainer.common.errors import DataError, listed
 from trainer.data.image_set import ImageSet

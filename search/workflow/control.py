@@ -13,7 +13,7 @@ from search.study_state.stages import search_is_over
 from search.study_state.study import Study, read_study
 from search.tuning.retry import retry_failed
 from search.worker.pausing import end_all
-from storage.records.studies import StoredStudy
+from storage.records.study_rows import StoredStudy
 from storage.records.workers import Role
 from storage.stores import Stores, open_stores
 from storage.values import StudyState

@@ -10,7 +10,8 @@ import pytest
 
 from storage.database.connection import Database, connect
 from storage.records.datasets import DatasetStore
-from storage.records.studies import StoredStudy, StudyStore
+from storage.records.studies import StudyStore
+from storage.records.study_rows import StoredStudy
 from tests.databases import DIALECTS
 from tests.storage.samples import PROCESSES, StandingClock, stored_dataset
 

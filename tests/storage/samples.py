@@ -8,7 +8,7 @@ from sqlalchemy import ColumnElement, Double, literal
 from storage.queue.items import WorkItem
 from storage.queue.work_queue import WorkQueue
 from storage.records.datasets import StoredDataset
-from storage.records.studies import StoredStudy
+from storage.records.study_rows import StoredStudy
 from storage.values import EpochCurve, TrialOutcome, TrialStatus
 
 PROCESSES = 8

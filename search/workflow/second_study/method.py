@@ -12,7 +12,7 @@ from rich.console import Console
 from search.runtime.errors import SearchError
 from search.study_state.study import Study
 from search.workflow.single.exported_ensemble import ExportedModel
-from storage.records.studies import PseudoLabels
+from storage.records.study_rows import PseudoLabels
 from trainer.evaluation.confusion.confusable_groups import Groups
 from trainer.recipe.recipe import LINEAR_PROBE, Recipe
 

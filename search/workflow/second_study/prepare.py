@@ -24,7 +24,7 @@ from search.workflow.second_study.pseudo_labels import WITH_PSEUDO_LABELS
 from search.workflow.second_study.self_distillation import SELF_DISTILLED
 from search.workflow.second_study.two_stage import IN_TWO_STAGES
 from search.workflow.single.exported_ensemble import ExportedModel, open_export
-from storage.records.studies import PseudoLabels
+from storage.records.study_rows import PseudoLabels
 from storage.stores import Stores
 from storage.values import SEARCH_SPLIT
 from studies.settings import ConfirmSettings, FinalSettings, ProbeSettings

@@ -21,7 +21,7 @@ from search.study_setup.second_study import LINES
 from search.workflow.second_study.method import CannotTrainAgain, Method, advice_to_fine_tune
 from search.workflow.single.exported_ensemble import ExportedModel
 from search.workflow.single.held_out import held_out_fold
-from storage.records.studies import PseudoLabels
+from storage.records.study_rows import PseudoLabels
 from storage.values import SEARCH_SPLIT
 from studies.spec import PSEUDO_LABELS
 from trainer.conversion.single.soup import SoupMaker

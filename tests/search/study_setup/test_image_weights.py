@@ -29,7 +29,7 @@ from search.study_state.study_targets import read_weights
 from search.worker.study_context import StudyContext
 from search.workflow.replay import ReplayRequest, replay
 from storage.errors import StorageError
-from storage.records.studies import ImageWeights
+from storage.records.study_rows import ImageWeights
 from storage.stores import Stores
 from storage.values import WorkKind
 from tests.search.small_study import COLOURS, make_context, study_plan, work_on

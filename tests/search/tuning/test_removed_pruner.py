@@ -13,7 +13,7 @@ from search.study_state.study import Study, read_study
 from search.tuning.pruners import make_pruner
 from search.worker.loop import work
 from search.worker.study_context import StudyContext
-from storage.records.studies import StoredStudy
+from storage.records.study_rows import StoredStudy
 from storage.stores import Stores
 from storage.values import WorkKind
 from studies.spec import StudyError, StudySpec

@@ -38,7 +38,7 @@ from storage.optuna_storage.fleet_storage import FleetStorage
 from storage.optuna_storage.optuna_rows import running_trials
 from storage.queue.items import WorkItem
 from storage.queue.settle import MAX_LOST_WORKERS
-from storage.records.studies import StoredStudy
+from storage.records.study_rows import StoredStudy
 from storage.stores import Stores
 from storage.values import Failure, StudyState, TrialOutcome, TrialStatus, WorkKind, WorkState
 from tests.databases import DIALECTS

@@ -26,7 +26,8 @@ from storage.queue.work_queue import WorkQueue
 from storage.records.datasets import DatasetStore
 from storage.records.exports import ExportStore
 from storage.records.imports import ImportStore
-from storage.records.studies import StoredStudy, StudyStore
+from storage.records.studies import StudyStore
+from storage.records.study_rows import StoredStudy
 from storage.records.trials import TrialStore
 from storage.records.workers import WorkerStore
 from storage.values import StudyState

@@ -14,7 +14,8 @@ from storage.errors import DamagedRowError
 from storage.queue.items import RungValues, WorkItem, rung_values_of
 from storage.queue.recovery import WorkRecovery
 from storage.queue.work_queue import WorkQueue
-from storage.records.studies import StoredStudy, StudyStore
+from storage.records.studies import StudyStore
+from storage.records.study_rows import StoredStudy
 from storage.records.trials import TrialStore
 from storage.values import Failure, StudyState, TrialOutcome, TrialStatus, WorkKind, WorkState
 from tests.storage.samples import LEASE, StandingClock, curve, take, take_assigned

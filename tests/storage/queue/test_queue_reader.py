@@ -8,7 +8,8 @@ import pytest
 
 from storage.database.connection import Database
 from storage.queue.work_queue import WorkQueue
-from storage.records.studies import StoredStudy, StudyStore
+from storage.records.studies import StudyStore
+from storage.records.study_rows import StoredStudy
 from storage.values import StudyState, WorkKind, WorkState
 from tests.storage.samples import LEASE, RECIPE, StandingClock, take, take_assigned
 

@@ -10,7 +10,8 @@ from storage.database.connection import Database
 from storage.queue.recovery import WorkRecovery
 from storage.queue.settle import MAX_LOST_WORKERS
 from storage.queue.work_queue import WorkQueue
-from storage.records.studies import StoredStudy, StudyStore
+from storage.records.studies import StudyStore
+from storage.records.study_rows import StoredStudy
 from storage.records.trials import TrialStore
 from storage.values import Failure, StudyState, TrialStatus, WorkKind, WorkState
 from tests.storage.samples import LEASE, RECIPE, StandingClock, finished, take, take_assigned

@@ -12,7 +12,8 @@ from storage.errors import StorageError
 from storage.queue.items import WorkItem
 from storage.queue.work_queue import WorkQueue
 from storage.records.enqueued_trials import EnqueuedRecord, EnqueuedTrialStore
-from storage.records.studies import StoredStudy, StudyStore
+from storage.records.studies import StudyStore
+from storage.records.study_rows import StoredStudy
 from storage.values import PROBE_NOTE, Failure, StudyState
 from tests.storage.samples import LEASE, PROCESSES, RECIPE, StandingClock, finished, take
 

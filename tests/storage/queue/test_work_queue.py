@@ -15,7 +15,8 @@ from storage.errors import StorageError, UnknownStudyError
 from storage.queue.items import WorkItem
 from storage.queue.settle import MAX_LOST_WORKERS
 from storage.queue.work_queue import WorkQueue
-from storage.records.studies import StoredStudy, StudyStore
+from storage.records.studies import StudyStore
+from storage.records.study_rows import StoredStudy
 from storage.records.trials import TrialStore
 from storage.values import Failure, StudyState, TrialOutcome, TrialStatus, WorkKind, WorkState
 from tests.storage.samples import LEASE, PROCESSES, RECIPE, StandingClock, curve, finished, take, take_assigned

@@ -11,7 +11,8 @@ from storage.database.connection import Database
 from storage.database.tables import Study
 from storage.errors import DamagedRowError, UnknownStudyError
 from storage.records.datasets import DatasetStore
-from storage.records.studies import LabelDecision, StoredStudy, StudyStore
+from storage.records.studies import StudyStore
+from storage.records.study_rows import LabelDecision, StoredStudy
 from tests.storage.samples import stored_dataset
 
 DECISIONS: list[LabelDecision] = [("a.jpg", "cat", "dog"), ("ÿ,\n", "dog|[]\\", None), ("", "", "")]

@@ -22,7 +22,7 @@ from storage.database.tables import Base
 from storage.errors import DamagedRowError, StorageError
 from storage.records.enqueued_trials import EnqueuedRecord
 from storage.records.imports import ImportedPredictions
-from storage.records.studies import ImageWeights, PseudoLabels, StoredStudy
+from storage.records.study_rows import ImageWeights, PseudoLabels, StoredStudy
 from storage.stores import Stores, open_stores
 from storage.values import StudyState, WorkKind
 from tests.storage.samples import RECIPE, finished, stored_dataset, take_assigned

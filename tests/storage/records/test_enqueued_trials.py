@@ -8,7 +8,7 @@ from storage.database.connection import Database
 from storage.errors import StorageError
 from storage.queue.work_queue import WorkQueue
 from storage.records.enqueued_trials import EnqueuedRecord, EnqueuedTrialStore
-from storage.records.studies import StoredStudy
+from storage.records.study_rows import StoredStudy
 
 
 def record(number: int, lr: float = 0.1) -> EnqueuedRecord:

@@ -10,7 +10,8 @@ from storage.database.connection import Database
 from storage.errors import StorageError, StudyExistsError, UnknownStudyError
 from storage.queue.work_queue import WorkQueue
 from storage.records.exports import ExportStore
-from storage.records.studies import StoredStudy, StudyStore
+from storage.records.studies import StudyStore
+from storage.records.study_rows import StoredStudy
 from storage.records.trials import TrialStore
 from storage.records.workers import FORGET_AFTER, Role, WorkerStore
 from storage.values import Failure, StudyState, TrialStatus, WorkKind

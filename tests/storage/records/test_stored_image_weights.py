@@ -8,7 +8,8 @@ import pytest
 from storage.database.connection import Database
 from storage.errors import StorageError, StudyExistsError
 from storage.records.datasets import DatasetStore
-from storage.records.studies import ImageWeights, StoredStudy, StudyStore
+from storage.records.studies import StudyStore
+from storage.records.study_rows import ImageWeights, StoredStudy
 from tests.storage.samples import stored_dataset
 
 WEIGHTS = np.array([0.2, 1.1, 1 / 3, 2.5])

@@ -11,7 +11,7 @@ import pytest
 from storage.database.connection import Database
 from storage.errors import StorageError
 from storage.records.imports import ImportedPredictions, ImportStore, LabelTakenError
-from storage.records.studies import StoredStudy
+from storage.records.study_rows import StoredStudy
 from tests.storage.samples import StandingClock
 
 

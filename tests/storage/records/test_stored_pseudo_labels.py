@@ -11,7 +11,7 @@ from sqlalchemy import text
 from storage.database.blobs import pack
 from storage.errors import DamagedRowError, StorageError
 from storage.records.datasets import StoredDataset
-from storage.records.studies import PseudoLabels
+from storage.records.study_rows import PseudoLabels
 from storage.stores import Stores, open_stores
 
 VALUES = np.array([[0, -1, 299], [1, 2, -1]], np.int64)

@@ -15,7 +15,7 @@ from search.worker.limits.image_passes import ImagePasses
 from search.worker.limits.limit import NoLimit, OutOfTime, TooSlow
 from search.worker.limits.study_time import StudyTime
 from search.worker.limits.time_limit import TimeLimit
-from storage.records.studies import StoredStudy
+from storage.records.study_rows import StoredStudy
 from storage.values import StudyState, TrialRecord, WorkKind
 from studies.spec import load_study
 from tests.search.study_state.test_time_budget import record

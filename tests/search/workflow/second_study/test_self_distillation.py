@@ -27,7 +27,7 @@ from search.workflow.second_study.command import NothingToCompare, start_second_
 from search.workflow.second_study.method import CannotTrainAgain
 from search.workflow.second_study.prepare import SecondRequest, prepare_second_study, second_spec
 from search.workflow.second_study.self_distillation import SELF_DISTILLED, CannotDistil
-from storage.records.studies import ImageWeights
+from storage.records.study_rows import ImageWeights
 from storage.values import TrialStatus
 from studies.settings import RulesSettings
 from studies.spec import SELF_DISTILLATION, StudySpec
