@@ -115,7 +115,7 @@ DataSet = Annotated[
     typer.Option(
         "--set",
         metavar="data.FIELD=VALUE",
-        help="A setting of [data], such as data.label_column=NAME, as a study takes it; repeatable.",
+        help="A setting of the data, such as data.label_column=NAME, as a study takes it; repeatable.",
     ),
 ]
 Workers = Annotated[

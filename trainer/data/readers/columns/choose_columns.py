@@ -57,6 +57,10 @@ class Columns:
         return [value_of(cells[column]) for column in self.classes]
 
 
+class NoSuchColumnError(DataError):
+    """A table lacks a column that the user has named. Another table may have it."""
+
+
 def choose_columns(
     table: Table,
     names: Sequence[str],
@@ -88,7 +92,7 @@ def choose_columns(
     def position(name: str, option: str) -> int:
         if composed(name) not in names:
             flag = f"--{option.replace('_', '-')}"
-            raise DataError(f"{file} has no column {name!r} ({flag}, data.{option}); it has {listed(names)}")
+            raise NoSuchColumnError(f"{file} has no column {name!r} ({flag}, data.{option}); it has {listed(names)}")
         return list(names).index(composed(name))
 
     probed = rows[:PROBED_ROWS]

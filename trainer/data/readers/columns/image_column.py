@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from pathlib import PurePosixPath
 
@@ -21,6 +21,10 @@ ID_NAMES = (
 )  # fmt: skip
 """Usual names of id columns."""
 _NAMES_OF_IMAGES = tuple(name for name in ID_NAMES if re.search("image|img|file|path", name))
+_OF_IMAGES = re.compile(
+    r"(?:.*[^a-z])?(?:photo|picture|pic|image|img|frame|slide|file|sample|scan|shot|asset|media|item)s?"
+    r"(?:[^a-z]*(?:id|no|nr|num|number|name|key|ref))?"
+)
 _COUNTER_NAMES = ("", "index", "idx", "no", "no.", "nr", "#", "row", "level_0")
 
 
@@ -63,9 +67,10 @@ def image_column(
     chosen = sampled if sampled in first else max(first, key=lambda column: found[column])
     assert chosen is not None, "one column names images"
     rivals = [column for column in first if column != chosen]
-    if _is_sequence([row[chosen] for row in rows]):
-        # The row number may have the usual name of an id column.
-        rivals += [c for c in many if rank(c) == best + 1 == 3 and c not in rivals]
+    # The number of a row, or of an annotation, may have the usual name of an id column.
+    counts = is_sequence([row[chosen] for row in rows])
+    unusual = [c for c in many if rank(c) == best + 1 == 3 and c not in rivals]
+    rivals += [c for c in unusual if counts or refers_to_images(names[c]) or _fits_as_well(rows, found, chosen, c)]
     rivals = [column for column in rivals if _differ(rows, matches, chosen, column)]
     if rivals and chosen != sampled:
         both = listed(names[column] for column in sorted((chosen, *rivals)))
@@ -90,6 +95,17 @@ def image_column(
     return chosen
 
 
+def refers_to_images(name: str) -> bool:
+    """Whether the name of a column says that its cells may name images: ``photo_id``, ``frame``, ``file no``."""
+    return plain_name(name) in _NAMES_OF_IMAGES or _OF_IMAGES.fullmatch(plain_name(name)) is not None
+
+
+def _fits_as_well(rows: Sequence[Sequence[str]], found: Mapping[int, int], chosen: int, other: int) -> bool:
+    """Whether another column than the chosen one has an image of its own for each row, too, and does not count rows."""
+    cells = [row[other] for row in rows[:PROBED_ROWS]]
+    return found[other] >= found[chosen] and len(set(cells)) == len(cells) and not is_sequence(cells)
+
+
 def _is_file_name(cell: str) -> bool:
     return "/" in cell or "\\" in cell or PurePosixPath(cell.strip()).suffix.lower() in IMAGE_SUFFIXES
 
@@ -105,7 +121,7 @@ def _differ(rows: Sequence[Sequence[str]], matches: Sequence[ColumnMatch], one: 
 
 def counts_rows(names: Sequence[str], rows: Sequence[Sequence[str]], column: int) -> bool:
     """Whether a column without a telling name numbers the rows."""
-    return is_counter(names[column]) and _is_sequence([row[column] for row in rows])
+    return is_counter(names[column]) and is_sequence([row[column] for row in rows])
 
 
 def is_counter(name: str) -> bool:
@@ -113,7 +129,7 @@ def is_counter(name: str) -> bool:
     return name.strip().lower() in _COUNTER_NAMES or name.startswith("Unnamed")
 
 
-def _is_sequence(cells: Sequence[str]) -> bool:
+def is_sequence(cells: Sequence[str]) -> bool:
     """Whether the cells are whole numbers that always rise, or always fall; rows that were removed leave gaps."""
     found = [_WHOLE.fullmatch(cell.strip()) for cell in cells]
     numbers = [int(number[1]) for number in found if number]

@@ -131,9 +131,10 @@ def _several(where: str, counts: Counter[str], *, cells: bool) -> list[str]:
 
 def _combinations(where: str, counts: Counter[str], lists: Collection[str], example: str) -> str:
     images = sum(counts[label] for label in lists)
+    each = "this combination" if len(lists) == 1 else f"each of the {len(lists)} combinations"
     return (
-        f"{where}: {images} images seem to have several labels, such as {example!r}: each of the {len(lists)} "
-        "combinations is read as a class of its own; --several-labels yes (data.several_labels) reads them as lists; "
+        f"{where}: {images} images seem to have several labels, such as {example!r}: {each} is read as a class of its "
+        "own; --several-labels yes (data.several_labels) reads them as lists; "
         "--several-labels no ends this warning"
     )
 

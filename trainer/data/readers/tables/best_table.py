@@ -7,6 +7,7 @@ from pathlib import Path
 
 from trainer.common.errors import DataError, listed
 from trainer.data.readers.columns.ambiguous_labels import NoLabelColumnError
+from trainer.data.readers.columns.choose_columns import NoSuchColumnError
 from trainer.data.readers.tables.find_tables import claim_level, is_named_training
 from trainer.data.readers.tables.training_table import TrainingTable
 from trainer.formats.class_lists import odd_rows
@@ -22,6 +23,10 @@ def best_table(
     """The table of labels among the tables that name images."""
     if not naming:
         return None
+    lacking = [candidate for candidate in naming if isinstance(candidate.unclear, NoSuchColumnError)]
+    if len(lacking) < len(naming):
+        notes += [f"not read: {candidate.unclear}" for candidate in lacking]
+        naming = [candidate for candidate in naming if candidate not in lacking]
     for candidate in list(naming):
         path = candidate.table.path
         optional = class_folders or path.suffix.lower() == ".txt" or len(naming) > 1

@@ -109,8 +109,10 @@ def own_warnings(tables: Tables) -> list[str]:
 
 
 def _is_sample(stem: str) -> bool:
-    """Whether a table is a submission or a sample of one; ``sample_labels`` are labels of a sample of images."""
-    return "submi" in stem or ("sample" in stem and not re.search("label|train|meta", stem))
+    """Whether a table is a submission or a sample of one; ``sample_labels`` are labels of a sample of images, and
+    ``samples`` may be the images.
+    """
+    return "submi" in stem or ("sample" in stem and not re.search("samples|label|train|meta", stem))
 
 
 def other_tables(folder: Path) -> list[Path]:

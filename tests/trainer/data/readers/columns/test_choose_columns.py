@@ -406,3 +406,31 @@ def test_an_id_of_few_rows_is_no_label(tmp_path: Path) -> None:
     assert "no column can hold the labels; the columns are 'id', 'file_name'" in problems_of(folder)
     write_table(folder / "train.csv", [("kind", "file_name"), *((f"k{i}", name) for i, name in enumerate(files))])
     assert read_images(folder, verify=False).class_names == tuple(f"k{i}" for i in range(8)), "one-shot classes"
+
+
+OTHERS = [4, 9, 0, 7, 10, 2, 6, 1, 11, 3, 8, 5]
+"""Numbers of annotations, in another order than `IDS`."""
+
+
+@pytest.mark.parametrize("name", ["photo_id", "file no", "picture", "slide", "frame", "reference"])
+def test_numbers_of_annotations_under_the_usual_name_are_a_question(tmp_path: Path, name: str) -> None:
+    rows = [("id", name, "label"), *((other, i, label(i)) for other, i in zip(OTHERS, IDS, strict=True))]
+    root = folder_of(tmp_path, rows)
+    assert f"the columns 'id', {name!r} name images, but different ones in the same row" in problems_of(root)
+    assert label_by_file(read_images(root, DataOptions(id_column=name))) == RIGHT
+
+
+@pytest.mark.parametrize("values", [[i % 5 for i in IDS], range(12), [i // 2 for i in OTHERS]])
+def test_a_further_column_of_numbers_is_no_question(tmp_path: Path, values: Sequence[int]) -> None:
+    rows = [("id", "weight", "label"), *((i, value, label(i)) for i, value in zip(IDS, values, strict=True))]
+    assert label_by_file(read_images(folder_of(tmp_path, rows), DataOptions())) == RIGHT
+
+
+def test_a_table_without_the_named_column_is_no_source_of_labels(tmp_path: Path) -> None:
+    """As the boxes beside the table of findings of NIH ChestX-ray14."""
+    rows = [("image", "finding one", "finding two"), *((f"{i}.png", label(i), "AB"[i % 2]) for i in IDS)]
+    root = folder_of(tmp_path, rows)
+    write_table(root / "boxes.csv", [("image", "finding"), *((f"{i}.png", label(i)) for i in IDS[:4])])
+    found = read_images(root, DataOptions(label_column="finding one"))
+    assert label_by_file(found) == RIGHT
+    assert any("not read: boxes.csv has no column 'finding one'" in note for note in found.notes)

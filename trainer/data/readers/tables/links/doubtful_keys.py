@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping, Sequence
 
-from trainer.common.errors import DataError
+from trainer.common.errors import DataError, listed
 from trainer.data.readers.columns.image_column import ID_NAMES, PROBED_ROWS
 from trainer.data.readers.columns.label_columns import SampleHints
 from trainer.data.readers.columns.label_names import plain_name
 from trainer.data.readers.matching.id_spellings import is_image_name
 from trainer.data.readers.matching.match_images import ImageMatcher
-from trainer.data.readers.tables.links.find_keys import Key
+from trainer.data.readers.tables.links.find_keys import Key, rival_keys
 from trainer.data.readers.tables.links.keyed_table import KeyedTable
 
 
@@ -59,10 +60,12 @@ def refuse_numbers(
     if are_image_names(cells, files, key, matcher):
         return
     name, ours = table.names[key.other], listing.names[key.listing]
+    others = [table.names[rival.other] for rival in rival_keys(listing, table, key)]
+    also = f" (or those in {listed(others)})" * bool(others)
     raise DataError(
         f"{where} labels the numbers in {name!r}, which may be those in {ours!r} of {listing.table.path.name}, "
-        f"such as {files[key.spelled(cells[0])]!r} for {cells[0]!r}. If they are, give both columns the name 'id'; "
-        f"if not, add --table {where} (data.table)"
+        f"such as {files[key.spelled(cells[0])]!r} for {cells[0]!r}{also}. If they are, add --id-column "
+        f"{'NAME' if others else shlex.quote(name)} (data.id_column); if not, add --table {where} (data.table)"
     )
 
 

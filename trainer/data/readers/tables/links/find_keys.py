@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from trainer.data.readers.columns.image_column import ID_NAMES, is_counter
+from trainer.data.readers.columns.image_column import ID_NAMES, is_counter, is_sequence, refers_to_images
 from trainer.data.readers.columns.label_names import is_usual_label, plain_name
 from trainer.data.readers.matching.id_spellings import unpadded
 from trainer.data.readers.tables.links.keyed_table import KeyedTable, is_number, shortened
@@ -39,24 +39,42 @@ class Key:
         return any(len(images) > 1 for images in self.files.values())
 
 
-def find_keys(listing: KeyedTable, other: KeyedTable) -> list[Key]:
+def find_keys(listing: KeyedTable, other: KeyedTable, theirs: int | None = None) -> list[Key]:
     """The most probable pairs of columns of keys; several are equally probable, and none may be found.
 
     Columns of one name, or with usual names of ids, go before columns that only have the same cells.
+
+    Args:
+        theirs: the column of ``other`` that holds the keys; None: any may.
     """
     ranked: dict[int, list[Key]] = defaultdict(list)
     for column, name in enumerate(listing.names):
         if column == listing.image or is_usual_label(name):
             continue
-        for theirs, their_name in enumerate(other.names):
-            if is_usual_label(their_name):
+        for candidate, their_name in enumerate(other.names):
+            if is_usual_label(their_name) or theirs not in (None, candidate):
                 continue
             rank = _rank(name, their_name)
-            key = _key(listing, column, other, theirs, named=rank < _UNNAMED)
+            key = _key(listing, column, other, candidate, named=rank < _UNNAMED or theirs is not None)
             if key is not None:
                 # A column with one image for each key says more than that of a site, which both tables may have.
                 ranked[2 * rank + key.repeats()].append(key)
     return ranked[min(ranked)] if ranked else []
+
+
+def rival_keys(listing: KeyedTable, other: KeyedTable, key: Key) -> list[Key]:
+    """The other columns that may hold the keys of the same column, though their names say it less.
+
+    The usual name of an id column may be that of annotations, which another column assigns to images.
+    """
+    rivals = []
+    for column, name in enumerate(other.names):
+        cells = other.cells(column)
+        if column in (key.other, other.image) or is_usual_label(name) or is_counter(name) or is_sequence(cells):
+            continue
+        one_a_row = len(set(cells)) == len(cells)
+        rivals.append(_key(listing, key.listing, other, column, named=one_a_row or refers_to_images(name)))
+    return [rival for rival in rivals if rival is not None and not rival.repeats()]
 
 
 def _rank(name: str, other: str) -> int:

@@ -19,7 +19,7 @@ from trainer.data.readers.tables.links.doubtful_keys import (
     refuse_numbers,
     refuse_unclear,
 )
-from trainer.data.readers.tables.links.find_keys import Key, find_keys
+from trainer.data.readers.tables.links.find_keys import Key, find_keys, rival_keys
 from trainer.data.readers.tables.links.group_labels import group_problem
 from trainer.data.readers.tables.links.keyed_table import KeyedTable, shortened
 from trainer.data.readers.tables.links.linked_table import LinkedTable, Links, linked_table
@@ -145,7 +145,8 @@ class _Linking:
                 refuse_unclear(listing, table, self._matcher, self._sample)
             return None
         if self._named in (None, path):
-            refuse_contradiction(table, sure, self._matcher)
+            rivals = [] if self._asked(table) else [(one, r) for one, key in sure for r in rival_keys(one, table, key)]
+            refuse_contradiction(table, [*sure, *rivals], self._matcher)
         listing, key = max(sure, key=lambda found: len(found[1].files))
         files = {cell: images[0] for _, other in sure for cell, images in other.files.items()}
         cells = table.cells(key.other)
@@ -157,9 +158,13 @@ class _Linking:
         return KeyedTable(self._linked[path].table, self._matcher, self._linked[path].image)
 
     def _keys(self, listing: KeyedTable, table: KeyedTable) -> list[Key]:
-        keys = [key for key in find_keys(listing, table) if table.names_images_by(key.other)]
-        asked = [key for key in keys if table.names[key.other] == self._options.id_column]
-        return asked or keys
+        asked = self._asked(table)
+        keys = find_keys(listing, table, asked[0]) if asked else []
+        return [key for key in keys or find_keys(listing, table) if table.names_images_by(key.other)]
+
+    def _asked(self, table: KeyedTable) -> list[int]:
+        """The column of ids that the user has named, if the table has it."""
+        return [column for column, name in enumerate(table.names) if name == self._options.id_column]
 
     def _chosen(self) -> Links:
         """The links, with what each table is for.

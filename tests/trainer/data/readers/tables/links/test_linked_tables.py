@@ -282,3 +282,30 @@ def test_labels_of_ids_that_lead_to_no_image_are_an_error(tmp_path: Path) -> Non
     message = problems_of(root)
     assert "annotations.csv has labels, but its ids name no image, and are not in images.csv" in message
     assert read_images(root, DataOptions(label_column="site"), verify=False).class_names == ("A", "B")
+
+
+@pytest.mark.parametrize("labelled", [12, 10])
+@pytest.mark.parametrize("column", ["photo_id", "sample", "frame", "ref", "parent_id"])
+def test_numbers_of_annotations_are_not_taken_for_those_of_images(tmp_path: Path, column: str, labelled: int) -> None:
+    """Annotations are numbered like the images, in a column with the usual name; another column assigns them."""
+    root = listed(tmp_path)
+    assigned = [FILES[i] for i in range(labelled)]  # the annotation i belongs to the image with this id
+    rows = [(str(i), str(image), KINDS[FILES[image] % 2]) for i, image in enumerate(assigned)]
+    write_table(root / "labels.csv", [("id", column, "label"), *rows])
+    assert f"labels.csv: both 'id' and {column!r} may be the ids of images.csv" in problems_of(root)
+    assert "--id-column" in problems_of(root)
+    found = read_images(root, DataOptions(id_column=column))
+    assert is_right(found) and len(found.y) == labelled
+
+
+def test_a_column_that_counts_the_rows_is_no_question(tmp_path: Path) -> None:
+    root = listed(tmp_path)
+    rows = [(str(FILES[i]), str(i), KINDS[FILES[FILES[i]] % 2]) for i in range(12)]
+    write_table(root / "labels.csv", [("id", "position", "label"), *rows])
+    assert is_right(read_images(root, DataOptions()))
+
+
+def test_a_table_called_samples_names_the_images(tmp_path: Path) -> None:
+    root = listed(tmp_path, "samples.csv")
+    write_table(root / "labels.csv", rows_of(*ONE_LABEL))
+    assert is_right(read_images(root, DataOptions()))
