@@ -38,7 +38,13 @@ Studies = Annotated[
     ),
 ]
 StudyFile = Annotated[
-    str, typer.Option("--study", "-s", help="A shipped study (see `search studies`) or the path of a .toml file.")
+    str,
+    typer.Option(
+        "--study",
+        "-s",
+        help="A shipped study (see `search studies`), the path of a .toml file, or the name of a stored study. With "
+        "--pseudo-from, --distil-from or --two-stage-from: a name for the new study.",
+    ),
 ]
 
 

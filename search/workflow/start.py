@@ -41,7 +41,7 @@ from search.tuning.warm_starts import origins_of
 from search.worker.pausing import end_all
 from search.workflow.confirm import run_confirmation
 from search.workflow.export.export_best import finish_export
-from search.workflow.export.final_training import export_is_due, plan_in_time, plan_of_finished
+from search.workflow.export.final_training import export_is_due, plan_in_time, plan_of_finished, say_refits
 from search.workflow.export.provisional_submission import ProvisionalSubmission
 from search.workflow.watch import (
     Interrupted,
@@ -163,6 +163,7 @@ def start(request: StartRequest) -> None:
             run_confirmation(stores, study, images, home, until, console)
             draw_finalists(stores, name, home)
             plan = plan_in_time(stores, study, home, console)
+            say_refits(stores, plan, home, console)
             ids = queue_refits(stores, plan, home)
             # Workers of this host keep weights here; those elsewhere do so only where they share this home.
             elsewhere = partial(either_holds, refits_are_over, no_worker_here(home))

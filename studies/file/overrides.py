@@ -105,8 +105,8 @@ def _apply(document: Document, text: str) -> Document:
     if table == PORTFOLIO and not key:
         return dataclasses.replace(document, portfolio=value)
     if table in SECTIONS and key in setting_names(table):
-        if table == "data" and not isinstance(value, str | bool):
-            value = given.strip()  # a column or a table may be called 2021
+        if key.endswith("_column") and not isinstance(value, str):
+            value = given.strip()  # a column may be called 2021
         section = {**document.sections.get(table, {}), key: value}
         return dataclasses.replace(document, sections={**document.sections, table: section})
     if table == "recipe" and key in FIELDS:

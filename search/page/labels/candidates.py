@@ -109,6 +109,8 @@ def find_candidates(stores: Stores, study: Study) -> Candidates:
             f"study {study.name} is a second stage, which has learned some classes alone, so it judges no labels: "
             f"`search labels --study {study.first}` judges them by the first"
         )
+    if study.is_pretraining:
+        raise NothingToJudge(f"study {study.name} trains weights for others, and keeps no predictions of its images")
     dataset = stores.datasets.get(study.fingerprint)
     records = stores.trials.records(study.id, kind=WorkKind.SEARCH, status=TrialStatus.FINISHED)
     if not records:

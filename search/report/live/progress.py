@@ -230,7 +230,8 @@ def recipe_difference(record: TrialRecord, default: Mapping[str, Scalar]) -> str
         parts = [str(recipe[name]) if name == "backbone" else f"{name}={recipe[name]}" for name in changed]
         return "the default recipe" + f" with {' '.join(parts)}" * bool(parts)
     if record.is_probe:
-        return f"linear probe of {recipe['backbone']} at {recipe['image_size']} px"
+        start = "" if recipe.get("init") in (None, "pretrained") else f" from {recipe['init']}"
+        return f"linear probe of {recipe['backbone']}{start} at {recipe['image_size']} px"
     return difference(recipe, default)
 
 

@@ -34,6 +34,7 @@ from search.tracking.options import TrackingOptions
 from search.tracking.tracker import TrackedExport
 from search.tracking.trackers import Trackers
 from search.workflow.export.draw_pictures import draw_pictures, seconds_of_report
+from search.workflow.export.final_training import say_refits
 from search.workflow.watch import run_refits
 from storage.database.outages import OUTAGE_TIMEOUT
 from storage.stores import Stores, open_stores
@@ -94,6 +95,7 @@ def export_best(request: ExportRequest) -> None:
     if request.seeds is not None and all(member.recipe.method == LINEAR_PROBE for member in plan.members):
         note(console, "linear probes are the same with every seed, so --seeds trains nothing more")
     snapshots = [read_snapshot(stores, source.name) for source in plan.studies]
+    say_refits(stores, plan, home, console)
     ids = queue_refits(stores, plan, home)
     for snapshot in snapshots:
         if not refits_are_over(read_snapshot(stores, snapshot.study.name)):

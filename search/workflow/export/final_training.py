@@ -60,6 +60,23 @@ def plan_in_time(stores: Stores, study: Study, home: Home, console: Console) -> 
     return _ready_plan(stores, study, home, console, otherwise=replace(plan, seeds=1))
 
 
+def say_refits(stores: Stores, plan: ExportPlan, home: Home, console: Console) -> None:
+    """Print how often and how long the recipes are trained again, if they are: the study file may say longer."""
+    missing = missing_refits(stores, plan, home)
+    if not missing:
+        return
+    recipe, searched = plan.leader.recipe, plan.leader.trial.recipe or {}
+    sizes = {"epochs": recipe.epochs, "image_size": recipe.image_size}
+    others = [f"final.{name} = {value}" for name, value in sizes.items() if value != searched.get(name)]
+    longer = f", because of {' and '.join(others)}" * bool(others)
+    count = "1 training" if missing == 1 else f"{missing} trainings"
+    say(
+        console,
+        f"The final model needs {count}: of {plan.leader.name}, {recipe.epochs} epoch{'s' * (recipe.epochs != 1)} at "
+        f"{recipe.image_size} px{longer}" + " and of the other recipes" * (len(plan.members) > 1) + ".",
+    )
+
+
 def plan_of_finished(
     stores: Stores, plan: ExportPlan, ids: Ids, home: Home, console: Console
 ) -> tuple[ExportPlan, Ids]:

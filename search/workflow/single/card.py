@@ -88,17 +88,19 @@ def loss_lines(facts: SingleFacts) -> list[str]:
     if facts.taught is not None:
         taught = facts.taught
         lines.append(
-            f"Loss in score: students of the same recipe, cross-validated, score {facts.metric} {taught.single:.4f} ± "
-            f"{taught.error:.4f} on {taught.images} training images, the ensemble out-of-fold {taught.ensemble:.4f}: "
-            f"{shown_gain(taught.gain, facts.metric)}. The students' teachers saw none of their held-out images."
+            f"Change of the score: students of the same recipe, cross-validated, score {facts.metric} "
+            f"{taught.single:.4f} ± {taught.error:.4f} on {taught.images} training images, the ensemble out-of-fold "
+            f"{taught.ensemble:.4f}: a change of {shown_gain(taught.gain, facts.metric)}. The students' teachers saw "
+            "none of their held-out images."
         )
     if facts.held_out is not None:
         held = facts.held_out
         lines.append(
-            f"Loss in score: on {held.images} held-out training images, means of the weights of {held.networks:.1f} "
-            f"networks score {facts.metric} {held.single:.4f}, their averaged predictions {held.averaged:.4f} ± "
-            f"{held.averaged_error:.4f}: {shown_gain(held.gain, facts.metric)}. The mean of all networks "
-            "has no such score, because each training image was seen by some of them. It may lose more."
+            f"Change of the score: on {held.images} held-out training images, means of the weights of "
+            f"{held.networks:.3g} networks score {facts.metric} {held.single:.4f}, their averaged predictions "
+            f"{held.averaged:.4f} ± {held.averaged_error:.4f}: a change of {shown_gain(held.gain, facts.metric)}. The "
+            "mean of all networks has no such score, because each training image was seen by some of them. It may lose "
+            "more."
         )
     if facts.comparison is not None and facts.comparison.several_labels:
         compared = facts.comparison

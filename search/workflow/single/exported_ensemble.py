@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from search.export.notes import ExportNotes, RecipeNotes
 from search.export.output.folder import Owner, check_output, output_folder, real_folder
-from search.export.output.manifest import MODEL
+from search.export.output.manifest import MODEL, provisional_submission
 from search.runtime.commands import completed
 from search.runtime.errors import SearchError
 from search.runtime.home import Home
@@ -123,7 +123,8 @@ def _why_none(stores: Stores, study: Study, folder: Path) -> str:
     """Why ``folder`` is no export of the study that the database knows, and what to do."""
     command = completed(f"search export-best --study {study.name}")
     if not (folder / MODEL / "config.json").is_file():
-        return f"{folder} holds no export of study {study.name}: `{command}` writes one"
+        only = "only the submission of the best trial so far, and " * (provisional_submission(folder) is not None)
+        return f"{folder} holds {only}no export of study {study.name}: `{command}` writes one"
     # Only the recorded folder is known to hold the networks that the notes of the export describe.
     places = [Path(record.folder) for record in stores.exports.all(study.id)]
     kept = [place for place in reversed(places) if (place / MODEL / "config.json").is_file()]

@@ -183,4 +183,4 @@ def test_the_origin_of_each_warm_start_is_stored_and_printed(stores: Stores, beg
     assert stores.optuna_study("colours").trials[1].user_attrs[ORIGIN_ATTRIBUTE] == found[1]
     console = Console(record=True, width=100)
     print_warm_starts(console, found)
-    assert console.export_text() == "trial   1  planned   portfolio: [bold]paper[/] 0\n"
+    assert console.export_text().splitlines()[0] == "trial   1  planned   portfolio: [bold]paper[/] 0"

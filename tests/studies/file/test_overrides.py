@@ -51,8 +51,8 @@ def test_every_table_can_be_changed(load: Load) -> None:
 
 
 def test_a_command_without_a_study_takes_settings_of_the_data_alone() -> None:
-    settings = data_settings(["data.label_column=dx", "data.table=2021", "data.skip_bad=true"])
-    assert (settings.label_column, settings.table, settings.skip_bad) == ("dx", "2021", True)
+    settings = data_settings(["data.label_column=2021", "data.table=a.csv", "data.skip_bad=true"])
+    assert (settings.label_column, settings.table, settings.skip_bad) == ("2021", "a.csv", True)
     assert data_settings([]) == DataSettings()
     with pytest.raises(StudyError, match=r"--set recipe[.]epochs=2: .*settings of \[data\] only"):
         data_settings(["data.table=a.csv", "recipe.epochs=2"])

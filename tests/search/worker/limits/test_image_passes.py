@@ -41,6 +41,8 @@ def test_a_real_training_predicts_so_many_images(
         return predict(self, model, images, rows, views, *rest)
 
     monkeypatch.setattr(FoldGroup, "predict", counting)
+    # The most that it may be: test images are not predicted with views that do not help.
+    monkeypatch.setattr("trainer.training.final_predictions.helpful_views", lambda targets, oof_views: tuple(oof_views))
     recipe = Recipe.from_flat({**SMALL, **changes})
     run(changes, weights_dir=tmp_path, views=("identity",) if plain or recipe.tta != "none" else FLIPS)
     epoch = STEP * IMAGES.trained * IMAGES.evaluation(recipe)

@@ -126,7 +126,7 @@ def test_the_network_is_a_model_folder_of_its_own(souped: Exported, competition_
     assert isinstance(held_out, dict) and held_out["images"] == 30
     assert facts["test_images"]["images"] == 6  # type: ignore[index]
     card = (souped.single / "MODEL_CARD.md").read_text()
-    assert "mean of the weights of 6 networks" in card and "times as fast" in card and "Loss in score" in card
+    assert "mean of the weights of 6 networks" in card and "times as fast" in card and "Change of the score" in card
 
 
 def test_equal_networks_lose_nothing(exported: Exported, tmp_path: Path) -> None:
