@@ -99,6 +99,10 @@ def print_status(console: Console, stores: Stores, name: str | None, home: Path,
         say(console, f"{progress}; `search compare --study {study.name}` shows them")
     for line in lines_about(stores, study):
         say(console, line)
+    compared = None if study.second is None else compare_with_first(stores, study)
+    stays = compared is not None and not compared.adopted
+    if compared is not None:
+        say(console, f"{compared.sentence}{f' The export of {compared.first} stays.' * stays}")
     continuing = f"`{study.continuing}`"
     if study.is_pretraining:
         say(console, f"This study trains weights for others: {continuing} registers them when it is done.")
@@ -106,12 +110,8 @@ def print_status(console: Console, stores: Stores, name: str | None, home: Path,
         provisional = provisional_submission(output_folder(Owner.of(stores, study.name), Home(root=home)))
         if provisional is not None:
             say(console, f"You can hand in {provisional}: it holds the best so far, until the first export.")
-        if over and not snapshot.workers:
-            found = None if study.second is None else compare_with_first(stores, study)
-            if found is not None and not found.adopted:
-                say(console, f"{found.sentence} The export of {found.first} stays.")
-            else:
-                say(console, f"Nothing is exported yet: {continuing} continues with the next stage.")
+        if over and not snapshot.workers and not stays:
+            say(console, f"Nothing is exported yet: {continuing} continues with the next stage.")
     _print_left(console, snapshot, late=_is_late(stores, study))
     failed = stores.trials.records(study.id, status=TrialStatus.FAILED)
     if failed:

@@ -25,7 +25,10 @@ def advice_to_fine_tune(study: Study) -> str:
     if all(method == LINEAR_PROBE for method in study.spec.values_of("method")):
         return "This study tries nothing else: `search studies` lists some that fine-tune"
     trials = (study.budget or 0) + MORE_TRIALS
-    return f"`search start --study {study.name} --trials {trials}` tries more of them"
+    return (
+        f"`search start --study {study.name} --trials {trials}` tries more of them; a study that begins with "
+        "--no-probe exports fine-tuned networks alone"
+    )
 
 
 class CannotTrainAgain(SearchError):

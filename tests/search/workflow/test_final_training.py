@@ -23,6 +23,7 @@ from search.workflow.export.final_training import (
     export_is_due,
     plan_in_time,
     plan_of_finished,
+    say_refits,
 )
 from storage.artifacts import ArtifactFolder
 from storage.stores import Stores
@@ -103,6 +104,22 @@ def test_without_time_the_networks_of_the_search_are_exported(searched: StudyCon
     assert ids == [(plan.leader.trial.work_id,)] and not searched.stores.queue.waiting(
         searched.study.id, WorkKind.REFIT
     )
+
+
+def test_the_length_of_the_final_trainings_is_said(searched: StudyContext) -> None:
+    """The study trains its finalists for 6 epochs, its trials for 3."""
+    plan, _ = planned(searched, None)
+    out = console()
+    say_refits(searched.stores, plan, searched.home, out)
+    size = plan.leader.recipe.image_size
+    assert printed(out) == (
+        f"The final model needs 2 trainings: of {plan.leader.name}, 6 epochs at {size} px, because of final.epochs = "
+        "6.\n"
+    )
+    ready, _ = planned(searched, 1.0)
+    out = console()
+    say_refits(searched.stores, ready, searched.home, out)
+    assert printed(out) == "", "nothing is trained"
 
 
 def test_refits_that_the_deadline_cut_off_are_withdrawn_and_the_others_exported(searched: StudyContext) -> None:
