@@ -333,8 +333,8 @@ def submissions(
     ] = None,
 ) -> None:
     """List all exports with their leaderboard scores, explain the differences, and recommend two."""
-    from search.report.submissions import ScoreRequest
-    from search.report.submissions import submissions as run
+    from search.report.exports.submissions import ScoreRequest
+    from search.report.exports.submissions import submissions as run
 
     run(study, storage_url, ScoreRequest(export=export, public=public, private=private, public_images=public_images))
 

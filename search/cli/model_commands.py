@@ -31,14 +31,18 @@ def predict(
     ] = False,
 ) -> None:
     """Apply an exported model to new images."""
-    from search.runtime.console import note, open_console, progress_bar, say
+    from search.runtime.console import note, open_console, say
+    from search.study_setup.data_folder import progress_line
     from trainer.inference.predict import predict_folder
     from trainer.inference.predictions import check_output, write_predictions
 
     check_output(output, model)
     console = open_console()
-    with progress_bar(console, "predicting") as show:
-        predictions = predict_folder(model, images, device=device, onnx=onnx, on_progress=show)
+    label = "Predicting …"
+    with progress_line(console, label) as update:
+        predictions = predict_folder(
+            model, images, device=device, onnx=onnx, on_progress=lambda share: update(f"{label} {share:.0%}")
+        )
     write_predictions(output, predictions)
     for line in predictions.notes:
         note(console, line)

@@ -52,7 +52,8 @@ def status(
         console, stores, pause = open_console(), open_stores(storage_url), seconds or WATCH_SECONDS
         watch_status(console, stores, study, home, seconds=pause, failed=failed, everything=everything)
     else:
-        from search.report.status import show_failed, show_status
+        from search.report.failed_trainings import show_failed
+        from search.report.status import show_status
 
         if failed:
             show_failed(study, storage_url, everything=everything)

@@ -237,8 +237,9 @@ def _data(facts: CardFacts) -> str:
     lines += [plain(line) for line in (*facts.starts, *facts.second_studies)]
     if facts.rules:
         lines.append(
-            f"The rules of the study forbid {facts.rules}: settings against them are refused, and so are starting "
-            "weights whose recorded images are. Published weights do not count as external data."
+            f"The rules of the study forbid {facts.rules}. Retable refuses settings that break them, and starting "
+            "weights that are recorded to have learned from such images. Published weights do not count as external "
+            "data."
         )
     listed = "\n\n" * bool(lines) + "\n".join(f"- {line}" for line in lines)
     return head + listed + "\n\n| class | training images |\n| --- | --- |\n" + "\n".join(rows)

@@ -13,6 +13,7 @@ from search.export.candidates.members import describe_import
 from search.export.expected_score import read_optimism
 from search.export.output.folder import Owner, output_folder
 from search.export.output.manifest import provisional_submission
+from search.report.failed_trainings import SHOWN_TRIALS, counted
 from search.report.live.activity import read_workers
 from search.report.live.progress import print_trial
 from search.report.live.schedule import schedule_line
@@ -21,28 +22,21 @@ from search.report.probe_table import print_probes
 from search.report.summary import RANKED, print_ranking
 from search.runtime.console import Column, note, open_console, print_table, say, say_facts
 from search.runtime.disk import GIB, DiskUse, disk_use
-from search.runtime.failures import ADVICE
 from search.runtime.heartbeat import SEEN_WITHIN
 from search.runtime.home import Home
-from search.statistics.member_names import MemberName
 from search.study_setup.deadline import clock
 from search.study_setup.image_weights import weights_lines
 from search.study_setup.second_study import compare_with_first, lines_about
 from search.study_state.gpu_sharing import sharing_lines
 from search.study_state.snapshot import StudySnapshot, read_snapshot
-from search.study_state.stages import confirmation_name, running_work, search_is_over
+from search.study_state.stages import running_work, search_is_over
 from search.study_state.study import Study
 from search.tuning.restore_optuna import restore_if_gone
 from search.tuning.warm_starts import origins_of
 from storage.records.workers import Role
 from storage.stores import Stores, open_stores
-from storage.values import Failure, StudyState, TrialRecord, TrialStatus, WorkKind
-from trainer.inference.printable import excerpt
+from storage.values import StudyState, TrialStatus
 
-SHOWN_TRIALS = 30
-"""Number of ended trials that are listed without ``--all``, the latest ones."""
-SHOWN_REASON = 1_000
-"""Characters of the reason of a failure in the list of failures."""
 SHOWN_EXPORTS = 3
 """Number of listed exports, the latest ones."""
 MIB = 2**20
@@ -119,7 +113,7 @@ def print_status(console: Console, stores: Stores, name: str | None, home: Path,
             f"`search status --failed --study {study.name}` shows the reasons, `search retry --failed --study "
             f"{study.name}` runs them again"
         )
-        say(console, Text.assemble((_counted(failed), "red"), f": {hint}"))
+        say(console, Text.assemble((counted(failed), "red"), f": {hint}"))
     _print_workers(console, stores, snapshot)
     _print_imports(console, stores, study)
     _print_exports(console, stores, study)
@@ -129,42 +123,6 @@ def print_status(console: Console, stores: Stores, name: str | None, home: Path,
     elif not snapshot.workers and not search_is_over(snapshot):
         commands = f"{continuing} continues, `search worker --study {study.name}` adds a worker"
         say(console, f"No worker runs. {commands}.")
-
-
-def show_failed(name: str | None, url: str, *, everything: bool = False) -> None:
-    """Print the failed trainings of a study: time, worker, reason, and advice for each kind of failure.
-
-    Args:
-        name: of the study; None: the latest.
-        everything: list all of them, not only the latest `SHOWN_TRIALS`.
-
-    Raises:
-        UnknownStudyError, NoStudy: there is no such study.
-    """
-    print_failed(open_console(), open_stores(url), name, everything=everything)
-
-
-def print_failed(console: Console, stores: Stores, name: str | None, *, everything: bool) -> None:
-    """As `show_failed`, on a console of the caller."""
-    study = stores.study(name)
-    failed = stores.trials.records(study.id, status=TrialStatus.FAILED)
-    if not failed:
-        say(console, f"No training of study {study.name} failed.")
-        return
-    say(console, Text.assemble("Study ", (study.name, "bold"), f": {_counted(failed)}"))
-    left_out = 0 if everything else max(0, len(failed) - SHOWN_TRIALS)
-    if left_out:
-        say(console, f"... {left_out} earlier ones; --all lists them")
-    for record in failed[left_out:]:
-        when = f"{datetime.datetime.fromtimestamp(record.finished):%Y-%m-%d %H:%M}"
-        where = f"worker {record.worker}, attempt {record.attempt}"
-        kind = (str(record.failure or Failure.BUG), "red")
-        say(console, Text.assemble(f"{_training_of(record)}  ", kind, f"  {when}  {where}"))
-        say(console, f"    {excerpt(record.reason, SHOWN_REASON)}")
-    say(console, "Advice:")
-    for failure in sorted({record.failure or Failure.BUG for record in failed}):
-        say(console, ADVICE[failure], prefix=f"  {failure:8} ")
-    say(console, f"Then: search retry --failed --study {study.name}", whole=True)
 
 
 def optimism_lines(stores: Stores, snapshot: StudySnapshot) -> list[str]:
@@ -213,21 +171,6 @@ def _heading(stores: Stores, snapshot: StudySnapshot) -> Text:
 def _is_late(stores: Stores, study: Study) -> bool:
     """Whether the deadline has passed."""
     return study.deadline is not None and stores.database.now() >= study.deadline
-
-
-def _counted(records: list[TrialRecord]) -> str:
-    kinds = Counter(record.failure or Failure.BUG for record in records)
-    return f"{len(records)} failed (" + ", ".join(f"{count} {kind}" for kind, count in kinds.most_common()) + ")"
-
-
-def _training_of(record: TrialRecord) -> str:
-    if record.kind is WorkKind.CONFIRM:
-        return f"confirmation of {confirmation_name(record)}"
-    if record.kind is not WorkKind.SEARCH:
-        return f"{record.kind}, seed {record.seed}"
-    if record.number is None:
-        return "a trial before it had a number"
-    return str(MemberName(trial=record.number, is_probe=record.is_probe))
 
 
 def _print_left(console: Console, snapshot: StudySnapshot, *, late: bool) -> None:

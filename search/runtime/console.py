@@ -12,7 +12,7 @@ import logging
 import re
 import sys
 import traceback
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -96,20 +96,6 @@ def loud(console: Console) -> Iterator[Console]:
 def redraws(console: Console) -> bool:
     """Whether the output is a terminal that can redraw a line in place. A file or pipe gets plain lines instead."""
     return console.is_terminal and not console.is_dumb_terminal and not console.quiet
-
-
-@contextmanager
-def progress_bar(console: Console, doing: str) -> Iterator[Callable[[float], None]]:
-    """A bar with the time left on a terminal, which disappears at the end. Elsewhere nothing is printed.
-
-    Yields:
-        A function that takes the share of the work that is done, 0 .. 1.
-    """
-    from rich.progress import Progress
-
-    with Progress(console=console, transient=True, disable=not redraws(console)) as bar:
-        task = bar.add_task(doing, total=1.0)
-        yield lambda share: bar.update(task, completed=share)
 
 
 def say_error(message: str) -> None:

@@ -43,6 +43,19 @@ def kept_networks(home: Home, study: str, record: TrialRecord) -> list[Path]:
     return files
 
 
+def network_header(home: Home, study: str, record: TrialRecord) -> Path | None:
+    """A weight file of a training, for its header alone: whether it has changed is not checked. None: there is none.
+
+    Args:
+        study: name of the study of ``record``.
+    """
+    if record.networks is None:
+        places = ArtifactFolder(home.artifacts).kept_weights(study, record.work_id)
+    else:
+        places = [home.artifacts / name for name in sorted(record.networks)]
+    return next((place for place in places if place.is_file()), None)
+
+
 def remove_networks(artifacts: ArtifactFolder, study: str, record: TrialRecord) -> None:
     """Remove the networks of a training from this database's folder.
 

@@ -130,11 +130,15 @@ def inspect_as_begun(folder: Path, options: DataOptions, study: Study, stores: S
     Raises:
         DataError: the data are invalid; lists every problem.
     """
-    inspected: list[Competition] = []
+    first: Competition | None = None
 
     def read(corrections: Sequence[Correction] | None) -> ImageSet:
-        inspected.append(inspect_with_progress(folder, options, console, corrections))
-        return inspected[-1].images
+        """Verify everything at first; what further attempts tell apart, needs no pixels."""
+        nonlocal first
+        if first is not None:
+            return read_images(folder, options, verify=False, ranges={}, corrections=corrections)
+        first = inspect_with_progress(folder, options, console, corrections)
+        return first.images
 
     images = read_as_begun(read, study, stores)
     applied = images.corrections
@@ -146,7 +150,9 @@ def inspect_as_begun(folder: Path, options: DataOptions, study: Study, stores: S
             f"study {study.name} keeps the labels that it was begun with, {corrected}; --name NAME begins a study with "
             "the labels as they are now",
         )
-    return next(competition for competition in inspected if competition.images is images)
+    if first is not None and first.images is images:
+        return first
+    return inspect_with_progress(folder, options, console, () if applied is None else applied.decisions)
 
 
 def _recorded(study: Study, stores: Stores) -> tuple[Correction, ...] | None:

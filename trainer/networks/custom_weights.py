@@ -21,7 +21,7 @@ from trainer.formats.weights.header import read_header
 from trainer.formats.weights.origin import read_origin
 from trainer.formats.weights.trained_on import UNKNOWN_IMAGES, TrainedOn
 from trainer.networks.backbones import full_name
-from trainer.networks.pretrained import SUFFIXES, check_readable, find_pretrained_weights, read_state_dict
+from trainer.networks.pretrained import SUFFIXES, check_readable, find_pretrained_weights, read_shapes, read_state_dict
 
 if TYPE_CHECKING:
     import torch
@@ -198,13 +198,12 @@ def _classes_in(file: Path, classifier: str) -> int | None:
     if header is not None:
         tensor = header.tensors.get(classifier)
         shape = tensor.get("shape") if isinstance(tensor, dict) else None
-    else:
-        try:
-            state = read_state_dict(file)
-        except BackboneError:
-            return None
-        shape = list(getattr(state.get(classifier), "shape", ()))
-    return shape[0] if isinstance(shape, list) and shape else None
+        return shape[0] if isinstance(shape, list) and shape else None
+    try:
+        shapes = read_shapes(file)
+    except BackboneError:
+        return None
+    return shapes[classifier][0] if shapes.get(classifier) else None
 
 
 def check_description(init: str, backbone: str, weights_dir: Path | None) -> None:

@@ -254,13 +254,26 @@ def read_state_dict(file: Path) -> dict[str, torch.Tensor]:
     return dict(_read_state_dict(file, status.st_mtime_ns, status.st_size))
 
 
+def read_shapes(file: Path) -> dict[str, tuple[int, ...]]:
+    """The shapes of the tensors in a weights file, by the names of `read_state_dict`. The tensors are not read.
+
+    Raises:
+        BackboneError: as `read_state_dict`.
+    """
+    return {name: tuple(tensor.shape) for name, tensor in _load(file, "meta").items() if hasattr(tensor, "shape")}
+
+
 @functools.lru_cache(maxsize=1)
 def _read_state_dict(file: Path, changed: int, size: int) -> Mapping[str, torch.Tensor]:
     """As `read_state_dict`; ``changed`` and ``size`` make a replaced file a new key of the cache."""
+    return _load(file, "cpu")
+
+
+def _load(file: Path, device: str) -> Mapping[str, torch.Tensor]:
     from timm.models import load_state_dict
 
     try:
-        state = load_state_dict(str(file), weights_only=True)
+        state = load_state_dict(str(file), device=device, weights_only=True)
     except Exception as error:  # of pickle, zip or safetensors
         raise BackboneError(f"the weights {file} cannot be loaded safely: {unreadable_because(file, error)}") from error
     if not isinstance(state, Mapping) or not state:

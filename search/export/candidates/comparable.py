@@ -10,7 +10,8 @@ import numpy as np
 
 from search.runtime.errors import SearchError
 from search.runtime.home import Home
-from search.runtime.kept_networks import kept_networks
+from search.runtime.kept_networks import network_header
+from search.statistics.member_names import MemberName
 from search.study_setup.rules import TEST_IMAGES, AgainstTheRules, check_networks, check_rules
 from search.study_setup.second_study import require_adopted
 from search.study_setup.weights_folder import given_or_remembered
@@ -22,7 +23,7 @@ from trainer.common.errors import BackboneError
 
 
 class StudiesDiffer(SearchError):
-    """Studies whose predictions cannot be compared image by image; the message lists every difference."""
+    """Studies whose predictions cannot be compared image by image, or may not by their rules. The message lists why."""
 
 
 def check_comparable(sources: Sequence[Study]) -> None:
@@ -101,16 +102,16 @@ def _check_by_rules(stores: Stores, study: Study, strict: Study, home: Home | No
         if home is not None:
             check_networks(rules, strict.fingerprint, _networks(stores, study, home))
     except (AgainstTheRules, BackboneError) as problem:
-        raise StudiesDiffer(
-            f"these studies cannot be blended: by the rules of {strict.name}, {study.name} may not take part\n{problem}"
-        ) from problem
+        refused = f"these studies cannot be blended: by the rules of {strict.name}, {study.name} may not take part"
+        if study.id == strict.id:
+            refused = f"study {study.name} cannot be exported: its rules forbid what its networks have learned from"
+        raise StudiesDiffer(f"{refused}\n{problem}") from problem
 
 
 def _networks(stores: Stores, study: Study, home: Home) -> Iterator[tuple[str, Path]]:
-    """The first network of every finished training whose networks are in ``home``, with a name for people."""
+    """A network of every finished training whose networks are in ``home``, with a name for people."""
     for record in stores.trials.records(study.id, status=TrialStatus.FINISHED):
-        if files := kept_networks(home, study.name, record):
-            yield (
-                f"{record.kind} {record.number if record.number is not None else record.work_id} of {study.name}",
-                files[0],
-            )
+        file = network_header(home, study.name, record)
+        if file is not None:
+            trial = None if record.number is None else MemberName(trial=record.number, is_probe=record.is_probe)
+            yield f"{trial or f'{record.kind} {record.work_id}'} of {study.name}", file

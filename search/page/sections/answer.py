@@ -11,9 +11,9 @@ from search.export.files import ADVISED_SEEDS
 from search.export.notes import ExportNotes, RecipeNotes
 from search.page import text
 from search.page.facts import Facts
+from search.report.exports.export_members import describe_export
 from search.report.live.progress import difference, recipe_difference
 from search.report.status import state_of
-from search.report.submissions import describe_export
 from search.report.summary import next_steps, probe_line, trial_counts
 from search.runtime.commands import completed
 from search.study_setup.second_study import Comparison, lines_about

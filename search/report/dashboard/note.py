@@ -16,12 +16,12 @@ from search.export.doubts import doubts_of_data
 from search.export.model_card import plain
 from search.export.notes import ExportNotes
 from search.export.output.manifest import SUBMISSION
+from search.report.exports.export_members import describe_export
 from search.report.finalists.comparison import Comparison, NothingConfirmed, compare_finalists
 from search.report.live.progress import recipe_difference
 from search.report.live.schedule import schedule_line
 from search.report.live.status_line import status_line
 from search.report.status import state_of
-from search.report.submissions import describe_export
 from search.runtime.commands import complete, completed
 from search.study_state.snapshot import StudySnapshot
 from search.study_state.stages import running_work, search_is_over

@@ -12,7 +12,8 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
-from search.report.status import print_failed, print_status
+from search.report.failed_trainings import print_failed
+from search.report.status import print_status
 from search.runtime.console import SafeConsole, encodable, redraws, say
 from search.runtime.heartbeat import processes_present
 from search.study_state.snapshot import StudySnapshot, read_snapshot

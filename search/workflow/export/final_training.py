@@ -10,6 +10,7 @@ from rich.console import Console
 from search.export.plan import ExportPlan, missing_refits, plan_export, queue_refits
 from search.runtime.console import note, say
 from search.runtime.home import Home
+from search.statistics.member_names import members_named
 from search.statistics.ranking import NothingFinished
 from search.study_state.snapshot import StudySnapshot
 from search.study_state.study import Study
@@ -61,20 +62,21 @@ def plan_in_time(stores: Stores, study: Study, home: Home, console: Console) -> 
 
 
 def say_refits(stores: Stores, plan: ExportPlan, home: Home, console: Console) -> None:
-    """Print how often and how long the recipes are trained again, if they are: the study file may say longer."""
+    """Print how many trainings the final model still needs, and how long the leader's is; nothing if it needs none.
+
+    ``[final]`` may set more epochs or larger images than the search had.
+    """
     missing = missing_refits(stores, plan, home)
     if not missing:
         return
     recipe, searched = plan.leader.recipe, plan.leader.trial.recipe or {}
     sizes = {"epochs": recipe.epochs, "image_size": recipe.image_size}
-    others = [f"final.{name} = {value}" for name, value in sizes.items() if value != searched.get(name)]
-    longer = f", because of {' and '.join(others)}" * bool(others)
+    changed = [f"final.{name} = {value}" for name, value in sizes.items() if value != searched.get(name)]
     count = "1 training" if missing == 1 else f"{missing} trainings"
-    say(
-        console,
-        f"The final model needs {count}: of {plan.leader.name}, {recipe.epochs} epoch{'s' * (recipe.epochs != 1)} at "
-        f"{recipe.image_size} px{longer}" + " and of the other recipes" * (len(plan.members) > 1) + ".",
-    )
+    length = f"{recipe.epochs} epoch{'s' * (recipe.epochs != 1)} at {recipe.image_size} px"
+    names = members_named([member.name for member in plan.members])
+    why = f" ({', '.join(changed)})" * bool(changed)
+    say(console, f"The final model needs {count} of {names}. One of {plan.leader.name} takes {length}{why}.")
 
 
 def plan_of_finished(

@@ -21,7 +21,7 @@ from search.export.final_model import MemberRefits, Refits, gather_refits
 from search.export.notes import ExportNotes, ImportNotes
 from search.export.output.export import Export
 from search.export.plan import ExportPlan, plan_export, queue_refits
-from search.report.submissions import describe_export
+from search.report.exports.export_members import describe_export
 from search.runtime.home import Home
 from search.statistics.blends import mean_of_all
 from search.statistics.member_names import MemberName, members_named
@@ -168,14 +168,15 @@ class TestCandidates:
             network = tmp_path / f"{len(origin)}{refused}.safetensors"
             save_weights(network, {"weight": torch.zeros(1)}, origin)
 
-            def kept(home: Home, study: str, record: TrialRecord, network: Path = network) -> list[Path]:
-                return [network] if study == "two" else []
+            def kept(home: Home, study: str, record: TrialRecord, network: Path = network) -> Path | None:
+                return network if study == "two" else None
 
-            monkeypatch.setattr("search.export.candidates.comparable.kept_networks", kept)
+            monkeypatch.setattr("search.export.candidates.comparable.network_header", kept)
             check_allowed(two.stores, (first, second), home)
-            for sources in ((strict, second), (replace(second, spec=replace(second.spec, rules=rules)),)):
+            own_rules = (replace(second, spec=replace(second.spec, rules=rules)),)
+            for sources, why in (((strict, second), "two may not take part"), (own_rules, "two cannot be exported")):
                 if refused:
-                    with pytest.raises(StudiesDiffer, match=r"two may not take part\n.*\d of two: .* in art"):
+                    with pytest.raises(StudiesDiffer, match=rf"{why}.*\n.*trial \d of two: .* in art"):
                         check_allowed(two.stores, sources, home)
                 else:
                     check_allowed(two.stores, sources, home)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from search.report.leaderboard import board_lines, points
+from search.report.exports.leaderboard import board_lines, points
 from search.statistics.submission_scores import Board, Submission, belief_of, disagreement
 
 TRAIN, TEST = 654, 400

@@ -21,11 +21,12 @@ from search.export.notes import ExportNotes
 from search.export.output.export import Export
 from search.report.backbone_table import BackbonesRequest, show_backbones
 from search.report.checks.check import CheckRequest, check
+from search.report.exports.submissions import ScoreRequest, submissions
+from search.report.failed_trainings import SHOWN_TRIALS, show_failed
 from search.report.finalists.comparison import compare, compare_finalists
 from search.report.live.progress import ProgressView, print_trial, recipe_difference
-from search.report.status import SHOWN_TRIALS, show_failed, show_status
+from search.report.status import show_status
 from search.report.study_list import show_studies, show_study
-from search.report.submissions import ScoreRequest, submissions
 from search.report.summary import print_export, print_search_over
 from search.runtime.console import Column, facts_in, note, print_table, say, say_facts, shortened
 from search.statistics.estimates import Estimate

@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 
 from search.export.notes import ExportNotes, ImportNotes, RecipeNotes
+from search.report.exports.export_members import describe_export
+from search.report.exports.submissions import ImpossibleScore, NoExport, ScoreRequest, as_scored, submissions
 from search.report.status import show_status
-from search.report.submissions import ImpossibleScore, NoExport, ScoreRequest, as_scored, describe_export, submissions
 from search.study_setup.create_study import create_study
 from search.study_state.study import Study
 from storage.errors import StorageError, UnknownStudyError

@@ -158,8 +158,9 @@ def test_averaging_lowers_what_a_label_rule_has_left_by_the_same_share(
     after = averaging.after(rule * missing, missing)
     left = missing - rule * missing
     assert after.within.mean == pytest.approx(share * left, abs=1e-9)
-    told = made(single=1.0 - left, averaging=after, networks=networks, metric="macro_f1")
-    assert told.single + told.averaging <= 1.0 + 1e-9 and told.expected == pytest.approx(told.single + told.averaging)
+    result = made(single=1.0 - left, averaging=after, networks=networks, metric="macro_f1")
+    assert result.single + result.averaging <= 1.0 + 1e-9
+    assert result.expected == pytest.approx(result.single + result.averaging)
 
 
 def test_a_rule_that_gains_nothing_changes_no_gain_from_averaging() -> None:

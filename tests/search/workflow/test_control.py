@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from search.report.status import human_size, show_failed, show_status
+from search.report.failed_trainings import show_failed
+from search.report.status import human_size, show_status
 from search.runtime.heartbeat import Heartbeat, processes_present
 from search.study_state.snapshot import read_snapshot
 from search.study_state.stages import search_is_over

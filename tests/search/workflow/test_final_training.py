@@ -113,8 +113,8 @@ def test_the_length_of_the_final_trainings_is_said(searched: StudyContext) -> No
     say_refits(searched.stores, plan, searched.home, out)
     size = plan.leader.recipe.image_size
     assert printed(out) == (
-        f"The final model needs 2 trainings: of {plan.leader.name}, 6 epochs at {size} px, because of final.epochs = "
-        "6.\n"
+        f"The final model needs 2 trainings of {plan.leader.name}. One of {plan.leader.name} takes 6 epochs at {size} "
+        "px (final.epochs = 6).\n"
     )
     ready, _ = planned(searched, 1.0)
     out = console()

@@ -36,30 +36,33 @@ def load_in_turn(network: torch.nn.Module, states: Iterable[State], size: int) -
     Raises:
         RuntimeError: a state does not fit the network.
     """
-    name = _last_linear(network, size)
+    name = _linear_classifier(network)
     first: State | None = None
     heads: list[State] = []
     for state in states:
-        if first is None or name is None or not _same_body(first, state, name):
+        shared = first is not None and name != "" and _same_body(first, state, name)
+        if shared and not heads and not _is_last(network, name, size):
+            name, shared = "", False
+        if shared:
+            heads.append(_head(state, name))
+        else:
             if first is not None:
                 yield from _loaded(network, first, name, heads)
             first, heads = state, []
-        else:
-            heads.append(_head(state, name))
         del state  # before the next one is read
     if first is not None:
         yield from _loaded(network, first, name, heads)
 
 
-def _loaded(network: torch.nn.Module, first: State, name: str | None, heads: list[State]) -> Iterator[int]:
+def _loaded(network: torch.nn.Module, first: State, name: str, heads: list[State]) -> Iterator[int]:
     """Load one state and the classifiers of others, and afterwards put the network's own classifier back."""
     network.load_state_dict(first)
-    if not heads or name is None:
+    if not heads:
         yield 1
         return
     parent, _, leaf = name.rpartition(".")
     holder, layer = network.get_submodule(parent), network.get_submodule(name)
-    assert isinstance(layer, torch.nn.Linear), "_last_linear has found it"
+    assert isinstance(layer, torch.nn.Linear), "_linear_classifier has found it"
     setattr(holder, leaf, Heads([layer, *(_linear(layer, head) for head in heads)]))
     try:
         yield 1 + len(heads)
@@ -88,24 +91,25 @@ def _same_body(first: State, second: State, name: str) -> bool:
     )
 
 
-def _last_linear(network: torch.nn.Module, size: int) -> str | None:
-    """The name of the classifier, if it is a linear layer on a vector for each image and nothing follows it."""
+def _linear_classifier(network: torch.nn.Module) -> str:
+    """The name of the classifier, if it is a linear layer; else empty."""
     get_classifier: Callable[[], Any] | None = getattr(network, "get_classifier", None)
     layer = get_classifier() if get_classifier is not None else None
-    name = next((name for name, module in network.named_modules() if module is layer), None)
-    if not isinstance(layer, torch.nn.Linear) or name is None:
-        return None
+    if not isinstance(layer, torch.nn.Linear):
+        return ""
+    return next((name for name, module in network.named_modules() if module is layer), "")
+
+
+def _is_last(network: torch.nn.Module, name: str, size: int) -> bool:
+    """Whether the layer ``name`` takes a vector for each image, and nothing follows it."""
     given: list[torch.Tensor] = []
-    watch = layer.register_forward_hook(lambda _, inputs, output: given.append(output))
+    watch = network.get_submodule(name).register_forward_hook(lambda _, inputs, output: given.append(output))
     was_training = network.training
     try:
         network.eval()
         with torch.no_grad():
-            result = network(torch.zeros(1, 3, size, size).to(layer.weight.device))
+            result = network(torch.zeros(1, 3, size, size).to(next(network.parameters()).device))
     finally:
         watch.remove()
         network.train(was_training)
-    is_last = (
-        len(given) == 1 and isinstance(result, torch.Tensor) and result.ndim == 2 and torch.equal(given[0], result)
-    )
-    return name if is_last else None
+    return len(given) == 1 and isinstance(result, torch.Tensor) and result.ndim == 2 and torch.equal(given[0], result)
