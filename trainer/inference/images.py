@@ -39,6 +39,7 @@ MAX_PIXELS = 89_000_000  # pixels of one image; just below the number at which P
 MAX_FILE_BYTES = 512 * 2**20  # bytes of one image file
 BYTES_PER_PIXEL = 16  # memory that decoding takes at most: the image with alpha, its composite, and the result
 BYTES_PER_WIDE_PIXEL = 64  # the same for values with more than 8 bits, which are scaled as float64 of three channels
+WHITE = 250  # values of a pixel from which it cannot be told from a white ground
 _ANIMATED = ("GIF", "TIFF", "PNG", "WEBP", "AVIF", "HEIF")  # formats in which several frames are no mere thumbnails
 
 # Pillow logs causes that an `ImageError` gives already, and warns of damaged metadata, which are not used.
@@ -73,7 +74,8 @@ _UPRIGHT = {
 def read_image(source: str | os.PathLike[str] | bytes, ranges: Ranges | None = None) -> NDArray[np.uint8]:
     """Decode one image file, or its bytes, to RGB: uint8 (height, width, 3).
 
-    - Transparent pixels are composited onto white. A TIFF that would be half transparent nearly everywhere is refused.
+    - Transparent pixels are composited onto white, or onto black where white would hide a white shape. A TIFF that
+      would be half transparent nearly everywhere is refused.
     - The EXIF orientation is applied.
     - Only the first of several frames is read.
     - Values of more than 8 bits are scaled by ``ranges``, see `trainer.inference.pixel_values`.
@@ -256,8 +258,17 @@ def _composited(image: Image.Image) -> Image.Image:
     if image.has_transparency_data:
         rgba = image.convert("RGBA")
         _check_transparency(image, rgba.getchannel("A"))
-        return Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba).convert("RGB")
+        return _on_ground(rgba.convert("RGB"), rgba.getchannel("A"))
     return image.convert("RGB")
+
+
+def _on_ground(rgb: Image.Image, alpha: Image.Image) -> Image.Image:
+    """Composite onto white; onto black if every pixel would be white, as with a white shape that alpha alone draws."""
+    on_white = Image.composite(rgb, Image.new("RGB", rgb.size, "white"), alpha)
+    lowest, highest = alpha.getextrema()
+    if lowest < highest and min(low for low, _ in on_white.getextrema()) >= WHITE:
+        return Image.composite(rgb, Image.new("RGB", rgb.size, "black"), alpha)
+    return on_white
 
 
 def _check_transparency(image: Image.Image, alpha: Image.Image) -> None:
@@ -278,7 +289,7 @@ def _scaled(wide: WideValues, kind: str, given: Range | None) -> Image.Image:
     scaled = to_8_bit(wide.values, kind, given)
     rgb = Image.fromarray(255 - scaled if wide.inverted else scaled).convert("RGB")
     if wide.alpha is not None:
-        rgb = Image.composite(rgb, Image.new("RGB", rgb.size, "white"), Image.fromarray(wide.alpha))
+        rgb = _on_ground(rgb, Image.fromarray(wide.alpha))
     return rgb
 
 

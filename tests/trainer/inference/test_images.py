@@ -87,6 +87,18 @@ def test_alpha_is_composited_onto_white(mode: str, colour: tuple[int, ...]) -> N
     np.testing.assert_array_equal(read[3, 3], WHITE)  # the colour of a fully transparent pixel does not matter
 
 
+@pytest.mark.parametrize("mode", ["RGBA", "LA"])
+def test_a_white_shape_that_alpha_alone_draws_is_not_lost(mode: str) -> None:
+    shape = np.zeros((8, 8), np.uint8)
+    shape[2:6, 3:5] = 255
+    image = Image.new(mode, (8, 8), "white")
+    image.putalpha(Image.fromarray(shape))
+    read = read_image(encoded(image, "PNG"))
+    np.testing.assert_array_equal(read, shape[:, :, None].repeat(3, axis=2))
+    image.putpixel((3, 3), (*((0,) * (len(mode) - 1)), 255))  # something that white does not hide
+    assert corners(read_image(encoded(image, "PNG"))) == [WHITE] * 4
+
+
 def test_the_infrared_band_of_a_tiff_is_no_transparency() -> None:
     bands = np.random.default_rng(0).integers(20, 90, (8, 8, 4)).astype(np.uint8)
     with pytest.raises(ImageError, match="infrared"):

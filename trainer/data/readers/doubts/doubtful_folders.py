@@ -21,7 +21,8 @@ _SOURCE = re.compile(
 )
 _COPY = re.compile(
     r"(?:copy of |kopie von |copie de )(?P<of>.+)|(?P<name>.+?)"
-    r"(?:[ _-]*\(\d+\)|[ _-]+(?:copy|kopie|copie|copia|コピー)(?:[ _-]*\(?\d+\)?)?|[ _-]+(?:old|alt|backup|bak))",
+    r"(?:[ _-]*\(\d+\)| [2-9]|[ _-]+(?:copy|kopie|copie|copia|コピー)(?:[ _-]*\(?\d+\)?)?"
+    r"|[ _-]+(?:old|alt|backup|bak))",
     re.IGNORECASE,
 )
 _AUGMENTED = re.compile(r"(.+?)[\W_]+(?:aug|augmented|augmentation|flipped|rotated|resized|cropped)", re.IGNORECASE)

@@ -9,6 +9,7 @@ from pathlib import Path, PurePosixPath
 from trainer.common.errors import DataError, listed
 from trainer.data.readers.class_folders import subfolders
 from trainer.data.readers.matching.id_spellings import has_image_suffix
+from trainer.data.readers.parts.number_lists import number_lists
 from trainer.data.readers.parts.part_files import (
     PartFile,
     of_own_folders,
@@ -64,19 +65,20 @@ def lists_beside(
     """
     known = {**spellings(images), **spellings(sorted(labelled)), **(ids or {})}
     places = [folder, *(path for path in subfolders(folder) if not path.is_symlink()), table.parent]
+    numbers = tuple(number_lists(folder, places, known, encoding))
     found = [one for one in read_part_files(folder, places, known, (), encoding) if one.path != table]
     found = of_own_folders(found, apart, encoding)
     dividing = [one for one in found if not set(one.images).isdisjoint(labelled)]
     if "trainval" in table.stem.lower():  # the lists of its two parts divide nothing
         dividing = [one for one in dividing if one.part == "test"]
     if not any(set(labelled) - set(one.images) for one in dividing):
-        return TableLists(test=_test_images(found, table, labelled))
+        return TableLists(test=_test_images(found, table, labelled), warnings=numbers)
     _refuse_overlap(table, labelled, dividing)
     names = listed(dict.fromkeys(one.name for one in dividing), 4)
     for part in ("train", "val", "test"):
         if len({frozenset(one.images) for one in dividing if one.part == part}) > 1:
             warning = f"not used: {names}, of which several list other {part} images, as folds do"
-            return TableLists(test=_test_images(found, table, labelled), warnings=(warning,))
+            return TableLists(test=_test_images(found, table, labelled), warnings=(warning, *numbers))
     parts, warnings = parts_of_images(dividing, names)
     if "train" not in parts.values():
         parts = {**dict.fromkeys(labelled, "train"), **parts}
@@ -85,7 +87,7 @@ def lists_beside(
     return TableLists(
         parts=PartTable(path=dividing[0].path, parts=parts, numbers={}, names=names),
         used=frozenset(one.path for one in dividing),
-        warnings=tuple(warnings),
+        warnings=(*warnings, *numbers),
     )
 
 

@@ -53,7 +53,7 @@ def read_part_files(
         DataError: a file contradicts the class folders, or is JSON that seems to divide them and cannot be read.
     """
     lists = []
-    for path in _candidates(places):
+    for path in list_files(places):
         part = part_of_stem(path.stem)
         name = path.relative_to(folder).as_posix()
         found: Mapping[Part, tuple[Sequence[str], Sequence[str]]]
@@ -157,7 +157,8 @@ def spellings(paths: Sequence[str]) -> dict[str, str]:
     return known
 
 
-def _candidates(places: Iterable[Path]) -> list[Path]:
+def list_files(places: Iterable[Path]) -> list[Path]:
+    """The files in some folders that may be lists, by their extension and size."""
     return sorted(
         path
         for place in dict.fromkeys(places)

@@ -41,7 +41,7 @@ def test_classes_that_may_be_places_or_times_of_the_recording(
 
 
 @pytest.mark.parametrize(
-    "name", ["cat - Copy", "cat (2)", "Copy of cat", "cat_old", "Cat - Kopie", "unsorted", "to_sort"]
+    "name", ["cat - Copy", "cat (2)", "cat 2", "Copy of cat", "cat_old", "Cat - Kopie", "unsorted", "to_sort"]
 )
 def test_copies_and_folders_put_aside(tmp_path: Path, name: str) -> None:
     warnings = warnings_of(tmp_path, ("cat", "dog", name))
@@ -59,6 +59,7 @@ def test_copies_and_folders_put_aside(tmp_path: Path, name: str) -> None:
         ("camera", "phone 1"),
         ("old cat", "photocopy"),
         ("sunday", "day"),
+        ("type 1", "type 2"),
         ("12345678", "23456789"),
     ],
 )
