@@ -38,6 +38,8 @@ class TrainingCost:
     """Seconds of one epoch, above 0."""
     overhead: float = 0.0
     """Seconds beside the epochs."""
+    frozen_overhead: float | None = None
+    """The same with a share of `FROZEN` layers, which run once for all networks; None: as without."""
 
     def total(self, epochs: int) -> float:
         """Seconds of a training of ``epochs`` epochs."""
@@ -45,12 +47,14 @@ class TrainingCost:
 
     def scaled(self, factor: float) -> TrainingCost:
         """The cost of the same training with ``factor`` times as many pixels, above 0."""
-        return TrainingCost(epoch=factor * self.epoch, overhead=factor * self.overhead)
+        frozen = None if self.frozen_overhead is None else factor * self.frozen_overhead
+        return TrainingCost(epoch=factor * self.epoch, overhead=factor * self.overhead, frozen_overhead=frozen)
 
     def frozen(self, recipe: Recipe) -> TrainingCost:
         """The cost of the training of ``recipe``, which has this cost, with a share of `FROZEN` layers."""
         ratio = passes(FROZEN) / passes(recipe.freeze)
-        return TrainingCost(epoch=ratio * self.epoch, overhead=self.overhead)
+        overhead = self.overhead if self.frozen_overhead is None else self.frozen_overhead
+        return TrainingCost(epoch=ratio * self.epoch, overhead=overhead)
 
     def epochs_within(self, seconds: float) -> int:
         """Number of epochs that a training of ``seconds`` has time for, 0 or more."""

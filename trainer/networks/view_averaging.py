@@ -37,6 +37,7 @@ def predict_proba(
     device: torch.device | str = "cpu",
     precision: torch.dtype | None = None,
     several_labels: bool = False,
+    apart: bool = False,
 ) -> dict[str, npt.NDArray[np.float32]]:
     """Probabilities by test-time view: float32, shape (n, C), rows sum to 1 unless ``several_labels``.
 
@@ -47,6 +48,7 @@ def predict_proba(
         batch_size: images per forward pass.
         precision: of autocast; None: full float32 (`trainer.inference.networks.views.full_float32`).
         several_labels: whether an image may have several labels, so that each has a sigmoid of its own.
+        apart: keep the probabilities of the networks that ``model`` joins: (n, networks, C).
 
     Raises:
         torch.OutOfMemoryError: ``batch_size`` images do not fit.
@@ -61,6 +63,7 @@ def predict_proba(
         device=device,
         precision=precision,
         several_labels=several_labels,
+        apart=apart,
     )
 
 

@@ -127,20 +127,18 @@ def _predict_views(
     if not held_out_views and not test_views:
         return found
 
-    def predict(fold: int, model: FoldModel) -> tuple[dict[str, Float32Array], dict[str, Float32Array]]:
-        train, test = data.pixels.train, data.pixels.test
-        held_out = folds.predict(model, train, data.held_out(fold), held_out_views) if held_out_views else {}
-        return held_out, folds.predict(model, test, test_rows, test_views, precision) if test_views else {}
+    def predict(fold: int, model: FoldModel) -> dict[str, Float32Array]:
+        return folds.predict(model, data.pixels.train, data.held_out(fold), held_out_views)
 
     for view in held_out_views:
         found.held_out[view] = np.full((len(data.y), data.num_classes), np.nan, dtype=np.float32)
-    for fold, (held_out, test) in folds.run(predict):
+    for fold, held_out in folds.run(predict) if held_out_views else ():
         for view, proba in held_out.items():
             found.held_out[view][data.held_out(fold)] = proba
+    for test in folds.predict_by_all(data.pixels.test, test_rows, test_views, precision) if test_views else ():
         for view, proba in test.items():
             found.test[view] = found.test.get(view, np.float32(0)) + proba / np.float32(len(folds))
-        if test:
-            found.sample_by_fold.append(average_views(test, test_views)[sample])
+        found.sample_by_fold.append(average_views(test, test_views)[sample])
     return found
 
 

@@ -33,12 +33,15 @@ class ImagePasses:
     """Images that are held out and predicted after every epoch."""
     test: int
     """Test images times networks: each network predicts all."""
+    networks: int = 1
+    """Number of networks."""
 
     @classmethod
     def of_folds(cls, images: int, test_images: int, folds: int) -> ImagePasses:
         """Those of a cross-validation of ``images``, or with one fold of a training on all of them."""
         held_out = images if folds > 1 else 0
-        return cls(trained=max(1, folds * images - held_out), held_out=held_out, test=folds * test_images)
+        trained = max(1, folds * images - held_out)
+        return cls(trained=trained, held_out=held_out, test=folds * test_images, networks=folds)
 
     def evaluation(self, recipe: Recipe) -> float:
         """Length of an epoch with the predictions of the held-out images, relative to its training alone."""
@@ -50,8 +53,8 @@ class ImagePasses:
         """Passes of the held-out images after an epoch."""
         return len(TTA[recipe.tta]) * self.held_out
 
-    def last_passes(self, recipe: Recipe, *, plain: bool) -> int:
-        """Passes after the last epoch of a fine-tuning.
+    def last_passes(self, recipe: Recipe, *, plain: bool) -> float:
+        """Passes after the last epoch of a fine-tuning. Frozen layers run once for all networks that have them.
 
         Args:
             plain: whether the training predicts the test images with the recipe's own test-time views alone, as a
@@ -59,8 +62,9 @@ class ImagePasses:
         """
         own = len(TTA[recipe.tta])
         views = own if plain or recipe.tta != "none" else len(TTA["flips"])
-        shares = START_SHARES * own if recipe.wise_ft else 0
-        return views * self.test + (views - own + shares) * self.held_out
+        shares = _passes_together(START_SHARES, recipe) * own if recipe.wise_ft else 0.0
+        test = self.test * _passes_together(self.networks, recipe) / self.networks
+        return views * test + (views - own + shares) * self.held_out
 
     def predictions(self, recipe: Recipe, *, plain: bool) -> float:
         """Length of the predictions after the last epoch, in epochs, where the time of a pass is not known.
@@ -77,3 +81,11 @@ class ImagePasses:
 
     def _epoch(self, recipe: Recipe) -> float:
         return self._steps(recipe) + self.held_out_passes(recipe)
+
+
+def _passes_together(networks: int, recipe: Recipe) -> float:
+    """Passes of an image through networks with the recipe's frozen layers in common, 1 .. ``networks``.
+
+    In a convolutional network the layers near the input take longer than the others, so it takes less time than this.
+    """
+    return 1.0 + (networks - 1) * (1.0 - recipe.freeze)

@@ -64,14 +64,15 @@ def _middle(pixels: torch.Tensor) -> torch.Tensor:
     return torch.nn.functional.interpolate(middle, size=(height, width), mode="bilinear", align_corners=False)
 
 
-def probabilities_of(logits: torch.Tensor, several_labels: bool) -> torch.Tensor:
+def probabilities_of(logits: torch.Tensor, several_labels: bool, *, apart: bool = False) -> torch.Tensor:
     """Probabilities float32 (n, C) of a network's output: a softmax, or of several labels a sigmoid for each.
 
     Args:
-        logits: (n, C), or (n, heads, C) of several classifiers, whose probabilities are averaged.
+        logits: (n, C), or (n, networks, C) of several networks or classifiers, whose probabilities are averaged.
+        apart: keep the probabilities of several networks: (n, networks, C).
     """
     proba = logits.float().sigmoid() if several_labels else logits.float().softmax(dim=-1)
-    return proba if proba.ndim == 2 else proba.mean(dim=1)
+    return proba if apart or proba.ndim == 2 else proba.mean(dim=1)
 
 
 @contextmanager
@@ -107,6 +108,7 @@ def predict_views(
     device: torch.device | str = "cpu",
     precision: torch.dtype | None = None,
     several_labels: bool = False,
+    apart: bool = False,
     on_batch: Callable[[int], None] | None = None,
 ) -> dict[str, NDArray[np.float32]]:
     """Probabilities of images for each view: float32 (n, classes) by name of the view.
@@ -120,6 +122,7 @@ def predict_views(
         device: where the network computes.
         precision: type for autocast. None computes in float32 (`full_float32`).
         several_labels: whether an image may have several labels: probabilities are sigmoids, not a softmax.
+        apart: as in `probabilities_of`: (n, networks, classes).
         on_batch: called after each batch with its number of images.
     """
     import torch
@@ -139,7 +142,7 @@ def predict_views(
                 pixels = normaliser(torch.from_numpy(batch).to(device))
                 for view in views:
                     logits = model(VIEWS[view].of(pixels))
-                    parts[view].append(probabilities_of(logits, several_labels))
+                    parts[view].append(probabilities_of(logits, several_labels, apart=apart))
                 if on_batch is not None:
                     on_batch(len(batch))
     finally:

@@ -15,6 +15,7 @@ import torch
 from trainer.batches.batch_plan import Indices
 from trainer.common.arrays import Float32Array
 from trainer.common.memory_errors import is_out_of_memory
+from trainer.inference.networks.common_layers import Together, joined
 from trainer.inference.resources import forward_batch
 from trainer.networks.low_rank import merged_state
 from trainer.networks.view_averaging import predict_proba
@@ -58,6 +59,7 @@ class FoldGroup:
         before_chunk: Callable[[], None],
     ) -> None:
         self._device, self._num_classes, self._before_chunk = device, data.num_classes, before_chunk
+        self._side, self._freezes = recipe.image_size, recipe.freeze > 0.0
 
         def create(fold: int) -> FoldModel:
             return FoldModel(
@@ -173,20 +175,115 @@ class FoldGroup:
         Raises:
             torch.OutOfMemoryError: one image alone does not fit.
         """
+        return self._predict_with(model.evaluated, model, images, rows, views, precision)
+
+    def predict_with_start_shares(
+        self,
+        model: FoldModel,
+        shares: Sequence[float],
+        images: npt.NDArray[np.uint8],
+        rows: Indices,
+        views: tuple[str, ...],
+    ) -> list[dict[str, Float32Array]]:
+        """As `predict`, with each of some shares of the starting weights (`recipe.wise_ft`).
+
+        The layers that the recipe freezes run once for all of them.
+
+        Raises:
+            torch.OutOfMemoryError: one image alone does not fit.
+        """
+
+        def together(network: Together) -> dict[str, Float32Array]:
+            return self._predict_with(network, model, images, rows, views, None, apart=True)
+
+        found = None
+        if self._freezes and len(rows):
+            found = self._joined(lambda: [model.with_start_share(share) for share in shares], together)
+        if found is not None:
+            return [{view: found[view][:, number] for view in views} for number in range(len(shares))]
+        predicted = []
+        for share in shares:
+            model.set_start_share(share)
+            predicted.append(self.predict(model, images, rows, views))
+        return predicted
+
+    def predict_by_all(
+        self,
+        images: npt.NDArray[np.uint8],
+        rows: Indices,
+        views: tuple[str, ...],
+        precision: torch.dtype | None = None,
+    ) -> list[dict[str, Float32Array]]:
+        """As `predict`, by the model of each fold. Lower layers that all of them have in common run once.
+
+        Raises:
+            torch.OutOfMemoryError: one image alone does not fit.
+        """
+        like = self._models[0]
+
+        def together(network: Together) -> dict[str, Float32Array]:
+            # Each thread of the folds predicts a part of the images.
+            parts = [part for part in np.array_split(rows, self.width) if len(part)]
+            predict = [
+                partial(self._predict_with, network, like, images, part, views, precision, apart=True) for part in parts
+            ]
+            predicted = self._parallel.run(predict)
+            return {view: np.concatenate([part[view] for part in predicted]) for view in views}
+
+        found = self._joined(lambda: [model.evaluated for model in self._models], together) if len(rows) else None
+        if found is not None:
+            return [{view: found[view][:, fold] for view in views} for fold in range(len(self))]
+        outcomes = self.run(lambda fold, model: self.predict(model, images, rows, views, precision))
+        return [predicted for _, predicted in outcomes]
+
+    def _joined(
+        self, networks: Callable[[], Sequence[torch.nn.Module]], predict: Callable[[Together], Outcome]
+    ) -> Outcome | None:
+        """What some networks predict together; None if they have no layers in common or the memory does not suffice."""
+        if self.offloads:
+            return None
+        try:
+            with joined(networks(), self._side) as together:
+                return None if together is None else predict(together)
+        except RuntimeError as error:
+            if not is_out_of_memory(error):
+                raise
+        if self._device.type == "cuda":
+            torch.cuda.empty_cache()
+        return None
+
+    def _predict_with(
+        self,
+        network: torch.nn.Module,
+        model: FoldModel,
+        images: npt.NDArray[np.uint8],
+        rows: Indices,
+        views: tuple[str, ...],
+        precision: torch.dtype | None,
+        *,
+        apart: bool = False,
+    ) -> dict[str, Float32Array]:
+        """`predict` with a network of ``model``; ``apart`` as in `predict_proba`."""
         per_chunk = max(1, PREDICTION_CHUNK // max(1, images[:1].nbytes))
         chunks = [rows[start : start + per_chunk] for start in range(0, len(rows), per_chunk)]
-        parts = [self._predict_chunk(model, images[chunk], views, precision) for chunk in chunks]
+        parts = [self._predict_chunk(network, model, images[chunk], views, precision, apart) for chunk in chunks]
         nothing = np.empty((0, self._num_classes), dtype=np.float32)
-        return {view: np.concatenate([nothing, *(part[view] for part in parts)]) for view in views}
+        return {view: np.concatenate([part[view] for part in parts]) if parts else nothing for view in views}
 
     def _predict_chunk(
-        self, model: FoldModel, images: npt.NDArray[np.uint8], views: tuple[str, ...], precision: torch.dtype | None
+        self,
+        network: torch.nn.Module,
+        model: FoldModel,
+        images: npt.NDArray[np.uint8],
+        views: tuple[str, ...],
+        precision: torch.dtype | None,
+        apart: bool,
     ) -> dict[str, Float32Array]:
         self._before_chunk()
         while True:
             try:
                 return predict_proba(
-                    model.evaluated,
+                    network,
                     images,
                     preprocessing=model.preprocessing,
                     views=views,
@@ -194,9 +291,11 @@ class FoldGroup:
                     device=self._device,
                     precision=precision,
                     several_labels=model.several_labels,
+                    apart=apart,
                 )
             except RuntimeError as error:
-                can_go_on = model.park_others is not None or self.prediction_batch > 1
+                # The networks that predict together have to stay on the device.
+                can_go_on = not apart and (model.park_others is not None or self.prediction_batch > 1)
                 if not (can_go_on and is_out_of_memory(error)):
                     raise
             # Not in the handler: while it runs, the exception keeps the tensors of the failed pass alive.

@@ -110,6 +110,11 @@ class FoldModel:
         assert self._interpolation is not None, "the recipe keeps the trained weights"
         self._interpolation.share = share
 
+    def with_start_share(self, share: float) -> torch.nn.Module:
+        """A copy of the evaluated network with this share of its starting weights, in evaluation mode."""
+        self.set_start_share(share)
+        return copy.deepcopy(self.evaluated)
+
     def state(self) -> dict[str, Any]:
         """Everything that `restore` needs: plain values, and tensors that are not copied and may be offloaded."""
         return {

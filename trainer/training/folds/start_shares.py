@@ -33,12 +33,12 @@ def settle_start_shares(
     """
     by_share = {share: oof if share == MIDDLE else np.full_like(oof, np.nan) for share in SHARES}
 
+    others = [share for share in SHARES if share != MIDDLE]
+
     def predict(fold: int, model: FoldModel) -> dict[float, Float32Array]:
-        predicted, rows = {}, data.held_out(fold)
-        for share in by_share.keys() - {MIDDLE}:
-            model.set_start_share(share)
-            predicted[share] = average_views(folds.predict(model, data.pixels.train, rows, views), views)
-        return predicted
+        rows = data.held_out(fold)
+        predicted = folds.predict_with_start_shares(model, others, data.pixels.train, rows, views)
+        return {share: average_views(by_view, views) for share, by_view in zip(others, predicted, strict=True)}
 
     for fold, predicted in folds.run(predict):
         for share, proba in predicted.items():

@@ -10,8 +10,10 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from search.study_state.training_costs import passes
 from search.worker.limits.image_passes import START_SHARES, STEP, ImagePasses
 from tests.trainer.training.support import SMALL, run
+from trainer.inference.networks.common_layers import Together
 from trainer.networks.view_averaging import FLIPS
 from trainer.networks.weight_averaging import SHARES
 from trainer.recipe.recipe import Recipe
@@ -22,36 +24,48 @@ IMAGES = ImagePasses.of_folds(72, 12, 3)
 """Of the small competition in `tests.trainer.training.support`."""
 
 FROM_START: dict[str, Any] = {"init": "shapes", "head": "probe", "norm": "frozen", "epochs": 2, "wise_ft": True}
+FROZEN_BELOW: dict[str, Any] = {**FROM_START, "freeze": 0.5}
 
 
 @pytest.mark.parametrize(
     ("changes", "plain"),
-    [({"epochs": 2}, False), ({"epochs": 2}, True), ({"epochs": 2, "tta": "hflip"}, False), (FROM_START, True)],
+    [
+        ({"epochs": 2}, False),
+        ({"epochs": 2}, True),
+        ({"epochs": 2, "tta": "hflip"}, False),
+        (FROM_START, True),
+        (FROZEN_BELOW, True),
+        (FROZEN_BELOW, False),
+    ],
 )
 def test_a_real_training_predicts_so_many_images(
     changes: dict[str, Any], plain: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     trained = run({"epochs": 1}, keep_models=True)
     torch.save({k: v for k, v in trained.models[0].items() if not k.startswith("fc.")}, tmp_path / "shapes.pth")
-    counted, predict = 0, FoldGroup.predict
+    counted, predict = 0.0, FoldGroup._predict_with
+    recipe = Recipe.from_flat({**SMALL, **changes})
 
-    def counting(self: FoldGroup, model: Any, images: Any, rows: Any, views: Any, *rest: Any) -> Any:
+    def counting(
+        self: FoldGroup, network: Any, model: Any, images: Any, rows: Any, views: Any, *rest: Any, **how: Any
+    ) -> Any:
         nonlocal counted
-        counted += len(rows) * len(views)
-        return predict(self, model, images, rows, views, *rest)
+        together = len(network.networks) if isinstance(network, Together) else 1
+        counted += len(rows) * len(views) * (1.0 + (together - 1) * (1.0 - recipe.freeze))
+        return predict(self, network, model, images, rows, views, *rest, **how)
 
-    monkeypatch.setattr(FoldGroup, "predict", counting)
+    monkeypatch.setattr(FoldGroup, "_predict_with", counting)
     # The most that it may be: test images are not predicted with views that do not help.
     monkeypatch.setattr("trainer.training.final_predictions.helpful_views", lambda targets, oof_views: tuple(oof_views))
-    recipe = Recipe.from_flat({**SMALL, **changes})
     run(changes, weights_dir=tmp_path, views=("identity",) if plain or recipe.tta != "none" else FLIPS)
-    epoch = STEP * IMAGES.trained * IMAGES.evaluation(recipe)
-    after_epochs = recipe.epochs * (epoch - STEP * IMAGES.trained)
+    steps = STEP * passes(recipe.freeze) * IMAGES.trained
+    epoch = steps * IMAGES.evaluation(recipe)
+    after_epochs = recipe.epochs * (epoch - steps)
     assert counted == pytest.approx(after_epochs + IMAGES.predictions(recipe, plain=plain) * epoch)
 
 
 def test_images_of_all_networks_are_counted() -> None:
-    assert ImagePasses(trained=144, held_out=72, test=36) == IMAGES
+    assert ImagePasses(trained=144, held_out=72, test=36, networks=3) == IMAGES
     assert ImagePasses.of_folds(72, 12, 1) == ImagePasses(trained=72, held_out=0, test=12)
     assert len(SHARES) - 1 == START_SHARES
 
@@ -66,14 +80,15 @@ def test_predictions_grow_with_the_test_images_alone(images: int, test: int, fol
     assert more.predictions(probe, plain=plain) == own.predictions(probe, plain=plain) < 1.0
 
 
-def test_frozen_layers_shorten_epochs_but_no_predictions() -> None:
+def test_frozen_layers_shorten_epochs_and_the_predictions_of_the_test_images() -> None:
     frozen = RECIPE.replace({"freeze": 0.75, "init": "pretrained", "norm": "frozen"})
     lengths = [IMAGES.evaluation(recipe) * STEP * (0.5 if recipe is frozen else 1.0) for recipe in (RECIPE, frozen)]
     seconds = [
         IMAGES.predictions(recipe, plain=True) * length
         for recipe, length in zip((RECIPE, frozen), lengths, strict=True)
     ]
-    assert seconds[0] == pytest.approx(seconds[1]) and lengths[1] < lengths[0]
+    # Of three networks, three quarters run once: 1.5 passes in place of 3.
+    assert seconds[0] == pytest.approx(2 * seconds[1]) and lengths[1] < lengths[0]
 
 
 def test_thousands_of_test_images_take_longer_than_an_epoch() -> None:

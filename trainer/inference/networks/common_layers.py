@@ -1,0 +1,147 @@
+"""Networks whose lower layers are equal, such as fold models with frozen layers, predict together.
+
+The equal layers run once for all networks. Which layers these are shows in the weights and in the order in which the
+first network calls its modules; a trial on random images decides whether joining them changes a prediction.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+
+
+@dataclass(kw_only=True, eq=False)
+class _Outputs(threading.local):
+    """What the equal modules of the first network returned last, in this thread."""
+
+    by_name: dict[str, torch.Tensor] = field(default_factory=dict)
+
+
+class Together(torch.nn.Module):
+    """Networks with equal lower layers: (n, 3, side, side) to logits (n, networks, classes).
+
+    Only inside of `joined`. Several threads may call it at the same time.
+    """
+
+    def __init__(self, networks: Sequence[torch.nn.Module]) -> None:
+        super().__init__()
+        self.networks = torch.nn.ModuleList(networks)
+
+    def forward(self, pixels: torch.Tensor) -> torch.Tensor:
+        return torch.stack([network(pixels) for network in self.networks], dim=1)
+
+
+@contextmanager
+def joined(networks: Sequence[torch.nn.Module], side: int) -> Iterator[Together | None]:
+    """Join networks of one architecture until the end of the block; None if that would not save anything.
+
+    Meanwhile, the networks give right results only as parts of the `Together`.
+
+    Args:
+        networks: in evaluation mode, on one device.
+        side: of their input images in pixels.
+    """
+    names = _equal_modules(networks, side) if len(networks) > 1 else []
+    if not names:
+        yield None
+        return
+    drawn = torch.randn(2, 3, side, side, generator=torch.Generator().manual_seed(0))
+    pixels = drawn.to(next(networks[0].parameters()).device)
+    with torch.no_grad():
+        apart = [network(pixels) for network in networks]
+    with _replayed(networks, names):
+        together = Together(networks).eval()
+        with torch.no_grad():
+            same = torch.equal(together(pixels), torch.stack(apart, dim=1))
+        if same:
+            yield together
+    if not same:
+        yield None
+
+
+@contextmanager
+def _replayed(networks: Sequence[torch.nn.Module], names: Sequence[str]) -> Iterator[None]:
+    """Let the modules ``names`` of the first network run, and those of the others return what these returned.
+
+    Only the last output matters. Those before it get the right shape, because operations between the modules, such as
+    the addition of position embeddings, still take place.
+    """
+    outputs = _Outputs()
+    with ExitStack() as stack:
+        for name in names:
+            keep = _keep_in(outputs, name, whole=name == names[-1])
+            stack.callback(networks[0].get_submodule(name).register_forward_hook(keep).remove)
+            for network in networks[1:]:
+                module = network.get_submodule(name)
+                module.forward = _return_from(outputs, name)
+                stack.callback(module.__dict__.pop, "forward")
+        yield
+
+
+def _keep_in(outputs: _Outputs, name: str, *, whole: bool) -> Callable[..., None]:
+    def hook(_: torch.nn.Module, inputs: Any, output: torch.Tensor) -> None:
+        # A copy, because the next operation may work in place.
+        outputs.by_name[name] = output.detach().clone() if whole else output.new_zeros(()).expand(output.shape)
+
+    return hook
+
+
+def _return_from(outputs: _Outputs, name: str) -> Callable[..., torch.Tensor]:
+    return lambda *inputs, **options: outputs.by_name[name].clone()
+
+
+def _equal_modules(networks: Sequence[torch.nn.Module], side: int) -> list[str]:
+    """Names of the largest modules whose tensors are equal in all networks, in the order in which they return.
+
+    Only those that return before a module with other tensors is called, each of them once, with a tensor.
+    """
+    first = networks[0]
+    equal = _equal_tensors(networks)
+    found: list[str] = []
+    usable = True
+
+    def note(name: str) -> Callable[..., None]:
+        def hook(_: torch.nn.Module, inputs: Any, output: Any) -> None:
+            nonlocal usable
+            if not stopped:
+                usable = usable and isinstance(output, torch.Tensor) and name not in found
+                found.append(name)
+
+        return hook
+
+    stopped: list[bool] = []
+    largest: list[str] = []
+    with ExitStack() as stack:
+        for name, module in first.named_modules():
+            inner = [f"{name}.{tensor}".removeprefix(".") for tensor in _tensor_names(module, recurse=True)]
+            own = [f"{name}.{tensor}".removeprefix(".") for tensor in _tensor_names(module, recurse=False)]
+            if any(name.startswith(f"{outer}.") for outer in largest):
+                continue
+            if inner and all(tensor in equal for tensor in inner):
+                largest.append(name)
+                stack.callback(module.register_forward_hook(note(name)).remove)
+            elif name and any(tensor not in equal for tensor in own):
+                stack.callback(module.register_forward_pre_hook(lambda *_: stopped.append(True)).remove)
+        with torch.no_grad():
+            first(torch.zeros(1, 3, side, side, device=next(first.parameters()).device))
+    return found if usable and "" not in found else []
+
+
+def _tensor_names(module: torch.nn.Module, *, recurse: bool) -> list[str]:
+    parameters, buffers = module.named_parameters(recurse=recurse), module.named_buffers(recurse=recurse)
+    return [name for name, _ in (*parameters, *buffers)]
+
+
+def _equal_tensors(networks: Sequence[torch.nn.Module]) -> frozenset[str]:
+    """Names of the parameters and buffers that are equal in all networks."""
+    first, *others = ({**dict(each.named_parameters()), **dict(each.named_buffers())} for each in networks)
+    return frozenset(
+        name
+        for name, tensor in first.items()
+        if all(tensor.shape == other[name].shape and torch.equal(tensor, other[name]) for other in others)
+    )
