@@ -265,8 +265,8 @@ def _composited(image: Image.Image) -> Image.Image:
 def _on_ground(rgb: Image.Image, alpha: Image.Image) -> Image.Image:
     """Composite onto white; onto black if every pixel would be white, as with a white shape that alpha alone draws."""
     on_white = Image.composite(rgb, Image.new("RGB", rgb.size, "white"), alpha)
-    lowest, highest = alpha.getextrema()
-    if lowest < highest and min(low for low, _ in on_white.getextrema()) >= WHITE:
+    shape = np.asarray(alpha)
+    if shape.min() < shape.max() and np.asarray(on_white).min() >= WHITE:
         return Image.composite(rgb, Image.new("RGB", rgb.size, "black"), alpha)
     return on_white
 
