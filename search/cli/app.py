@@ -38,7 +38,7 @@ from trainer.common.errors import TrainerError
 from trainer.common.files import DISK_FULL
 from trainer.inference.errors import InferenceError
 from trainer.inference.printable import EXCERPT, excerpt
-from trainer.inference.resources import prepare_torch
+from trainer.inference.resources import keep_freed_memory, prepare_torch
 
 EXPECTED = (SearchError, StudyError, TrainerError, InferenceError, StorageError)
 """Base classes of the errors that say what the user can do. All other exceptions are bugs."""
@@ -147,6 +147,7 @@ def main() -> None:
     # Without this, Albumentations looks for a newer version of itself on the network.
     os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
     prepare_torch()
+    keep_freed_memory()
     use_cuda_names()
     accept_any_encoding()
     hide_passwords([Path(sys.argv[0]).name, *sys.argv[1:]])

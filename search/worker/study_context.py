@@ -31,6 +31,7 @@ from trainer.batches.pixel_cache import Pixels, open_pixels, side_to_crop_from
 from trainer.data.image_set import ImageSet
 from trainer.evaluation.confusion.confusable_groups import classes_of
 from trainer.evaluation.targets import ImageWeights, Targets
+from trainer.inference.resources import give_back_memory
 from trainer.recipe.recipe import Recipe
 from trainer.training.results import ALWAYS_TRAINED, TrainingData
 
@@ -87,11 +88,12 @@ class StudyContext:
         return artifacts_of(self.stores, self.home)
 
     def release_memory(self) -> None:
-        """Give back the memory that torch keeps of ended trainings, so that other programs can use the GPU."""
+        """Give back the memory that is kept of ended trainings, so that other programs can use it."""
         if self.device.type == "cuda":
             from trainer.training.folds.device_memory import release_memory
 
             release_memory(self.device)
+        give_back_memory()
 
     def training_data(self, recipe: Recipe, split: int | None) -> TrainingData:
         """Training data of a recipe with the stored folds of a split. ``split=None``: no image is held out.

@@ -57,6 +57,7 @@ from search.workflow.watch import (
 from storage.database.locks import Purpose, exclusive
 from storage.database.outages import OUTAGE_TIMEOUT
 from storage.stores import Stores, open_stores, stores_if_any
+from trainer.inference.resources import give_back_memory
 
 
 class DeadlineTooShort(SearchError):
@@ -120,6 +121,7 @@ def start(request: StartRequest) -> None:
         stack.enter_context(supervising(stores, study, home))
         fleet = None
         if not late:
+            give_back_memory()  # what reading the images took, for the workers
             fleet = make_fleet(planned, stores, study, study_plan.folder, request.workers, home)
         if fleet is not None:
             stack.enter_context(fleet)

@@ -31,7 +31,7 @@ STEPS = 5  # timed steps
 MEASURING_TIME = 20.0  # seconds after which no further step begins
 MEMORY_SHARE = 0.8  # largest share of a CPU machine's free memory for weights, gradients and optimizer state
 REHEARSED_STEPS = 3  # timed steps of a rehearsal
-LONG_PREDICTION = 0.5  # seconds of a rehearsed prediction on a CPU that is not repeated
+LONG_PREDICTION = 3.0  # seconds of a rehearsed prediction on a CPU that is not repeated
 REHEARSED_PREDICTIONS = 16  # images of a rehearsed prediction
 REHEARSAL_TIME = 10.0  # seconds after which a rehearsal ends
 FORWARD = 1 / 3  # length of a forward pass relative to a training step; a backward pass takes about twice as long
@@ -184,7 +184,8 @@ def rehearse_epoch(
 def _prediction_time(model: FoldModel, recipe: Recipe, device: torch.device, clock: Callable[[], float]) -> float:
     """Seconds in which a network predicts one of a batch of blank images.
 
-    The first batch, in which a GPU chooses its algorithms, counts only if it alone takes `LONG_PREDICTION`.
+    The first batch, in which the network is prepared for the size of its images, counts only if it alone takes
+    `LONG_PREDICTION`.
     """
     size, batch = recipe.image_size, REHEARSED_PREDICTIONS
     images = np.zeros((batch, size, size, 3), np.uint8)

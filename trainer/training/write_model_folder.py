@@ -45,9 +45,10 @@ from pathlib import Path
 FOLDER = Path(__file__).resolve().parent
 sys.path.insert(0, str(FOLDER))  # python -I leaves it out
 
-from inference.resources import wait_passively
+from inference.resources import keep_freed_memory, wait_passively
 
 wait_passively()  # before numpy and torch are loaded
+keep_freed_memory()
 
 from inference.predict import main
 

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import io
+import os
+import platform
+import subprocess
+import sys
 import threading
 import zipfile
 from pathlib import Path
@@ -114,6 +118,62 @@ def test_threads_sleep_unless_the_user_has_chosen_otherwise() -> None:
     active = {"OMP_WAIT_POLICY": "ACTIVE"}
     resources.wait_passively(active)
     assert active == {"OMP_WAIT_POLICY": "ACTIVE"}, "a spin count of 0 would overrule it"
+
+
+HEAP_USE = """
+import ctypes, resource, sys
+from trainer.inference.resources import give_back_memory, keep_freed_memory
+if sys.argv[1] == "keep":
+    assert keep_freed_memory() is (sys.argv[2] == "possible")
+library = ctypes.CDLL(None)
+library.malloc.restype = ctypes.c_void_p
+library.free.argtypes = [ctypes.c_void_p]
+def page_faults() -> int:
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    block = library.malloc(2**25)
+    ctypes.memset(block, 1, 2**25)
+    library.free(block)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+def resident() -> int:
+    return int(open("/proc/self/statm").read().split()[1]) * resource.getpagesize()
+page_faults()
+again = page_faults()
+held = resident()
+give_back_memory()
+print(again, held - resident())
+"""
+
+
+def heap_use(how: str, possible: bool = True, **variables: str) -> tuple[int, int]:
+    """Page faults of a block of 32 MiB that takes the memory of another one, and bytes that are given back."""
+    names = {name: value for name, value in os.environ.items() if not name.startswith(("MALLOC_", "GLIBC_"))}
+    found = subprocess.run(
+        [sys.executable, "-c", HEAP_USE, how, "possible" if possible else "not"],
+        env={**names, **variables},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    faults, given_back = map(int, found.stdout.split())
+    return faults, given_back
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc's malloc has such settings")
+def test_freed_memory_is_kept_until_it_is_given_back() -> None:
+    faults, given_back = heap_use("keep")
+    assert faults < 100 and given_back > 2**24
+    for others in (
+        heap_use("leave"),
+        heap_use("keep", possible=False, MALLOC_TRIM_THRESHOLD_="131072"),
+        heap_use("keep", possible=False, GLIBC_TUNABLES="glibc.malloc.trim_threshold=131072"),
+    ):
+        assert others[0] > 1000
+
+
+def test_without_glibc_nothing_happens(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(resources, "_heap_library", lambda: None)
+    assert not resources.keep_freed_memory({})
+    resources.give_back_memory()
 
 
 def test_the_allocator_of_gpus_grows_its_segments() -> None:
