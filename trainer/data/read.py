@@ -231,7 +231,17 @@ def _advice(folder: Path, options: DataOptions) -> str:
             f"Nothing gives the labels of {len(files.paths)} images. If their names do, write a table labels.csv with "
             f"the columns image and label, and one row for each image, such as {shown}"
         )
+        hint += _test_class_hint(folder, files)
     return "\n".join(filter(None, (unread, *first_lines(broken), hint)))
+
+
+def _test_class_hint(folder: Path, files: ImageFiles) -> str:
+    """What to do if a folder that seems to hold the test images is a class; empty without one beside other folders."""
+    tests = [path for path in subfolders(folder) if folder_split(path.name) == "test"]
+    if len(tests) != 1 or all(path.startswith(f"{tests[0].name}/") for path in files.paths):
+        return ""
+    name = printable(tests[0].name)
+    return f"\n{name}/ holds test images by its name; if it is a class, rename it, as to {name}_class"
 
 
 def _inner_classes(folder: Path, files: ImageFiles) -> Path | None:

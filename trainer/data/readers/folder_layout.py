@@ -197,12 +197,14 @@ def _images_of(folder: Path, folders: Sequence[Path], files: ImageFiles) -> _Cla
     """
     found = _ClassImages()
     problems: list[str] = []
-    example: str | None = None
+    nested: dict[str, Sequence[str]] = {}
     for class_folder in folders:
         inside = files.under(class_folder.relative_to(folder).as_posix()).paths
-        content = content_of_class(class_folder.relative_to(folder).as_posix(), inside, files.other.linked)
+        name = class_folder.relative_to(folder).as_posix()
+        content = content_of_class(name, inside, files.other.linked)
         problems += _class_problems(folder, class_folder, content, files)
-        example = example or next(iter(content.nested), None)
+        if content.nested:
+            nested[name] = content.nested
         inside = tuple(content.images)
         unusable = {path: problem for path in inside if (problem := name_problem(path))}
         found.bad_names.extend(
@@ -216,7 +218,7 @@ def _images_of(folder: Path, folders: Sequence[Path], files: ImageFiles) -> _Cla
         found.labels.extend([class_folder.name] * len(usable))
     problems += files.closed_problems()
     if problems:
-        raise DataError(problems, "" if example is None else nested_advice(example))
+        raise DataError(problems, nested_advice(nested) if nested else "")
     return found
 
 

@@ -38,6 +38,34 @@ def test_another_file_that_may_be_a_table_is_named(tmp_path: Path, ending: str, 
     assert read_images(tmp_path, verify=False).warnings == (f"notes.{ending} is not read: save it as CSV",)
 
 
+@pytest.mark.parametrize("place", ["meta/meta.csv", "data/tables/labels.tsv"])
+def test_a_table_in_another_folder_labels_images_that_lie_in_a_folder_each(tmp_path: Path, place: str) -> None:
+    """As Derm7pt is published: the folders are those of cases, and no classes."""
+    rows = []
+    for i in range(8):
+        save(tmp_path / "images" / f"case{i}" / "clinic.png", i, 8)
+        rows.append((str(i + 1), "ab"[i % 2], f"case{i}/clinic.png"))
+    (tmp_path / place).parent.mkdir(parents=True)
+    write_table(tmp_path / place, [("case_num", "diagnosis", "clinic"), *rows])
+    found = read_images(tmp_path, verify=False)
+    assert labels_of(found) == ["a", "b"] * 4
+    assert f"the labels are those of {Path(place).name}, not the folders" in "\n".join(found.warnings)
+    folders = read_images(tmp_path, DataOptions(layout="folders"), verify=False)
+    assert folders.class_names == tuple(f"case{i}" for i in range(8))
+
+
+def test_a_table_in_another_folder_that_says_what_the_class_folders_say_changes_nothing(tmp_path: Path) -> None:
+    classes(tmp_path)
+    rows = [(f"{name}/{i}.png", name) for name in ("left", "right") for i in range(3)]
+    (tmp_path / "meta").mkdir()
+    write_table(tmp_path / "meta" / "labels.csv", [("image", "label"), *rows])
+    write_table(tmp_path / "meta" / "classes.csv", [("number", "name"), ("0", "left"), ("1", "right")])
+    write_table(
+        tmp_path / "meta" / "camera.csv", [("image", "width"), *((path, str(i)) for i, (path, _) in enumerate(rows))]
+    )
+    assert labels_of(read_images(tmp_path, verify=False)) == ["left"] * 3 + ["right"] * 3
+
+
 def test_archives_are_named_unless_they_are_unpacked(tmp_path: Path) -> None:
     for name in ("bird.zip", "test.tar.gz", "left.zip"):
         (classes(tmp_path) / name).write_bytes(b"PK\x03\x04")

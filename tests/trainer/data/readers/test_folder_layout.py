@@ -232,4 +232,40 @@ def test_other_inner_folders_are_refused(tmp_path: Path, inner: tuple[str, ...])
             save(tmp_path / name / place / f"{seed}.png", seed, 8)
     message = problems_of(tmp_path)
     assert "a class folder holds its images directly, but cat has folders with images" in message
-    assert "give the folder that holds them as the data folder" in message and "columns image and label" in message
+    advice = "give the folder that holds them as the data folder" if "test" in inner else "write a table labels.csv"
+    assert advice in message and "columns image" in message
+
+
+def test_classes_inside_folders_of_patients_are_explained_and_the_advice_works(tmp_path: Path) -> None:
+    """As IDC's breast histology is published."""
+    paths = [f"{patient}/{name}/{patient}_{i}.png" for patient in (8863, 8864, 9000) for name in "01" for i in range(3)]
+    for seed, path in enumerate(paths):
+        save(tmp_path / path, seed, 8)
+    message = problems_of(tmp_path)
+    assert "the inner folders ('0', '1') are the classes" in message and "8863/0/8863_0.png,0,8863" in message
+    assert "give the folder" not in message
+    rows = [(path, path.split("/")[1], path.split("/")[0]) for path in paths]
+    write_table(tmp_path / "labels.csv", [("image", "label", "group"), *rows])
+    found = read_images(tmp_path, DataOptions(group_column="group"), verify=False)
+    assert labels_of(found) == [label for _, label, _ in rows]
+    assert found.groups is not None and len(set(found.groups)) == 3
+
+
+def test_classes_inside_folders_of_first_letters_are_explained(tmp_path: Path) -> None:
+    """As SUN397 is published."""
+    for seed, name in enumerate(("abbey", "airfield", "bar", "castle")):
+        for i in range(2):
+            save(tmp_path / name[0] / name / f"{i}.png", 10 * seed + i, 8)
+    message = problems_of(tmp_path)
+    assert "the inner folders ('abbey', 'airfield', 'bar', 'castle') are the classes, move them all into one" in message
+    assert "such as a inside of this one" not in message
+
+
+def test_a_class_called_test_is_explained(tmp_path: Path) -> None:
+    for seed, name in enumerate(("control", "test")):
+        for i in range(3):
+            save(tmp_path / name / f"{i}.png", 10 * seed + i, 8)
+    message = problems_of(tmp_path)
+    assert "test/ holds test images by its name; if it is a class, rename it, as to test_class" in message
+    (tmp_path / "test").rename(tmp_path / "test_class")
+    assert labels_of(read_images(tmp_path, verify=False)) == ["control"] * 3 + ["test_class"] * 3

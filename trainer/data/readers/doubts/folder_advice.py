@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
 from trainer.common.errors import listed
@@ -16,11 +17,46 @@ from trainer.data.readers.tables.find_tables import (
     may_give_labels,
     other_tables,
 )
+from trainer.formats.labels import natural_key
 from trainer.inference.printable import printable
 
 
-def nested_advice(path: str) -> str:
-    """What to do about an image in a folder inside a class folder."""
+def nested_advice(nested: Mapping[str, Sequence[str]]) -> str:
+    """What to do about images in folders inside class folders.
+
+    Args:
+        nested: these images by class folder, all as paths relative to the data folder.
+    """
+    inner = {outer: {_inner_folder(outer, path) for path in paths} for outer, paths in nested.items()}
+    names = Counter(name for own in inner.values() for name in own)
+    example = next(iter(nested.values()))[0]
+    if len(inner) < 2 or any(is_held_out(name) or split_of(name) is not None for name in names):
+        return _advice_on_one(example)
+    shown = listed(sorted(names, key=natural_key), 4)
+    if max(names.values()) > 1:
+        outer = next(iter(inner))
+        alone = ""
+        if len({frozenset(own) for own in inner.values()}) == 1:
+            alone = f"; if each is a data set of its own, give one, such as {printable(outer)} inside of this one"
+        row = f"{printable(example)},{printable(_inner_folder(outer, example))},{printable(outer)}"
+        return (
+            f"If the inner folders ({shown}) are the classes, and the outer ones are patients, places or the like, "
+            "write a table labels.csv with the columns image, label and group, and one row for each image, such as "
+            f"{row}; --group-column group keeps the images of a group in one fold. If the outer folders are the "
+            f"classes, move the images directly into them{alone}"
+        )
+    return (
+        f"If the inner folders ({shown}) are the classes, move them all into one folder; else write a table labels.csv "
+        f"with the columns image and label, and one row for each image, such as {printable(example)}"
+    )
+
+
+def _inner_folder(outer: str, path: str) -> str:
+    return path.removeprefix(f"{outer}/").partition("/")[0]
+
+
+def _advice_on_one(path: str) -> str:
+    """The advice by one of the images."""
     place = PurePosixPath(path).parent.parent
     inner, of_part = PurePosixPath(path).parent.name, ""
     if is_held_out(inner) or split_of(inner) is not None:

@@ -186,7 +186,7 @@ class ImageMatcher:
             del errors[cell]
             kept.add(front)
         if kept:
-            shown = " or ".join(repr("/".join(front).replace("//", "/") + "/") for front in sorted(kept)[:3])
+            shown = " or ".join(repr(f"{'/'.join(front)}/".replace("//", "/")) for front in sorted(kept)[:3])
             notes.append(f"paths begin with {shown}, which the data folder lacks: the rest of each path names the file")
 
     def _match_other_spellings(

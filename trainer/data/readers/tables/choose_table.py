@@ -79,8 +79,11 @@ def choose_training_table(
             return of_whole_folders(labelled)
         return TrainingTable(table, options, matcher, sample)
     paths = (*tables.labels, *beside_classes)
-    if not class_folders and not any(map(is_named_training, paths)):
-        paths = (*paths, *deeper_tables(folder, options.encoding))
+    if not any(map(is_named_training, paths)):
+        deeper = deeper_tables(folder, options.encoding)
+        if class_folders:
+            deeper = [path for path in deeper if _is_apart(folder, path, files, matcher, options.encoding)]
+        paths = (*paths, *(path for path in deeper if path not in paths))
     naming: list[TrainingTable] = []
     lost: list[TrainingTable] = []
     nameless: list[TrainingTable] = []
@@ -140,7 +143,11 @@ def choose_training_table(
             f"{candidate.table.path.name} names no image, and none of the folders {listed(class_folders, 4)}. If these "
             "folders are the classes, add --layout folders (data.layout); else the table's ids have to name the images"
         )
-    sure = [found for found in of_folders if found.surely_labels() or options.layout == "table"]
+    sure = [
+        found
+        for found in of_folders
+        if found.surely_labels() or found.labels_deeper_than(class_folders) or options.layout == "table"
+    ]
     if len(sure) == len(of_folders) == 1 and not any(candidate.claims_labels() for candidate in naming):
         notes += [f"not read: {place_of(folder, other.table.path)}, which names images" for other in naming]
         return of_whole_folders(sure[0])
@@ -159,6 +166,16 @@ def choose_training_table(
     if chosen is not None and class_folders and options.label_column is None:
         refuse_other_question(place_of(folder, chosen.table.path), chosen, class_folders)
     return chosen
+
+
+def _is_apart(folder: Path, path: Path, files: ImageFiles, matcher: ImageMatcher, encoding: str | None) -> bool:
+    """Whether a table names images, and lies in a folder without images, such as ``meta`` beside class folders."""
+    if path.suffix.lower() == ".txt" or files.under(path.parent.relative_to(folder).as_posix()).paths:
+        return False
+    try:
+        return _names_images(path, matcher, encoding)
+    except DataError:  # no table
+        return False
 
 
 def _without_groups(

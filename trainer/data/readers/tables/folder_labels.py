@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import re
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -62,12 +62,25 @@ class FolderTable:
         return ids and (is_named_training(self.table.path) or any(map(is_usual_label, others)))
 
     def repeats_labels(self) -> bool:
-        """Whether names say that the table labels folders, and several folders share one of two or more labels."""
-        if not self.surely_labels() or not self.first:
-            return False
+        """Whether names say that the table labels folders, and several folders share one of two or more labels.
+
+        Without a header they are paths of folders, beside a single column.
+        """
         rows = [row for row in self.table.rows[self.first :] if row[self.column] in self.images]
+        if not self.first:
+            paths = all("/" in cell.replace("\\", "/").strip("/ ") for cell in self.images)
+            return (
+                paths and self.table.width == 2 and 1 < len({row[1 - self.column].strip() for row in rows}) < len(rows)
+            )
+        if not self.surely_labels():
+            return False
         found = [{row[i].strip() for row in rows} - {""} for i, name in enumerate(self.names) if is_usual_label(name)]
         return any(1 < len(values) < len(rows) for values in found)
+
+    def labels_deeper_than(self, class_folders: Collection[str]) -> bool:
+        """Whether the table names the paths of folders inside the class folders, of which several share a label."""
+        names = {PurePosixPath(cell).name for cell in self.images}
+        return not self.first and self.repeats_labels() and names.isdisjoint(class_folders)
 
     def expanded(self) -> tuple[Table, str]:
         """The table with one row for each image, whose path is the last cell, and the name of the folder column.
@@ -142,7 +155,8 @@ def folder_names(files: ImageFiles) -> frozenset[str]:
 def may_name_folders(rows: Sequence[Sequence[str]], names: frozenset[str]) -> bool:
     """Whether a column of the first rows of a table holds two `folder_names` at least."""
     for column in range(max(map(len, rows), default=0)):
-        cells = {re.split(r"[/\\]", composed(row[column].strip()))[-1] for row in rows if column < len(row)}
+        paths = [composed(row[column].strip()).rstrip("/\\") for row in rows if column < len(row)]
+        cells = {re.split(r"[/\\]", path)[-1] for path in paths}
         if sum(cell in names or unpadded(cell) in names for cell in cells) > 1:
             return True
     return False
@@ -195,8 +209,14 @@ def _images_by_folder(files: ImageFiles) -> dict[str, dict[str, list[str]]]:
     return found
 
 
+def _end_alike(one: Sequence[str], other: Sequence[str]) -> bool:
+    """Whether the shorter of two paths is the end of the other one. A single name is no path."""
+    shorter = min(len(one), len(other))
+    return not other or (shorter > 0 and one[-shorter:] == other[-shorter:])
+
+
 def _images_of(cells: Sequence[str], inside: Mapping[str, Mapping[str, list[str]]]) -> dict[str, list[str]]:
-    """The images of each cell that names folders by a name, or by the end of a path."""
+    """The images of each cell that names folders by a name, by the end of a path, or by a longer path."""
     images = {}
     for cell in dict.fromkeys(cells):
         wanted = PurePosixPath(composed(cell.strip().replace("\\", "/")))
@@ -205,7 +225,7 @@ def _images_of(cells: Sequence[str], inside: Mapping[str, Mapping[str, list[str]
             folders = inside.get("unpadded:" + unpadded(wanted.name)) or {}
             folders = folders if len({PurePosixPath(folder).name for folder in folders}) == 1 else {}
         ending = wanted.parts[:-1]
-        kept = [f for f in folders if not ending or PurePosixPath(composed(f)).parts[:-1][-len(ending) :] == ending]
+        kept = [folder for folder in folders if _end_alike(PurePosixPath(composed(folder)).parts[:-1], ending)]
         if kept:
             images[cell] = [path for folder in kept for path in folders[folder]]
     return images

@@ -57,6 +57,26 @@ def test_every_image_of_a_folder_gets_its_label(tmp_path: Path, table: str, imag
     assert f"{table} labels folders: the 18 images of 6 folders named in 'patient_id' get" in "\n".join(found.notes)
 
 
+@pytest.mark.parametrize("front", ["", "MURA-v1.1/", "/data/MURA-v1.1/"])
+def test_paths_of_inner_folders_without_a_header(tmp_path: Path, front: str) -> None:
+    """As MURA is published: the names of its inner folders recur, and its paths begin with the name of the archive."""
+    place = "train/elbow/{}/study1_{}/"
+    rows = [(front + place.format(patient, ("neg", "pos")[i % 2]), label(i)) for i, patient in enumerate(PATIENTS)]
+    for seed, (folder, _) in enumerate(rows):
+        for i in range(3):
+            save(tmp_path / folder.removeprefix(front) / f"image{i}.png", 10 * seed + i, 8)
+    write_table(tmp_path / "train_labeled_studies.csv", rows)
+    check(read_images(tmp_path, verify=False))
+
+
+def test_paths_of_the_class_folders_themselves_are_a_question(tmp_path: Path) -> None:
+    for seed, name in enumerate("xyzw"):
+        save(tmp_path / "photos" / name / "0.png", seed, 8)
+    write_table(tmp_path / "labels.csv", [(f"photos/{name}/", kind) for name, kind in zip("xyzw", "aabb", strict=True)])
+    message = problems_of(tmp_path)
+    assert "labels.csv may label folders of images, or describe classes" in message and "--table labels.csv" in message
+
+
 @pytest.mark.parametrize("images", ["train/{}/{}.png", "{}/{}.png"])
 @pytest.mark.parametrize("labels", ["aab", "aabc", "abcdd"])
 def test_few_folders_with_classes_of_one_folder(tmp_path: Path, labels: str, images: str) -> None:
