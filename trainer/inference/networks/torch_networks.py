@@ -39,16 +39,16 @@ def predict_member(
     """
     import timm
 
-    from .shared_bodies import load_in_turn
+    from .in_turn import load_in_turn
 
     total = np.zeros((len(images), member.classes))
     try:
         network = timm.create_model(
             member.backbone, pretrained=False, num_classes=member.classes, **member.model_args
         ).to(device)
-        for networks in load_in_turn(network, map(read_weights, member.weights), member.size):
+        for loaded, networks in load_in_turn(network, map(read_weights, member.weights), member.size):
             views = predict_views(
-                network, images, mean=member.mean, std=member.std, views=member.views, batch_size=batch_size,
+                loaded, images, mean=member.mean, std=member.std, views=member.views, batch_size=batch_size,
                 device=device, several_labels=model.blend.several_labels,
                 on_batch=None if on_batch is None else _times(on_batch, networks),
             )  # fmt: skip

@@ -1,17 +1,17 @@
-"""Networks with the same backbone and other classifiers are predicted together, as they would be one after another."""
+"""Networks whose weights are loaded in turn predict what they predict one after another, some of them together."""
 
 from __future__ import annotations
 
 import gc
 import weakref
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 import pytest
 import timm
 import torch
 
-from trainer.inference.networks.shared_bodies import load_in_turn
+from trainer.inference.networks.in_turn import load_in_turn
 from trainer.inference.networks.views import predict_views
 
 SIZE, CLASSES = 32, 3
@@ -58,6 +58,29 @@ def predicted(model: torch.nn.Module, images: np.ndarray, several_labels: bool =
     return np.sum(list(views.values()), axis=0, dtype=np.float64)
 
 
+def in_turn(
+    model: torch.nn.Module, states: Iterable[State], images: np.ndarray, several_labels: bool = False
+) -> tuple[np.ndarray, list[int]]:
+    """The sum of the predictions, and how many networks predicted together."""
+    total, loaded = np.zeros((len(images), CLASSES)), []
+    for together, count in load_in_turn(model, states, SIZE):
+        total += count * predicted(together, images, several_labels)
+        loaded.append(count)
+    return total, loaded
+
+
+def with_other_upper_layers(state: State, share: float, seed: int) -> State:
+    """Other values of the last tensors; ``share`` of them stay."""
+    generator = torch.Generator().manual_seed(seed)
+    kept = round(share * len(state))
+    return {
+        key: tensor.clone()
+        if place < kept or not tensor.is_floating_point()
+        else tensor + 0.1 * torch.rand(tensor.shape, generator=generator)
+        for place, (key, tensor) in enumerate(state.items())
+    }
+
+
 def one_after_another(
     model: torch.nn.Module, states: Sequence[State], images: np.ndarray, several_labels: bool
 ) -> np.ndarray:
@@ -78,25 +101,49 @@ def test_neighbours_with_one_body_are_predicted_together(
     states = [with_other_classifier(first, bodies[body], seed) for seed, body in enumerate(order)]
     expected = one_after_another(network(backbone, 2), states, images, several_labels)
 
-    model = network(backbone, 3)
-    layers = [type(module) for module in model.modules()]
-    total, loaded = np.zeros((len(images), CLASSES)), []
-    for count in load_in_turn(model, iter(states), SIZE):
-        total += count * predicted(model, images, several_labels)
-        loaded.append(count)
+    total, loaded = in_turn(network(backbone, 3), iter(states), images, several_labels)
 
     assert loaded == steps
     np.testing.assert_allclose(total, expected, rtol=0.0, atol=1e-6)
-    assert [type(module) for module in model.modules()] == layers, "the network has its own classifier again"
 
 
-def test_a_body_that_differs_in_one_value_is_another(images: np.ndarray) -> None:
+@pytest.mark.parametrize("share", [0.3, 0.6, 0.9])
+def test_neighbours_with_equal_lower_layers_are_predicted_together(
+    backbone: str, images: np.ndarray, share: float
+) -> None:
+    first = copied(network(backbone, 0))
+    states = [first, *(with_other_upper_layers(first, share, seed) for seed in (1, 2))]
+    expected = one_after_another(network(backbone, 2), states, images, False)
+    total, loaded = in_turn(network(backbone, 3), states, images)
+    assert loaded == [3]
+    np.testing.assert_allclose(total, expected, rtol=0.0, atol=1e-6)
+
+
+def test_one_other_value_in_a_lower_layer_counts(images: np.ndarray) -> None:
     model = network("test_resnet", 0)
     first = copied(model)
     second = with_other_classifier(model, first, 1)
     key = next(key for key in second if key.endswith("running_var"))
-    second[key][0] += 1e-6
-    assert list(load_in_turn(model, [first, second], SIZE)) == [1, 1]
+    second[key] *= 3.0
+    expected = one_after_another(network("test_resnet", 2), [first, second], images, False)
+    np.testing.assert_allclose(in_turn(model, [first, second], images)[0], expected, rtol=0.0, atol=1e-6)
+
+
+def test_equal_weights_are_in_memory_once() -> None:
+    model = network("test_resnet", 0)
+    states = [with_other_classifier(model, copied(model), seed) for seed in range(4)]
+    sizes = {tensor.data_ptr(): tensor.nbytes for tensor in model.state_dict().values()}
+    for together, _ in load_in_turn(model, states, SIZE):
+        held = {tensor.data_ptr(): tensor.nbytes for tensor in together.state_dict().values()}
+        assert sum(held.values()) < 1.2 * sum(sizes.values())
+
+
+def test_weights_of_another_network_are_refused() -> None:
+    model = network("test_resnet", 0)
+    state = copied(model)
+    del state[next(iter(state))]
+    with pytest.raises(RuntimeError, match="Missing key"):
+        list(load_in_turn(model, [copied(model), state], SIZE))
 
 
 class Scaled(torch.nn.Module):
@@ -139,10 +186,8 @@ def test_a_network_that_is_more_than_a_linear_layer_on_features_is_loaded_one_by
     model = kind()
     states = [copied(model), {key: tensor + 1.0 for key, tensor in copied(model).items()}]
     expected = one_after_another(kind(), states, images, False)
-    total = np.zeros((len(images), CLASSES))
-    for count in load_in_turn(model, states, SIZE):
-        assert count == 1
-        total += predicted(model, images)
+    total, loaded = in_turn(model, states, images)
+    assert loaded == [1, 1]
     np.testing.assert_allclose(total, expected, rtol=0.0, atol=1e-7)
 
 
@@ -163,4 +208,4 @@ def test_the_weights_of_one_body_are_in_memory_at_a_time() -> None:
             yield state
             del state
 
-    assert list(load_in_turn(model, states(), SIZE)) == [4]
+    assert [count for _, count in load_in_turn(model, states(), SIZE)] == [4]
