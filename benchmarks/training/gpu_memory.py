@@ -5,7 +5,7 @@
 For each backbone, batch size and number of folds, a fresh process imports everything, measures its baseline, and then
 cross-validates random images for two epochs, from scratch, with AdamW and averaged weights. The table shows the memory
 beyond the baseline: on a CPU the peak resident size of the process, images included; on a GPU the peak of all tensors,
-beside the peak that was planned before the first epoch (`trainer.training.folds.gpu_memory`).
+beside the peak that was planned before the first epoch (`trainer.training.folds.memory.gpu_memory`).
 
 Expected: each further fold adds four times the weights (with AdamW and averaging) and no activations. On a GPU, the
 plan is within 20% of the measured peak.
@@ -133,7 +133,7 @@ def train(cell: Cell) -> Result:
 
     from trainer.recipe.recipe import Recipe
     from trainer.training.cross_validation import cross_validate
-    from trainer.training.folds.gpu_memory import tensor_bytes
+    from trainer.training.folds.memory.gpu_memory import tensor_bytes
     from trainer.training.results import TrainingData, Verdict
 
     device = torch.device(cell.device)

@@ -134,7 +134,7 @@ def _open_loader(host_gpus: int) -> Iterator[tuple[torch.device, BatchLoader, in
     import torch
 
     from trainer.batches.batch_loader import BatchLoader, fitting_workers
-    from trainer.training.folds.device_memory import limit_memory
+    from trainer.training.folds.memory.device_memory import limit_memory
 
     check_cuda()
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")

@@ -90,7 +90,7 @@ class StudyContext:
     def release_memory(self) -> None:
         """Give back the memory that is kept of ended trainings, so that other programs can use it."""
         if self.device.type == "cuda":
-            from trainer.training.folds.device_memory import release_memory
+            from trainer.training.folds.memory.device_memory import release_memory
 
             release_memory(self.device)
         give_back_memory()

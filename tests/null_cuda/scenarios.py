@@ -28,10 +28,10 @@ from tests.trainer.training.support import SMALL, ArrayPixels, go_on, run
 from trainer.common.memory_errors import is_out_of_memory
 from trainer.recipe.recipe import Recipe
 from trainer.training.folds import fold_group
-from trainer.training.folds.device_memory import GpuOccupied, release_memory
 from trainer.training.folds.fold_model import FoldModel
-from trainer.training.folds.gpu_memory import FoldMemory, MemoryPlan, bytes_needed
-from trainer.training.folds.gpu_memory import _measured as measured
+from trainer.training.folds.memory.device_memory import GpuOccupied, release_memory
+from trainer.training.folds.memory.gpu_memory import FoldMemory, MemoryPlan, bytes_needed
+from trainer.training.folds.memory.gpu_memory import _measured as measured
 from trainer.training.results import CVResult, EpochReport, TrainingData, Verdict
 
 CUDA = torch.device("cuda")

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from trainer.training.folds.gpu_memory import MARGIN
+from trainer.training.folds.memory.gpu_memory import MARGIN
 
 pytestmark = pytest.mark.slow
 

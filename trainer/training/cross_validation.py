@@ -25,7 +25,7 @@ from trainer.inference.networks.views import full_float32
 from trainer.recipe.recipe import KEEP, LINEAR_PROBE, Recipe
 from trainer.training.checkpoint import CheckpointFile
 from trainer.training.final_predictions import PredictTest
-from trainer.training.folds.device_memory import release_memory, shortages
+from trainer.training.folds.memory.device_memory import release_memory, shortages
 from trainer.training.linear_probe import cross_validate_probe, starting_heads
 from trainer.training.lockstep import Abandoned, Lockstep
 from trainer.training.results import CVResult, EpochReport, Status, TrainingData, Verdict
@@ -99,7 +99,7 @@ def cross_validate(
             asks for it.
         LoaderError: a worker process of the loader died.
         torch.OutOfMemoryError: even one image at a time does not fit. In most cases this is raised before the first
-            epoch, with a message that says what is needed and what is free (`trainer.training.folds.gpu_memory`).
+            epoch, with a message that says what is needed and free (`trainer.training.folds.memory.gpu_memory`).
             CUDA's libraries raise another RuntimeError, see `trainer.common.memory_errors`.
         ValueError: the recipe is a linear probe, and the data have soft targets; or it judges suspicious labels, and
             rows are left out of training parts.

@@ -268,7 +268,7 @@ class CVResult:
     - "folds_abreast": how many folds trained in parallel;
     - "cpu": model and vector instructions, on a CPU;
     - "memory_peak": the most that this process's tensors took at once, in MiB, since this training began or resumed,
-      and "memory_planned", the peak that `trainer.training.folds.gpu_memory` predicted, on a GPU;
+      and "memory_planned", the peak that `trainer.training.folds.memory.gpu_memory` predicted, on a GPU;
     - "parked": True if idle folds were offloaded to host memory;
     - "init_sha256" and "init_about": digest and origin of a custom checkpoint (`trainer.networks.custom_weights`);
     - "suspicious_labels": mean number of suspicious rows in a training part, if they are dropped or count less;

@@ -21,7 +21,7 @@ from trainer.networks.backbones import preprocessing_of
 from trainer.networks.view_averaging import predict_proba
 from trainer.recipe.recipe import Recipe
 from trainer.training.folds.fold_model import FoldModel
-from trainer.training.folds.gpu_memory import tensor_bytes
+from trainer.training.folds.memory.gpu_memory import tensor_bytes
 from trainer.training.folds.parallel_folds import ParallelFolds, parallel_width
 
 CLASSES = 10

@@ -11,7 +11,7 @@ from search.runtime.errors import SearchError
 from search.worker.task import LeaseLost, Task
 
 if TYPE_CHECKING:
-    from trainer.training.folds.device_memory import Shortage
+    from trainer.training.folds.memory.device_memory import Shortage
 
 LONGEST_WAIT = 300.0  # seconds that a worker waits with one work item, before it leaves the item to other workers
 PAUSE = 2.0  # seconds between two looks at the GPU

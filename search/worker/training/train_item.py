@@ -50,7 +50,7 @@ def train(context: StudyContext, task: Task) -> TrialOutcome | Paused | None:
         LeaseLost: another worker holds the item.
         GpuBusy: other programs hold the GPU's memory; the checkpoint is left for another worker.
     """
-    from trainer.training.folds.device_memory import GpuOccupied
+    from trainer.training.folds.memory.device_memory import GpuOccupied
 
     recipe, gpu_wait = Recipe.from_flat(task.item.recipe or {}), GpuWait(task)
     while True:

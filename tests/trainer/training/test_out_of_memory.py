@@ -14,9 +14,9 @@ import torch
 from tests.trainer.training.support import after, run
 from trainer.networks.build import create_backbone
 from trainer.recipe.recipe import Recipe
-from trainer.training.folds import fold_group, fold_model
+from trainer.training.folds import fold_group, fold_model, fold_predictor
 from trainer.training.folds.batch_parts import needs_two_images
-from trainer.training.folds.gpu_memory import MemoryPlan
+from trainer.training.folds.memory.gpu_memory import MemoryPlan
 from trainer.training.results import Verdict
 
 
@@ -207,7 +207,7 @@ def test_predictions_without_memory_move_the_other_folds_before_they_take_fewer_
 ) -> None:
     undisturbed = run({"epochs": 2})
     asked: list[int] = []
-    predict = fold_group.predict_proba
+    predict = fold_predictor.predict_proba
 
     def fail_twice(*args: Any, batch_size: int, **options: Any) -> Any:
         asked.append(batch_size)
@@ -215,7 +215,7 @@ def test_predictions_without_memory_move_the_other_folds_before_they_take_fewer_
             raise CUDNN
         return predict(*args, batch_size=batch_size, **options)
 
-    monkeypatch.setattr(fold_group, "predict_proba", fail_twice)
+    monkeypatch.setattr(fold_predictor, "predict_proba", fail_twice)
     result = run({"epochs": 2})
     assert asked[:5] == [64, 64, 64, 32, 32]
     assert (result.status, result.machine["parked"], result.machine["micro_batch"]) == ("finished", True, 16)

@@ -20,7 +20,7 @@ from trainer.networks.low_rank import merged_state
 from trainer.recipe.exclusions import EXCLUSIONS
 from trainer.recipe.recipe import LINEAR_PROBE, Recipe, RecipeError
 from trainer.training.folds.fold_model import FoldModel
-from trainer.training.folds.gpu_memory import tensor_bytes
+from trainer.training.folds.memory.gpu_memory import tensor_bytes
 from trainer.training.results import Verdict
 
 TINY = ("test_vit", "test_resnet", "test_efficientnet")

@@ -13,7 +13,7 @@ import torch
 from tests.trainer.training.support import after, competition, first_fold, run
 from trainer.training import lockstep, machine
 from trainer.training.folds import fold_model
-from trainer.training.folds.gpu_memory import tensor_bytes
+from trainer.training.folds.memory.gpu_memory import tensor_bytes
 from trainer.training.results import Verdict
 
 PRECISIONS = (torch.float32, torch.bfloat16, torch.float16)

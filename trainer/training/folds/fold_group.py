@@ -14,21 +14,15 @@ import torch
 
 from trainer.batches.batch_plan import Indices
 from trainer.common.arrays import Float32Array
-from trainer.common.memory_errors import is_out_of_memory
-from trainer.inference.networks.common_layers import Together, joined
-from trainer.inference.resources import forward_batch
+from trainer.inference.networks.common_layers import Together
 from trainer.networks.low_rank import merged_state
-from trainer.networks.view_averaging import predict_proba
 from trainer.probing.linear_head import LinearHead
 from trainer.recipe.recipe import Recipe
 from trainer.training.folds.fold_model import FoldModel
-from trainer.training.folds.gpu_memory import plan_memory
+from trainer.training.folds.fold_predictor import FoldPredictor
+from trainer.training.folds.memory.gpu_memory import plan_memory
 from trainer.training.folds.parallel_folds import ParallelFolds, parallel_width
 from trainer.training.results import TrainingData
-
-PREDICTION_FACTOR = 4  # images predicted at a time, in batches: no activations are kept for a backward pass
-SMALLEST_PREDICTION_BATCH = 64  # images, unless memory runs out
-PREDICTION_CHUNK = 2**26  # bytes of images copied out of the memory map at a time
 
 Outcome = TypeVar("Outcome")
 
@@ -44,7 +38,7 @@ class FoldGroup:
 
     Raises:
         BackboneError: the pre-trained weights are not at hand.
-        torch.OutOfMemoryError: training on one image at a time does not fit (`trainer.training.folds.gpu_memory`).
+        torch.OutOfMemoryError: training on one image at a time does not fit (`plan_memory`).
     """
 
     def __init__(
@@ -58,8 +52,7 @@ class FoldGroup:
         heads: Sequence[LinearHead] | None,
         before_chunk: Callable[[], None],
     ) -> None:
-        self._device, self._num_classes, self._before_chunk = device, data.num_classes, before_chunk
-        self._side, self._freezes = recipe.image_size, recipe.freeze > 0.0
+        self._freezes = recipe.freeze > 0.0
 
         def create(fold: int) -> FoldModel:
             return FoldModel(
@@ -84,9 +77,7 @@ class FoldGroup:
                 self._models[fold].offload()
         if device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(device)  # forgets earlier trainings and the rehearsal
-        most = max(SMALLEST_PREDICTION_BATCH, PREDICTION_FACTOR * recipe.batch_size)
-        self.prediction_batch = forward_batch(recipe.image_size, device.type, most)
-        """Images per forward pass of `predict`; halved whenever memory runs out."""
+        self._predictor = FoldPredictor(recipe, num_classes=data.num_classes, device=device, before_chunk=before_chunk)
         self.width = parallel_width(first, data.num_folds, device)
         """How many folds run at the same time."""
         self._parallel = ParallelFolds(self.width)
@@ -137,6 +128,15 @@ class FoldGroup:
             if other != fold:
                 model.offload()
 
+    @property
+    def prediction_batch(self) -> int:
+        """Images per forward pass of `predict`, which found out how many fit."""
+        return self._predictor.batch
+
+    @prediction_batch.setter
+    def prediction_batch(self, images: int) -> None:
+        self._predictor.batch = images
+
     def states(self) -> list[dict[str, Any]]:
         """The state of each fold's model, for `restore`; tensors are not copied."""
         return [model.state() for model in self._models]
@@ -175,7 +175,7 @@ class FoldGroup:
         Raises:
             torch.OutOfMemoryError: one image alone does not fit.
         """
-        return self._predict_with(model.evaluated, model, images, rows, views, precision)
+        return self._predictor.predict(model.evaluated, model, images, rows, views, precision)
 
     def predict_with_start_shares(
         self,
@@ -194,11 +194,13 @@ class FoldGroup:
         """
 
         def together(network: Together) -> dict[str, Float32Array]:
-            return self._predict_with(network, model, images, rows, views, None, apart=True)
+            return self._predictor.predict(network, model, images, rows, views)
 
         found = None
-        if self._freezes and len(rows):
-            found = self._joined(lambda: [model.with_start_share(share) for share in shares], together)
+        if self._freezes and len(rows) and not self.offloads:
+            found = self._predictor.predict_together(
+                lambda: [model.with_start_share(share) for share in shares], together
+            )
         if found is not None:
             return [{view: found[view][:, number] for view in views} for number in range(len(shares))]
         predicted = []
@@ -224,87 +226,17 @@ class FoldGroup:
         def together(network: Together) -> dict[str, Float32Array]:
             # Each thread of the folds predicts a part of the images.
             parts = [part for part in np.array_split(rows, self.width) if len(part)]
-            predict = [
-                partial(self._predict_with, network, like, images, part, views, precision, apart=True) for part in parts
-            ]
-            predicted = self._parallel.run(predict)
+            predict = partial(self._predictor.predict, network, like, images)
+            predicted = self._parallel.run([partial(predict, part, views, precision) for part in parts])
             return {view: np.concatenate([part[view] for part in predicted]) for view in views}
 
-        found = self._joined(lambda: [model.evaluated for model in self._models], together) if len(rows) else None
+        found = None
+        if len(rows) and not self.offloads:
+            found = self._predictor.predict_together(lambda: [model.evaluated for model in self._models], together)
         if found is not None:
             return [{view: found[view][:, fold] for view in views} for fold in range(len(self))]
         outcomes = self.run(lambda fold, model: self.predict(model, images, rows, views, precision))
         return [predicted for _, predicted in outcomes]
-
-    def _joined(
-        self, networks: Callable[[], Sequence[torch.nn.Module]], predict: Callable[[Together], Outcome]
-    ) -> Outcome | None:
-        """What some networks predict together; None if they have no layers in common or the memory does not suffice."""
-        if self.offloads:
-            return None
-        try:
-            with joined(networks(), self._side) as together:
-                return None if together is None else predict(together)
-        except RuntimeError as error:
-            if not is_out_of_memory(error):
-                raise
-        if self._device.type == "cuda":
-            torch.cuda.empty_cache()
-        return None
-
-    def _predict_with(
-        self,
-        network: torch.nn.Module,
-        model: FoldModel,
-        images: npt.NDArray[np.uint8],
-        rows: Indices,
-        views: tuple[str, ...],
-        precision: torch.dtype | None,
-        *,
-        apart: bool = False,
-    ) -> dict[str, Float32Array]:
-        """`predict` with a network of ``model``; ``apart`` as in `predict_proba`."""
-        per_chunk = max(1, PREDICTION_CHUNK // max(1, images[:1].nbytes))
-        chunks = [rows[start : start + per_chunk] for start in range(0, len(rows), per_chunk)]
-        parts = [self._predict_chunk(network, model, images[chunk], views, precision, apart) for chunk in chunks]
-        nothing = np.empty((0, self._num_classes), dtype=np.float32)
-        return {view: np.concatenate([part[view] for part in parts]) if parts else nothing for view in views}
-
-    def _predict_chunk(
-        self,
-        network: torch.nn.Module,
-        model: FoldModel,
-        images: npt.NDArray[np.uint8],
-        views: tuple[str, ...],
-        precision: torch.dtype | None,
-        apart: bool,
-    ) -> dict[str, Float32Array]:
-        self._before_chunk()
-        while True:
-            try:
-                return predict_proba(
-                    network,
-                    images,
-                    preprocessing=model.preprocessing,
-                    views=views,
-                    batch_size=self.prediction_batch,
-                    device=self._device,
-                    precision=precision,
-                    several_labels=model.several_labels,
-                    apart=apart,
-                )
-            except RuntimeError as error:
-                # The networks that predict together have to stay on the device.
-                can_go_on = not apart and (model.park_others is not None or self.prediction_batch > 1)
-                if not (can_go_on and is_out_of_memory(error)):
-                    raise
-            # Not in the handler: while it runs, the exception keeps the tensors of the failed pass alive.
-            if model.park_others is not None:
-                model.park_others()
-            else:
-                self.prediction_batch //= 2
-            if self._device.type == "cuda":
-                torch.cuda.empty_cache()
 
 
 def _on_host(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:

@@ -30,7 +30,7 @@ from trainer.recipe.recipe import Recipe
 from trainer.training.folds.algorithm_search import AlgorithmSearch
 from trainer.training.folds.batch_parts import Buffers, divided, needs_two_images
 from trainer.training.folds.devices import seed_generators, training_precision
-from trainer.training.folds.offloading import Offloader
+from trainer.training.folds.memory.offloading import Offloader
 from trainer.training.folds.weight_update import FirstStep, renewed, update_weights
 from trainer.training.losses import compute_class_weights, image_losses
 from trainer.training.results import EpochOutcome, TrainingTargets

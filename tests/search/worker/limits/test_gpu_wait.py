@@ -22,7 +22,7 @@ from search.worker.study_context import StudyContext
 from search.worker.task import LeaseLost, Task
 from search.worker.training import train_item
 from storage.values import StudyState, TrialStatus, WorkKind, WorkState
-from trainer.training.folds.device_memory import GpuOccupied, Shortage
+from trainer.training.folds.memory.device_memory import GpuOccupied, Shortage
 
 pytestmark = pytest.mark.parametrize("dialect", ["sqlite"], indirect=True)
 

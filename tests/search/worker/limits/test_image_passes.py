@@ -17,7 +17,7 @@ from trainer.inference.networks.common_layers import Together
 from trainer.networks.view_averaging import FLIPS
 from trainer.networks.weight_averaging import SHARES
 from trainer.recipe.recipe import Recipe
-from trainer.training.folds.fold_group import FoldGroup
+from trainer.training.folds.fold_predictor import FoldPredictor
 
 RECIPE = Recipe.from_flat(SMALL)
 IMAGES = ImagePasses.of_folds(72, 12, 3)
@@ -43,18 +43,18 @@ def test_a_real_training_predicts_so_many_images(
 ) -> None:
     trained = run({"epochs": 1}, keep_models=True)
     torch.save({k: v for k, v in trained.models[0].items() if not k.startswith("fc.")}, tmp_path / "shapes.pth")
-    counted, predict = 0.0, FoldGroup._predict_with
+    counted, predict = 0.0, FoldPredictor.predict
     recipe = Recipe.from_flat({**SMALL, **changes})
 
     def counting(
-        self: FoldGroup, network: Any, model: Any, images: Any, rows: Any, views: Any, *rest: Any, **how: Any
+        self: FoldPredictor, network: Any, model: Any, images: Any, rows: Any, views: Any, *rest: Any, **how: Any
     ) -> Any:
         nonlocal counted
         together = len(network.networks) if isinstance(network, Together) else 1
         counted += len(rows) * len(views) * (1.0 + (together - 1) * (1.0 - recipe.freeze))
         return predict(self, network, model, images, rows, views, *rest, **how)
 
-    monkeypatch.setattr(FoldGroup, "_predict_with", counting)
+    monkeypatch.setattr(FoldPredictor, "predict", counting)
     # The most that it may be: test images are not predicted with views that do not help.
     monkeypatch.setattr("trainer.training.final_predictions.helpful_views", lambda targets, oof_views: tuple(oof_views))
     run(changes, weights_dir=tmp_path, views=("identity",) if plain or recipe.tta != "none" else FLIPS)

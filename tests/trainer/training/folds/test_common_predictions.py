@@ -15,8 +15,8 @@ import torch
 from tests.trainer.training.support import competition, run
 from trainer.inference.networks.common_layers import Together, joined
 from trainer.networks.view_averaging import FLIPS
-from trainer.training.folds import fold_group
-from trainer.training.folds.fold_group import FoldGroup
+from trainer.training.folds import fold_predictor
+from trainer.training.folds.fold_predictor import FoldPredictor
 from trainer.training.results import ALWAYS_TRAINED, CVResult
 
 FROZEN: dict[str, Any] = {"init": "shapes", "norm": "frozen", "freeze": 0.5, "epochs": 2}
@@ -68,25 +68,25 @@ def test_together_they_predict_what_each_predicts_alone(
             used.append(0 if together is None else len(networks))
             yield together
 
-    monkeypatch.setattr(fold_group, "joined", noting)
+    monkeypatch.setattr(fold_predictor, "joined", noting)
     together = trained(changes, weights)
     assert used and all(used)
-    monkeypatch.setattr(fold_group, "joined", apart)
+    monkeypatch.setattr(fold_predictor, "joined", apart)
     assert_close(together, trained(changes, weights))
 
 
 def test_where_memory_runs_out_each_predicts_alone(weights: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     expected = trained(WISE, weights)
     alone: list[int] = []
-    original = FoldGroup._predict_chunk
+    original = FoldPredictor._predict_chunk
 
-    def scarce(self: FoldGroup, network: Any, *rest: Any) -> Any:
+    def scarce(self: FoldPredictor, network: Any, *rest: Any) -> Any:
         if isinstance(network, Together):
             raise torch.OutOfMemoryError("out of memory")
         alone.append(1)
         return original(self, network, *rest)
 
-    monkeypatch.setattr(FoldGroup, "_predict_chunk", scarce)
+    monkeypatch.setattr(FoldPredictor, "_predict_chunk", scarce)
     assert_close(trained(WISE, weights), expected)
     assert alone
 

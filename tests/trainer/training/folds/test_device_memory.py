@@ -12,8 +12,8 @@ from tests.trainer.training.folds.test_gpu_memory import first_fold
 from tests.trainer.training.support import SMALL, run
 from trainer.recipe.recipe import Recipe
 from trainer.training import cross_validation
-from trainer.training.folds import device_memory, gpu_memory
-from trainer.training.folds.device_memory import (
+from trainer.training.folds.memory import device_memory, gpu_memory
+from trainer.training.folds.memory.device_memory import (
     GpuOccupied,
     limit_memory,
     release_memory,
@@ -21,7 +21,7 @@ from trainer.training.folds.device_memory import (
     shortage,
     shortages,
 )
-from trainer.training.folds.gpu_memory import FoldMemory, plan_memory, tensor_bytes
+from trainer.training.folds.memory.gpu_memory import FoldMemory, plan_memory, tensor_bytes
 
 CUDA = torch.device("cuda")
 CPU = torch.device("cpu")

@@ -18,10 +18,11 @@ from hypothesis import strategies as st
 from tests.trainer.training.support import SMALL, after, competition, run
 from trainer.recipe.optimizer_table import OPTIMIZERS
 from trainer.recipe.recipe import Recipe
-from trainer.training.folds import device_memory, fold_group, gpu_memory
-from trainer.training.folds.device_memory import bytes_free, free_bytes, limit_memory
+from trainer.training.folds import fold_group
 from trainer.training.folds.fold_model import FoldModel
-from trainer.training.folds.gpu_memory import (
+from trainer.training.folds.memory import device_memory, gpu_memory
+from trainer.training.folds.memory.device_memory import bytes_free, free_bytes, limit_memory
+from trainer.training.folds.memory.gpu_memory import (
     MARGIN,
     FoldMemory,
     MemoryPlan,

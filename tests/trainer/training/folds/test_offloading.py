@@ -16,10 +16,11 @@ from tests.trainer.training.folds.test_gpu_memory import first_fold, same
 from tests.trainer.training.support import after, run
 from tests.trainer.training.test_resume import EVERYTHING, assert_same
 from trainer.recipe.optimizer_table import OPTIMIZERS
-from trainer.training.folds import fold_group, offloading
+from trainer.training.folds import fold_group
 from trainer.training.folds.fold_model import FoldModel
-from trainer.training.folds.gpu_memory import MemoryPlan
-from trainer.training.folds.offloading import CHUNK, HostMemory, Offloader
+from trainer.training.folds.memory import offloading
+from trainer.training.folds.memory.gpu_memory import MemoryPlan
+from trainer.training.folds.memory.offloading import CHUNK, HostMemory, Offloader
 from trainer.training.results import CVResult, EpochReport, Verdict
 
 CPU = torch.device("cpu")

@@ -14,7 +14,7 @@ from tests.trainer.training.test_precisions import PRECISIONS, use
 from trainer.common.memory_errors import is_out_of_memory
 from trainer.recipe.recipe import Recipe
 from trainer.training.folds import fold_group, fold_model
-from trainer.training.folds.gpu_memory import MemoryPlan
+from trainer.training.folds.memory.gpu_memory import MemoryPlan
 from trainer.training.folds.weight_update import FIRST_STEPS, FirstStep
 from trainer.training.results import CVResult
 

@@ -33,8 +33,8 @@ import torch
 
 from trainer.common.memory_errors import is_out_of_memory
 from trainer.recipe.recipe import Recipe
-from trainer.training.folds.device_memory import GpuOccupied, free_bytes, occupied_message, shortage
 from trainer.training.folds.fold_model import FoldModel
+from trainer.training.folds.memory.device_memory import GpuOccupied, free_bytes, occupied_message, shortage
 
 MARGIN = 1.2
 """Memory that torch takes from the device, relative to what its tensors need at the peak."""
