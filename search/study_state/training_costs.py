@@ -29,6 +29,8 @@ then took half of the time, and after two epochs the average of the networks was
 (`benchmarks.training.frozen_layers`).
 """
 
+USUAL_FOLDS = 5
+
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingCost:
@@ -38,8 +40,6 @@ class TrainingCost:
     """Seconds of one epoch, above 0."""
     overhead: float = 0.0
     """Seconds beside the epochs."""
-    frozen_overhead: float | None = None
-    """The same with a share of `FROZEN` layers, which run once for all networks; None: as without."""
 
     def total(self, epochs: int) -> float:
         """Seconds of a training of ``epochs`` epochs."""
@@ -47,14 +47,13 @@ class TrainingCost:
 
     def scaled(self, factor: float) -> TrainingCost:
         """The cost of the same training with ``factor`` times as many pixels, above 0."""
-        frozen = None if self.frozen_overhead is None else factor * self.frozen_overhead
-        return TrainingCost(epoch=factor * self.epoch, overhead=factor * self.overhead, frozen_overhead=frozen)
+        return TrainingCost(epoch=factor * self.epoch, overhead=factor * self.overhead)
 
     def frozen(self, recipe: Recipe) -> TrainingCost:
         """The cost of the training of ``recipe``, which has this cost, with a share of `FROZEN` layers."""
         ratio = passes(FROZEN) / passes(recipe.freeze)
-        overhead = self.overhead if self.frozen_overhead is None else self.frozen_overhead
-        return TrainingCost(epoch=ratio * self.epoch, overhead=overhead)
+        of_predictions = predictions(FROZEN) / predictions(recipe.freeze)
+        return TrainingCost(epoch=ratio * self.epoch, overhead=of_predictions * self.overhead)
 
     def epochs_within(self, seconds: float) -> int:
         """Number of epochs that a training of ``seconds`` has time for, 0 or more."""
@@ -73,8 +72,8 @@ def predicted_cost(
     """Predicted cost of a recipe, from trainings of the same backbone by the same method; None if there are none.
 
     Trainings with its image size count alone, if there are any, and among these the ones that freeze as many layers.
-    Others are scaled by the number of pixels and by `passes`. The same holds for trainings on the same device, except
-    that nothing scales those on others.
+    Others are scaled by the number of pixels, by `passes` and by `predictions`. The same holds for trainings on the
+    same device, except that nothing scales those on others.
 
     Args:
         recipe: flat recipe.
@@ -95,7 +94,8 @@ def predicted_cost(
         of_layers = passes(frozen_share(recipe)) / passes(frozen_share(record.recipe or {}))
         epochs.append(scale * of_layers * record.seconds / record.epochs_done)
         if record.status is TrialStatus.FINISHED:
-            overheads.append(scale * record.overhead)
+            of_networks = predictions(frozen_share(recipe)) / predictions(frozen_share(record.recipe or {}))
+            overheads.append(scale * of_networks * record.overhead)
     epoch = upper_quantile(epochs)
     return TrainingCost(epoch=epoch, overhead=upper_quantile(overheads) or 0.0) if epoch else None
 
@@ -110,6 +110,18 @@ def passes(frozen: float) -> float:
         frozen: share of the layers that are frozen, from the input up, 0 .. 1.
     """
     return (1.0 + 2.0 * (1.0 - frozen)) / 3.0
+
+
+def predictions(frozen: float) -> float:
+    """Time of the predictions after the last epoch, relative to a training in which all layers learn, 1/5 .. 1.
+
+    Frozen layers run once for all fold models (`USUAL_FOLDS` of them here). In a convolutional network they take more
+    of the time than their share, so the predictions take less time than this.
+
+    Args:
+        frozen: as in `passes`.
+    """
+    return (1.0 + (USUAL_FOLDS - 1) * (1.0 - frozen)) / USUAL_FOLDS
 
 
 def frozen_share(recipe: Mapping[str, Any]) -> float:

@@ -18,12 +18,10 @@ from search.study_state.time_budget import (
 )
 from search.study_state.time_left import latest_probe_end
 from search.study_state.training_costs import (
-    FROZEN,
     TrainingCost,
     begins_at_probe,
     length,
     length_ratio,
-    may_freeze,
     passes,
     predicted_cost,
     probed_sizes,
@@ -205,7 +203,7 @@ class TimeLimit:
         if known:
             # It may be that of trials that predicted no test image, because others were better.
             overhead = max(PLAIN_OVERHEAD * cost.overhead, overhead)
-        plain = replace(cost, overhead=overhead, frozen_overhead=overhead * self._frozen_predictions(recipe))
+        plain = replace(cost, overhead=overhead)
         if state.costs.finished:
             probed = probed_sizes(state.ended.trials, recipe.backbone)
             enough = sufficient_size(state.ended.trials, recipe.backbone, recipe.image_size)
@@ -244,14 +242,6 @@ class TimeLimit:
             return self._images.predictions(recipe, plain=plain) * epoch
         size, seconds = self._pass
         return self._images.last_passes(recipe, plain=plain) * seconds * (recipe.image_size / size) ** 2
-
-    def _frozen_predictions(self, recipe: Recipe) -> float:
-        """Length of the last predictions of a shortened ``recipe`` with `FROZEN` layers, relative to that without."""
-        if recipe.method == LINEAR_PROBE or not may_freeze(recipe.to_flat()):
-            return 1.0
-        frozen = recipe.replace({"freeze": FROZEN})
-        passes = self._images.last_passes(recipe, plain=True)
-        return self._images.last_passes(frozen, plain=True) / passes if passes else 1.0
 
     def _least_length(self, state: StudyTime, recipe: Recipe, enough: int) -> float:
         """Length, epochs times pixels, of the shortest recipe that is useful in place of ``recipe``.

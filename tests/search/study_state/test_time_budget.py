@@ -42,6 +42,7 @@ from search.study_state.training_costs import (
     length_ratio,
     passes,
     predicted_cost,
+    predictions,
     upper_quantile,
     wall_seconds,
 )
@@ -365,14 +366,17 @@ class TestPredictedCosts:
         assert shortened_cost(recipe, cost, shorter) == frozen
         assert shorter.epochs == epochs or frozen.total(shorter.epochs + 1) > seconds
 
-    def test_frozen_layers_are_not_passed_backward(self) -> None:
+    def test_frozen_layers_are_not_passed_backward_and_predict_once(self) -> None:
         def ran(seconds: float, **changes: Any) -> TrialRecord:
             recipe = {**SPEC.default_recipe(), **changes}
             return replace(record(0, seconds), recipe=recipe, seconds=seconds, overhead=6.0, epochs_done=2)
 
         recipe = {**SPEC.default_recipe(), "freeze": 0.75}
         assert passes(0.0) == 1.0 and passes(1.0) == pytest.approx(1 / 3)
-        assert predicted_cost([ran(20.0)], recipe) == TrainingCost(epoch=5.0, overhead=6.0)
+        assert predictions(0.0) == 1.0 and predictions(1.0) == pytest.approx(1 / 5)
+        assert predicted_cost([ran(20.0)], recipe) == TrainingCost(epoch=5.0, overhead=pytest.approx(2.4))
+        thawed = predicted_cost([ran(8.0, freeze=0.75)], SPEC.default_recipe())
+        assert thawed == TrainingCost(epoch=8.0, overhead=pytest.approx(15.0)), "it is no shorter than it may be"
         measured = [ran(20.0), ran(8.0, freeze=0.75)]
         assert predicted_cost(measured, recipe) == TrainingCost(epoch=4.0, overhead=6.0), "its own are known"
         assert predicted_cost(measured, SPEC.default_recipe()) == TrainingCost(epoch=10.0, overhead=6.0)
