@@ -41,6 +41,14 @@ def pytest_xdist_auto_num_workers() -> int:
     return usable_cores() + 1
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _freed_memory() -> Iterator[None]:
+    """Leave the C library as it is in this process, in which some tests run `main`, and others fork beside threads."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("search.cli.app.keep_freed_memory", lambda: False)
+        yield
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark every test `slow` that runs on PostgreSQL, be it half of a parametrised test."""
     for item in items:

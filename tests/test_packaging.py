@@ -118,7 +118,9 @@ def test_every_file_of_a_package_is_in_the_wheel(package: str) -> None:
 
 def test_ci_checks_the_wheel() -> None:
     run = (ROOT / ".ci" / "run").read_text(encoding="utf-8")
-    assert run.endswith("\n.ci/wheel\n") and "\nset -e" in run, "and fails with it"
+    beside = run[run.index("\n(\n") : run.index("\n) >")]
+    assert "\n    .ci/wheel" in beside and "\nset -e" in run, "and fails with it"
+    assert 'wait "$checks" || {' in run and "exit 1" in run
     assert os.access(ROOT / ".ci" / "wheel", os.X_OK)
     subprocess.run(["shellcheck", ".ci/wheel", ".ci/site", ".ci/run", ".ci/browser"], cwd=ROOT, check=True)
 

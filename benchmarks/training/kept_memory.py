@@ -64,6 +64,9 @@ def time_process(work: Work, way: str) -> Seconds:
 
 def measure(work: Work) -> Seconds:
     """Time the work in this process."""
+    from trainer.inference.resources import keep_freed_memory
+
+    keep_freed_memory()
     import torch
 
     from trainer.networks.view_averaging import predict_proba

@@ -69,7 +69,8 @@ def keep_freed_memory(environment: Mapping[str, str] = os.environ) -> bool:
     page by page: a fifth of the time of a training step, and a third of that of a prediction, on a virtual machine. For
     the same reason PyTorch's performance tuning guide recommends another allocator than glibc's.
 
-    It acts on the whole process, best before it has further threads. Settings of the user (``MALLOC_...``, or
+    It acts on the whole process, best before it has further threads. A process that does so and forks while it has
+    threads may hang in the fork; Retable starts all processes anew. Settings of the user (``MALLOC_...``, or
     ``GLIBC_TUNABLES`` for malloc) stay as they are.
 
     Returns:

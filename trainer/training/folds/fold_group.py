@@ -224,8 +224,10 @@ class FoldGroup:
         like = self._models[0]
 
         def together(network: Together) -> dict[str, Float32Array]:
-            # Each thread of the folds predicts a part of the images.
-            parts = [part for part in np.array_split(rows, self.width) if len(part)]
+            # Each thread of the folds predicts a part of the images, in the same batches as a single thread.
+            batches = np.array_split(np.arange(0, len(rows), self.prediction_batch), self.width)
+            ends = [int(own[-1]) + self.prediction_batch for own in batches if len(own)]
+            parts = [rows[start:end] for start, end in zip([0, *ends[:-1]], ends, strict=True)]
             predict = partial(self._predictor.predict, network, like, images)
             predicted = self._parallel.run([partial(predict, part, views, precision) for part in parts])
             return {view: np.concatenate([part[view] for part in predicted]) for view in views}

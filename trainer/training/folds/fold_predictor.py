@@ -61,7 +61,8 @@ class FoldPredictor:
         Raises:
             torch.OutOfMemoryError: one image alone does not fit, or a batch of a `Together`.
         """
-        per_chunk = max(1, CHUNK // max(1, images[:1].nbytes))
+        # Whole batches, so that a row is predicted beside the same others however the rows are divided at such places.
+        per_chunk = max(1, CHUNK // max(1, images[:1].nbytes) // self.batch) * self.batch
         chunks = [rows[start : start + per_chunk] for start in range(0, len(rows), per_chunk)]
         parts = [self._predict_chunk(network, model, images[chunk], views, precision) for chunk in chunks]
         nothing = np.empty((0, self._num_classes), dtype=np.float32)
