@@ -28,17 +28,10 @@ from storage.database.connection import connect
 from storage.schema import create_schema
 from tests.command_line import CommandLine
 from tests.databases import PostgresServer
-from trainer.common.environment import usable_cores
 
 # An example may take long: the first one imports a library, and other programs keep the machine busy.
 settings.register_profile("unhurried", settings(), deadline=None)
 settings.load_profile("unhurried")
-
-
-@pytest.hookimpl(optionalhook=True)
-def pytest_xdist_auto_num_workers() -> int:
-    """One process more than cores: tests wait for processes, databases and locks a sixth of their time."""
-    return usable_cores() + 1
 
 
 @pytest.fixture(scope="session", autouse=True)
