@@ -20,7 +20,7 @@ from studies.spec import StudySpec
 from trainer.common.errors import BackboneError
 from trainer.networks.architectures import STEP, takes_size
 from trainer.networks.backbones import check_backbone, family_of
-from trainer.networks.pretrained import networks_in_folder, weights_at_hand
+from trainer.networks.pretrained import match_option, networks_in_folder, weights_at_hand
 from trainer.recipe.recipe import LORA
 
 SHOWN_NAMES = 8  # models in a message
@@ -183,7 +183,7 @@ def _places(weights: Path | None) -> str:
     others = networks_in_folder(weights)
     if others:
         given = ", ".join(f'"{name}"' for name in others[:SHOWN_NAMES])
-        remedy = f"The folder has {given}: --set 'space.backbone.match=[{given}]' chooses among these"
+        remedy = f"The folder has {given}: {match_option(others)} chooses among these"
     else:
         remedy = "Put NAME.safetensors or NAME.pth into a folder, with a name that `search backbones` lists"
     return f"looked in {folder} and the Hugging Face cache. {remedy}"

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 HUB_TIMEOUT = 5.0  # seconds until the hub counts as unreachable
 SUFFIXES = (".safetensors", ".pth")  # of files in a weights folder, in order of preference
 HUB_FILES = ("model.safetensors", "pytorch_model.bin")
+MOST_NAMED = 8  # networks in an option of the command line
 LOOSE = ("dla", "mobilenetv5")
 """Prefixes of architectures that timm loads without checking that no weight is missing; `create_pretrained` checks."""
 
@@ -156,19 +157,25 @@ def networks_in_folder(weights_dir: Path | None) -> list[str]:
     return sorted({file.stem for file in weights_dir.iterdir() if file.suffix in SUFFIXES and file.stem in known})
 
 
+def match_option(names: Sequence[str]) -> str:
+    """The option of the command line that lets a filter choose the first of some networks."""
+    given = ", ".join(f'"{name}"' for name in names[:MOST_NAMED])
+    return f"--set 'space.backbone.match=[{given}]'"
+
+
 def _alternatives(names: Sequence[str], weights_dir: Path | None) -> list[str]:
     """A line with networks in the weights folder that may replace a single name, those of its family first.
 
-    Of several names, the line tells how a filter chooses among those at hand.
+    Of several names, the line tells how a filter chooses among those at hand: all of them by name, because it may have
+    chosen none of them, or those that it chooses.
     """
     found = networks_in_folder(weights_dir)
     if not found:
         return []
     if len(names) > 1:
-        names_at_hand = ", ".join(first_lines(found, 4))
         return [
-            f"  - where a filter chooses the networks, take those that are at hand ({names_at_hand}): "
-            "--set space.backbone.at_hand=true"
+            f"  - where a filter chooses the networks, name some that are at hand: {match_option(found)}, or take "
+            "those of its choice that are: --set space.backbone.at_hand=true"
         ]
     (wanted,) = names
 

@@ -266,3 +266,5 @@ def test_networks_of_the_family_that_are_at_hand_are_named(tmp_path: Path) -> No
     assert "recipe.backbone" not in missing_weights_message(["tf_efficientnet_b4.ns_jft_in1k"], None)
     several = missing_weights_message(["tf_efficientnet_b4.ns_jft_in1k", "resnet18.a1_in1k"], tmp_path)
     assert "space.backbone.at_hand=true" in several and "recipe.backbone" not in several
+    by_name = 'space.backbone.match=["resnet18", "tf_efficientnet_lite0.in1k", "vit_tiny_patch16_224.augreg_in21k"]'
+    assert f"--set '{by_name}'" in several
