@@ -182,8 +182,7 @@ def _places(weights: Path | None) -> str:
     folder = f"the folder {weights}" if weights else "no folder (--weights names one)"
     others = networks_in_folder(weights)
     if others:
-        given = ", ".join(f'"{name}"' for name in others[:SHOWN_NAMES])
-        remedy = f"The folder has {given}: {match_option(others)} chooses among these"
+        remedy = f"{match_option(others)} chooses among the networks that the folder has"
     else:
         remedy = "Put NAME.safetensors or NAME.pth into a folder, with a name that `search backbones` lists"
     return f"looked in {folder} and the Hugging Face cache. {remedy}"

@@ -28,8 +28,8 @@ FROZEN = 0.75
 then took half of the time, and after two epochs the average of the networks was as good as with all layers
 (`benchmarks.training.frozen_layers`).
 """
-
 USUAL_FOLDS = 5
+"""Number of fold models where it is not known."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,13 +115,22 @@ def passes(frozen: float) -> float:
 def predictions(frozen: float) -> float:
     """Time of the predictions after the last epoch, relative to a training in which all layers learn, 1/5 .. 1.
 
-    Frozen layers run once for all fold models (`USUAL_FOLDS` of them here). In a convolutional network they take more
-    of the time than their share, so the predictions take less time than this.
+    Args:
+        frozen: as in `passes`.
+    """
+    return passes_together(USUAL_FOLDS, frozen) / USUAL_FOLDS
+
+
+def passes_together(networks: int, frozen: float) -> float:
+    """Forward passes in whose time an image passes through ``networks`` with common frozen layers, 1 .. ``networks``.
+
+    These layers run once. In a convolutional network the layers near the input take longer than the others, so it
+    takes less time than this.
 
     Args:
         frozen: as in `passes`.
     """
-    return (1.0 + (USUAL_FOLDS - 1) * (1.0 - frozen)) / USUAL_FOLDS
+    return 1.0 + (networks - 1) * (1.0 - frozen)
 
 
 def frozen_share(recipe: Mapping[str, Any]) -> float:

@@ -241,7 +241,7 @@ def _test_class_hint(folder: Path, files: ImageFiles) -> str:
     if len(tests) != 1 or all(path.startswith(f"{tests[0].name}/") for path in files.paths):
         return ""
     name = printable(tests[0].name)
-    return f"\n{name}/ holds test images by its name; if it is a class, rename it, as to {name}_class"
+    return f"\n{name}/ holds test images by its name; if it is a class, rename it, such as to {name}_class"
 
 
 def _inner_classes(folder: Path, files: ImageFiles) -> Path | None:

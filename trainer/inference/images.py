@@ -39,7 +39,7 @@ MAX_PIXELS = 89_000_000  # pixels of one image; just below the number at which P
 MAX_FILE_BYTES = 512 * 2**20  # bytes of one image file
 BYTES_PER_PIXEL = 16  # memory that decoding takes at most: the image with alpha, its composite, and the result
 BYTES_PER_WIDE_PIXEL = 64  # the same for values with more than 8 bits, which are scaled as float64 of three channels
-WHITE = 250  # values of a pixel from which it cannot be told from a white ground
+WHITE = 250  # the lowest value that looks white
 _ANIMATED = ("GIF", "TIFF", "PNG", "WEBP", "AVIF", "HEIF")  # formats in which several frames are no mere thumbnails
 
 # Pillow logs causes that an `ImageError` gives already, and warns of damaged metadata, which are not used.

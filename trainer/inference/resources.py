@@ -74,7 +74,7 @@ def keep_freed_memory(environment: Mapping[str, str] = os.environ) -> bool:
     ``GLIBC_TUNABLES`` for malloc) stay as they are.
 
     Returns:
-        Whether there is a C library that can be told so.
+        Whether the C library has taken the settings. False: it is not glibc, or the user has chosen others.
     """
     chosen = any(name.startswith("MALLOC_") for name in environment)
     library = _heap_library()

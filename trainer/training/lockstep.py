@@ -198,7 +198,7 @@ class Lockstep:
             "reports": [_report_to_dict(report) for report in self.reports],
             "oof": torch.from_numpy(self._oof),
             "micro_batch": self._micro_batch,
-            "evaluation_batch": self._folds.prediction_batch,
+            "evaluation_batch": self._folds.predictor.batch,
             **for_checkpoint(self._data),
         }
 
@@ -209,7 +209,7 @@ class Lockstep:
         self._oof = content["oof"].numpy()
         # Never more than was found to fit here: the checkpoint may come from a larger device.
         self._micro_batch = min(self._micro_batch, content["micro_batch"])
-        self._folds.prediction_batch = content["evaluation_batch"]
+        self._folds.predictor.batch = content["evaluation_batch"]
 
     def finish(
         self,

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from search.study_state.training_costs import passes
+from search.study_state.training_costs import passes, passes_together
 from trainer.inference.networks.views import TTA
 from trainer.recipe.recipe import LINEAR_PROBE, Recipe
 
@@ -62,8 +62,8 @@ class ImagePasses:
         """
         own = len(TTA[recipe.tta])
         views = own if plain or recipe.tta != "none" else len(TTA["flips"])
-        shares = _passes_together(START_SHARES, recipe) * own if recipe.wise_ft else 0.0
-        test = self.test * _passes_together(self.networks, recipe) / self.networks
+        shares = passes_together(START_SHARES, recipe.freeze) * own if recipe.wise_ft else 0.0
+        test = self.test * passes_together(self.networks, recipe.freeze) / self.networks
         return views * test + (views - own + shares) * self.held_out
 
     def predictions(self, recipe: Recipe, *, plain: bool) -> float:
@@ -81,11 +81,3 @@ class ImagePasses:
 
     def _epoch(self, recipe: Recipe) -> float:
         return self._steps(recipe) + self.held_out_passes(recipe)
-
-
-def _passes_together(networks: int, recipe: Recipe) -> float:
-    """Passes of an image through networks with the recipe's frozen layers in common, 1 .. ``networks``.
-
-    In a convolutional network the layers near the input take longer than the others, so it takes less time than this.
-    """
-    return 1.0 + (networks - 1) * (1.0 - recipe.freeze)

@@ -10,6 +10,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from itertools import takewhile
 from typing import Any
 
 import torch
@@ -102,21 +103,12 @@ def _equal_modules(networks: Sequence[torch.nn.Module], side: int) -> list[str]:
 
     Only those that return before a module with other tensors is called, each of them once, with a tensor.
     """
-    first = networks[0]
-    equal = _equal_tensors(networks)
-    found: list[str] = []
-    usable = True
+    first, equal = networks[0], _equal_tensors(networks)
+    returned: list[tuple[str, bool] | None] = []  # each name, and whether the output is a tensor; None: other tensors
 
     def note(name: str) -> Callable[..., None]:
-        def hook(_: torch.nn.Module, inputs: Any, output: Any) -> None:
-            nonlocal usable
-            if not stopped:
-                usable = usable and isinstance(output, torch.Tensor) and name not in found
-                found.append(name)
+        return lambda module, inputs, output: returned.append((name, isinstance(output, torch.Tensor)))
 
-        return hook
-
-    stopped: list[bool] = []
     largest: list[str] = []
     with ExitStack() as stack:
         for name, module in first.named_modules():
@@ -128,10 +120,12 @@ def _equal_modules(networks: Sequence[torch.nn.Module], side: int) -> list[str]:
                 largest.append(name)
                 stack.callback(module.register_forward_hook(note(name)).remove)
             elif name and any(tensor not in equal for tensor in own):
-                stack.callback(module.register_forward_pre_hook(lambda *_: stopped.append(True)).remove)
+                stack.callback(module.register_forward_pre_hook(lambda *_: returned.append(None)).remove)
         with torch.no_grad():
             first(torch.zeros(1, 3, side, side, device=next(first.parameters()).device))
-    return found if usable and "" not in found else []
+    before = [*takewhile(lambda each: each is not None, returned)]
+    names = [each[0] for each in before if each is not None and each[1]]
+    return names if len(set(names)) == len(before) and "" not in names else []
 
 
 def _tensor_names(module: torch.nn.Module, *, recurse: bool) -> list[str]:
@@ -142,8 +136,9 @@ def _tensor_names(module: torch.nn.Module, *, recurse: bool) -> list[str]:
 def _equal_tensors(networks: Sequence[torch.nn.Module]) -> frozenset[str]:
     """Names of the parameters and buffers that are equal in all networks."""
     first, *others = ({**dict(each.named_parameters()), **dict(each.named_buffers())} for each in networks)
-    return frozenset(
-        name
-        for name, tensor in first.items()
-        if all(tensor.shape == other[name].shape and torch.equal(tensor, other[name]) for other in others)
-    )
+    return frozenset(name for name, tensor in first.items() if all(are_equal(tensor, other[name]) for other in others))
+
+
+def are_equal(one: torch.Tensor, other: torch.Tensor) -> bool:
+    """Whether two tensors have the same type, shape and values; they may be on different devices."""
+    return one.shape == other.shape and one.dtype == other.dtype and torch.equal(one, other.to(one.device))

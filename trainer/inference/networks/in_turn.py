@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import torch
 
-from .common_layers import joined
+from .common_layers import are_equal, joined
 
 State = Mapping[str, torch.Tensor]
 LEAST_COMMON = 0.25
@@ -56,7 +56,7 @@ def _loaded(group: Sequence[torch.nn.Module], side: int) -> Iterator[tuple[torch
 def _common(network: torch.nn.Module, state: State) -> float:
     """Share of the parameters of ``network`` that are equal in ``state``, 0 .. 1."""
     own = dict(network.named_parameters())
-    equal = sum(name in state and _are_equal(tensor, state[name]) for name, tensor in own.items())
+    equal = sum(name in state and are_equal(tensor, state[name]) for name, tensor in own.items())
     return equal / len(own) if own else 0.0
 
 
@@ -66,10 +66,6 @@ def _like(network: torch.nn.Module, state: State) -> torch.nn.Module:
     other.load_state_dict(state)
     own = network.state_dict(keep_vars=True)
     for name, tensor in other.state_dict(keep_vars=True).items():
-        if _are_equal(tensor, own[name]):
+        if are_equal(tensor, own[name]):
             tensor.data = own[name].data
     return other
-
-
-def _are_equal(one: torch.Tensor, other: torch.Tensor) -> bool:
-    return one.shape == other.shape and one.dtype == other.dtype and torch.equal(one, other.to(one.device))

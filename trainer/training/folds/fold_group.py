@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -77,7 +77,7 @@ class FoldGroup:
                 self._models[fold].offload()
         if device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(device)  # forgets earlier trainings and the rehearsal
-        self._predictor = FoldPredictor(recipe, num_classes=data.num_classes, device=device, before_chunk=before_chunk)
+        self.predictor = FoldPredictor(recipe, num_classes=data.num_classes, device=device, before_chunk=before_chunk)
         self.width = parallel_width(first, data.num_folds, device)
         """How many folds run at the same time."""
         self._parallel = ParallelFolds(self.width)
@@ -128,15 +128,6 @@ class FoldGroup:
             if other != fold:
                 model.offload()
 
-    @property
-    def prediction_batch(self) -> int:
-        """Images per forward pass of `predict`, which found out how many fit."""
-        return self._predictor.batch
-
-    @prediction_batch.setter
-    def prediction_batch(self, images: int) -> None:
-        self._predictor.batch = images
-
     def states(self) -> list[dict[str, Any]]:
         """The state of each fold's model, for `restore`; tensors are not copied."""
         return [model.state() for model in self._models]
@@ -164,18 +155,12 @@ class FoldGroup:
         views: tuple[str, ...],
         precision: torch.dtype | None = None,
     ) -> dict[str, Float32Array]:
-        """Probabilities of the chosen rows by test-time view: float32, shape (len(rows), C).
+        """As `FoldPredictor.predict`, by the evaluated network of a model of this group, which is on the device."""
+        return self.predictor.predict(model.evaluated, model, images, rows, views, precision)
 
-        Args:
-            model: a model of this group, on the device.
-            images: uint8, shape (n, size, size, 3); may be a memory map.
-            rows: of ``images``: int64.
-            precision: of the forward pass; None: full float32.
-
-        Raises:
-            torch.OutOfMemoryError: one image alone does not fit.
-        """
-        return self._predictor.predict(model.evaluated, model, images, rows, views, precision)
+    def _may_join(self, rows: Indices) -> bool:
+        """Whether models have layers in common, those that the recipe freezes, and stay on the device."""
+        return self._freezes and not self.offloads and len(rows) > 0
 
     def predict_with_start_shares(
         self,
@@ -194,15 +179,13 @@ class FoldGroup:
         """
 
         def together(network: Together) -> dict[str, Float32Array]:
-            return self._predictor.predict(network, model, images, rows, views)
+            return self.predictor.predict(network, model, images, rows, views)
 
-        found = None
-        if self._freezes and len(rows) and not self.offloads:
-            found = self._predictor.predict_together(
-                lambda: [model.with_start_share(share) for share in shares], together
-            )
-        if found is not None:
-            return [{view: found[view][:, number] for view in views} for number in range(len(shares))]
+        def copies() -> list[torch.nn.Module]:
+            return [model.with_start_share(share) for share in shares]
+
+        if self._may_join(rows) and (found := self.predictor.predict_together(copies, together)) is not None:
+            return _by_network(found, len(shares))
         predicted = []
         for share in shares:
             model.set_start_share(share)
@@ -225,20 +208,25 @@ class FoldGroup:
 
         def together(network: Together) -> dict[str, Float32Array]:
             # Each thread of the folds predicts a part of the images, in the same batches as a single thread.
-            batches = np.array_split(np.arange(0, len(rows), self.prediction_batch), self.width)
-            ends = [int(own[-1]) + self.prediction_batch for own in batches if len(own)]
-            parts = [rows[start:end] for start, end in zip([0, *ends[:-1]], ends, strict=True)]
-            predict = partial(self._predictor.predict, network, like, images)
+            batches = np.split(rows, range(self.predictor.batch, len(rows), self.predictor.batch))
+            shares = np.array_split(np.arange(len(batches)), self.width)
+            parts = [np.concatenate([batches[number] for number in share]) for share in shares if len(share)]
+            predict = partial(self.predictor.predict, network, like, images)
             predicted = self._parallel.run([partial(predict, part, views, precision) for part in parts])
             return {view: np.concatenate([part[view] for part in predicted]) for view in views}
 
-        found = None
-        if len(rows) and not self.offloads:
-            found = self._predictor.predict_together(lambda: [model.evaluated for model in self._models], together)
-        if found is not None:
-            return [{view: found[view][:, fold] for view in views} for fold in range(len(self))]
+        def networks() -> list[torch.nn.Module]:
+            return [model.evaluated for model in self._models]
+
+        if self._may_join(rows) and (found := self.predictor.predict_together(networks, together)) is not None:
+            return _by_network(found, len(self))
         outcomes = self.run(lambda fold, model: self.predict(model, images, rows, views, precision))
         return [predicted for _, predicted in outcomes]
+
+
+def _by_network(found: Mapping[str, Float32Array], networks: int) -> list[dict[str, Float32Array]]:
+    """The predictions of each network, of those of several, (n, networks, C) by view."""
+    return [{view: proba[:, number] for view, proba in found.items()} for number in range(networks)]
 
 
 def _on_host(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:

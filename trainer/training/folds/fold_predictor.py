@@ -61,7 +61,7 @@ class FoldPredictor:
         Raises:
             torch.OutOfMemoryError: one image alone does not fit, or a batch of a `Together`.
         """
-        # Whole batches, so that a row is predicted beside the same others however the rows are divided at such places.
+        # Whole batches: the images of a batch, and so the bits, do not depend on how threads divide the rows.
         per_chunk = max(1, CHUNK // max(1, images[:1].nbytes) // self.batch) * self.batch
         chunks = [rows[start : start + per_chunk] for start in range(0, len(rows), per_chunk)]
         parts = [self._predict_chunk(network, model, images[chunk], views, precision) for chunk in chunks]

@@ -266,6 +266,6 @@ def test_a_class_called_test_is_explained(tmp_path: Path) -> None:
         for i in range(3):
             save(tmp_path / name / f"{i}.png", 10 * seed + i, 8)
     message = problems_of(tmp_path)
-    assert "test/ holds test images by its name; if it is a class, rename it, as to test_class" in message
+    assert "test/ holds test images by its name; if it is a class, rename it, such as to test_class" in message
     (tmp_path / "test").rename(tmp_path / "test_class")
     assert labels_of(read_images(tmp_path, verify=False)) == ["control"] * 3 + ["test_class"] * 3
