@@ -30,9 +30,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.machine import describe_machine, one_line, table
-from benchmarks.training.lp_ft import with_error
-from benchmarks.training.paired_scores import Labels, PairedScores, paired_scores, score_cells
-from benchmarks.training.probe_draws import (
+from benchmarks.probes.probe_draws import (
     Draw,
     add_probe_options,
     bootstrap,
@@ -41,6 +39,8 @@ from benchmarks.training.probe_draws import (
     probe_recipe,
     write_runs,
 )
+from benchmarks.training.lp_ft import with_error
+from benchmarks.training.paired_scores import Labels, PairedScores, paired_scores, score_cells
 from trainer.common.errors import TrainerError
 from trainer.data.folds import make_folds
 from trainer.evaluation.pseudo_labels import NO_LABEL, PROBABILITY, judge_gate, most_labels, pseudo_labels
@@ -168,7 +168,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     add_probe_options(parser)
     parser.add_argument("--probability", type=float, default=PROBABILITY, help="of the gate (%(default)s)")
     given = parser.parse_args(arguments)
-    recipe = probe_recipe(given)
+    recipe = probe_recipe(given, given.size)
     runs: list[Run] = []
     machine = describe_machine()
     try:

@@ -23,7 +23,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.machine import describe_machine, one_line, table
-from benchmarks.training.probe_draws import features_of
+from benchmarks.probes.probe_draws import features_of
 from benchmarks.training.several_labels import add_picture_options, make_pictures
 from trainer.common.arrays import Float32Array, Float64Array
 from trainer.common.errors import TrainerError

@@ -4,7 +4,7 @@
 
 From each data set, images of a few classes are drawn for each seed, and some of them are labelled; the others are
 private. Everything is done by linear probes on features of one pre-trained network, on bootstraps of the labelled
-images (`benchmarks.training.probe_draws`). As in `search start --two-stage-from`:
+images (`benchmarks.probes.probe_draws`). As in `search start --two-stage-from`:
 
 * The groups of confusable classes are those of the out-of-fold predictions, averaged over seeds.
 * The same probes are fitted again on the images of these classes alone, on the same folds and bootstraps.
@@ -23,14 +23,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from benchmarks.machine import table
-from benchmarks.training.paired_scores import PairedScores, paired_scores, score_cells
-from benchmarks.training.probe_draws import (
+from benchmarks.probes.probe_draws import (
     Draw,
     add_probe_options,
     bootstrap,
     by_setting,
     measure_draws,
 )
+from benchmarks.training.paired_scores import PairedScores, paired_scores, score_cells
 from search.statistics.ensemble_selection import cross_fit
 from search.statistics.second_stage import two_stage
 from trainer.data.folds import make_folds

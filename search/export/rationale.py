@@ -57,10 +57,10 @@ def choice_reason(choice: Choice, metric: str) -> str:
     gains = f"gains {shown_gain(choice.gain, metric)}"
     if several:
         reason = f"{ensemble[0].upper()}{ensemble[1:]} {gains} over {leader} alone, out-of-fold, nested."
-        return (
-            f"{reason} The gain on test images is smaller, because there the networks of all folds are averaged anyway."
-        )
-    return f"{leader.first} alone: {ensemble} {gains} over it, out-of-fold, nested: no gain beyond noise."
+        if choice.gained:
+            return f"{reason} The gain on test images is smaller, because there the networks of all folds are averaged."
+        return f"{reason} That is no difference beyond noise, and an average seldom scores worse than its members."
+    return f"{leader.first} alone: {ensemble} {gains} over it, out-of-fold, nested."
 
 
 def warnings(stores: Stores, plan: ExportPlan, refits: Refits) -> tuple[str, ...]:

@@ -3,9 +3,14 @@ predictions.
 
 Every comparison is cross-fitted: for each outer fold, the members are chosen, weighted and calibrated on the images of
 the other folds, and predict the images of this fold. The predictions of all folds together are compared with the
-leader's, image by image. A gain is real if it exceeds `search.statistics.paired_gain.REAL` standard errors. Without a
-real gain the simpler of the two methods is used, so that trying several methods does not favour the one that fits the
-noise best.
+leader's, image by image. A gain is real if it exceeds `search.statistics.paired_gain.REAL` standard errors, and so is a
+loss.
+
+- The equal mean is used unless its loss is real. It has no weights to fit, and the log loss and the Brier score of a
+  mean are never above the mean of its members' (Jensen's inequality). `benchmarks.probes.blended_probes` compares this
+  rule with others.
+- Any other blend needs a real gain over the equal mean, so that trying several methods does not favour the one that
+  fits the noise best. A mean with imported predictions needs one over the leader: its export cannot predict new images.
 
 All recipes, the leader included, are represented by the same cross-validations, so no member scores higher only because
 it was trained more often. An ensemble of M recipes has M times as many networks as the leader; ``final.members`` bounds
@@ -57,6 +62,11 @@ class PossibleMember:
     oof: NDArray[np.float32]
     """Out-of-fold probabilities, ``(n, C)``: the mean over the rounds that all contenders ran."""
 
+    @property
+    def is_imported(self) -> bool:
+        """Whether it is no recipe, but predictions that were made elsewhere."""
+        return self.name.trial is None
+
 
 @dataclass(frozen=True, kw_only=True)
 class Choice:
@@ -74,6 +84,11 @@ class Choice:
     """Cross-fitted gain of that ensemble over the leader alone."""
     note: str = ""
     """Why no ensemble was scored, or why another method than the configured one is used; shown to the user."""
+
+    @property
+    def gained(self) -> bool:
+        """Whether an ensemble was scored, and its gain over the leader is real."""
+        return self.gain is not None and self.gain.real
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -158,25 +173,21 @@ def choose_members(
     if len(contenders) < 2:
         return replace(single, note="no other confirmed recipe ties with it")
     scorer = _Scorer(targets=targets, folds=folds, metric=metric)
-    members = np.stack([contender.oof for contender in contenders])
-    backbones = [contender.backbone for contender in contenders]
-    leader = members[0]
-    averaged = scorer.score(equal(backbones, at_most), members)
-    even = _choice(contenders, averaged.fit(targets), "equal", scorer.gain(averaged.output, leader))
-    holds = _is_better(even)
+    leader = contenders[0].oof
+    even, output = _equal_mean(contenders, scorer, at_most)
+    if any(name.trial is None for name in even.names) and not even.gained:
+        even, output = _equal_mean([c for c in contenders if not c.is_imported], scorer, at_most)
+    holds = len(even.names) > 1 and even.gain is not None and even.gain.no_real_loss
     best = even if holds else replace(single, scored=even.scored, gain=even.gain)
     if method == "equal":
         return best
-    if method == "greedy":
-        other = scorer.score(greedy(at_most), members)
-    else:
+    if method == "stack":
         # A regression gives every member a coefficient, so its members are chosen beforehand, by rank alone.
-        order = _preferred(backbones, at_most)
-        contenders = [contenders[i] for i in order]
-        other = scorer.score(stack, members[order])
+        contenders = [contenders[i] for i in _preferred([c.backbone for c in contenders], at_most)]
+    other = scorer.score(greedy(at_most) if method == "greedy" else stack, _stacked(contenders))
     asked = _choice(contenders, other.fit(targets), method, scorer.gain(other.output, leader))
-    beyond = scorer.gain(other.output, averaged.output if holds else leader)
-    if beyond.real and _is_better(asked):
+    beyond = scorer.gain(other.output, output if holds else leader)
+    if beyond.real and asked.gained and len(asked.names) > 1:
         return asked
     over = "the equal average" if holds else f"{best.names[0]} alone"
     return replace(best, note=f"{method} ensemble: {shown_gain(beyond, metric)} over {over}, which is used instead")
@@ -305,9 +316,15 @@ def _choice(contenders: Sequence[PossibleMember], blend: Blend, method: str, gai
     return Choice(names=names, blend_weights=blend_weights, method=method, scored=names, gain=gain)
 
 
-def _is_better(choice: Choice) -> bool:
-    """Whether the choice is an ensemble with a real gain over the leader."""
-    return choice.gain is not None and choice.gain.real and len(choice.names) > 1
+def _stacked(contenders: Sequence[PossibleMember]) -> Stacked:
+    return np.stack([contender.oof for contender in contenders])
+
+
+def _equal_mean(contenders: Sequence[PossibleMember], scorer: _Scorer, at_most: int) -> tuple[Choice, Probabilities]:
+    """The equal mean of the leader and others, and its cross-fitted input of the metric, ``(n, C)``."""
+    averaged = scorer.score(equal([c.backbone for c in contenders], at_most), _stacked(contenders))
+    gain = scorer.gain(averaged.output, contenders[0].oof)
+    return _choice(contenders, averaged.fit(scorer.targets), "equal", gain), averaged.output
 
 
 def _preferred(backbones: Sequence[str], at_most: int) -> list[int]:

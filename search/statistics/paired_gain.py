@@ -35,6 +35,11 @@ class Gain:
         """Whether the gain exceeds `REAL` standard errors. A gain that is undefined (NaN) is not real."""
         return self.mean > REAL * self.error
 
+    @property
+    def no_real_loss(self) -> bool:
+        """Whether the new score is at most `REAL` standard errors below the old one. Not so if it is undefined."""
+        return self.mean >= -REAL * self.error
+
 
 def paired_gain(metric: str, targets: Targets, new: Probabilities, old: Probabilities) -> Gain:
     """Gain of ``new`` over ``old``, both ``(n, C)``.

@@ -24,7 +24,7 @@ ERRORS_FALL = 1.15
 measured on recorded tables (`benchmarks/`)."""
 ERRORS_FALL_OF_PROBES = 0.7
 """The same of linear probes, whose fold models seldom differ in the class that they predict; measured on draws of three
-data sets (`benchmarks/training/averaged_probes.py`)."""
+data sets (`benchmarks/probes/averaged_probes.py`)."""
 
 
 class NothingFinished(SearchError):

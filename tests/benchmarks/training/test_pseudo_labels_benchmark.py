@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import torch
 
+from benchmarks.probes.probe_draws import bootstrap
 from benchmarks.training.paired_scores import PairedScores
-from benchmarks.training.probe_draws import bootstrap
 from benchmarks.training.pseudo_labels import Run, gate_rows, main, score_rows
 from tests.benchmarks.training.shape_folders import write_shapes
 from tests.trainer.training.support import run

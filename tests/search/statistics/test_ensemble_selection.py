@@ -260,3 +260,42 @@ def test_the_jackknife_agrees_with_a_bootstrap_of_the_difference(metric: str) ->
         [score(metric, Targets(y[r]), members[1][r]) - score(metric, Targets(y[r]), members[0][r]) for r in draws]
     )
     assert paired_gain(metric, Targets(y), members[1], members[0]).error == pytest.approx(spread, rel=0.35)
+
+
+def sided(y: NDArray[np.int64], wrong: NDArray[np.bool_], sure: float) -> NDArray[np.float32]:
+    """Predictions ``(n, C)`` with probability ``sure`` for the true class, or for the next one where ``wrong``."""
+    label = np.where(wrong, (y + 1) % CLASSES, y)
+    return np.asarray(np.where(np.eye(CLASSES, dtype=bool)[label], sure, (1.0 - sure) / (CLASSES - 1)), np.float32)
+
+
+def test_a_mean_without_real_gain_is_used_and_one_with_a_real_loss_is_not() -> None:
+    """Both recipes are right on 80 of 100 images; of the mean, the surer one decides."""
+    y, folds = np.arange(100) % CLASSES, np.arange(100) // 34
+    leader = sided(y, np.arange(100) % 10 < 2, 0.7)
+    tied = sided(y, np.arange(100) % 10 > 7, 0.72)
+    used = choose_members(contenders(np.stack([leader, tied])), Targets(y), folds, "accuracy", "equal", 5)
+    assert numbers(used) == [10, 11] and used.gain is not None and not used.gained and used.gain.no_real_loss
+    worse = sided(y, np.arange(100) % 10 > 5, 0.72)
+    left = choose_members(contenders(np.stack([leader, worse])), Targets(y), folds, "accuracy", "equal", 5)
+    assert numbers(left) == [10] and left.gain is not None and not left.gain.no_real_loss
+    assert [name.trial for name in left.scored] == [10, 11], "the mean has a lower log loss, and was judged"
+
+
+def test_imported_predictions_need_a_real_gain() -> None:
+    y, folds = np.arange(100) % CLASSES, np.arange(100) // 34
+    leader = sided(y, np.arange(100) % 10 < 2, 0.7)
+    tied = sided(y, np.arange(100) % 10 > 7, 0.72)
+    imported = PossibleMember(name=MemberName(label="big"), backbone="b", oof=tied)
+    alone = choose_members([*contenders(leader[None]), imported], Targets(y), folds, "accuracy", "equal", 5)
+    assert numbers(alone) == [10]
+    with_own = [*contenders(np.stack([leader, tied])), imported]
+    own = choose_members(with_own, Targets(y), folds, "accuracy", "equal", 5)
+    assert numbers(own) == [10, 11], "the recipes need none"
+    right = PossibleMember(name=MemberName(label="big"), backbone="b", oof=sided(y, np.zeros(100, bool), 0.9))
+    better = choose_members([*contenders(leader[None]), right], Targets(y), folds, "accuracy", "equal", 5)
+    assert numbers(better) == [10, None] and better.gained
+
+
+def test_an_undefined_gain_is_neither_real_nor_without_loss() -> None:
+    undefined = Gain(mean=float("nan"), error=float("nan"))
+    assert not undefined.real and not undefined.no_real_loss

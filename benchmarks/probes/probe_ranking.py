@@ -1,6 +1,6 @@
 """Linear probes as a forecast of fine-tuning: does the ranking by probes hold after fine-tuning?
 
-    python -m benchmarks.training.probe_ranking DATA... --weights WEIGHTS --json probe_ranking.json
+    python -m benchmarks.probes.probe_ranking DATA... --weights WEIGHTS --json probe_ranking.json
 
 From each data set, images of a few classes are drawn for each seed. On every draw, each candidate, which is a
 pre-trained network at an image size, is cross-validated as a linear probe and by fine-tuning, on the same folds. Scores

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks.training.averaged_probes import Run, errors_fall, gain_rows, main, measure
-from benchmarks.training.probe_draws import Draw
+from benchmarks.probes.averaged_probes import Run, errors_fall, gain_rows, main, measure
+from benchmarks.probes.probe_draws import Draw
 from tests.benchmarks.training.shape_folders import write_shapes
 
 

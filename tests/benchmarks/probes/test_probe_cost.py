@@ -6,7 +6,7 @@ import argparse
 
 import torch
 
-from benchmarks.training.probe_cost import measure
+from benchmarks.probes.probe_cost import measure
 
 
 def test_every_part_is_timed() -> None:

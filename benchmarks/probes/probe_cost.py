@@ -1,7 +1,7 @@
 """Cost of a linear probe, compared with the bare forward pass that it needs.
 
-    python -m benchmarks.training.probe_cost --weights WEIGHTS
-    python -m benchmarks.training.probe_cost --device cuda --size 224 --images 2000
+    python -m benchmarks.probes.probe_cost --weights WEIGHTS
+    python -m benchmarks.probes.probe_cost --device cuda --size 224 --images 2000
 
 * probe: everything from building the network to the predictions of all images (`trainer.training.linear_probe`), with
   features that nothing has computed before;

@@ -1,9 +1,9 @@
 """The gain from averaging the fold models of a linear probe: as predicted without labels, and as it is.
 
-    python -m benchmarks.training.averaged_probes DATA... --weights WEIGHTS --json averaged.json
+    python -m benchmarks.probes.averaged_probes DATA... --weights WEIGHTS --json averaged.json
 
 From each data set, images of a few classes are drawn for each seed, and some of them are labelled; the others are
-private (`benchmarks.training.probe_draws`). A head is fitted for each fold. The ambiguity of the heads on the private
+private (`benchmarks.probes.probe_draws`). A head is fitted for each fold. The ambiguity of the heads on the private
 images, without their labels, tells by how much the Brier score of the average is lower
 (`trainer.evaluation.ambiguity`). That predicts the gain in accuracy (`search.statistics.ranking.averaging_gain`). The
 labels then tell the true gain over the mean of the heads.
@@ -22,8 +22,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from benchmarks.machine import table
+from benchmarks.probes.probe_draws import Draw, add_probe_options, by_setting, measure_draws
 from benchmarks.training.lp_ft import with_error
-from benchmarks.training.probe_draws import Draw, add_probe_options, by_setting, measure_draws
 from search.statistics.ranking import averaging_gain
 from trainer.data.folds import make_folds
 from trainer.evaluation.ambiguity import brier_scores, expected_average

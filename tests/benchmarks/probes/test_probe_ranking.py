@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks.training.probe_ranking import KEEP, Run, agreement_rows, candidate_rows, keep_rows, main
+from benchmarks.probes.probe_ranking import KEEP, Run, agreement_rows, candidate_rows, keep_rows, main
 from tests.benchmarks.training.shape_folders import write_shapes
 from tests.trainer.training.support import run
 

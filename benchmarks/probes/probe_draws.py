@@ -162,13 +162,20 @@ def drawn_from(
     )
 
 
-def add_probe_options(parser: argparse.ArgumentParser) -> None:
-    """Add the options of a benchmark that fits probes on draws of images."""
+def add_probe_options(parser: argparse.ArgumentParser, sizes: Sequence[int] = ()) -> None:
+    """Add the options of a benchmark that fits probes on draws of images.
+
+    Args:
+        sizes: default of ``--sizes``; empty: the benchmark has one size, ``--size``.
+    """
     parser.add_argument("data", type=Path, nargs="+", help="folders of labelled images, in any layout")
     parser.add_argument("--backbone", default="tf_efficientnet_lite0.in1k")
     parser.add_argument("--init", default="pretrained", help="starting weights (%(default)s)")
     parser.add_argument("--weights", type=Path, help="folder of pre-trained weights")
-    parser.add_argument("--size", type=int, default=128, help="pixels (%(default)s)")
+    if sizes:
+        parser.add_argument("--sizes", type=int, nargs="+", default=sizes, help="pixels (%(default)s)")
+    else:
+        parser.add_argument("--size", type=int, default=128, help="pixels (%(default)s)")
     parser.add_argument("--draws", type=int, default=20, help="from each data set (%(default)s)")
     parser.add_argument("--images", type=int, default=800, help="in a draw, at most (%(default)s)")
     parser.add_argument("--classes", type=int, default=20, help="in a draw, at most (%(default)s)")
@@ -178,13 +185,13 @@ def add_probe_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", type=Path, help="file for everything measured, written after every draw")
 
 
-def probe_recipe(given: argparse.Namespace) -> Recipe:
-    """The probe that these options ask for."""
+def probe_recipe(given: argparse.Namespace, size: int) -> Recipe:
+    """The probe of images of ``size`` pixels that these options ask for."""
     fields: dict[str, Scalar] = {
         "backbone": given.backbone,
         "init": given.init,
         "method": "linear_probe",
-        "image_size": given.size,
+        "image_size": size,
         "epochs": 1,
     }
     return Recipe.from_flat(fields)
@@ -213,7 +220,7 @@ def measure_draws(
     Args:
         measure: of the name of the data folder, the seed and the draw.
     """
-    recipe, machine, runs = probe_recipe(given), describe_machine(), list[AnyRun]()
+    recipe, machine, runs = probe_recipe(given, given.size), describe_machine(), list[AnyRun]()
     try:
         with tempfile.TemporaryDirectory() as scratch:
             for name, seed, drawn in draws(given, recipe, Path(scratch)):
