@@ -254,7 +254,7 @@ class ImageSet:
         Args:
             bad: indices into ``train_ids``.
             also_lost: further ids for ``skipped``: the data list them, but the set does not hold them.
-            reasons: sentences that say what is wrong with the images; they become warnings.
+            reasons: sentences that say why; they become warnings.
 
         Raises:
             DataError: a class would lose its last image.
@@ -272,7 +272,7 @@ class ImageSet:
         return dataclasses.replace(
             self.subset(keep),
             skipped=tuple(left_out),
-            warnings=(*self.warnings, *(f"left out: {reason}" for reason in reasons)),
+            warnings=(*self.warnings, *reasons),
         )
 
     def subset(self, rows: Sequence[int]) -> ImageSet:

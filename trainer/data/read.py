@@ -17,7 +17,7 @@ from trainer.data.readers import folder_layout, npz_layout, table_layout
 from trainer.data.readers.base import Reader, ReadResult
 from trainer.data.readers.class_folders import class_folder_names, subfolders
 from trainer.data.readers.doubts.formulas import formula_warnings
-from trainer.data.readers.matching.image_files import ImageFiles
+from trainer.data.readers.matching.image_files import LINK_HELP, ImageFiles
 from trainer.data.readers.tables.find_tables import (
     OWN_HELP,
     find_tables,
@@ -103,14 +103,22 @@ def read_images(
         problems += bad_test.values()
         image_set = with_level_warning(image_set)
     skippable = [*(problem.message for problem in result.skippable), *bad_train.values()]
+    repeated = [problem.message for problem in result.skippable if problem.lost_id is None]
     if data_options.skip_bad and not problems and skippable:
         lost = [problem.lost_id for problem in result.skippable if problem.lost_id is not None]
-        return image_set.without(bad_train, lost, skippable)
+        left_out = [f"left out: {message}" for message in skippable if message not in repeated]
+        return image_set.without(bad_train, lost, [*left_out, *(f"the first row was taken: {m}" for m in repeated)])
     if problems or skippable:
-        advice = "" if problems else f"To continue without {'it' if len(skippable) == 1 else 'them'}, add --skip-bad"
+        advice = "" if problems else _skip_advice(len(skippable), only_repeated=len(repeated) == len(skippable))
         advice = "\n".join(filter(None, (result.advice, ADVICE if corrected.problems else "", advice)))
         raise DataError([*problems, *([] if data_options.skip_bad else skippable)], advice)
     return image_set
+
+
+def _skip_advice(count: int, *, only_repeated: bool) -> str:
+    if only_repeated:
+        return "To take the first row of each label, add --skip-bad"
+    return f"To continue without {'it' if count == 1 else 'them'}, add --skip-bad"
 
 
 def _with_formula_warnings(image_set: ImageSet) -> ImageSet:
@@ -196,6 +204,11 @@ def _unwrapped(folder: Path, table: str | None) -> Path:
 
 def _advice(folder: Path, options: DataOptions) -> str:
     """What to do about a folder without a known layout."""
+    links = [path for path in folder.iterdir() if is_data(path) and path.is_symlink() and path.is_dir()]
+    if links and options.layout in (None, "folders"):
+        names = listed(sorted(printable(path.name) for path in links), 4)
+        is_link = "is a link to a folder" if len(links) == 1 else "are links to folders"
+        return f"{names} {is_link}: such links are not followed; {LINK_HELP}"
     tables = find_tables(folder, options.encoding)
     own, labels = (tables.own, tables.labels) if options.layout in (None, "table") else ((), ())
     unread = f"Not read: {listed(path.name for path in own)}: {OWN_HELP}" if own else ""

@@ -241,7 +241,9 @@ def describe_tiff(data: bytes) -> str | None:
         return None
     form = {2: "signed ", 3: "floating-point ", 5: "complex ", 6: "complex "}.get(code, "")
     planes = " in separate planes" if header.get(284, 1) == 2 and bands > 1 else ""
-    return f"a TIFF with {bands} channel{'s' * (bands > 1)} of {number} {form}bit{'s' * (number > 1)}{planes}"
+    # Programs for satellite images write three bands of 16 bits without calling them colours.
+    gray = " whose photometric interpretation is gray" if header.get(262) in (0, 1) and bands in (3, 4) else ""
+    return f"a TIFF with {bands} channel{'s' * (bands > 1)} of {number} {form}bit{'s' * (number > 1)}{planes}{gray}"
 
 
 def _is_text(start: bytes) -> bool:

@@ -232,8 +232,9 @@ def _not_an_image(data: bytes) -> str:
     if tiff is None:
         return f"{kind.name} that is cut off in its header or damaged"
     return (
-        f"{tiff}; TIFF is read with 1, 3 or 4 channels of 8 bits, or of 16 bits in one plane, or 1 channel of 32 bits: "
-        "save the channels that matter in one of these forms"
+        f"{tiff}; TIFF is read with 1 channel of 8, 16 or 32 bits, or with 3 or 4 channels of 8 or 16 bits whose "
+        "photometric interpretation is RGB (those of 16 bits not in separate planes): save the channels that matter in "
+        "one of these forms"
     )
 
 

@@ -161,6 +161,14 @@ def test_no_channel_of_eight_bits_is_left_out(channels: int, photometric: int) -
         read_image(tiff(np.zeros((8, 8, channels), np.uint8), photometric=photometric))
 
 
+@pytest.mark.parametrize("kind", [np.uint8, np.uint16])
+def test_three_channels_that_are_not_called_colours_are_named_and_read_as_colours(kind: type[np.generic]) -> None:
+    values = np.full((8, 8, 3), (200, 100, 50)).astype(kind)
+    with pytest.raises(ImageError, match=r"3 channels of \d+ bits whose photometric interpretation is gray.* is RGB"):
+        read_image(tiff(values, photometric=1))
+    assert read_image(tiff(values, photometric=2)).shape == (8, 8, 3), "the advice"
+
+
 @pytest.mark.parametrize("mode", ["1", "L", "P", "LA", "PA", "RGBA", "CMYK", "YCbCr", "LAB", "HSV", "I;16", "I", "F"])
 def test_every_mode_is_read_or_refused_in_words(mode: str) -> None:
     gray = np.linspace(0, 255, 64).reshape(8, 8).astype(np.uint8)

@@ -23,6 +23,7 @@ from trainer.data.file_names import (
 from trainer.data.readers.matching.image_files import ImageFiles
 from trainer.formats.delimited import SUFFIXES
 from trainer.formats.labels import natural_key
+from trainer.inference.printable import printable
 
 _PART_WORDS = frozenset(
     ("image", "images", "img", "imgs", "part", "parts", "batch", "chunk", "shard", "fold", "data", "set", "subset")
@@ -154,6 +155,33 @@ def content_of_class(name: str, paths: Sequence[str], linked: Collection[str]) -
     if not direct and not nested:
         return ClassContent(images=paths, nested=masks)
     return ClassContent(images=direct, masks=masks, nested=nested)
+
+
+def in_two_classes(folder: Path, paths: Sequence[str], labels: Sequence[str]) -> list[str]:
+    """A message for each two classes with the same image file, which one of them reaches through a link.
+
+    Args:
+        folder: the data folder.
+        paths: all images, relative to it.
+        labels: the name of the class folder of each image.
+    """
+    links = {path for path in paths if any((folder / part).is_symlink() for part in _with_parents(path))}
+    if not links:
+        return []
+    owners: dict[Path, tuple[str, str]] = {}
+    messages: dict[tuple[str, str], str] = {}
+    for path, label in sorted(zip(paths, labels, strict=True), key=lambda entry: entry[0] in links):
+        first, owner = owners.setdefault((folder / path).resolve(), (path, label))
+        if owner != label:
+            message = f"{printable(path)} is {printable(first)} through a link, so this image is in two classes"
+            messages.setdefault((owner, label), f"{message}: remove the link, or move the image")
+    return list(messages.values())
+
+
+def _with_parents(path: str) -> list[str]:
+    """The path and the folders that it is in, all relative to the data folder."""
+    pure = PurePosixPath(path)
+    return [str(pure), *(str(parent) for parent in pure.parents if parent.name)]
 
 
 def _says_nothing(inner: str, own: str) -> bool:

@@ -24,6 +24,7 @@ from trainer.data.readers.class_folders import (
     find_test_folder,
     hold_images,
     holds_lists,
+    in_two_classes,
     mask_folders_among,
     seem_parts,
     subfolders,
@@ -38,7 +39,7 @@ from trainer.data.readers.doubts.folder_advice import (
     not_splits,
     parts_message,
 )
-from trainer.data.readers.matching.image_files import ImageFiles
+from trainer.data.readers.matching.image_files import LINK_HELP, ImageFiles
 from trainer.data.readers.parts.divide_classes import divide_by_lists
 from trainer.data.readers.parts.part_files import images_apart
 from trainer.data.readers.sample_submission import spelled_as_in
@@ -216,6 +217,7 @@ def _images_of(folder: Path, folders: Sequence[Path], files: ImageFiles) -> _Cla
         usable = [path for path in inside if path not in unusable and path not in own_masks]
         found.paths.extend(usable)
         found.labels.extend([class_folder.name] * len(usable))
+    problems += in_two_classes(folder, found.paths, found.labels)
     problems += files.closed_problems()
     if problems:
         raise DataError(problems, nested_advice(nested) if nested else "")
@@ -226,13 +228,13 @@ def _class_problems(folder: Path, class_folder: Path, content: ClassContent, fil
     """What forbids the use of a class folder with this ``content``."""
     name = class_folder.relative_to(folder).as_posix()
     if class_folder.is_symlink():
-        return [f"{name} is a link to a folder: such links are not followed; copy the folder into the data"]
+        return [f"{name} is a link to a folder: such links are not followed; {LINK_HELP}"]
     if problem := name_problem(class_folder.name):
         return [f"the class folder {printable(name)}: its name {problem}"]
     if problem := text_problem(class_folder.name):
         return [f"the class folder {name!r} {problem}"]
     outside = [
-        f"{printable(link)} {why}: such links are not followed; copy the folder into the data"
+        f"{printable(link)} {why}: such links are not followed; copy its images into {printable(name)} itself"
         for link, why in sorted(files.other.unfollowed.items())
         if link.startswith(f"{name}/")
     ]

@@ -23,7 +23,7 @@ from trainer.data.readers.matching.match_images import ColumnMatch, ImageMatcher
 from trainer.data.readers.tables.folder_labels import MISSING
 from trainer.formats.delimited import Table
 from trainer.formats.labels import SimilarLabels, unify_labels
-from trainer.inference.printable import printable
+from trainer.inference.printable import name_problem, printable
 
 SHOWN_IDS = 5  # repeated ids that are named one by one
 SHOWN_ROWS = 3  # row numbers in one message
@@ -219,7 +219,7 @@ def _many_given_again(table: Table, by_id: Mapping[str, Sequence[int]], labels: 
     return (
         f"{table.path.name}: {count} ids are given several times with the same label, such as {identifier!r} in "
         f"{len(indices)} rows ({_rows(table, indices)}). One row for each label is enough: if the table lists boxes or "
-        "crops, write one row for each image, with its main class; --skip-bad takes the first row of each label"
+        "crops, write one row for each image, with its main class"
     )
 
 
@@ -259,6 +259,14 @@ def _nothing_found(
     """One message for a table that names no image file of the folder."""
     if not listed_rows:
         return [f"{table.path.name} lists no images"]
+    unreadable = next(((path, why) for path in files.paths if (why := name_problem(path)) is not None), None)
+    if unreadable is not None:
+        return [
+            f"{table.path.name}: no value of the column {names[columns.image]!r} names an image; the name of the file "
+            f"{printable(unreadable[0])} {unreadable[1]}"
+        ]
+    if not files.paths and files.packed_hint():
+        return [f"{table.path.name} names {listed_rows} images, but the folder holds none"]
     where = (
         f"{len(files.paths)} image files, such as {printable(files.paths[0])}"
         if files.paths

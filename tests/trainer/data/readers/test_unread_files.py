@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from tests.trainer.images import problems_of, save
+from tests.trainer.images import labels_of, problems_of, save
 from trainer.data.read import DataOptions, read_images
 from trainer.formats.delimited import write_table
 
@@ -20,6 +22,11 @@ def classes(tmp_path: Path) -> Path:
         save(tmp_path / "data" / "cat" / f"{seed}.png", seed)
         save(tmp_path / "data" / "dog" / f"{seed}.png", 10 + seed)
     return tmp_path / "data"
+
+
+def ids_and_labels(folder: Path) -> list[tuple[str, str]]:
+    found = read_images(folder)
+    return list(zip(found.train_ids, labels_of(found), strict=True))
 
 
 def test_other_files_are_counted_by_kind(classes: Path) -> None:
@@ -84,7 +91,44 @@ def test_a_linked_folder_inside_the_data_is_read(classes: Path, tmp_path: Path) 
 def test_a_linked_folder_outside_is_an_error(classes: Path, tmp_path: Path) -> None:
     save(tmp_path / "disk" / "0.png", 20)
     (classes / "dog" / "more").symlink_to(tmp_path / "disk")
-    assert "dog/more is a link to a folder outside of the data: such links are not followed" in problems_of(classes)
+    message = problems_of(classes)
+    assert "dog/more is a link to a folder outside of the data: such links are not followed" in message
+    assert "copy its images into dog itself" in message
+    (classes / "dog" / "more").unlink()
+    shutil.copytree(tmp_path / "disk", classes / "dog" / "more")
+    assert "If dog is a class, move the images directly into it." in problems_of(classes)
+    (classes / "dog" / "more" / "0.png").rename(classes / "dog" / "more0.png")
+    (classes / "dog" / "more").rmdir()
+    assert dict(ids_and_labels(classes))["dog/more0.png"] == "dog"
+
+
+def test_an_image_that_a_link_puts_into_a_second_class_is_an_error(classes: Path) -> None:
+    save(classes / "disk" / "0.png", 20)
+    (classes / "dog" / "more").symlink_to("../disk")
+    expected = "dog/more/0.png is disk/0.png through a link, so this image is in two classes"
+    assert expected in problems_of(classes)
+    (classes / "dog" / "more").unlink()
+    (classes / "dog" / "one.png").symlink_to("../disk/0.png")
+    assert "dog/one.png is disk/0.png through a link" in problems_of(classes)
+    (classes / "dog" / "one.png").unlink()
+    (classes / "disk" / "again.png").symlink_to("0.png")
+    assert dict(ids_and_labels(classes))["disk/again.png"] == "disk", "one class may have an image twice"
+
+
+@pytest.mark.parametrize("linked", [("dog",), ("cat", "dog")])
+def test_linked_classes_are_named_where_no_other_classes_are_left(
+    classes: Path, tmp_path: Path, linked: tuple[str, ...]
+) -> None:
+    for name in linked:
+        (classes / name).rename(tmp_path / f"my_{name}")
+        (classes / name).symlink_to(tmp_path / f"my_{name}")
+    message = problems_of(classes)
+    assert ("'dog' is a link to a folder" if linked == ("dog",) else "'cat', 'dog' are links to folders") in message
+    assert "put a copy of the folder in its place, or remove the link" in message
+    for name in linked:
+        (classes / name).unlink()
+        shutil.copytree(tmp_path / f"my_{name}", classes / name)
+    assert set(read_images(classes).class_names) == {"cat", "dog"}
 
 
 @pytest.mark.parametrize(
@@ -174,3 +218,18 @@ def test_a_table_with_all_pixels_in_a_cell_is_named(tmp_path: Path) -> None:
     assert "fer2013.csv holds the pixels of its images, which are not read" in problems_of(tmp_path)
     write_table(tmp_path / "fer2013.csv", [row[::2] for row in rows])
     assert "holds the pixels" not in problems_of(tmp_path)
+
+
+def test_a_table_of_file_names_in_another_encoding_names_the_locale(tmp_path: Path) -> None:
+    """As under ``LC_ALL=C`` without UTF-8 mode, where Python decodes UTF-8 file names as ASCII with surrogates."""
+    for number in range(6):
+        save(tmp_path / "train" / f"画像{number}.png", number)
+    rows = [("id", "label"), *((f"画像{number}.png", "ab"[number % 2]) for number in range(6))]
+    write_table(tmp_path / "train.csv", rows)
+    code = "import sys; from pathlib import Path; from trainer.data.read import read_images as r; r(Path(sys.argv[1]))"
+    command = [sys.executable, "-c", code]
+    ascii_only = {**os.environ, "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    failed = subprocess.run([*command, str(tmp_path)], env=ascii_only, capture_output=True, check=False)
+    assert b"cannot be read, because the locale is not UTF-8: set LC_ALL=C.UTF-8" in failed.stderr
+    assert b"Put the images into" not in failed.stderr
+    subprocess.run([*command, str(tmp_path)], env={**ascii_only, "LC_ALL": "C.UTF-8"}, check=True)

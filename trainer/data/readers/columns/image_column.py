@@ -91,7 +91,10 @@ def image_column(
             )
     passed_over = [names[c] for c in many if c != chosen and _differ(rows, matches, chosen, c)]
     if passed_over:
-        notes.append(f"the values of {listed(passed_over)} are not read as image names, though there are such files")
+        notes.append(
+            f"the values of {listed(passed_over)} are not read as image names, though there are such files; "
+            "--id-column NAME (data.id_column) chooses another column"
+        )
     return chosen
 
 

@@ -46,8 +46,9 @@ def nested_advice(nested: Mapping[str, Sequence[str]]) -> str:
             f"classes, move the images directly into them{alone}"
         )
     return (
-        f"If the inner folders ({shown}) are the classes, move them all into one folder; else write a table labels.csv "
-        f"with the columns image and label, and one row for each image, such as {printable(example)}"
+        f"If the inner folders ({shown}) are the classes, move them all into one folder. If the outer folders are the "
+        "classes, move the images directly into them. Else write a table labels.csv with the columns image and label, "
+        f"and one row for each image, such as {printable(example)}"
     )
 
 
@@ -68,8 +69,9 @@ def _advice_on_one(path: str) -> str:
         place = place.parent
     return (
         f"{of_part}If the inner folders are the classes, give the folder that holds them as the data folder, such as "
-        f"{printable(str(place))} inside of this one; else write a table labels.csv with the columns image and label, "
-        f"and one row for each image, such as {printable(path)}"
+        f"{printable(str(place))} inside of this one. If {printable(place.name)} is a class, move the images directly "
+        "into it. Else write a table labels.csv with the columns image and label, and one row for each image, such as "
+        f"{printable(path)}"
     )
 
 

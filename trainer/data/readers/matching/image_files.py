@@ -25,6 +25,8 @@ from trainer.inference.printable import printable
 
 IMAGE_SUFFIXES = tuple(sorted(SUFFIXES))
 """Extensions of image files, in lower case."""
+LINK_HELP = "put a copy of the folder in its place, or remove the link"
+"""What to do about a link to a folder that is not followed."""
 _ARRAYS = re.compile(r"\.nii\.gz$|-ubyte\.gz$", re.IGNORECASE)
 _TABLES = (".csv", ".tsv", ".txt")  # never meant by an id
 
@@ -103,7 +105,7 @@ class ImageFiles:
             if path.startswith(prefixes) and self.root / path not in read
         }
         links = [
-            f"not read: {printable(link)} {why}; copy the folder into the data"
+            f"not read: {printable(link)} {why}; {LINK_HELP}"
             for link, why in sorted(self.other.unfollowed.items())
             if link.startswith(prefixes) or "/" not in link
         ]
