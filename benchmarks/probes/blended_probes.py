@@ -8,7 +8,7 @@ out-of-fold accuracy, and `search.statistics.blends.equal` chooses the members o
 cross-fitted accuracy of the mean has to show:
 
 - "real gain": it is more than one standard error above the leader's;
-- "no real loss": it is at most one standard error below, the rule of `search.statistics.ensemble_selection`;
+- "no clear loss": it is at most two standard errors below, the rule of `search.statistics.ensemble_selection`;
 - "always": nothing.
 
 The table shows their private accuracies minus that of the leader alone, in points. ± is the standard error over draws,
@@ -65,8 +65,8 @@ class Run:
     """Of the mean."""
     real_gain: bool
     """Whether the cross-fitted accuracy of the mean is really above the leader's."""
-    no_real_loss: bool
-    """Whether it is not really below."""
+    no_clear_loss: bool
+    """Whether it is not clearly below."""
 
 
 def measure(name: str, drawn: Sequence[Draw], *, folds: int, seed: int) -> Run:
@@ -89,7 +89,7 @@ def measure(name: str, drawn: Sequence[Draw], *, folds: int, seed: int) -> Run:
         mean=score("accuracy", private, blend.probabilities(tests)),
         members=sum(weight > 0.0 for weight in blend.weights),
         real_gain=gain.real,
-        no_real_loss=gain.no_real_loss,
+        no_clear_loss=gain.no_clear_loss,
     )
 
 
@@ -103,7 +103,7 @@ def rule_rows(runs: Sequence[Run]) -> list[dict[str, object]]:
             "leader": f"{100 * np.mean([run.leader for run in own]):.1f}",
             "members": f"{np.mean([run.members for run in own]):.1f}",
             "real gain": with_error(np.array([_gained(run, run.real_gain) for run in own])),
-            "no real loss": with_error(np.array([_gained(run, run.no_real_loss) for run in own])),
+            "no clear loss": with_error(np.array([_gained(run, run.no_clear_loss) for run in own])),
             "always": with_error(np.array([_gained(run, True) for run in own])),
         }
         for own in (*by_setting(runs), runs)

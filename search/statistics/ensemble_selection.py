@@ -3,10 +3,10 @@ predictions.
 
 Every comparison is cross-fitted: for each outer fold, the members are chosen, weighted and calibrated on the images of
 the other folds, and predict the images of this fold. The predictions of all folds together are compared with the
-leader's, image by image. A gain is real if it exceeds `search.statistics.paired_gain.REAL` standard errors, and so is a
-loss.
+leader's, image by image. A gain is real if it exceeds one standard error, and a loss is clear if it exceeds two
+(`search.statistics.paired_gain`).
 
-- The equal mean is used unless its loss is real. It has no weights to fit, and the log loss and the Brier score of a
+- The equal mean is used unless its loss is clear. It has no weights to fit, and the log loss and the Brier score of a
   mean are never above the mean of its members' (Jensen's inequality). `benchmarks.probes.blended_probes` compares this
   rule with others.
 - Any other blend needs a real gain over the equal mean, so that trying several methods does not favour the one that
@@ -177,7 +177,7 @@ def choose_members(
     even, output = _equal_mean(contenders, scorer, at_most)
     if any(name.trial is None for name in even.names) and not even.gained:
         even, output = _equal_mean([c for c in contenders if not c.is_imported], scorer, at_most)
-    holds = len(even.names) > 1 and even.gain is not None and even.gain.no_real_loss
+    holds = len(even.names) > 1 and even.gain is not None and even.gain.no_clear_loss
     best = even if holds else replace(single, scored=even.scored, gain=even.gain)
     if method == "equal":
         return best

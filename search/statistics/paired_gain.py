@@ -13,6 +13,8 @@ from trainer.evaluation.targets import Targets
 
 REAL = 1.0
 """A gain is real if it exceeds this many standard errors."""
+CLEAR = 2.0
+"""A loss is clear if it exceeds this many standard errors."""
 PER_IMAGE = ("accuracy", "log_loss", "mean_f1", "lrap")
 """Metrics that are means over images: the standard error of a difference has a closed form."""
 JACKKNIFE_GROUPS = 50
@@ -36,9 +38,9 @@ class Gain:
         return self.mean > REAL * self.error
 
     @property
-    def no_real_loss(self) -> bool:
-        """Whether the new score is at most `REAL` standard errors below the old one. Not so if it is undefined."""
-        return self.mean >= -REAL * self.error
+    def no_clear_loss(self) -> bool:
+        """Whether the new score is at most `CLEAR` standard errors below the old one. Not so if it is undefined."""
+        return self.mean >= -CLEAR * self.error
 
 
 def paired_gain(metric: str, targets: Targets, new: Probabilities, old: Probabilities) -> Gain:

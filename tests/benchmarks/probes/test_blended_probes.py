@@ -16,7 +16,7 @@ from tests.benchmarks.training.shape_folders import write_shapes
 def made_up(seed: int, *, gained: float, real: bool, lost: bool = False) -> Run:
     return Run(
         data="d", seed=seed, labelled=100, leader=0.8, mean=0.8 + gained, members=2, real_gain=real,
-        no_real_loss=not lost,
+        no_clear_loss=not lost,
     )  # fmt: skip
 
 
@@ -24,7 +24,7 @@ def test_a_rule_gains_only_where_it_uses_the_mean() -> None:
     runs = [made_up(1, gained=0.02, real=True), made_up(2, gained=0.01, real=False)]
     runs += [made_up(3, gained=-0.03, real=False, lost=True)]
     (row, of_all) = rule_rows(runs)
-    assert row["real gain"] == "0.7 ± 0.7" and row["no real loss"] == "1.0 ± 0.6" and row["always"] == "0.0 ± 1.5"
+    assert row["real gain"] == "0.7 ± 0.7" and row["no clear loss"] == "1.0 ± 0.6" and row["always"] == "0.0 ± 1.5"
     assert (row["data"], of_all["data"]) == ("d", "all") and row["always"] == of_all["always"]
 
 
@@ -39,9 +39,9 @@ def test_features_with_errors_of_their_own_are_blended_and_copies_are_not() -> N
 
     first = features()
     run = measure("made", [first, features(), features()], folds=5, seed=1)
-    assert run.members == 3 and run.real_gain and run.no_real_loss and run.mean > run.leader + 0.05
+    assert run.members == 3 and run.real_gain and run.no_clear_loss and run.mean > run.leader + 0.05
     copied = measure("made", [first, first], folds=5, seed=1)
-    assert copied.members == 1 and not copied.real_gain and copied.no_real_loss and copied.mean == copied.leader
+    assert copied.members == 1 and not copied.real_gain and copied.no_clear_loss and copied.mean == copied.leader
 
 
 @pytest.mark.slow
@@ -51,4 +51,4 @@ def test_a_small_run_measures_every_draw(tmp_path: Path, capsys: pytest.CaptureF
     main([str(folder), *small, "--labelled", "20", "--folds", "3", "--json", str(results)])
     runs = json.loads(results.read_text())["runs"]
     assert [run["seed"] for run in runs] == [1, 2]
-    assert "no real loss" in capsys.readouterr().out
+    assert "no clear loss" in capsys.readouterr().out

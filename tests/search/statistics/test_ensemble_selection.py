@@ -268,16 +268,16 @@ def sided(y: NDArray[np.int64], wrong: NDArray[np.bool_], sure: float) -> NDArra
     return np.asarray(np.where(np.eye(CLASSES, dtype=bool)[label], sure, (1.0 - sure) / (CLASSES - 1)), np.float32)
 
 
-def test_a_mean_without_real_gain_is_used_and_one_with_a_real_loss_is_not() -> None:
+def test_a_mean_without_real_gain_is_used_and_one_with_a_clear_loss_is_not() -> None:
     """Both recipes are right on 80 of 100 images; of the mean, the surer one decides."""
     y, folds = np.arange(100) % CLASSES, np.arange(100) // 34
     leader = sided(y, np.arange(100) % 10 < 2, 0.7)
     tied = sided(y, np.arange(100) % 10 > 7, 0.72)
     used = choose_members(contenders(np.stack([leader, tied])), Targets(y), folds, "accuracy", "equal", 5)
-    assert numbers(used) == [10, 11] and used.gain is not None and not used.gained and used.gain.no_real_loss
+    assert numbers(used) == [10, 11] and used.gain is not None and not used.gained and used.gain.no_clear_loss
     worse = sided(y, np.arange(100) % 10 > 5, 0.72)
     left = choose_members(contenders(np.stack([leader, worse])), Targets(y), folds, "accuracy", "equal", 5)
-    assert numbers(left) == [10] and left.gain is not None and not left.gain.no_real_loss
+    assert numbers(left) == [10] and left.gain is not None and not left.gain.no_clear_loss
     assert [name.trial for name in left.scored] == [10, 11], "the mean has a lower log loss, and was judged"
 
 
@@ -296,6 +296,6 @@ def test_imported_predictions_need_a_real_gain() -> None:
     assert numbers(better) == [10, None] and better.gained
 
 
-def test_an_undefined_gain_is_neither_real_nor_without_loss() -> None:
+def test_an_undefined_gain_is_neither_real_nor_without_clear_loss() -> None:
     undefined = Gain(mean=float("nan"), error=float("nan"))
-    assert not undefined.real and not undefined.no_real_loss
+    assert not undefined.real and not undefined.no_clear_loss
