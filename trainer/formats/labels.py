@@ -17,6 +17,10 @@ from trainer.common.errors import DataError
 _INTEGER = re.compile(r"[+-]?\d+")
 _POINTED = re.compile(r"[+-]?\d+\.0*")
 _MISSING = ("", "nan", "<na>", "null", "#n/a", "nat")
+# What spreadsheets show in place of a value, in English or as translated: #REF!, #NAME?, #BEZUG!, Err:502, ####.
+_SPREADSHEET_ERROR = re.compile(
+    r"#[^\W\d_][\w/ ]*[!?]|#n/?[adv]?|#(?:div/0|spill|calc)!?|err:\d{3}|#{3,}", re.IGNORECASE
+)
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 # Control characters, unpaired surrogates, line and paragraph separators: tables, logs and web pages show the names.
 _REFUSED_CATEGORIES = ("Cc", "Cs", "Zl", "Zp")
@@ -85,8 +89,9 @@ def text_problem(text: str) -> str | None:
 
 
 def is_missing(text: str) -> bool:
-    """Whether a label is empty or is what programs write in place of a missing value, such as ``NaN``."""
-    return text.strip().lower() in _MISSING
+    """Whether a label is empty or is what programs write in place of a missing value, such as ``NaN`` or ``#REF!``."""
+    label = text.strip()
+    return label.lower() in _MISSING or _SPREADSHEET_ERROR.fullmatch(label) is not None
 
 
 def unify_labels(labels: Sequence[str], similar: SimilarLabels, *, whole: bool = False) -> tuple[list[str], list[str]]:

@@ -70,6 +70,25 @@ def test_missing_labels() -> None:
     assert not any(map(is_missing, ("none", "NA", "0", "banana")))
 
 
+def test_errors_of_spreadsheets_are_missing_labels() -> None:
+    english = (
+        "#REF!",
+        "#NAME?",
+        "#VALUE!",
+        "#DIV/0!",
+        "#NUM!",
+        "#NULL!",
+        "#N/A",
+        "#SPILL!",
+        "#ERROR!",
+        "Err:502",
+        "########",
+    )
+    assert all(map(is_missing, english))
+    assert all(map(is_missing, ("#BEZUG!", "#WERT!", "#NV", "#VALEUR!", "#NOM?", "#ССЫЛКА!"))), "as translated"
+    assert not any(map(is_missing, ("#1", "#cat", "C#", "#", "##", "Err", "a!", "#2!")))
+
+
 @pytest.mark.parametrize(
     ("one", "other"), [("m\u00f2", "m\u00f3"), ("A-", "A"), ("A-", "A+"), ("1-2", "12"), ("-1", "1"), ("5'", "5")]
 )

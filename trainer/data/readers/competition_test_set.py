@@ -101,7 +101,7 @@ def read_test_set(
         form, warnings = read_sample(
             sample,
             has_header=header,
-            id_column=conventions.id_header,
+            id_column=_sample_id_header(sample, matcher, conventions.id_header) if header else conventions.id_header,
             label_column=conventions.label_header,
             class_names=conventions.class_names,
             separator=conventions.separator if conventions.several_labels else None,
@@ -134,6 +134,12 @@ def read_test_set(
     return CompetitionTestSet(
         ids=found, images=images, submission=form, problems=problems, notes=tuple(notes), warnings=warnings
     )
+
+
+def _sample_id_header(sample: Table, matcher: ImageMatcher, id_header: str) -> str:
+    """The header of the sample's id column: as in training, else of the column that names test images, or the first."""
+    names = sample.rows[0]
+    return id_header if id_header in names else names[_most_images(sample, matcher)]
 
 
 def _find_images(

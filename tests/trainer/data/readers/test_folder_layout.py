@@ -56,6 +56,16 @@ def test_the_sample_names_the_test_images(tmp_path: Path) -> None:
     assert "sample_submission.csv row 3: there is no image '11.png'" in problems_of(tmp_path)
 
 
+def test_the_ids_of_a_sample_may_come_last(tmp_path: Path) -> None:
+    root = classes(tmp_path)
+    for i in range(3):
+        save(root / "test" / f"t{i}.png", 50 + i)
+    write_table(root / "sample_submission.csv", [("Category", "Id"), *(("cat", f"t{i}.png") for i in range(3))])
+    found = read_images(root)
+    assert found.test_ids == ("t0.png", "t1.png", "t2.png")
+    assert found.submission is not None and found.submission.id_position == 1
+
+
 def test_what_operating_systems_leave_behind_is_ignored(tmp_path: Path) -> None:
     classes(tmp_path)
     save(tmp_path / "__MACOSX" / "cat" / "1.png", 50)

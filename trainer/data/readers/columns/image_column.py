@@ -22,10 +22,12 @@ ID_NAMES = (
 """Usual names of id columns."""
 _NAMES_OF_IMAGES = tuple(name for name in ID_NAMES if re.search("image|img|file|path", name))
 _OF_IMAGES = re.compile(
-    r"(?:.*[^a-z])?(?:photo|picture|pic|image|img|frame|slide|file|sample|scan|shot|asset|media|item)s?"
+    r"(?:.*[^a-z])?(?:photo|picture|pic|image|img|frame|slide|file|sample|scan|shot|asset|media|item|jpe?g|png|tiff?"
+    r"|tile|patch|crop|page|plate|card|figure|fig|snapshot|capture|recording|record|specimen)s?"
     r"(?:[^a-z]*(?:id|no|nr|num|number|name|key|ref))?"
 )
-_COUNTER_NAMES = ("", "index", "idx", "no", "no.", "nr", "#", "row", "level_0")
+_NUMBERS = ("no", "no.", "nr", "nr.", "#")
+_COUNTER_NAMES = ("", "index", "idx", "row", "level_0", *_NUMBERS)
 
 
 def image_column(
@@ -54,7 +56,7 @@ def image_column(
 
     def rank(column: int) -> int:
         cells = list(matches[column].paths)
-        explicit = sum(_is_file_name(cell) for cell in cells) * 2 > len(cells)
+        explicit = sum(is_file_name(cell) for cell in cells) * 2 > len(cells)
         usual = plain_name(names[column]) in ID_NAMES or column == sampled
         if explicit:
             return 0 if usual else 1
@@ -71,6 +73,8 @@ def image_column(
     counts = is_sequence([row[chosen] for row in rows])
     unusual = [c for c in many if rank(c) == best + 1 == 3 and c not in rivals]
     rivals += [c for c in unusual if counts or refers_to_images(names[c]) or _fits_as_well(rows, found, chosen, c)]
+    # Beside a column without a usual name, a number may be that of the image.
+    rivals += [c for c in many if best == 3 and names[c].strip().lower() in _NUMBERS and c not in (chosen, *rivals)]
     rivals = [column for column in rivals if _differ(rows, matches, chosen, column)]
     if rivals and chosen != sampled:
         both = listed(names[column] for column in sorted((chosen, *rivals)))
@@ -109,7 +113,8 @@ def _fits_as_well(rows: Sequence[Sequence[str]], found: Mapping[int, int], chose
     return found[other] >= found[chosen] and len(set(cells)) == len(cells) and not is_sequence(cells)
 
 
-def _is_file_name(cell: str) -> bool:
+def is_file_name(cell: str) -> bool:
+    """Whether a cell is a path, or ends like the name of an image file."""
     return "/" in cell or "\\" in cell or PurePosixPath(cell.strip()).suffix.lower() in IMAGE_SUFFIXES
 
 

@@ -17,6 +17,7 @@ from trainer.formats.shares import share
 _WORDS = frozenset((
     "na", "none", "unknown", "unk", "unlabeled", "unlabelled", "nolabel", "notlabeled", "notlabelled", "withoutlabel",
     "notavailable", "missing", "undefined", "unassigned", "unclassified", "unannotated", "tbd", "todo",
+    "test", "testing", "testset", "holdout", "heldout",
 ))  # fmt: skip
 """Words for a missing label, without blanks and punctuation."""
 _JSON = re.compile(r"\{.*\}", re.DOTALL)

@@ -88,6 +88,7 @@ def choose_training_table(
     lost: list[TrainingTable] = []
     nameless: list[TrainingTable] = []
     of_folders: list[FolderTable] = []
+    broken: list[DataError] = []
     names = folder_names(files)
     for path in paths:
         problem = None
@@ -119,7 +120,11 @@ def choose_training_table(
             listing = listing_column(rows, class_folders)
             # The number of a class may be the name of an image, too.
             if listing is not None and not labels_names(rows, listing, class_folders):
-                notes.append(f"not read: {place_of(folder, path)}, which lists the classes")
+                labelling = TrainingTable(read_table(path, encoding=options.encoding), options, matcher, sample)
+                if labelling.contradicts_folders(class_folders):
+                    naming.append(labelling)
+                else:
+                    notes.append(f"not read: {place_of(folder, path)}, which lists the classes")
                 continue
             if _names_images(path, matcher, options.encoding):
                 naming.append(TrainingTable(read_table(path, encoding=options.encoding), options, matcher, sample))
@@ -130,6 +135,13 @@ def choose_training_table(
             continue
         if problem and is_named_training(path):
             raise problem
+        if problem:
+            broken.append(problem)
+        if _lacks_rows(path, options.encoding):
+            raise DataError(
+                f"{place_of(folder, path)} has no rows below its header, though it may be meant to hold the labels: "
+                "write them there, or remove the file"
+            )
         if not _may_label(path, files, class_folders, options.encoding):
             notes.append(f"not read: {place_of(folder, path)}, {'not a table' if problem else 'which names no image'}")
             if not problem and any_usual_label(_first_filled_rows(path, 1, options.encoding)[0]):
@@ -159,6 +171,8 @@ def choose_training_table(
         naming = [candidate for candidate in naming if found_images(candidate)]
     naming = _without_groups(folder, naming, links, notes)
     chosen = best_table(folder, naming, class_folders, notes, warnings)
+    if chosen is not None and chosen.unclear is not None and broken:
+        raise broken[0]
     if chosen is not None and options.label_column is None:
         refuse_lost_labels(folder, chosen, lost)
     if chosen is not None and chosen.linked is not None:
@@ -260,6 +274,8 @@ def _lists_classes_of(candidate: TrainingTable, table: TrainingTable) -> bool:
         most_unused = float("inf")
         if len({row[candidate.columns.label] for row in rows}) < len(rows):  # several images of a class
             return False
+        if candidate.names_files() and _contradicts(candidate, table):  # a correction of one image of each class
+            return False
     elif split_of(candidate.table.path.stem) == "train":
         return False
     if table.unclear is None and table.columns.label is None:
@@ -267,6 +283,20 @@ def _lists_classes_of(candidate: TrainingTable, table: TrainingTable) -> bool:
     columns = range(len(table.names)) if table.unclear else [table.columns.label or 0]
     values = [{row[column] for row in longer} for column in columns]
     return any(len(known) < len(longer) and lists_values(rows, known, most_unused) for known in values)
+
+
+def _contradicts(one: TrainingTable, other: TrainingTable) -> bool:
+    """Whether two tables label an image with different classes of the second one."""
+    if other.unclear is not None:
+        return False
+    known = set(other.labels.values())
+    return any(label in known and other.labels.get(path, label) != label for path, label in one.labels.items())
+
+
+def _lacks_rows(path: Path, encoding: str | None) -> bool:
+    """Whether a table called ``train`` or ``labels`` has a header of labels and nothing else."""
+    rows = _first_filled_rows(path, 2, encoding)
+    return is_named_training(path) and path.suffix.lower() != ".txt" and len(rows) == 1 and any_usual_label(rows[0])
 
 
 def _first_filled_rows(path: Path, count: int, encoding: str | None) -> list[Sequence[str]]:

@@ -13,6 +13,7 @@ from trainer.data.image_set import DataOptions
 from trainer.data.readers.columns.ambiguous_labels import NoLabelColumnError
 from trainer.data.readers.columns.choose_columns import Columns, choose_columns
 from trainer.data.readers.columns.header import column_names, has_header, refuse_title
+from trainer.data.readers.columns.image_column import is_file_name
 from trainer.data.readers.columns.label_columns import SampleHints
 from trainer.data.readers.columns.label_names import any_usual_label
 from trainer.data.readers.matching.id_spellings import composed
@@ -95,6 +96,19 @@ class TrainingTable:
     def image_cells(self) -> list[str]:
         """The cell of each row that names its image. Needs `columns`."""
         return [row[self.columns.image] for row in self.table.rows[self.first :]]
+
+    def names_files(self) -> bool:
+        """Whether most cells of its image column are file names, no numbers that classes may have, too."""
+        cells = self.image_cells()
+        return 2 * sum(map(is_file_name, cells)) > len(cells)
+
+    def contradicts_folders(self, class_folders: Sequence[str]) -> bool:
+        """Whether it names files, and labels one of them with another class folder than its own."""
+        if self.unclear is not None or not self.names_files():
+            return False
+        known = set(map(composed, class_folders))
+        pairs = ((label, composed(PurePosixPath(path).parent.name)) for path, label in self.labels.items())
+        return any(label in known and own in known - {label} for label, own in pairs)
 
     def is_asked(self) -> bool:
         """Whether the sample submission has one of its columns, beside that of the ids."""

@@ -412,11 +412,21 @@ OTHERS = [4, 9, 0, 7, 10, 2, 6, 1, 11, 3, 8, 5]
 """Numbers of annotations, in another order than `IDS`."""
 
 
-@pytest.mark.parametrize("name", ["photo_id", "file no", "picture", "slide", "frame", "reference"])
+@pytest.mark.parametrize(
+    "name", ["photo_id", "file no", "picture", "slide", "frame", "reference", "tile", "jpg", "crop"]
+)
 def test_numbers_of_annotations_under_the_usual_name_are_a_question(tmp_path: Path, name: str) -> None:
     rows = [("id", name, "label"), *((other, i, label(i)) for other, i in zip(OTHERS, IDS, strict=True))]
     root = folder_of(tmp_path, rows)
     assert f"the columns 'id', {name!r} name images, but different ones in the same row" in problems_of(root)
+    assert label_by_file(read_images(root, DataOptions(id_column=name))) == RIGHT
+
+
+@pytest.mark.parametrize("name", ["nr", "No.", "#"])
+def test_a_number_beside_another_unusual_column_is_a_question(tmp_path: Path, name: str) -> None:
+    rows = [(name, "sample", "label"), *((i, other, label(i)) for other, i in zip(OTHERS, IDS, strict=True))]
+    root = folder_of(tmp_path, rows)
+    assert f"the columns {name!r}, 'sample' name images, but different ones in the same row" in problems_of(root)
     assert label_by_file(read_images(root, DataOptions(id_column=name))) == RIGHT
 
 

@@ -279,6 +279,49 @@ def test_a_list_of_classes_is_no_table_of_labels(
     assert f"not read: {classes}, which lists the classes of {images}" in found.notes
 
 
+@pytest.mark.parametrize("name", ["corrections.csv", "labels.csv"])
+def test_a_correction_of_an_image_of_each_class_is_no_list_of_classes(tmp_path: Path, name: str) -> None:
+    for i in range(20):
+        save(tmp_path / "images" / f"a{i}.png", i, 8)
+    write_table(tmp_path / "train.csv", [("id", "label"), *((f"a{i}.png", f"kind{i % 5}") for i in range(20))])
+    write_table(tmp_path / name, [("id", "label"), *((f"a{i}.png", f"kind{(i + 1) % 5}") for i in range(5))])
+    assert "label 5 of 5 images differently" in problems_of(tmp_path)
+    chosen = read_images(tmp_path, DataOptions(table="train.csv"))
+    assert labels_of(chosen) == [f"kind{i % 5}" for i in range(20)]
+    examples = [("label", "example"), *((f"kind{i % 5}", f"a{i}.png") for i in range(5))]
+    write_table(tmp_path / name, examples)
+    assert len(read_images(tmp_path).train_ids) == 20, "an example of each class contradicts nothing"
+
+
+def test_a_correction_beside_class_folders_is_a_question(tmp_path: Path) -> None:
+    for i in range(9):
+        save(tmp_path / f"kind{i % 3}" / f"a{i}.png", i, 8)
+    write_table(tmp_path / "fixes.csv", [("image", "label"), *((f"a{i}.png", f"kind{(i + 1) % 3}") for i in range(3))])
+    assert "3 of 3 labels contradict the folders of their images" in problems_of(tmp_path)
+    write_table(tmp_path / "fixes.csv", [("image", "label"), *((f"a{i}.png", f"kind{i % 3}") for i in range(3))])
+    assert len(read_images(tmp_path).train_ids) == 9
+
+
+@pytest.mark.parametrize("name", ["train.csv", "labels.csv"])
+def test_a_table_of_labels_without_rows_is_not_passed_over(tmp_path: Path, name: str) -> None:
+    root = folder_of(tmp_path, {"old.csv": OTHER})
+    (root / name).write_text("id,label\n")
+    assert f"{name} has no rows below its header" in problems_of(root)
+    (root / name).unlink()
+    assert labels_of(read_images(root)) == [label for _, label in OTHER[1:]]
+
+
+def test_a_row_with_too_many_fields_is_named_before_another_table(tmp_path: Path) -> None:
+    """As in Fashion Product Images, whose ``images.csv`` lists links."""
+    root = folder_of(tmp_path, {"images.csv": [("filename", "link"), *((f"a{i}.png", f"h{i}") for i in range(8))]})
+    lines = ["id,kind", *(f"a{i},{'xy'[i % 2]}" for i in range(8))]
+    (root / "styles.csv").write_text("\n".join([*lines[:5], lines[5] + ",more", *lines[6:]]))
+    assert "styles.csv row 6 has 3 fields, the first row has 2" in problems_of(root)
+    assert "styles.csv row 6 has 3 fields" in problems_of(root, DataOptions(label_column="kind"))
+    (root / "styles.csv").write_text("\n".join(lines))
+    assert labels_of(read_images(root, DataOptions(table="styles.csv"))) == ["x", "y"] * 4
+
+
 def test_a_list_of_classes_may_hold_many_that_no_image_has(tmp_path: Path) -> None:
     for i in range(20):
         save(tmp_path / "images" / f"{i}.png", i, 8)
