@@ -11,6 +11,7 @@ from search.export.output.export import Export
 from search.export.plan import ExportPlan
 from search.statistics.member_names import members_named, trials_named
 from search.study_state.confirmation import read_confirmation, why_skipped
+from search.study_state.search_trials import lasting_failures
 from search.study_state.study import Study
 from search.study_state.training_costs import length_ratio
 from storage.records.datasets import StoredDataset
@@ -98,7 +99,7 @@ def _about_search(stores: Stores, plan: ExportPlan) -> Iterator[str]:
         prefix = f"study {study.name}: " * (len(plan.studies) > 1)
         if now.state is StudyState.STOPPED:
             yield f"{prefix}the search stopped early: {now.state_reason or 'no reason is recorded'}"
-        failed = stores.trials.records(study.id, kind=WorkKind.SEARCH, status=TrialStatus.FAILED)
+        failed = lasting_failures(stores.trials.records(study.id, kind=WorkKind.SEARCH))
         for what, count in (("trial", sum(not r.is_probe for r in failed)), ("probe", sum(r.is_probe for r in failed))):
             if count:
                 command = f"search status --failed --study {study.name}"

@@ -8,6 +8,7 @@ from rich.console import Console
 
 from search.runtime.console import Column, print_table, say
 from search.statistics.paired_gain import Gain, probability_gain
+from search.study_state.search_trials import lasting_failures
 from search.study_state.snapshot import StudySnapshot
 from search.study_state.study_targets import read_targets
 from storage.stores import Stores
@@ -63,11 +64,12 @@ def print_probes(console: Console, snapshot: StudySnapshot, most: int | None = R
         say(console, f"Order: {order}. Native px: the side of the images for which the weights were made.")
     if len(ranked) > len(rows):
         say(console, f"{len(ranked) - len(rows)} more: `search status --study {name} --all` lists every probe.")
-    failed = sum(record.status is not TrialStatus.FINISHED for record in probes.values())
+    failed = len(lasting_failures(list(probes.values()), diverged=True))
     if failed:
         say(
             console,
-            f"{failed} of {len(probes)} probes failed: `search status --study {name} --failed` shows the reasons.",
+            f"{failed} of {len(ranked) + failed} probes failed: `search status --failed --study {name}` shows the "
+            f"reasons, `search retry --failed --study {name}` tries them again.",
         )
 
 

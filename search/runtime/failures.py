@@ -53,7 +53,8 @@ class Policy:
 ADVICE: dict[Failure, str] = {
     Failure.MEMORY: "smaller images (recipe.image_size), smaller backbones, or fewer workers on one GPU",
     Failure.DATA: "check that --data holds all images on that machine, readable for the worker",
-    Failure.WEIGHTS: "put the weights into the folder of --weights, or start from scratch: --set recipe.init=scratch",
+    Failure.WEIGHTS: "put whole files into the folder of --weights; trials, but no probes, may start from scratch: "
+    "--set recipe.init=scratch",
     Failure.DISK: "make room on that machine's disk; `search status` shows what the study takes",
     Failure.DEVICE: "look at that machine's GPU (nvidia-smi, dmesg)",
     Failure.LOST: "its workers died while training it: often out of memory (see dmesg), or switched off",

@@ -19,6 +19,23 @@ def candidates(records: Sequence[TrialRecord], metric: str) -> list[Candidate]:
     return [_candidate(r, metric) for r in finished]
 
 
+def lasting_failures(records: Sequence[TrialRecord], *, diverged: bool = False) -> list[TrialRecord]:
+    """The last failure of each recipe that has not finished; a retry is a trial of its own with the same recipe.
+
+    Args:
+        records: in the order in which they ended.
+        diverged: whether a training that diverged counts as failed.
+    """
+    kinds = (TrialStatus.FAILED, TrialStatus.DIVERGED) if diverged else (TrialStatus.FAILED,)
+    finished = [record.recipe for record in records if record.status is TrialStatus.FINISHED]
+    failed: list[TrialRecord] = []
+    for record in reversed(records):
+        is_known = record.recipe is not None and record.recipe in [*finished, *(other.recipe for other in failed)]
+        if record.status in kinds and not is_known:
+            failed.append(record)
+    return failed[::-1]
+
+
 def _candidate(record: TrialRecord, metric: str) -> Candidate:
     assert record.number is not None and record.value is not None and record.brier is not None
     return Candidate(

@@ -9,6 +9,7 @@ import pytest
 
 from search.runtime.failures import WorkerLeaves
 from search.study_state.optuna_attributes import RETRY_ATTRIBUTE
+from search.study_state.search_trials import lasting_failures
 from search.tuning.retry import NotFailed, retry_failed, retry_host_failures
 from search.worker.dead_workers import stop_after_failures
 from search.worker.lease import LEASE
@@ -37,10 +38,12 @@ def fail_next(context: StudyContext, error: Exception | None = None) -> None:
 def test_failed_trials_run_again_with_the_same_parameters_and_once_only(context: StudyContext) -> None:
     fail_next(context)
     fail_next(context)
+    assert [r.number for r in lasting_failures(context.stores.trials.records(context.study.id))] == [0, 1]
     again = retry_failed(context.stores, context.study)
     assert (again.trials, again.refits) == (2, 0)
     assert retry_failed(context.stores, context.study).total == 0, "they are queued already"
     work_on(context)
+    assert not lasting_failures(context.stores.trials.records(context.study.id))
     trials = context.optuna_study.get_trials()
     assert [t.user_attrs.get(RETRY_ATTRIBUTE) for t in trials[2:4]] == [0, 1]
     assert [t.params for t in trials[2:4]] == [t.params for t in trials[:2]]
@@ -101,3 +104,17 @@ def test_a_study_stopped_by_failures_continues_after_a_retry(context: StudyConte
     assert context.stores.studies.get("colours").state is StudyState.RUNNING
     stop_after_failures(context.stores, context.study.id)
     assert context.stores.studies.get("colours").state is StudyState.RUNNING, "earlier failures no longer count"
+
+
+@pytest.mark.slow
+def test_a_recipe_that_fails_again_counts_as_one_failure(context: StudyContext) -> None:
+    fail_next(context)
+    fail_next(context)
+    assert retry_failed(context.stores, context.study).trials == 2
+    fail_next(context)
+    records = context.stores.trials.records(context.study.id)
+    assert len(records) == 3 and [record.number for record in lasting_failures(records)] == [1, 2]
+    assert records[2].recipe == records[0].recipe
+    assert retry_failed(context.stores, context.study).trials == 1
+    work_on(context)
+    assert not lasting_failures(context.stores.trials.records(context.study.id))
