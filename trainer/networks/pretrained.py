@@ -6,6 +6,7 @@ Face cache, and the hub if it can be reached, in this order. Random weights neve
 
 from __future__ import annotations
 
+import difflib
 import functools
 import itertools
 import os
@@ -17,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from trainer.common.errors import BackboneError, TrainerError, first_lines
 from trainer.formats.weights.problems import misfit_because, unreadable_because
-from trainer.inference.printable import cause_of
+from trainer.inference.printable import cause_of, printable
 from trainer.networks.backbones import check_backbone, family_of, full_name
 from trainer.networks.resampling import resample_positions
 
@@ -148,13 +149,35 @@ def missing_weights_message(names: Iterable[str], weights_dir: Path | None) -> s
 
 def networks_in_folder(weights_dir: Path | None) -> list[str]:
     """The names of timm's networks, with their tags or without, that have a file in the weights folder."""
+    known = _known_networks()
+    return sorted({file.stem for file in _weights_files(weights_dir) if file.stem in known})
+
+
+def unknown_files(weights_dir: Path | None) -> list[str]:
+    """The files in the weights folder that have the name of no network of timm, with the nearest name.
+
+    Weights that Retable wrote have a description beside them, and any name.
+    """
+    known = _known_networks()
+    unknown = [file for file in _weights_files(weights_dir) if file.stem not in known]
+    lines = []
+    for file in unknown:
+        if not file.with_suffix(".json").exists():
+            nearest = difflib.get_close_matches(file.stem.lower(), known, n=1, cutoff=0.8)
+            lines.append(printable(file.name) + (f" (nearest: {nearest[0]})" if nearest else ""))
+    return lines
+
+
+def _known_networks() -> set[str]:
+    """The names of timm's networks with pre-trained weights, with their tags and without."""
     import timm
 
-    if weights_dir is None:
-        return []
     tagged = set(timm.list_pretrained())
-    known = tagged | {name.partition(".")[0] for name in tagged}
-    return sorted({file.stem for file in weights_dir.iterdir() if file.suffix in SUFFIXES and file.stem in known})
+    return tagged | {name.partition(".")[0] for name in tagged}
+
+
+def _weights_files(weights_dir: Path | None) -> list[Path]:
+    return sorted(file for file in weights_dir.iterdir() if file.suffix in SUFFIXES) if weights_dir else []
 
 
 def match_option(names: Sequence[str]) -> str:

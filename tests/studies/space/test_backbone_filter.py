@@ -72,6 +72,23 @@ def test_a_filter_of_what_is_at_hand_looks_into_the_weights_folder(load: Load, t
     assert backbones_of(check_backbones(spec, weights=tmp_path, kept=found)) == found
 
 
+def test_files_that_no_network_is_called_after_are_named(
+    load: Load, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    for name in (
+        "resnet18.a1_in1k.safetensors",
+        "ResNet34.a1_in1k.safetensors",
+        "mine.pth",
+        "own.safetensors",
+        "own.json",
+    ):
+        (tmp_path / name).touch()
+    check_backbones(load(FILTER.replace("pretrained = true", "pretrained = true, at_hand = true")), weights=tmp_path)
+    (line,) = (line for line in caplog.messages if line.startswith("not used"))
+    assert line.endswith("ResNet34.a1_in1k.safetensors (nearest: resnet34.a1_in1k), mine.pth"), "own.json describes own"
+
+
 def test_weights_at_hand_that_cannot_be_used_are_named(
     load: Load, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
