@@ -31,7 +31,7 @@ from trainer.data.image_statistics import ImageStatistics
 from trainer.recipe.optimizer_table import OPTIMIZERS
 from trainer.recipe.recipe import Recipe, RecipeError, Scalar
 
-DEFAULT, PORTFOLIO, MEMORY, BY_HAND = "default", "portfolio", "memory", "by hand"
+DEFAULT, PORTFOLIO, EARLIER, BY_HAND = "default", "portfolio", "earlier study", "by hand"
 """Sources of warm starts. The origin of a warm start begins with its source."""
 
 TRIALS_PER_WARM_START = 5
@@ -120,7 +120,7 @@ def _from_earlier_studies(spec: StudySpec, earlier: Sequence[EarlierStudy]) -> I
 def _origin_of(remembered: RememberedRecipe) -> str:
     study, result = remembered.study, remembered.trial.result
     where = "these images" if study.same_data else f"other images, distance {study.distance:.2f}"
-    return f"{MEMORY}: {study.name} trial {result.number} ({study.metric} {result.value:.4f} on {where})"
+    return f"{EARLIER}: {study.name} trial {result.number} ({study.metric} {result.value:.4f} on {where})"
 
 
 def _nearest_studies(stores: Stores, dataset: StoredDataset) -> list[EarlierStudy]:

@@ -77,8 +77,8 @@ def test_the_best_of_earlier_studies_comes_first(stores: Stores, begin: Begin) -
         end_next(stores, earlier, 0.7)
     stored = begin("latest", text=PORTFOLIO, budget=25, memory=True)
     assert origins(stores, stored) == [
-        "memory: new trial 0 (accuracy 0.8000 on these images)",
-        "memory: old trial 0 (accuracy 0.8000 on these images)",
+        "earlier study: new trial 0 (accuracy 0.8000 on these images)",
+        "earlier study: old trial 0 (accuracy 0.8000 on these images)",
         "portfolio: paper 0",
         "portfolio: paper 3",
         "portfolio: paper 4",
@@ -87,7 +87,7 @@ def test_the_best_of_earlier_studies_comes_first(stores: Stores, begin: Begin) -
     without = begin("without", budget=25, memory=False)
     assert origins(stores, without) == []
     bare = begin("bare", budget=25, memory=True)
-    assert origins(stores, bare)[2] == "memory: other trial 0 (macro_f1 0.8000 on these images)"
+    assert origins(stores, bare)[2] == "earlier study: other trial 0 (macro_f1 0.8000 on these images)"
 
 
 def test_the_origin_of_a_recipe_from_other_images_has_their_distance(
@@ -103,7 +103,7 @@ def test_the_origin_of_a_recipe_from_other_images_has_their_distance(
     study_file.write_text(STUDY)
     stored = create_study(stores, replace(study_plan(study_file, folder, name="second"), memory=True))
     (origin,) = origins(stores, stored)
-    assert origin.startswith("memory: earlier trial 0 (accuracy 0.8000 on other images, distance 0.0")
+    assert origin.startswith("earlier study: earlier trial 0 (accuracy 0.8000 on other images, distance 0.0")
 
 
 def test_a_stored_recipe_that_is_not_valid_is_skipped(stores: Stores, begin: Begin) -> None:
