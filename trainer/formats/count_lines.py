@@ -9,6 +9,7 @@ from trainer.formats.labels import is_number
 
 _PROBED_LINES = 50
 _NAMES_IMAGES = re.compile(r"(?:.*[\W_])?(?:id|ids|image|images|img|file|filename|name|path)", re.IGNORECASE)
+_FIELDS = re.compile(r'"(?:[^"]|"")*"|\S+')  # between blanks; blanks within quotation marks separate nothing
 _MARKS = (",", "\t", ";", "|")
 
 
@@ -41,4 +42,6 @@ def _lacks_first_name(cells: list[list[str]], width: int, *, counted: bool) -> b
 
 def _cells(line: str) -> list[str]:
     mark = next((mark for mark in _MARKS if mark in line), None)
+    if mark is None:
+        return _FIELDS.findall(line)
     return line.strip().split(mark) if line.strip() else []

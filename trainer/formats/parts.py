@@ -17,9 +17,14 @@ _DIVIDING = ("split", "subset", "partition", "data_split", "train_test", "train_
 """Those of `_COLUMNS` that mean nothing else, as a phase may be one of a disease."""
 _FOLDS = ("fold", "folds", "kfold", "set", "data_set")
 FOLD_RATIO = 1.5  # up to this ratio of the largest to the smallest, numbered parts may be folds
-_FLAG = re.compile(r"(?:is|in)_(train|test|val|valid)(?:ing|idation)?(?:_(?:image|img|set|data|row|sample))?")
+_FLAG = re.compile(
+    r"(?:is|in|for|use_for|used_for|used_in|use_in)_(?:the_|final_|hidden_)*(train|test|val|valid)(?:ing|idation)?"
+    r"(?:_?(?:image|img|set|data|row|sample))?"
+)
 _HELD_OUT = re.compile(r"(?:is_)?(?:hold_?out|held_out)(?:_(?:image|img|set|data|row|sample))?")
 _BARE_FLAG = re.compile(r"(train)(?:ing)?(?:_(?:image|img|set|data|row|sample|flag))?|(?:test|val|valid)_flag")
+_MOST_NAMED_PARTS = 8  # values that name parts among other words
+_WORDS = re.compile(r"[^\W_]+")
 _MAYBE_FLAG = ("test", "testing", "val", "valid", "validation", "eval")
 """Names of columns of 0 and 1 that mark held-out rows, unless they say whether something was tested or is valid."""
 _MOST_PARTS = 3  # distinct values of a column with another name that may divide the rows
@@ -36,6 +41,30 @@ def part_of(value: str) -> Part | None:
     parts = {part for word in words if (part := _word_part(word))}
     known = all(_word_part(word) or word in _NEUTRAL or without_accents(word) in KIND_WORDS for word in words)
     return parts.pop() if known and len(parts) == 1 else None
+
+
+def parts_of(values: Collection[str]) -> dict[str, Part]:
+    """The part of each value in lower case that means one.
+
+    Words that all values have mean none, as in ``aptos train`` and ``aptos test``. Paths have no such words.
+    """
+    words = {value: _WORDS.findall(value) for value in values}
+    common = set.intersection(*map(set, words.values())) if len(values) > 1 and _are_words(values) else set()
+    if not common:
+        return {value: part for value in values if (part := part_of(value))}
+    rest = {value: " ".join(word for word in own if word not in common) for value, own in words.items()}
+    return {value: part for value in values if (part := part_of(value) or part_of(rest[value]))}
+
+
+def speak_of_parts(values: Collection[str]) -> bool:
+    """Whether each value has the word of a part among others: ``aptos train`` beside ``idrid test``."""
+    found = [{part for word in _WORDS.findall(value) if (part := _word_part(word))} for value in values]
+    return _are_words(values) and all(len(own) == 1 for own in found) and len(set.union(set(), *found)) > 1
+
+
+def _are_words(values: Collection[str]) -> bool:
+    """Whether there are few values, and none is a path or a file name."""
+    return len(values) <= _MOST_NAMED_PARTS and not any(mark in value for value in values for mark in "/\\.")
 
 
 def _word_part(word: str) -> Part | None:
@@ -108,6 +137,8 @@ def may_divide(name: str, values: Collection[str]) -> bool:
         values: its values in lower case.
     """
     filled = set(values) - {""}
+    if speak_of_parts(filled):
+        return True
     if name in _MAYBE_FLAG:
         return len(filled) == 2 and filled <= {*TRUE, *_FALSE}
     return 1 < len(filled) <= _MOST_PARTS and any(part_of(value) in ("val", "test") for value in filled)

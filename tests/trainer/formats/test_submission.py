@@ -182,6 +182,7 @@ cells = st.text(st.characters(exclude_categories=("Cc", "Cs", "Zl", "Zp")), min_
 
 @given(rows=st.lists(st.tuples(cells, cells), min_size=1, max_size=8), delimiter=st.sampled_from(",\t;| "))
 @example(rows=[(":", ":"), ("0", "|")], delimiter="|")
+@example(rows=[(":", ":"), ("0", "0 ")], delimiter=" ")
 @settings(max_examples=80)
 def test_cells_survive_writing_and_reading(
     tmp_path_factory: pytest.TempPathFactory, rows: list[tuple[str, str]], delimiter: str

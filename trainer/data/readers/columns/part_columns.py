@@ -14,7 +14,7 @@ from trainer.formats.parts import (
     is_part_column,
     may_divide,
     numbered_parts,
-    part_of,
+    parts_of,
     parts_of_flag,
     seems_numbered,
 )
@@ -38,36 +38,70 @@ def choose_part_column(
         notes: a sentence is added where numbers are read as parts.
 
     Raises:
-        DataError: the column has values whose part is unknown.
+        DataError: the column has values whose part is unknown, or several columns divide the rows differently.
     """
+    dividing: dict[int, Mapping[str, Part]] = {}
     for column, name in enumerate(names):
         if column in taken or is_usual_label(name):
             continue
-        counts = Counter(row[column].strip().lower() for row in rows)
-        values = set(counts)
-        plain = plain_name(name)
-        if (numbered := numbered_parts(plain, counts)) is not None:
-            notes.append(f"the numbers in {name!r} are parts: {described(numbered)}")
-            return column, numbered
-        flags = parts_of_flag(plain) or {}
-        parts = {value: part for value in values if (part := flags.get(value) or part_of(value))}
-        if len(values) == 2 and "" in values and flags and max(values) in TRUE:  # a mark or nothing
-            parts[""] = flags["0"]
-        flagged = bool(values & flags.keys())
-        if flagged and len(values) == len(parts):
-            return column, parts
-        named = is_part_column(plain)
-        if len(values) == len(parts) and (len(values) > 1 or named) and (named or "train" in parts.values()):
-            return column, parts
-        if flagged or divides_rows(plain, values) or seems_numbered(plain, counts) or may_divide(plain, values):
-            unknown = [cell for cell in dict.fromkeys(row[column].strip() for row in rows) if cell.lower() not in parts]
-            count = sum(row[column].strip().lower() not in parts for row in rows)
+        parts = _parts_of_column(file, name, [row[column].strip() for row in rows], notes)
+        # A further column with one part may name the source of all rows.
+        if parts is not None and (not dividing or len(set(parts.values())) > 1):
+            dividing[column] = parts
+    if not dividing:
+        return None, None
+    first, *others = dividing
+    said = _parts_of_rows(rows, first, dividing[first])
+    rivals = [column for column in others if _parts_of_rows(rows, column, dividing[column]) != said]
+    if rivals:
+        raise DataError(
+            f"{file}: the columns {listed(names[column] for column in (first, *rivals))} divide the rows for training "
+            "and testing in different ways. Write one column split, with train, val or test in each row, in their place"
+        )
+    return first, dividing[first]
+
+
+def _parts_of_rows(rows: Sequence[Sequence[str]], column: int, parts: Mapping[str, Part]) -> list[Part | None]:
+    return [parts.get(row[column].strip().lower()) for row in rows]
+
+
+def _parts_of_column(file: str, name: str, cells: Sequence[str], notes: list[str]) -> Mapping[str, Part] | None:
+    """The part of each value of a column, in lower case; None if it does not divide the rows.
+
+    Raises:
+        DataError: the column has values whose part is unknown, or says that most images are for validation.
+    """
+    counts = Counter(cell.lower() for cell in cells)
+    values = set(counts)
+    plain = plain_name(name)
+    if (numbered := numbered_parts(plain, counts)) is not None:
+        notes.append(f"the numbers in {name!r} are parts: {described(numbered)}")
+        return numbered
+    flags = parts_of_flag(plain) or {}
+    parts = {**parts_of(values), **{value: flags[value] for value in values & flags.keys()}}
+    if len(values) == 2 and "" in values and flags and max(values) in TRUE:  # a mark or nothing
+        parts[""] = flags["0"]
+    flagged = bool(values & flags.keys())
+    if flagged and len(values) == len(parts):
+        marked = sum(counts[value] for value in values if parts[value] == "val")
+        if 2 * marked > len(cells) and "val" in flags.values():
             raise DataError(
-                f"{file}: the column {name!r} seems to divide the rows for training and testing, but {count} rows hold "
-                f"{listed(unknown, 4)}. Write train, val or test there, or remove these rows; if the column says "
-                "something else, remove it, or choose it with --label-column or --group-column"
+                f"{file}: the column {name!r} says that {marked} of {len(cells)} images are for validation. If it says "
+                "which images can be used, remove the others and the column; if not, write train or val into it"
             )
-    return None, None
+        return parts
+    named = is_part_column(plain)
+    if len(values) == len(parts) and (len(values) > 1 or named) and (named or "train" in parts.values()):
+        return parts
+    if flagged or divides_rows(plain, values) or seems_numbered(plain, counts) or may_divide(plain, values):
+        unknown = [cell for cell in dict.fromkeys(cells) if cell.lower() not in parts]
+        count = sum(cell.lower() not in parts for cell in cells)
+        raise DataError(
+            f"{file}: the column {name!r} seems to divide the rows for training and testing, but {count} rows hold "
+            f"{listed(unknown, 4)}. Write train, val or test there, or remove these rows; if the column says "
+            "something else, remove it, or choose it with --label-column or --group-column"
+        )
+    return None
 
 
 def unused_folds(names: Sequence[str], used: Collection[int | None]) -> list[str]:

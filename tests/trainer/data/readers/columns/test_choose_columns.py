@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from tests.trainer.images import labels_of, problems_of, save
 from trainer.data.read import DataError, DataOptions, ImageSet, read_images
 from trainer.formats.delimited import write_table
+from trainer.formats.part_words import Part
 
 Rows = Sequence[Sequence[object]]
 IDS = [7, 2, 11, 5, 0, 9, 3, 10, 1, 8, 4, 6]  # numbers that are no row numbers
@@ -444,3 +445,64 @@ def test_a_table_without_the_named_column_is_no_source_of_labels(tmp_path: Path)
     found = read_images(root, DataOptions(label_column="finding one"))
     assert label_by_file(found) == RIGHT
     assert any("not read: boxes.csv has no column 'finding one'" in note for note in found.notes)
+
+
+def parts_table(tmp_path: Path, header: Sequence[str], cells: Callable[[str], Sequence[object]]) -> Path:
+    """Twelve images: six for training, three for validation, three for testing."""
+    part = {**dict.fromkeys(range(6), "train"), **dict.fromkeys(range(6, 9), "val")}
+    rows = [("image", "label", *header), *((f"{i}.png", label(i), *cells(part.get(i, "test"))) for i in range(12))]
+    return folder_of(tmp_path, rows)
+
+
+@pytest.mark.parametrize(
+    ("one", "two"),
+    [("is_val", "is_test"), ("is_validation", "is_final_validation"), ("is_valid", "in_test"), ("is_train", "is_test"),
+     ("used_for_training", "used_for_test"), ("holdout", "is_val"), ("is_test", "validation")],
+)  # fmt: skip
+def test_two_columns_of_parts_are_a_question(tmp_path: Path, one: str, two: str) -> None:
+    first: Part = "train" if "train" in one else "test" if one in ("is_test", "holdout") else "val"
+    second: Part = "val" if two in ("is_val", "validation") else "test"
+    root = parts_table(tmp_path, (one, two), lambda part: (int(part == first), int(part == second)))
+    message = problems_of(root)
+    assert "divide the rows for training and testing" in message and repr(two) in message
+    root = parts_table(tmp_path, ("split",), lambda part: (part,))
+    found = read_images(root)
+    assert (len(found.train_ids), len(found.test_ids)) == (6, 3), "the advice"
+
+
+def test_columns_that_say_the_same_part_are_no_question(tmp_path: Path) -> None:
+    root = parts_table(
+        tmp_path, ("split", "is_test"), lambda part: ("test" if part == "test" else "train", part == "test")
+    )
+    found = read_images(root)
+    assert (len(found.train_ids), len(found.test_ids)) == (9, 3)
+    assert "'split', 'is_test' divide the rows" in problems_of(
+        parts_table(tmp_path, ("split", "is_test"), lambda part: (part, int(part != "test")))
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "train", "test"),
+    [("in_testset", "no", "yes"), ("used_for_training", "1", "0"), ("use for", "model training", "model testing"),
+     ("purpose", "for training", "for test"), ("dataset", "APTOS train", "APTOS test"), ("use_for_test", "", "x")],
+)  # fmt: skip
+def test_parts_under_unusual_names_and_among_other_words(tmp_path: Path, name: str, train: str, test: str) -> None:
+    found = read_images(parts_table(tmp_path, (name,), lambda part: (test if part == "test" else train,)))
+    assert (len(found.train_ids), len(found.test_ids)) == (9, 3)
+    assert set(found.test_ids) == {"9.png", "10.png", "11.png"}
+
+
+def test_parts_of_several_sources_are_a_question(tmp_path: Path) -> None:
+    sources = iter(["APTOS", "IDRiD"] * 6)
+    root = parts_table(
+        tmp_path, ("dataset",), lambda part: (f"{next(sources)} {'train' if part == 'train' else 'test'}",)
+    )
+    assert "the column 'dataset' seems to divide the rows" in problems_of(root)
+
+
+@pytest.mark.parametrize("name", ["is_valid", "is_valid_image"])
+def test_a_column_that_calls_most_images_valid_is_a_question(tmp_path: Path, name: str) -> None:
+    root = parts_table(tmp_path, (name,), lambda part: (part != "test",))
+    assert "says that 9 of 12 images are for validation" in problems_of(root)
+    found = read_images(parts_table(tmp_path, (name,), lambda part: (part == "val",)))
+    assert len(found.train_ids) == 9, "three are for validation"
