@@ -29,7 +29,7 @@ _PART_WORDS = frozenset(
     ("image", "images", "img", "imgs", "part", "parts", "batch", "chunk", "shard", "fold", "data", "set", "subset")
 )
 _LIST_FOLDERS = frozenset(("meta", "metadata", "list", "lists", "splits", "imagesets", "tables", "csv", "docs", "imdb"))
-_LISTS = (*SUFFIXES, ".json", ".lst", ".list", ".md", ".xml", ".mat", ".xlsx", ".names")
+_LISTS = (*SUFFIXES, ".json", ".lst", ".list", ".dat", ".log", ".md", ".xml", ".mat", ".xlsx", ".names", "")
 
 
 def class_folder_names(folder: Path, files: ImageFiles) -> list[str]:
@@ -53,8 +53,17 @@ def holds_lists(folder: Path) -> bool:
     name = folder.name.lower()
     if not (holds_masks(name) or names_no_class(name) or name in _LIST_FOLDERS):
         return False
+    return _holds_lists_alone(folder, depth=2)
+
+
+def _holds_lists_alone(folder: Path, depth: int) -> bool:
     entries = [path for path in folder.iterdir() if is_data(path)]
-    return bool(entries) and all(path.is_file() and path.suffix.lower() in _LISTS for path in entries)
+    return bool(entries) and all(
+        path.suffix.lower() in _LISTS
+        if path.is_file()
+        else depth > 0 and not path.is_symlink() and _holds_lists_alone(path, depth - 1)
+        for path in entries
+    )
 
 
 def seem_parts(names: Sequence[str]) -> bool:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path, PurePosixPath
 
 from trainer.common.errors import DataError, listed
@@ -15,6 +16,8 @@ from trainer.data.readers.parts.part_files import PartFile, of_own_folders, part
 from trainer.data.readers.tables.part_tables import find_part_tables
 from trainer.formats.delimited import SUFFIXES, Table
 from trainer.formats.part_words import Part
+
+_DEEPEST = 3  # folders below one that is no class, such as ImageSets/Main
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,7 +74,7 @@ def divide_by_lists(
     inner = [path for path in subfolders(folder) if path != root and (path.parent != root or holds_lists(path))]
     places = [
         folder,
-        *(path for path in inner if not path.is_symlink()),
+        *chain.from_iterable(_with_inner(path) for path in inner),
         root,
         *(path for path in root.parents if path.is_relative_to(folder)),
     ]
@@ -114,6 +117,15 @@ def divide_by_lists(
     note = f"{given}: the lists divide the images: {len(train)} train, {len(test)} test; --layout folders trains on all"
     table = _table(source, test, prefix) if test else None
     return PartLists(train=train, test=table, test_paths=test, read=read, notes=(note,), warnings=tuple(warnings))
+
+
+def _with_inner(place: Path, depth: int = _DEEPEST) -> Iterator[Path]:
+    """A folder that is no class, and those below it, such as ``splits/split1``; links are not followed."""
+    if place.is_symlink():
+        return
+    yield place
+    for inner in subfolders(place) if depth else ():
+        yield from _with_inner(inner, depth - 1)
 
 
 def _part_tables(folder: Path, places: Iterable[Path], paths: Sequence[str], encoding: str | None) -> list[PartFile]:

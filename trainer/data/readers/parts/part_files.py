@@ -17,7 +17,9 @@ from trainer.data.readers.parts.listed_images import check_labels, listed_images
 from trainer.formats.part_words import Part
 from trainer.formats.parts import part_of
 
-SUFFIXES = (".txt", ".lst", ".csv", ".json")
+SUFFIXES = (".txt", ".lst", ".list", ".dat", ".log", ".csv", ".json")
+_JOINED = re.compile(r"(train|test|val|valid)(?:ing|idation)?[_\-]?(?:lists?|names?|files?|ids?|imgs?|split)[_\-]?\d*")
+_SHORT: Mapping[str, Part] = {"tr": "train", "te": "test", "va": "val"}
 _NUMBER = re.compile(r"\d+")
 _MOST_BYTES = 2**26
 ALL_PARTS = "or train on the images of all parts with --layout folders (data.layout)"
@@ -99,7 +101,9 @@ def of_own_folders(
 
 def part_of_stem(stem: str) -> Part | None:
     """The part that the name of a list mentions."""
-    return "val" if is_held_out(stem) else split_of(stem) or part_of(stem.lower())
+    if joined := _JOINED.fullmatch(stem.lower()):
+        return part_of(joined[1])
+    return "val" if is_held_out(stem) else split_of(stem) or part_of(stem.lower()) or _SHORT.get(stem.lower())
 
 
 def parts_of_images(lists: Sequence[PartFile], given: str) -> tuple[dict[str, Part], list[str]]:
@@ -163,7 +167,10 @@ def list_files(places: Iterable[Path]) -> list[Path]:
         path
         for place in dict.fromkeys(places)
         for path in place.iterdir()
-        if path.suffix.lower() in SUFFIXES and path.is_file() and is_data(path) and path.stat().st_size <= _MOST_BYTES
+        if (path.suffix.lower() in SUFFIXES or (not path.suffix and part_of_stem(path.stem) is not None))
+        and path.is_file()
+        and is_data(path)
+        and path.stat().st_size <= _MOST_BYTES
     )
 
 

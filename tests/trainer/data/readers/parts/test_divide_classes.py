@@ -53,6 +53,27 @@ def test_listed_test_images_are_not_trained_on(tmp_path: Path, where: str, line:
     assert "21 train, 9 test" in "\n".join(found.notes)
 
 
+@pytest.mark.parametrize("where", ["images", "."])
+@pytest.mark.parametrize(
+    ("train", "test"),
+    [
+        *((f"trainlist{ending}", f"testlist{ending}") for ending in (".txt", "01.txt")),
+        ("TrainNames.txt", "TestNames.txt"),
+        *((f"train{ending}", f"test{ending}") for ending in (".list", ".lst", ".dat", ".log", "")),
+        ("tr.txt", "te.txt"),
+        *((f"{place}/train.txt", f"{place}/test.txt") for place in ("splits/split1", "ImageSets/Main", "labels/v1")),
+    ],
+)  # fmt: skip
+def test_lists_of_other_names_and_places_divide_the_images(tmp_path: Path, where: str, train: str, test: str) -> None:
+    root = food(tmp_path, where=where)
+    for old, new in (("train.txt", train), ("test.txt", test)):
+        (root / new).parent.mkdir(parents=True, exist_ok=True)
+        (root / "meta" / old).rename(root / new)
+    found = read_images(root, verify=False)
+    assert found.train_ids == tuple(f"{name}/{i}.png" for name in CLASSES for i in range(7))
+    assert found.test_ids == tuple(f"{name}/{i}.png" for name in CLASSES for i in range(7, 10))
+
+
 def test_all_images_may_be_trained_on(tmp_path: Path) -> None:
     found = read_images(food(tmp_path), DataOptions(layout="folders"), verify=False)
     assert (len(found.y), found.test_ids) == (30, ())
