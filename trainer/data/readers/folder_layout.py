@@ -26,6 +26,7 @@ from trainer.data.readers.class_folders import (
     holds_lists,
     in_two_classes,
     mask_folders_among,
+    part_folders,
     seem_parts,
     subfolders,
 )
@@ -37,6 +38,7 @@ from trainer.data.readers.doubts.folder_advice import (
     nested_advice,
     not_classes,
     not_splits,
+    part_beside_message,
     parts_message,
 )
 from trainer.data.readers.matching.image_files import LINK_HELP, ImageFiles
@@ -68,8 +70,11 @@ def read(folder: Path, options: DataOptions) -> ReadResult | None:
     root = class_root(folder, files)
     candidates = [] if root is None else [path.name for path in class_folders(folder, root) if not holds_lists(path)]
     if options.layout != "folders" and not class_folder_names(folder, files):
-        if root is not None and seem_parts(candidates) and hold_images(folder, root, files) > 1:
-            raise DataError(parts_message(folder, candidates, options))
+        if root is not None and hold_images(folder, root, files) > 1:
+            if seem_parts(candidates):
+                raise DataError(parts_message(folder, candidates, options))
+            if parts := part_folders(folder, root, files):
+                raise DataError(part_beside_message(folder, root, parts, files, options))
         return None
     if root is None or len(candidates) < 2:
         return None
