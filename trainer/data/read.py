@@ -17,15 +17,9 @@ from trainer.data.readers import folder_layout, npz_layout, table_layout
 from trainer.data.readers.base import Reader, ReadResult
 from trainer.data.readers.class_folders import class_folder_names, subfolders
 from trainer.data.readers.doubts.formulas import formula_warnings
+from trainer.data.readers.doubts.other_tables import how_to_save, is_coco, may_give_labels, other_tables
 from trainer.data.readers.matching.image_files import LINK_HELP, ImageFiles
-from trainer.data.readers.tables.find_tables import (
-    OWN_HELP,
-    find_tables,
-    how_to_save,
-    is_coco,
-    may_give_labels,
-    other_tables,
-)
+from trainer.data.readers.tables.find_tables import OWN_HELP, find_tables
 from trainer.data.value_ranges import measure_ranges, with_level_warning, with_ranges
 from trainer.formats.delimited import SUFFIXES, read_table
 from trainer.formats.label_tables import CORRECTIONS_FILE, Correction

@@ -22,6 +22,7 @@ from trainer.data.file_names import (
     split_of,
 )
 from trainer.data.readers.doubts.doubtful_folders import is_aside
+from trainer.data.readers.doubts.other_tables import is_other_table, may_give_labels
 from trainer.data.readers.matching.image_files import ImageFiles
 from trainer.data.readers.tables.find_tables import is_unlabelled
 from trainer.formats.delimited import SUFFIXES
@@ -31,8 +32,26 @@ from trainer.inference.printable import printable
 _PART_WORDS = frozenset(
     ("image", "images", "img", "imgs", "part", "parts", "batch", "chunk", "shard", "fold", "data", "set", "subset")
 )
-_LIST_FOLDERS = frozenset(("meta", "metadata", "list", "lists", "splits", "imagesets", "tables", "csv", "docs", "imdb"))
-_LISTS = (*SUFFIXES, ".json", ".lst", ".list", ".md", ".xml", ".mat", ".xlsx", ".names")
+_LIST_FOLDERS = frozenset(
+    (
+        "anno",
+        "annos",
+        "annot",
+        "annots",
+        "info",
+        "meta",
+        "metadata",
+        "list",
+        "lists",
+        "splits",
+        "imagesets",
+        "tables",
+        "csv",
+        "docs",
+        "imdb",
+    )
+)
+_LISTS = (*SUFFIXES, ".lst", ".list", ".md", ".names")
 
 
 def class_folder_names(folder: Path, files: ImageFiles) -> list[str]:
@@ -57,7 +76,11 @@ def holds_lists(folder: Path) -> bool:
     if not (holds_masks(name) or names_no_class(name) or name in _LIST_FOLDERS):
         return False
     entries = [path for path in folder.iterdir() if is_data(path)]
-    return bool(entries) and all(path.is_file() and path.suffix.lower() in _LISTS for path in entries)
+    return bool(entries) and all(path.is_file() and _is_list(path) for path in entries)
+
+
+def _is_list(path: Path) -> bool:
+    return path.suffix.lower() in _LISTS or is_other_table(path) or (not path.suffix and may_give_labels(path))
 
 
 def part_folders(folder: Path, root: Path, files: ImageFiles) -> list[str]:

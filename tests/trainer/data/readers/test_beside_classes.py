@@ -248,6 +248,16 @@ def test_a_folder_for_a_part_of_the_images_is_no_class_beside_other_parts(
     assert labels_of(read_images(tmp_path, verify=False)) == ["a", "b", "a"]
 
 
+def test_several_test_folders_beside_parts_are_the_first_question(tmp_path: Path) -> None:
+    """As data for the translation of images are published."""
+    classes(tmp_path, "trainA", "trainB", "testA", "testB", "extra")
+    assert "testA, testB: each could be the test folder; leave only one of them" in problems_of(tmp_path)
+    (tmp_path / "testB").rename(tmp_path / "other")
+    assert "add --layout folders" in problems_of(tmp_path)
+    found = read_images(tmp_path, DataOptions(layout="folders"), verify=False)
+    assert (found.class_names, len(found.test_ids)) == (("extra", "other", "trainA", "trainB"), 3)
+
+
 def test_an_empty_folder_beside_parts_is_named_in_the_advice(tmp_path: Path) -> None:
     classes(tmp_path, "train", "test", "extra")
     (tmp_path / "docs").mkdir()

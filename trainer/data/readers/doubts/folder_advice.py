@@ -10,14 +10,10 @@ from trainer.common.errors import listed
 from trainer.data.file_names import folder_part, holds_masks, is_held_out, masks_are_worn, names_no_class, split_of
 from trainer.data.image_set import DataOptions
 from trainer.data.readers.class_folders import class_folders, holds_lists, subfolders
+from trainer.data.readers.doubts.files_apart import labels_apart
+from trainer.data.readers.doubts.other_tables import bare_tables, how_to_save, may_give_labels, other_tables
 from trainer.data.readers.matching.image_files import ImageFiles
-from trainer.data.readers.tables.find_tables import (
-    bare_tables,
-    find_tables,
-    how_to_save,
-    may_give_labels,
-    other_tables,
-)
+from trainer.data.readers.tables.find_tables import find_tables
 from trainer.formats.labels import natural_key
 from trainer.inference.printable import printable
 
@@ -90,19 +86,20 @@ def part_beside_message(folder: Path, root: Path, parts: Sequence[str], files: I
     empty = [path.name for path, images in inside.items() if not images and not holds_lists(path)]
     example = next((root / name for name in parts if folder_part(name, names) == "train"), root / parts[0])
     hold, their = ("holds", "its name") if len(parts) == 1 else ("hold", "their names")
+    unread = _unread_labels(folder, root, files, options)
     how = f"move {listed(empty, 4)} out of the data, and " * bool(empty)
     return (
         f"the folders {listed(names, 4)} are not read as classes, because {listed(parts, 4)} {hold} a part of the "
-        f"images by {their}{_unread_labels(folder, options)}. If the names of the images say the labels, write a table "
+        f"images by {their}{unread}. If the names of the images say the labels, write a table "
         "labels.csv with the columns image and label, and one row for each training image, such as "
         f"{printable(inside[example][0])}. If {listed(classes, 4)} are the classes, {how}add --layout "
         "folders (data.layout)"
     )
 
 
-def parts_message(folder: Path, candidates: Sequence[str], options: DataOptions) -> str:
+def parts_message(folder: Path, root: Path, candidates: Sequence[str], files: ImageFiles, options: DataOptions) -> str:
     """Why folders that look like parts of one set are not read as classes, and what to do."""
-    beside = _unread_labels(folder, options)
+    beside = _unread_labels(folder, root, files, options)
     inner = sorted({path.name for part in candidates for path in subfolders(folder / part)})
     if inner:
         beside += (
@@ -115,12 +112,14 @@ def parts_message(folder: Path, candidates: Sequence[str], options: DataOptions)
     )
 
 
-def _unread_labels(folder: Path, options: DataOptions) -> str:
+def _unread_labels(folder: Path, root: Path, files: ImageFiles, options: DataOptions) -> str:
     """The tables in the data folder that give no labels of images, and the files that may hold them."""
     tables = find_tables(folder, options.encoding).labels
     beside = f"; no table beside them ({listed(path.name for path in tables)}) names their images" if tables else ""
-    others = [*filter(may_give_labels, other_tables(folder)), *bare_tables(folder)]
-    return beside + "".join(f"; {printable(path.name)} is not read: {how_to_save(path)}" for path in others[:4])
+    others = [*filter(may_give_labels, other_tables(folder)), *bare_tables(folder), *labels_apart(folder, root, files)]
+    return beside + "".join(
+        f"; {printable(path.relative_to(folder).as_posix())} is not read: {how_to_save(path)}" for path in others[:4]
+    )
 
 
 def not_classes(names: Sequence[str]) -> list[str]:

@@ -11,8 +11,11 @@ from trainer.data.image_set import DataOptions
 from trainer.data.readers.columns.image_column import PROBED_ROWS
 from trainer.data.readers.columns.label_columns import SampleHints
 from trainer.data.readers.columns.label_names import any_usual_label
+from trainer.data.readers.doubts.files_apart import texts_apart
 from trainer.data.readers.matching.image_files import ImageAmbiguousError, ImageFiles
 from trainer.data.readers.matching.match_images import ImageMatcher
+from trainer.data.readers.parts.part_files import part_of_stem
+from trainer.data.readers.tables.against_folders import tells_other_labels
 from trainer.data.readers.tables.best_table import best_table, found_images, place_of, refuse_lost_labels
 from trainer.data.readers.tables.find_tables import (
     Tables,
@@ -82,6 +85,7 @@ def choose_training_table(
     if not any(map(is_named_training, paths)):
         deeper = deeper_tables(folder, options.encoding)
         if class_folders:
+            deeper = [path for path in deeper if path.suffix.lower() != ".txt"] + texts_apart(folder, files)
             deeper = [path for path in deeper if _is_apart(folder, path, files, matcher, options.encoding)]
         paths = (*paths, *(path for path in deeper if path not in paths))
     naming: list[TrainingTable] = []
@@ -169,10 +173,16 @@ def choose_training_table(
 
 
 def _is_apart(folder: Path, path: Path, files: ImageFiles, matcher: ImageMatcher, encoding: str | None) -> bool:
-    """Whether a table names images, and lies in a folder without images, such as ``meta`` beside class folders."""
-    if path.suffix.lower() == ".txt" or files.under(path.parent.relative_to(folder).as_posix()).paths:
+    """Whether a table names images, and lies in a folder without images, such as ``meta`` beside class folders.
+
+    A text file has to give other labels than the folders. One called after a part may give coarser ones.
+    """
+    if files.under(path.parent.relative_to(folder).as_posix()).paths:
         return False
     try:
+        if path.suffix.lower() == ".txt":
+            table = read_table(path, encoding=encoding)
+            return tells_other_labels(table, matcher, within_folders=part_of_stem(path.stem) is not None)
         return _names_images(path, matcher, encoding)
     except DataError:  # no table
         return False
