@@ -158,13 +158,24 @@ def _read(folder: Path, options: DataOptions) -> ReadResult:
     inner = _unwrapped(folder, options.table)
     while True:
         for name, reader in READERS.items():
-            result = reader.read(inner, options) if layout in (None, name) else None
+            result = _read_as(reader, folder, inner, options) if layout in (None, name) else None
             if result is not None:
                 return result
         only = _only_folder(inner)
         if only is None:
             raise DataError(_unknown_layout(folder, layout), _advice(inner, options))
         inner = only
+
+
+def _read_as(reader: Reader, folder: Path, inner: Path, options: DataOptions) -> ReadResult | None:
+    """Read ``inner`` with a reader. An error says where its paths begin, if ``inner`` is not the data ``folder``."""
+    try:
+        return reader.read(inner, options)
+    except DataError as error:
+        if inner == folder:
+            raise
+        where = f"All paths here begin inside of {printable(inner.relative_to(folder).as_posix())}"
+        raise DataError(error.problems, "\n".join(filter(None, (error.advice, where)))) from error
 
 
 def _only_folder(folder: Path) -> Path | None:

@@ -104,10 +104,10 @@ def part_folders(folder: Path, root: Path, files: ImageFiles) -> list[str]:
     unnamed = [name for name in names if names_no_class(name) and not _PART_WORDS.isdisjoint(_plain_words(name))]
     if not found and len(names) - len(unnamed) == 1:
         found = unnamed
-    return found if all(_holds_single_images(files, folder, root / name) for name in found) else []
+    return found if all(holds_single_images(files, folder, root / name) for name in found) else []
 
 
-def _holds_single_images(files: ImageFiles, folder: Path, inner: Path) -> bool:
+def holds_single_images(files: ImageFiles, folder: Path, inner: Path) -> bool:
     """Whether a class folder holds images and no folders of images that may be classes themselves."""
     name = inner.relative_to(folder).as_posix()
     content = content_of_class(name, files.under(name).paths, files.other.linked)

@@ -230,7 +230,7 @@ def _images_of(folder: Path, folders: Sequence[Path], files: ImageFiles) -> _Cla
     problems += in_two_classes(folder, found.paths, found.labels)
     problems += files.closed_problems()
     if problems:
-        raise DataError(problems, nested_advice(nested) if nested else "")
+        raise DataError(problems, nested_advice(folder, nested, files) if nested else "")
     return found
 
 

@@ -26,6 +26,11 @@ _COPY = re.compile(
     re.IGNORECASE,
 )
 _AUGMENTED = re.compile(r"(.+?)[\W_]+(?:aug|augmented|augmentation|flipped|rotated|resized|cropped)", re.IGNORECASE)
+_COPIES = frozenset((
+    "aug", "augmented", "augmentation", "augmentations", "flipped", "rotated", "thumb", "thumbs", "thumbnail",
+    "thumbnails", "preview", "previews", "copies", "backup",
+))  # fmt: skip
+"""Words in the names of folders that hold changed copies of images in another folder."""
 _SIDES = frozenset((
     "gallery", "query", "queries", "hr", "lr", "hq", "lq", "highres", "lowres", "highresolution", "lowresolution",
     "reference", "distorted", "noisy", "denoised",
@@ -46,6 +51,12 @@ _ASIDE = frozenset((
 def is_aside(name: str) -> bool:
     """Whether the name of a folder says that its images were put aside, made or not sorted yet: ``extra``, ``tmp``."""
     return re.sub(r"[\W_]+", "", name).casefold() in _ASIDE
+
+
+def holds_copies(name: str) -> bool:
+    """Whether the name of a folder says that it holds changed copies: ``thumbs``, ``AugmentedDataset``."""
+    words = re.findall(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])", name)
+    return not _COPIES.isdisjoint(word.lower() for word in words)
 
 
 def _is_copy_of(name: str, known: Collection[str]) -> bool:

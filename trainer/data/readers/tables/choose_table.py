@@ -12,6 +12,7 @@ from trainer.data.readers.columns.image_column import PROBED_ROWS
 from trainer.data.readers.columns.label_columns import SampleHints
 from trainer.data.readers.columns.label_names import any_usual_label
 from trainer.data.readers.doubts.files_apart import texts_apart
+from trainer.data.readers.doubts.folder_choice import folders_choice
 from trainer.data.readers.matching.image_files import ImageAmbiguousError, ImageFiles
 from trainer.data.readers.matching.match_images import ImageMatcher
 from trainer.data.readers.parts.part_files import part_of_stem
@@ -144,8 +145,8 @@ def choose_training_table(
     naming = _without_class_lists(folder, naming, naming, notes)
     for candidate in _without_class_lists(folder, nameless, naming, notes):
         raise DataError(
-            f"{candidate.table.path.name} names no image, and none of the folders {listed(class_folders, 4)}. If these "
-            "folders are the classes, add --layout folders (data.layout); else the table's ids have to name the images"
+            f"{candidate.table.path.name} names no image, and none of the folders {listed(class_folders, 4)}. If the "
+            f"folders are the classes, {folders_choice(folder, files)}; else the table's ids have to name the images"
         )
     sure = [
         found
@@ -162,13 +163,13 @@ def choose_training_table(
         lost += [candidate for candidate in naming if not found_images(candidate)]
         naming = [candidate for candidate in naming if found_images(candidate)]
     naming = _without_groups(folder, naming, links, notes)
-    chosen = best_table(folder, naming, class_folders, notes, warnings)
+    chosen = best_table(folder, files, naming, class_folders, notes, warnings)
     if chosen is not None and options.label_column is None:
         refuse_lost_labels(folder, chosen, lost)
     if chosen is not None and chosen.linked is not None:
         notes.append(chosen.linked.note())
     if chosen is not None and class_folders and options.label_column is None:
-        refuse_other_question(place_of(folder, chosen.table.path), chosen, class_folders)
+        refuse_other_question(place_of(folder, chosen.table.path), chosen, class_folders, folders_choice(folder, files))
     return chosen
 
 
