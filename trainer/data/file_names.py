@@ -15,7 +15,7 @@ from trainer.formats.label_tables import (
     EARLIER_REVIEW_HEADER,
     REVIEW_HEADER,
 )
-from trainer.formats.part_words import KIND_WORDS, Part, foreign_part, without_accents
+from trainer.formats.part_words import ENGLISH, KIND_WORDS, Part, foreign_part, without_accents
 from trainer.inference.file_kinds import is_hidden
 
 Split = Literal["train", "test"]
@@ -129,6 +129,29 @@ def _foreign_split(name: str, siblings: Collection[str]) -> Split | None:
     if "評価" in name and any(other == "test" and "評価" not in sibling for sibling, other in others.items()):
         return None
     return part
+
+
+def folder_part(name: str, siblings: Collection[str]) -> Part | None:
+    """The part that a folder holds by its name, as `folder_split`, and for validation: ``flowers_val``, ``trn``.
+
+    A name with other words needs a twin for another part among ``siblings``.
+    """
+    known = folder_split(name, siblings) or ("val" if is_held_out(name) else None)
+    part, rest = _part_taken_apart(name)
+    if known is not None or part is None or all(map(_says_nothing, rest)):
+        return known or part
+    twins = (_part_taken_apart(sibling) for sibling in siblings)
+    own = _foreign(rest)
+    return part if any(other not in (None, part) and _foreign(words) == own for other, words in twins) else None
+
+
+def _part_taken_apart(name: str) -> tuple[Part | None, list[str]]:
+    """As `_taken_apart`, with the other English words for a part, such as ``val`` and ``trn``."""
+    split, words = _taken_apart(name)
+    parts = {part for word in words if (part := ENGLISH.get(word))}
+    if split is not None or len(parts) != 1:
+        return split, words
+    return parts.pop(), ["*" if word in ENGLISH else word for word in words]
 
 
 def _part_of(name: str) -> Part | None:

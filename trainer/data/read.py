@@ -17,15 +17,9 @@ from trainer.data.readers import folder_layout, npz_layout, table_layout
 from trainer.data.readers.base import Reader, ReadResult
 from trainer.data.readers.class_folders import class_folder_names, subfolders
 from trainer.data.readers.doubts.formulas import formula_warnings
+from trainer.data.readers.doubts.other_tables import how_to_save, is_coco, may_give_labels, other_tables
 from trainer.data.readers.matching.image_files import LINK_HELP, ImageFiles
-from trainer.data.readers.tables.find_tables import (
-    OWN_HELP,
-    find_tables,
-    how_to_save,
-    is_coco,
-    may_give_labels,
-    other_tables,
-)
+from trainer.data.readers.tables.find_tables import OWN_HELP, find_tables
 from trainer.data.value_ranges import measure_ranges, with_level_warning, with_ranges
 from trainer.formats.delimited import SUFFIXES, read_table
 from trainer.formats.label_tables import CORRECTIONS_FILE, Correction
@@ -164,13 +158,24 @@ def _read(folder: Path, options: DataOptions) -> ReadResult:
     inner = _unwrapped(folder, options.table)
     while True:
         for name, reader in READERS.items():
-            result = reader.read(inner, options) if layout in (None, name) else None
+            result = _read_as(reader, folder, inner, options) if layout in (None, name) else None
             if result is not None:
                 return result
         only = _only_folder(inner)
         if only is None:
             raise DataError(_unknown_layout(folder, layout), _advice(inner, options))
         inner = only
+
+
+def _read_as(reader: Reader, folder: Path, inner: Path, options: DataOptions) -> ReadResult | None:
+    """Read ``inner`` with a reader. An error says where its paths begin, if ``inner`` is not the data ``folder``."""
+    try:
+        return reader.read(inner, options)
+    except DataError as error:
+        if inner == folder:
+            raise
+        where = f"All paths here begin inside of {printable(inner.relative_to(folder).as_posix())}"
+        raise DataError(error.problems, "\n".join(filter(None, (error.advice, where)))) from error
 
 
 def _only_folder(folder: Path) -> Path | None:

@@ -12,6 +12,7 @@ from trainer.common.errors import DataError
 from trainer.data.file_names import (
     Split,
     are_parts,
+    folder_part,
     folder_split,
     holds_masks,
     is_data,
@@ -20,7 +21,10 @@ from trainer.data.file_names import (
     names_no_class,
     split_of,
 )
+from trainer.data.readers.doubts.doubtful_folders import is_aside
+from trainer.data.readers.doubts.other_tables import is_other_table, may_give_labels
 from trainer.data.readers.matching.image_files import ImageFiles
+from trainer.data.readers.tables.find_tables import is_unlabelled
 from trainer.formats.delimited import SUFFIXES
 from trainer.formats.labels import natural_key
 from trainer.inference.printable import printable
@@ -28,8 +32,11 @@ from trainer.inference.printable import printable
 _PART_WORDS = frozenset(
     ("image", "images", "img", "imgs", "part", "parts", "batch", "chunk", "shard", "fold", "data", "set", "subset")
 )
-_LIST_FOLDERS = frozenset(("meta", "metadata", "list", "lists", "splits", "imagesets", "tables", "csv", "docs", "imdb"))
-_LISTS = (*SUFFIXES, ".json", ".lst", ".list", ".dat", ".log", ".md", ".xml", ".mat", ".xlsx", ".names", "")
+_LIST_FOLDERS = frozenset((
+    "anno", "annos", "annot", "annots", "info", "meta", "metadata", "list", "lists", "splits", "imagesets", "tables",
+    "csv", "docs", "imdb",
+))  # fmt: skip
+_LISTS = (*SUFFIXES, ".lst", ".list", ".dat", ".log", ".md", ".names")
 
 
 def class_folder_names(folder: Path, files: ImageFiles) -> list[str]:
@@ -38,7 +45,7 @@ def class_folder_names(folder: Path, files: ImageFiles) -> list[str]:
     if root is None:
         return []
     names = [path.name for path in class_folders(folder, root) if not holds_lists(path)]
-    if hold_images(folder, root, files) < 2 or seem_parts(names):
+    if hold_images(folder, root, files) < 2 or seem_parts(names) or part_folders(folder, root, files):
         return []
     return [] if are_parts(names) else names  # train/ and valid/ without folders for classes
 
@@ -59,11 +66,52 @@ def holds_lists(folder: Path) -> bool:
 def _holds_lists_alone(folder: Path, depth: int) -> bool:
     entries = [path for path in folder.iterdir() if is_data(path)]
     return bool(entries) and all(
-        path.suffix.lower() in _LISTS
+        _is_list(path)
         if path.is_file()
         else depth > 0 and not path.is_symlink() and _holds_lists_alone(path, depth - 1)
         for path in entries
     )
+
+
+def _is_list(path: Path) -> bool:
+    if not path.suffix:
+        return may_give_labels(path) or split_of(path.stem) is not None
+    return path.suffix.lower() in _LISTS or is_other_table(path)
+
+
+def part_folders(folder: Path, root: Path, files: ImageFiles) -> list[str]:
+    """The names of the class folders that hold a part of the images by their names, and no class of their own.
+
+    These are folders for training, testing or validation beside another such folder (``train`` beside ``test`` and
+    ``extra``), and folders whose names speak of images or parts beside the only other one (``crop_part1`` beside
+    ``UTKFace``). A folder ``train`` beside folders with the names of classes is a class.
+    """
+    names = [path.name for path in class_folders(folder, root) if not holds_lists(path)]
+    siblings = [path.name for path in subfolders(root)]
+    parts = [name for name in siblings if folder_part(name, siblings)]
+    if are_parts(names):
+        return []
+    found = [name for name in parts if name in names]
+    rest = [name for name in names if name not in found]
+    if len(parts) < 2 and not all(
+        is_aside(name) or names_no_class(name) or is_unlabelled(root / name) for name in rest
+    ):
+        found = []
+    unnamed = [name for name in names if names_no_class(name) and not _PART_WORDS.isdisjoint(_plain_words(name))]
+    if not found and len(names) - len(unnamed) == 1:
+        found = unnamed
+    return found if all(holds_single_images(files, folder, root / name) for name in found) else []
+
+
+def holds_single_images(files: ImageFiles, folder: Path, inner: Path) -> bool:
+    """Whether a class folder holds images and no folders of images that may be classes themselves."""
+    name = inner.relative_to(folder).as_posix()
+    content = content_of_class(name, files.under(name).paths, files.other.linked)
+    return bool(content.images) and not content.nested
+
+
+def _plain_words(name: str) -> set[str]:
+    return set(re.split(r"[^a-z]+", name.lower()))
 
 
 def seem_parts(names: Sequence[str]) -> bool:
@@ -71,8 +119,7 @@ def seem_parts(names: Sequence[str]) -> bool:
     if all(map(names_no_class, names)):
         return not are_parts(names)
     patterns = {re.sub(r"\d+|(?<=[\W_])[a-z]$", "0", name.lower()) for name in names}
-    words = set(re.split(r"[^a-z]+", next(iter(patterns))))
-    return len(patterns) == 1 and bool(words & _PART_WORDS)
+    return len(patterns) == 1 and not _PART_WORDS.isdisjoint(_plain_words(next(iter(patterns))))
 
 
 def class_root(folder: Path, files: ImageFiles) -> Path | None:

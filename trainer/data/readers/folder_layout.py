@@ -4,14 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 
 from trainer.common.errors import DataError, listed
-from trainer.data.file_names import (
-    is_held_out,
-    masks_among,
-    split_of,
-)
+from trainer.data.file_names import is_held_out, masks_among
 from trainer.data.image_set import DataOptions, ImageSet
 from trainer.data.images import FileImages
 from trainer.data.readers.base import Reader, ReadResult, SkippableProblem
@@ -26,18 +23,28 @@ from trainer.data.readers.class_folders import (
     holds_lists,
     in_two_classes,
     mask_folders_among,
+    part_folders,
     seem_parts,
     subfolders,
 )
 from trainer.data.readers.competition_test_set import TrainingConventions, read_test_set
 from trainer.data.readers.doubts.doubtful_folders import doubtful_folders, images_in_two_formats
 from trainer.data.readers.doubts.doubtful_labels import doubtful_labels
+from trainer.data.readers.doubts.files_apart import labels_apart
 from trainer.data.readers.doubts.folder_advice import (
     mask_warnings,
     nested_advice,
     not_classes,
     not_splits,
+    part_beside_message,
     parts_message,
+)
+from trainer.data.readers.doubts.other_tables import (
+    bare_tables,
+    how_to_save,
+    may_give_labels,
+    other_tables,
+    refuse_other_labels,
 )
 from trainer.data.readers.matching.image_files import LINK_HELP, ImageFiles
 from trainer.data.readers.parts.divide_classes import divide_by_lists
@@ -46,10 +53,8 @@ from trainer.data.readers.sample_submission import spelled_as_in
 from trainer.data.readers.tables.find_tables import (
     find_tables,
     is_named_training,
-    other_tables,
     own_warnings,
     packed_warnings,
-    refuse_other_labels,
     unread_tables,
 )
 from trainer.formats.class_lists import json_lists_classes
@@ -68,8 +73,12 @@ def read(folder: Path, options: DataOptions) -> ReadResult | None:
     root = class_root(folder, files)
     candidates = [] if root is None else [path.name for path in class_folders(folder, root) if not holds_lists(path)]
     if options.layout != "folders" and not class_folder_names(folder, files):
-        if root is not None and seem_parts(candidates) and hold_images(folder, root, files) > 1:
-            raise DataError(parts_message(folder, candidates, options))
+        if root is not None and hold_images(folder, root, files) > 1:
+            if seem_parts(candidates):
+                raise DataError(parts_message(folder, root, candidates, files, options))
+            if parts := part_folders(folder, root, files):
+                find_test_folder(folder)
+                raise DataError(part_beside_message(folder, root, parts, files, options))
         return None
     if root is None or len(candidates) < 2:
         return None
@@ -82,16 +91,17 @@ def read(folder: Path, options: DataOptions) -> ReadResult | None:
     folders = [path for path in class_folders(folder, root) if path not in derived and not holds_lists(path)]
     found = _images_of(folder, folders, files)
     paths, labels = found.paths, found.labels
-    others = [table for place in {folder: None, root: None} for table in other_tables(place)]
-    inner = [table for place in subfolders(folder) if holds_lists(place) for table in other_tables(place)]
-    others += [table for table in inner if split_of(table.stem) == "train" and table.suffix.lower() != ".xml"]
+    places = list(dict.fromkeys((folder, root)))
+    apart = labels_apart(folder, root, files)
+    others = [*chain.from_iterable([*other_tables(place), *bare_tables(place)] for place in places), *apart]
     divide = options.layout is None
     lists = divide_by_lists(folder, root, paths, images_apart(files), options.encoding, divide=divide)
     read = lists.read if lists is not None else ()
     others = [path for path in others if path not in read and not json_lists_classes(path, labels)]
     if options.layout is None:
         _refuse_own_tables(folder, folders)
-        refuse_other_labels(others, [path.name for path in folders])
+        telling = [path for path in others if path in apart or may_give_labels(path)]
+        refuse_other_labels(folder, telling, [path.name for path in folders])
     if lists is not None:
         kept = [index for index, path in enumerate(paths) if path in lists.train]
         paths, labels = [paths[index] for index in kept], [labels[index] for index in kept]
@@ -147,7 +157,7 @@ def read(folder: Path, options: DataOptions) -> ReadResult | None:
             *mask_warnings(found.masks),
             *(f"not read: {path.name}/, masks of other images by its name and theirs" for path in derived),
             *unread_tables(tables, read),
-            *(f"{printable(path.name)} is not read: save it as CSV" for path in others),
+            *(f"{printable(path.name)} is not read: {how_to_save(path)}" for path in others),
             *own_warnings(tables),
             *packed_warnings(folder),
             *_unread_warnings(folder, root, files, test_folder),
@@ -220,7 +230,7 @@ def _images_of(folder: Path, folders: Sequence[Path], files: ImageFiles) -> _Cla
     problems += in_two_classes(folder, found.paths, found.labels)
     problems += files.closed_problems()
     if problems:
-        raise DataError(problems, nested_advice(nested) if nested else "")
+        raise DataError(problems, nested_advice(folder, nested, files) if nested else "")
     return found
 
 
@@ -241,8 +251,10 @@ def _class_problems(folder: Path, class_folder: Path, content: ClassContent, fil
     if outside:
         return outside
     if not content.images and not content.nested:
+        tables = [path for place in (class_folder, *subfolders(class_folder)) for path in other_tables(place)]
+        labels = f"; or, if {printable(tables[0].name)} in it holds the labels, save it as CSV" if tables else ""
         return [
-            f"the class folder {name} holds no images; add images or remove the folder",
+            f"the class folder {name} holds no images; add images or remove the folder{labels}",
             *files.unread_warnings([name]),
         ]
     problems = [

@@ -212,3 +212,63 @@ def test_tables_of_labels_in_several_folders_are_no_classes(tmp_path: Path) -> N
         (tmp_path / site / "labels.csv").write_text("\n".join(("file,label", *rows)))
     assert "'north/labels.csv', 'south/labels.csv' may hold the labels" in problems_of(tmp_path)
     assert read_images(tmp_path, DataOptions(layout="folders")).class_names == ("north", "south")
+
+
+FLAT_PARTS = [
+    ("train", "test", "extra"),
+    ("Train", "Test", "readme pics"),
+    ("train", "test1", "sample"),
+    ("train", "extra"),
+    ("train", "unlabeled"),
+    ("trn", "tst", "cat"),
+    ("train", "val", "cat"),
+    ("flowers_train", "flowers_val", "flowers_test"),
+    ("leaf_train", "leaf_val"),
+    ("images_train", "images_test", "extra"),
+    ("bounding_box_train", "bounding_box_test", "query"),
+    ("学習", "評価", "extra"),
+    ("crop_part1", "UTKFace"),
+]
+
+
+@pytest.mark.parametrize("names", FLAT_PARTS)
+@pytest.mark.parametrize("place", [".", "Market"])
+def test_a_folder_for_a_part_of_the_images_is_no_class_beside_other_parts(
+    tmp_path: Path, names: tuple[str, ...], place: str
+) -> None:
+    classes(tmp_path / place, *names)
+    message = problems_of(tmp_path)
+    assert "are not read as classes" in message and names[0] in message and "--layout folders" in message
+    assert f"such as {names[0]}/0.png" in message or f"such as {place}/{names[0]}/0.png" in message
+    tests = {name for name in names if place == "." and ("test" in name.lower() or name == "評価")}
+    found = read_images(tmp_path, DataOptions(layout="folders"), verify=False)
+    assert set(found.class_names) == {*names} - tests
+    rows = [(f"{names[0]}/{i}.png", "ab"[i % 2]) for i in range(3)]
+    write_table(tmp_path / place / "labels.csv", [("image", "label"), *rows])
+    assert labels_of(read_images(tmp_path, verify=False)) == ["a", "b", "a"]
+
+
+def test_several_test_folders_beside_parts_are_the_first_question(tmp_path: Path) -> None:
+    """As data for the translation of images are published."""
+    classes(tmp_path, "trainA", "trainB", "testA", "testB", "extra")
+    assert "testA, testB: each could be the test folder; leave only one of them" in problems_of(tmp_path)
+    (tmp_path / "testB").rename(tmp_path / "other")
+    assert "add --layout folders" in problems_of(tmp_path)
+    found = read_images(tmp_path, DataOptions(layout="folders"), verify=False)
+    assert (found.class_names, len(found.test_ids)) == (("extra", "other", "trainA", "trainB"), 3)
+
+
+def test_an_empty_folder_beside_parts_is_named_in_the_advice(tmp_path: Path) -> None:
+    classes(tmp_path, "train", "test", "extra")
+    (tmp_path / "docs").mkdir()
+    assert "move 'docs' out of the data, and add --layout folders" in problems_of(tmp_path)
+    (tmp_path / "docs").rmdir()
+    assert read_images(tmp_path, DataOptions(layout="folders"), verify=False).class_names == ("extra", "train")
+
+
+@pytest.mark.parametrize(
+    "names", [("train", "car", "plane"), ("steam train", "test tubes"), ("train", "extra", "cat"), ("raw", "cooked")]
+)
+def test_a_class_may_be_called_like_a_part_beside_other_classes(tmp_path: Path, names: tuple[str, ...]) -> None:
+    found = read_images(classes(tmp_path, *names), verify=False)
+    assert labels_of(found) == [name for name in sorted(names) for _ in range(3)]

@@ -26,6 +26,11 @@ _COPY = re.compile(
     re.IGNORECASE,
 )
 _AUGMENTED = re.compile(r"(.+?)[\W_]+(?:aug|augmented|augmentation|flipped|rotated|resized|cropped)", re.IGNORECASE)
+_COPIES = frozenset((
+    "aug", "augmented", "augmentation", "augmentations", "flipped", "rotated", "thumb", "thumbs", "thumbnail",
+    "thumbnails", "preview", "previews", "copies", "backup",
+))  # fmt: skip
+"""Words in the names of folders that hold changed copies of images in another folder."""
 _SIDES = frozenset((
     "gallery", "query", "queries", "hr", "lr", "hq", "lq", "highres", "lowres", "highresolution", "lowresolution",
     "reference", "distorted", "noisy", "denoised",
@@ -37,10 +42,21 @@ _ASIDE = frozenset((
     "rejects", "extra", "extras", "misc", "miscellaneous", "various", "sample", "samples", "example", "examples",
     "thumbnail", "thumbnails", "thumbs", "preview", "previews", "augmented", "augmentation", "aug", "synthetic",
     "generated", "plots", "plot", "figures", "figure", "screenshots", "screenshot", "submission", "submissions",
-    "query", "gallery", "holdout", "heldout", "topredict",
+    "query", "gallery", "holdout", "heldout", "topredict", "external",
     "prueba", "pruebas", "essai", "essais", "probe", "hiddentest", "testseta", "testsetb", "未分類", "その他",
 ))  # fmt: skip
 """Names of folders with images that people have put aside, made or not sorted yet, without blanks and punctuation."""
+
+
+def is_aside(name: str) -> bool:
+    """Whether the name of a folder says that its images were put aside, made or not sorted yet: ``extra``, ``tmp``."""
+    return re.sub(r"[\W_]+", "", name).casefold() in _ASIDE
+
+
+def holds_copies(name: str) -> bool:
+    """Whether the name of a folder says that it holds changed copies: ``thumbs``, ``AugmentedDataset``."""
+    words = re.findall(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])", name)
+    return not _COPIES.isdisjoint(word.lower() for word in words)
 
 
 def _is_copy_of(name: str, known: Collection[str]) -> bool:
@@ -92,6 +108,6 @@ def doubtful_folders(names: Sequence[str]) -> list[str]:
                 f"the folders {original!r} and {name!r} are read as two classes; if {name!r} is a copy, move it out of "
                 "the data, or its images into the other folder"
             )
-        elif re.sub(r"[\W_]+", "", name).casefold() in _ASIDE or _is_copy_of(name, known):
+        elif is_aside(name) or _is_copy_of(name, known):
             warnings.append(f"the folder {name!r} is read as a class; if it is none, move it out of the data")
     return warnings

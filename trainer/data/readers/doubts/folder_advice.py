@@ -7,29 +7,39 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
 from trainer.common.errors import listed
-from trainer.data.file_names import holds_masks, is_held_out, masks_are_worn, names_no_class, split_of
+from trainer.data.file_names import folder_part, holds_masks, is_held_out, masks_are_worn, names_no_class, split_of
 from trainer.data.image_set import DataOptions
-from trainer.data.readers.class_folders import subfolders
-from trainer.data.readers.tables.find_tables import (
-    bare_tables,
-    find_tables,
-    how_to_save,
-    may_give_labels,
-    other_tables,
-)
+from trainer.data.readers.class_folders import class_folders, holds_lists, subfolders
+from trainer.data.readers.doubts.doubtful_folders import holds_copies
+from trainer.data.readers.doubts.files_apart import labels_apart
+from trainer.data.readers.doubts.folder_choice import folders_choice, inner_classes
+from trainer.data.readers.doubts.other_tables import bare_tables, how_to_save, may_give_labels, other_tables
+from trainer.data.readers.matching.image_files import ImageFiles
+from trainer.data.readers.tables.find_tables import find_tables
 from trainer.formats.labels import natural_key
 from trainer.inference.printable import printable
 
 
-def nested_advice(nested: Mapping[str, Sequence[str]]) -> str:
+def nested_advice(folder: Path, nested: Mapping[str, Sequence[str]], files: ImageFiles) -> str:
     """What to do about images in folders inside class folders.
 
     Args:
+        folder: the data folder.
         nested: these images by class folder, all as paths relative to the data folder.
+        files: all its images.
     """
     inner = {outer: {_inner_folder(outer, path) for path in paths} for outer, paths in nested.items()}
     names = Counter(name for own in inner.values() for name in own)
     example = next(iter(nested.values()))[0]
+    copies = [name for name in names if holds_copies(name)]
+    if copies and (len(copies) < len(names) or all(_has_own_images(outer, files) for outer in nested)):
+        return f"The inner folders {listed(copies, 4)} hold copies by their names: move them out of the data"
+    if (place := inner_classes(folder, files)) is not None:
+        return (
+            f"If the folders in {place} are the classes, give {place} as the data folder. Else "
+            "write a table labels.csv with the columns image and label, and one row for each image, such as "
+            f"{printable(example)}"
+        )
     if len(inner) < 2 or any(is_held_out(name) or split_of(name) is not None for name in names):
         return _advice_on_one(example)
     shown = listed(sorted(names, key=natural_key), 4)
@@ -50,6 +60,10 @@ def nested_advice(nested: Mapping[str, Sequence[str]]) -> str:
         "classes, move the images directly into them. Else write a table labels.csv with the columns image and label, "
         f"and one row for each image, such as {printable(example)}"
     )
+
+
+def _has_own_images(outer: str, files: ImageFiles) -> bool:
+    return any(path.rpartition("/")[0] == outer for path in files.paths)
 
 
 def _inner_folder(outer: str, path: str) -> str:
@@ -75,13 +89,36 @@ def _advice_on_one(path: str) -> str:
     )
 
 
-def parts_message(folder: Path, candidates: Sequence[str], options: DataOptions) -> str:
+def part_beside_message(folder: Path, root: Path, parts: Sequence[str], files: ImageFiles, options: DataOptions) -> str:
+    """Why folders are not read as classes of which some hold parts of the images, and what to do.
+
+    Args:
+        folder: the data folder.
+        root: the folder of the folders that are not read as classes.
+        parts: the names of those with parts.
+    """
+    names = [path.name for path in subfolders(root)]
+    inside = {path: files.under(path.relative_to(folder).as_posix()).paths for path in class_folders(folder, root)}
+    classes = [path.name for path, images in inside.items() if images]
+    empty = [path.name for path, images in inside.items() if not images and not holds_lists(path)]
+    example = next((root / name for name in parts if folder_part(name, names) == "train"), root / parts[0])
+    hold, their = ("holds", "its name") if len(parts) == 1 else ("hold", "their names")
+    unread = _unread_labels(folder, root, files, options)
+    how = f"move {listed(empty, 4)} out of the data, and " * bool(empty)
+    return (
+        f"the folders {listed(names, 4)} are not read as classes, because {listed(parts, 4)} {hold} a part of the "
+        f"images by {their}{unread}. If the names of the images say the labels, write a table "
+        "labels.csv with the columns image and label, and one row for each training image, such as "
+        f"{printable(inside[example][0])}. If {listed(classes, 4)} are the classes, {how}add --layout "
+        "folders (data.layout)"
+    )
+
+
+def parts_message(folder: Path, root: Path, candidates: Sequence[str], files: ImageFiles, options: DataOptions) -> str:
     """Why folders that look like parts of one set are not read as classes, and what to do."""
-    tables = find_tables(folder, options.encoding).labels
-    beside = f"; no table beside them ({listed(path.name for path in tables)}) names their images" if tables else ""
-    others = [*filter(may_give_labels, other_tables(folder)), *bare_tables(folder)]
-    beside += "".join(f"; {printable(path.name)} is not read: {how_to_save(path)}" for path in others[:4])
-    inner = sorted({path.name for part in candidates for path in subfolders(folder / part)})
+    beside = _unread_labels(folder, root, files, options)
+    inside = [path for part in candidates for path in subfolders(root / part)]
+    inner = sorted({path.name for path in inside if files.under(path.relative_to(folder).as_posix()).paths})
     if inner:
         beside += (
             f". If the folders inside them are the classes ({listed(inner, 4)}), put the images of all parts into one "
@@ -89,7 +126,17 @@ def parts_message(folder: Path, candidates: Sequence[str], options: DataOptions)
         )
     return (
         f"the folders {listed(candidates, 4)} look like parts of one set, not like classes{beside}. If "
-        "the parts are the classes, add --layout folders (data.layout)"
+        f"the parts are the classes, {folders_choice(folder, files)}"
+    )
+
+
+def _unread_labels(folder: Path, root: Path, files: ImageFiles, options: DataOptions) -> str:
+    """The tables in the data folder that give no labels of images, and the files that may hold them."""
+    tables = find_tables(folder, options.encoding).labels
+    beside = f"; no table beside them ({listed(path.name for path in tables)}) names their images" if tables else ""
+    others = [*filter(may_give_labels, other_tables(folder)), *bare_tables(folder), *labels_apart(folder, root, files)]
+    return beside + "".join(
+        f"; {printable(path.relative_to(folder).as_posix())} is not read: {how_to_save(path)}" for path in others[:4]
     )
 
 

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import PurePosixPath
 
 from trainer.common.errors import listed
 from trainer.data.readers.matching.id_spellings import composed
+from trainer.data.readers.matching.match_images import ImageMatcher
 from trainer.data.readers.training_rows import TrainingRow
 from trainer.formats.class_lists import odd_rows
+from trainer.formats.delimited import Table
+
+_SEPARATORS = re.compile(r"[,;|\t]+")  # between labels in a cell
 
 
 def against_folders(rows: Sequence[TrainingRow], class_folders: Sequence[str]) -> list[str]:
@@ -62,3 +67,29 @@ def named_by_folders(rows: Sequence[TrainingRow], class_folders: Sequence[str]) 
     if len(set(names.values())) < len(pairs) or not known.issuperset(names.values()):
         return {}
     return names if all(label.isascii() and label.isdecimal() for label in names) else {}
+
+
+def tells_other_labels(table: Table, matcher: ImageMatcher, *, within_folders: bool) -> bool:
+    """Whether a table names images in most rows, and a column repeats values that do not mean the images' folders.
+
+    Values mean the folders if they hold their names, or if each value belongs to one folder.
+
+    Args:
+        within_folders: whether images of one folder have to differ in this column.
+    """
+    for column in range(table.width):
+        paths = matcher.match(row[column] for row in table.rows).paths
+        rows = [(row, PurePosixPath(paths[row[column]]).parent) for row in table.rows if row[column] in paths]
+        if 2 * len(rows) < len(table.rows):
+            continue
+        for other in (index for index in range(table.width) if index != column):
+            pairs = {(str(folder), row[other].strip()) for row, folder in rows}
+            values, folders = {value for _, value in pairs}, {folder for folder, _ in pairs}
+            means_folders = len(pairs) == len(values) == len(folders) or all(
+                f" {folder.name} ".casefold() in f" {_SEPARATORS.sub(' ', row[other])} ".casefold()
+                for row, folder in rows
+            )
+            differ = len(pairs) > len(folders) or not within_folders
+            if differ and not means_folders and 1 < len(values) <= len(rows) / 2:
+                return True
+    return False

@@ -8,6 +8,8 @@ from pathlib import Path
 from trainer.common.errors import DataError, listed
 from trainer.data.readers.columns.ambiguous_labels import NoLabelColumnError
 from trainer.data.readers.columns.choose_columns import NoSuchColumnError
+from trainer.data.readers.doubts.folder_choice import folders_choice
+from trainer.data.readers.matching.image_files import ImageFiles
 from trainer.data.readers.tables.find_tables import claim_level, is_named_training
 from trainer.data.readers.tables.training_table import TrainingTable
 from trainer.formats.class_lists import odd_rows
@@ -15,6 +17,7 @@ from trainer.formats.class_lists import odd_rows
 
 def best_table(
     folder: Path,
+    files: ImageFiles,
     naming: Sequence[TrainingTable],
     class_folders: Sequence[str],
     notes: list[str],
@@ -42,12 +45,18 @@ def best_table(
             naming = [other for other in naming if other is not candidate]
     sure = any(candidate.claims_labels() or candidate.columns.classes for candidate in clear)
     if not clear or (len(clear) < len(naming) and not sure):
+        unclear = naming[0].unclear
         if len(naming) == 1 and (not class_folders or is_named_training(naming[0].table.path)):
-            return naming[0]
+            if not class_folders or unclear is None or isinstance(unclear, NoSuchColumnError):
+                return naming[0]
+            choice = folders_choice(folder, files)
+            raise DataError(unclear.problems, f"If the folders {listed(class_folders, 4)} are the classes, {choice}")
         reasons = [problem for candidate in naming if candidate.unclear for problem in candidate.unclear.problems]
         folders = f"the folders {listed(class_folders, 4)} may be the classes; " * bool(class_folders)
         tables = listed(place_of(folder, candidate.table.path) for candidate in naming)
-        choices = f"--table NAME (of {tables}) with --label-column NAME" + ", or --layout folders" * bool(class_folders)
+        choices = f"--table NAME (of {tables}) with --label-column NAME"
+        if class_folders:
+            choices += f"; if the folders are the classes, {folders_choice(folder, files)}"
         raise DataError(reasons, f"Several sources could give the labels: {folders}choose with {choices}")
     weaker = min(claim_level(candidate.table.path) for candidate in clear)
     for candidate in naming:

@@ -11,8 +11,12 @@ from trainer.data.image_set import DataOptions
 from trainer.data.readers.columns.image_column import PROBED_ROWS
 from trainer.data.readers.columns.label_columns import SampleHints
 from trainer.data.readers.columns.label_names import any_usual_label
+from trainer.data.readers.doubts.files_apart import texts_apart
+from trainer.data.readers.doubts.folder_choice import folders_choice
 from trainer.data.readers.matching.image_files import ImageAmbiguousError, ImageFiles
 from trainer.data.readers.matching.match_images import ImageMatcher
+from trainer.data.readers.parts.part_files import part_of_stem
+from trainer.data.readers.tables.against_folders import tells_other_labels
 from trainer.data.readers.tables.best_table import best_table, found_images, place_of, refuse_lost_labels
 from trainer.data.readers.tables.find_tables import (
     Tables,
@@ -82,6 +86,7 @@ def choose_training_table(
     if not any(map(is_named_training, paths)):
         deeper = deeper_tables(folder, options.encoding)
         if class_folders:
+            deeper = [path for path in deeper if path.suffix.lower() != ".txt"] + texts_apart(folder, files)
             deeper = [path for path in deeper if _is_apart(folder, path, files, matcher, options.encoding)]
         paths = (*paths, *(path for path in deeper if path not in paths))
     naming: list[TrainingTable] = []
@@ -152,8 +157,8 @@ def choose_training_table(
     naming = _without_class_lists(folder, naming, naming, notes)
     for candidate in _without_class_lists(folder, nameless, naming, notes):
         raise DataError(
-            f"{candidate.table.path.name} names no image, and none of the folders {listed(class_folders, 4)}. If these "
-            "folders are the classes, add --layout folders (data.layout); else the table's ids have to name the images"
+            f"{candidate.table.path.name} names no image, and none of the folders {listed(class_folders, 4)}. If the "
+            f"folders are the classes, {folders_choice(folder, files)}; else the table's ids have to name the images"
         )
     sure = [
         found
@@ -170,7 +175,7 @@ def choose_training_table(
         lost += [candidate for candidate in naming if not found_images(candidate)]
         naming = [candidate for candidate in naming if found_images(candidate)]
     naming = _without_groups(folder, naming, links, notes)
-    chosen = best_table(folder, naming, class_folders, notes, warnings)
+    chosen = best_table(folder, files, naming, class_folders, notes, warnings)
     if chosen is not None and chosen.unclear is not None and broken:
         raise broken[0]
     if chosen is not None and options.label_column is None:
@@ -178,15 +183,21 @@ def choose_training_table(
     if chosen is not None and chosen.linked is not None:
         notes.append(chosen.linked.note())
     if chosen is not None and class_folders and options.label_column is None:
-        refuse_other_question(place_of(folder, chosen.table.path), chosen, class_folders)
+        refuse_other_question(place_of(folder, chosen.table.path), chosen, class_folders, folders_choice(folder, files))
     return chosen
 
 
 def _is_apart(folder: Path, path: Path, files: ImageFiles, matcher: ImageMatcher, encoding: str | None) -> bool:
-    """Whether a table names images, and lies in a folder without images, such as ``meta`` beside class folders."""
-    if path.suffix.lower() == ".txt" or files.under(path.parent.relative_to(folder).as_posix()).paths:
+    """Whether a table names images, and lies in a folder without images, such as ``meta`` beside class folders.
+
+    A text file has to give other labels than the folders. One called after a part may give coarser ones.
+    """
+    if files.under(path.parent.relative_to(folder).as_posix()).paths:
         return False
     try:
+        if path.suffix.lower() == ".txt":
+            table = read_table(path, encoding=encoding)
+            return tells_other_labels(table, matcher, within_folders=part_of_stem(path.stem) is not None)
         return _names_images(path, matcher, encoding)
     except DataError:  # no table
         return False

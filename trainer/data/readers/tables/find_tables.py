@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +18,7 @@ from trainer.data.file_names import (
     is_own_table,
     split_of,
 )
+from trainer.data.readers.doubts.other_tables import OTHER_TABLES, files_in
 from trainer.formats.delimited import SUFFIXES, first_rows
 from trainer.inference.file_kinds import ARCHIVES
 from trainer.inference.printable import printable
@@ -34,13 +35,7 @@ _DEEPER_LISTS = (
 _PARTITION = re.compile(r".*partition.*\.(?:txt|csv|tsv)", re.IGNORECASE)
 _TRAINING_WORD, _TESTING_WORD = re.compile(r"train(?:val|ing)?"), re.compile(r"test(?:ing)?")
 _TRAINING_LISTS = re.compile(r"images?_\w+_train(?:val)?\.txt")  # FGVC-Aircraft
-_JSON = (".json", ".jsonl", ".ndjson")
 DESCRIBES = re.compile(r"(?:^|[^a-z])(?:features?|meta[\W_]*data|meta|values|info|attributes?)(?:[^a-z]|$)")
-_OTHER_TABLES = (
-    *(".xlsx", ".xls", ".xlsm", ".ods", ".numbers", ".json", ".jsonl", ".ndjson", ".parquet", ".feather", ".tab"),
-    *(".xml", ".db", ".sqlite", ".sqlite3", ".pkl", ".pickle", ".arff", ".mat", ".h5", ".hdf5"),
-    *(f"{table}{packed}" for table in (".csv", ".tsv") for packed in (".gz", ".zip", ".bz2", ".xz", ".zst")),
-)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,7 +81,7 @@ def find_tables(folder: Path, encoding: str | None = None) -> Tables:
     Raises:
         DataError: two tables could be the sample submission.
     """
-    paths = [path for path in _files_in(folder) if path.suffix.lower() in SUFFIXES]
+    paths = [path for path in files_in(folder) if path.suffix.lower() in SUFFIXES]
     own = tuple(path for path in paths if _is_own(path, encoding))
     paths = [path for path in paths if path not in own]
     if (folder / "MODEL_CARD.md").is_file():  # an export of ours, with --output
@@ -115,69 +110,13 @@ def _is_sample(stem: str) -> bool:
     return "submi" in stem or ("sample" in stem and not re.search("samples|label|train|meta", stem))
 
 
-def other_tables(folder: Path) -> list[Path]:
-    """Files directly in a folder that may be tables of a kind that is not read."""
-    return [path for path in _files_in(folder) if path.name.lower().endswith(_OTHER_TABLES)]
-
-
-def bare_tables(folder: Path) -> list[Path]:
-    """Files without an extension directly in a folder whose names say that they hold labels: ``HAM10000_metadata``."""
-    return [path for path in _files_in(folder) if not path.suffix and may_give_labels(path)]
-
-
-def may_give_labels(path: Path) -> bool:
-    """Whether the name or the beginning of one of `other_tables` says that it holds labels or parts of the images."""
-    named = re.search(r"label|annotation|metadata|train", path.name.lower()) and split_of(path.stem) != "test"
-    return bool(named) or is_coco(path) or (path.suffix.lower() in _JSON and b"ml_use" in _beginning(path))
-
-
-def is_coco(path: Path) -> bool:
-    """Whether a file seems to be JSON of COCO or iNaturalist: images with their file names, and annotations."""
-    if path.suffix.lower() != ".json":
-        return False
-    beginning = _beginning(path)
-    return b'"file_name"' in beginning and (b'"images"' in beginning or b'"annotations"' in beginning)
-
-
-def how_to_save(path: Path) -> str:
-    """How a file of labels that is not read becomes a table, as the end of a sentence."""
-    if is_coco(path):
-        return (
-            "write a table labels.csv with the columns image and label: for each of its images the file_name, and the "
-            "name of the category of its annotation"
-        )
-    return "save it as CSV" if path.suffix else "if it is a table, add .csv to its name"
-
-
-def _beginning(path: Path) -> bytes:
-    try:
-        with path.open("rb") as file:
-            return file.read(2**16)
-    except OSError:  # the search for labels is no reason to fail; the file is reported as not read
-        return b""
-
-
-def refuse_other_labels(paths: Sequence[Path], class_folders: Sequence[str]) -> None:
-    """Refuse to guess that folders are the classes while one of `other_tables` seems to hold the labels.
-
-    Raises:
-        DataError: the name or the beginning of a file speaks of labels.
-    """
-    telling = [path for path in paths if may_give_labels(path)]
-    if telling:
-        raise DataError(
-            f"{printable(telling[0].name)} is not read, though it may hold the labels: {how_to_save(telling[0])}. "
-            f"If the folders {listed(class_folders, 4)} are the classes, add --layout folders (data.layout)"
-        )
-
-
 def packed_images(folder: Path) -> list[Path]:
     """Archives directly in a folder, but for packed tables, and for those that are unpacked beside them."""
-    found = [path for path in _files_in(folder) if path.name.lower().endswith(ARCHIVES)]
+    found = [path for path in files_in(folder) if path.name.lower().endswith(ARCHIVES)]
     return [
         path
         for path in found
-        if not path.name.lower().endswith(_OTHER_TABLES) and not (folder / path.name.split(".")[0]).is_dir()
+        if not path.name.lower().endswith(OTHER_TABLES) and not (folder / path.name.split(".")[0]).is_dir()
     ]
 
 
@@ -195,10 +134,6 @@ def packed_warnings(folder: Path) -> list[str]:
         return []
     shown = ", ".join(names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")
     return [f"not read: {shown}: unpack {'it' if len(names) == 1 else 'them'}"]
-
-
-def _files_in(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.iterdir() if path.is_file() and is_data(path))
 
 
 def is_named_training(path: Path) -> bool:
@@ -261,7 +196,7 @@ def deeper_tables(folder: Path, encoding: str | None) -> list[Path]:
 def deeper_part_tables(folder: Path) -> list[Path]:
     """Tables in the inner folders called after a partition, as CelebA's ``Eval/list_eval_partition.txt``."""
     inner = [path for path in folder.iterdir() if path.is_dir() and not path.is_symlink() and is_data(path)]
-    return sorted(path for place in inner for path in _files_in(place) if _PARTITION.fullmatch(path.name))
+    return sorted(path for place in inner for path in files_in(place) if _PARTITION.fullmatch(path.name))
 
 
 def named_table(folder: Path, name: str, tables: Tables) -> Path:

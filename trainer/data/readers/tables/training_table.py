@@ -140,7 +140,7 @@ class TrainingTable:
         return self.names[self.columns.classes[shares.index(max(shares))]]
 
 
-def refuse_other_question(where: str, table: TrainingTable, class_folders: Sequence[str]) -> None:
+def refuse_other_question(where: str, table: TrainingTable, class_folders: Sequence[str], choice: str) -> None:
     """Refuse a table whose only possible labels say something else than the class folders of its images.
 
     A column such as ``camera`` may be the only one with several rows of each value, and no label. A usual name of the
@@ -169,6 +169,6 @@ def refuse_other_question(where: str, table: TrainingTable, class_folders: Seque
     name = table.names[columns.label]
     raise DataError(
         f"the labels may be the column {name!r} of {where}, or the folders {listed(class_folders, 4)} of the images. "
-        f"Choose the column with --label-column {shlex.quote(name)} (data.label_column), or the folders with "
-        "--layout folders (data.layout)"
+        f"Choose the column with --label-column {shlex.quote(name)} (data.label_column). If the folders are the "
+        f"classes, {choice}"
     )

@@ -1,0 +1,71 @@
+"""What to do where folders may be the classes, in words that work when they are followed."""
+
+from __future__ import annotations
+
+from pathlib import Path, PurePosixPath
+
+from trainer.data.file_names import folder_split, holds_masks, is_held_out
+from trainer.data.readers.class_folders import (
+    class_folder_names,
+    class_folders,
+    class_root,
+    holds_lists,
+    holds_single_images,
+    subfolders,
+)
+from trainer.data.readers.doubts.doubtful_folders import holds_copies, is_aside
+from trainer.data.readers.matching.image_files import ImageFiles
+from trainer.inference.printable import printable
+
+_DEEPEST = 6  # levels of folders in which classes are searched
+
+
+def folders_choice(folder: Path, files: ImageFiles) -> str:
+    """What to do if the folders of the images are the classes, as the end of a sentence."""
+    if _are_readable(folder, files):
+        return "add --layout folders (data.layout)"
+    inner = inner_classes(folder, files)
+    if inner is not None:
+        return f"give {inner} as the data folder"
+    images = [path for path in files.paths if not any(map(holds_masks, PurePosixPath(path).parts[:-1]))]
+    return (
+        "write a table labels.csv with the columns image and label, and one row for each image, such as "
+        f"{printable((images or files.paths)[0])}"
+    )
+
+
+def inner_classes(folder: Path, files: ImageFiles) -> str | None:
+    """The path of the only folder at the highest level that can be read as class folders; None without one.
+
+    Folders of masks, of copies, and of images for testing and validation are no candidates.
+    """
+    level = [folder]
+    for _ in range(_DEEPEST):
+        level = [inner for place in level for inner in subfolders(place) if _may_be_data(folder, inner, files)]
+        found = [place for place in level if _is_data_set(place)]
+        if found:
+            others = (place for place in level if place not in found)
+            alone = len(found) == 1 and all(holds_single_images(files, folder, place) for place in others)
+            return printable(str(found[0])) if alone else None
+    return None
+
+
+def _may_be_data(folder: Path, inner: Path, files: ImageFiles) -> bool:
+    name = inner.name
+    if inner.is_symlink() or holds_masks(name) or is_aside(name) or holds_copies(name):
+        return False
+    if is_held_out(name) or folder_split(name, [path.name for path in subfolders(inner.parent)]) == "test":
+        return False
+    return bool(files.under(inner.relative_to(folder).as_posix()).paths)
+
+
+def _is_data_set(place: Path) -> bool:
+    files = ImageFiles.scan(place)
+    return bool(class_folder_names(place, files)) and _are_readable(place, files)
+
+
+def _are_readable(folder: Path, files: ImageFiles) -> bool:
+    """Whether each of two class folders or more holds images, and no folder of images that may be classes."""
+    root = class_root(folder, files)
+    found = [] if root is None else [path for path in class_folders(folder, root) if not holds_lists(path)]
+    return len(found) > 1 and all(holds_single_images(files, folder, path) for path in found)

@@ -1,0 +1,91 @@
+"""Files beside images that may be tables of labels of a kind that is not read, and how they become tables."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from trainer.common.errors import DataError, listed
+from trainer.data.file_names import is_data, split_of
+from trainer.inference.printable import printable
+
+_JSON = (".json", ".jsonl", ".ndjson")
+OTHER_TABLES = (
+    *(".xlsx", ".xls", ".xlsm", ".ods", ".numbers", ".json", ".jsonl", ".ndjson", ".parquet", ".feather", ".tab"),
+    *(".xml", ".db", ".sqlite", ".sqlite3", ".pkl", ".pickle", ".arff", ".mat", ".h5", ".hdf5"),
+    *(f"{table}{packed}" for table in (".csv", ".tsv") for packed in (".gz", ".zip", ".bz2", ".xz", ".zst")),
+)
+_ARRAYS = (".npy", ".npz", ".dat", ".data", ".psv", ".rds", ".yaml", ".yml")
+"""Further files that may hold labels, if their names say so."""
+
+
+def files_in(folder: Path) -> list[Path]:
+    """The files directly in a folder that may be data."""
+    return sorted(path for path in folder.iterdir() if path.is_file() and is_data(path))
+
+
+def other_tables(folder: Path) -> list[Path]:
+    """Files directly in a folder that may be tables of a kind that is not read."""
+    return [path for path in files_in(folder) if is_other_table(path)]
+
+
+def is_other_table(path: Path) -> bool:
+    """Whether a file may be a table of a kind that is not read, by its extension and name."""
+    name = path.name.lower()
+    return name.endswith(OTHER_TABLES) or (name.endswith(_ARRAYS) and re.search("label|annotation", name) is not None)
+
+
+def bare_tables(folder: Path) -> list[Path]:
+    """Files without an extension directly in a folder whose names say that they hold labels: ``HAM10000_metadata``."""
+    return [path for path in files_in(folder) if not path.suffix and may_give_labels(path)]
+
+
+def may_give_labels(path: Path) -> bool:
+    """Whether the name or the beginning of one of `other_tables` says that it holds labels or parts of the images."""
+    named = re.search(r"label|annotation|metadata|train", path.name.lower()) and split_of(path.stem) != "test"
+    return bool(named) or is_coco(path) or (path.suffix.lower() in _JSON and b"ml_use" in _beginning(path))
+
+
+def is_coco(path: Path) -> bool:
+    """Whether a file seems to be JSON of COCO or iNaturalist: images with their file names, and annotations."""
+    if path.suffix.lower() != ".json":
+        return False
+    beginning = _beginning(path)
+    return b'"file_name"' in beginning and (b'"images"' in beginning or b'"annotations"' in beginning)
+
+
+def how_to_save(path: Path) -> str:
+    """How a file of labels that is not read becomes a table, as the end of a sentence."""
+    if is_coco(path):
+        return (
+            "write a table labels.csv with the columns image and label: for each of its images the file_name, and the "
+            "name of the category of its annotation"
+        )
+    return "save it as CSV" if path.suffix else "if it is a table, add .csv to its name"
+
+
+def _beginning(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            return file.read(2**16)
+    except OSError:  # the search for labels is no reason to fail; the file is reported as not read
+        return b""
+
+
+def refuse_other_labels(folder: Path, paths: Sequence[Path], class_folders: Sequence[str]) -> None:
+    """Refuse to guess that folders are the classes while files that are not read seem to hold the labels.
+
+    Args:
+        folder: the data folder.
+        paths: such files.
+
+    Raises:
+        DataError: there are any.
+    """
+    if paths:
+        raise DataError(
+            f"{printable(paths[0].relative_to(folder).as_posix())} is not read, though it may hold the labels: "
+            f"{how_to_save(paths[0])}. If the folders {listed(class_folders, 4)} are the classes, add --layout "
+            "folders (data.layout)"
+        )
