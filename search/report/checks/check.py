@@ -72,7 +72,9 @@ def check(folder: Path, *, settings: DataSettings, n_folds: int, request: CheckR
 
         check_backbone(request.backbone)
         if missing_weights([request.backbone], request.weights):
-            raise BackboneError(missing_weights_message([request.backbone], request.weights))
+            raise BackboneError(
+                missing_weights_message([request.backbone], request.weights, scratch=False, choice="--backbone ")
+            )
     if request.output is not None:
         _check_output(request)
     competition = inspect_with_progress(folder, settings.options, console)

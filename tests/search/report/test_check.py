@@ -185,8 +185,13 @@ def test_a_table_that_cannot_come_is_refused_before_the_images_are_read(
         checked(output=tmp_path / "nowhere" / "a.csv", weights=weights)
     with pytest.raises(BackboneError, match="does not exist"):
         checked(output=output, weights=tmp_path / "nowhere")
-    with pytest.raises(BackboneError, match="not at hand"):
+
+
+def test_missing_weights_are_answered_by_what_a_check_accepts(checked: Callable[..., str], weights: Path) -> None:
+    with pytest.raises(BackboneError, match="not at hand") as refused:
         checked(backbone="resnet18", weights=weights)
+    assert f"({NAME}): --backbone {NAME}" in str(refused.value)
+    assert "--set" not in str(refused.value)  # a check takes settings of [data] alone
 
 
 @pytest.fixture(scope="module")
