@@ -10,11 +10,10 @@ import numpy as np
 
 from search.report.checks.look_alikes import find_look_alikes
 from search.report.checks.suspects import (
-    REMEDY,
-    WITHOUT_BACKBONE,
     Judged,
     label_lines,
     suspicious_labels,
+    without_backbone,
     write_suspects,
 )
 from search.runtime.console import open_console, say
@@ -105,7 +104,8 @@ def _check_output(request: CheckRequest) -> None:
         raise NothingToWrite(f"--no-labels finds no suspicious labels to write to {output}; leave out one of them")
     if request.backbone is None and not available_extractors(request.weights):
         raise NothingToWrite(
-            f"{output} cannot be written: labels are judged by pre-trained weights, and none are at hand. {REMEDY}"
+            f"{output} cannot be written, because labels are judged by pre-trained weights: "
+            f"{without_backbone(request.weights)}"
         )
     if output is not None and not output.parent.is_dir():
         raise NothingToWrite(f"{output} cannot be written: there is no folder {output.parent}")
@@ -122,7 +122,8 @@ def _findings(
     if not request.labels:
         return lines, None
     if found is None:
-        return [*lines, WITHOUT_BACKBONE], None
+        because = without_backbone(request.weights)
+        return [*lines, f"altered copies and suspicious labels: not searched, because {because}"], None
     alike = find_look_alikes(competition, found, say)
     judged = suspicious_labels(competition, found, alike.groups, n_folds, say)
     if isinstance(judged, str):

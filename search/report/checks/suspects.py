@@ -27,11 +27,25 @@ SHOWN_LABELS = 12
 """Number of listed labels."""
 COLUMNS = ("image_id", "image", "label", "suggested_label", "label_probability", "suggested_probability")
 """Header of the table of suspicious labels."""
+EXAMPLE = "resnet18.a1_in1k"
+"""A backbone whose weights are small and whose features are good."""
 
-REMEDY = "--weights FOLDER names a folder with those of any backbone of `search backbones`"
-WITHOUT_BACKBONE = (
-    f"altered copies and suspicious labels: not searched, because no pre-trained weights are at hand. {REMEDY}"
-)
+
+def without_backbone(weights: Path | None) -> str:
+    """Say that no pre-trained weights are at hand, and what brings them there.
+
+    Args:
+        weights: the folder of ``--weights``; None: not given.
+    """
+    if weights is None:
+        return (
+            "no pre-trained weights are at hand. --weights FOLDER names a folder with those of any backbone of "
+            "`search backbones`"
+        )
+    return (
+        f"{weights} holds no pre-trained weights that can be used, and no others are at hand. The file is to be named "
+        f"like its backbone in `search backbones`, such as {EXAMPLE}.safetensors"
+    )
 
 
 def suspicious_labels(
