@@ -159,6 +159,11 @@ def main() -> None:
     if (number := _empty_argument(sys.argv)) is not None:
         say_error(f"error: argument {number} is empty (after {sys.argv[number - 1]!r}): is a shell variable unset?")
         sys.exit(EXIT_MISTAKE)
+    if not _working_folder_exists():
+        say_error(
+            "error: the current folder does not exist any more: change to another one (cd), and repeat the command"
+        )
+        sys.exit(EXIT_MISTAKE)
     try:
         try:
             app()
@@ -199,6 +204,15 @@ def main() -> None:
 def _empty_argument(arguments: Sequence[str]) -> int | None:
     """The place of the first empty argument or option value; None without one. An empty path means `.` to Python."""
     return next((i for i, text in enumerate(arguments) if i and re.fullmatch(r"(--[a-z-]+=)?", text)), None)
+
+
+def _working_folder_exists() -> bool:
+    """Whether the current folder exists. Without it, no relative path means anything."""
+    try:
+        Path.cwd()
+    except FileNotFoundError:
+        return False
+    return True
 
 
 def _output_fails() -> bool:
