@@ -164,7 +164,7 @@ def _heading(stores: Stores, snapshot: StudySnapshot) -> Text:
         parts.append(f"priority {study.stored.priority}")
     if study.deadline is not None:
         parts.append(f"deadline {clock(study.deadline)}" + " (over)" * _is_late(stores, study))
-    facts = ", ".join(["", *parts, f"in {stores.database.name}"])
+    facts = ", ".join(["", *parts, f"in {stores.database.place}"])
     return Text.assemble("Study ", (study.name, "bold"), facts)
 
 
