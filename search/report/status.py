@@ -241,6 +241,8 @@ def _print_disk(console: Console, name: str, home: Path, use: DiskUse) -> None:
         "features": use.features,
         "networks": use.weights,
         "checkpoints": use.checkpoints,
+        "exports": use.exports,
+        "other files": use.other_files,
     }
     parts = ", ".join(f"{what} {human_size(size)}" for what, size in shared.items())
     say(
