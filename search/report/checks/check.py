@@ -26,6 +26,7 @@ from search.study_setup.shift_features import Features, comparison_progress, shi
 from studies.settings import DataSettings
 from trainer.common.errors import BackboneError
 from trainer.data.description import LONGEST_LINE, describe
+from trainer.inference.predictions import folder_problem
 from trainer.inference.printable import excerpt
 from trainer.shift.adversarial import Shift, TooFewImages, importance_weights, measure_shift, shifted_classes
 from trainer.shift.descriptors import SCALARS
@@ -107,8 +108,8 @@ def _check_output(request: CheckRequest) -> None:
             f"{output} cannot be written, because labels are judged by pre-trained weights: "
             f"{without_backbone(request.weights)}"
         )
-    if output is not None and not output.parent.is_dir():
-        raise NothingToWrite(f"{output} cannot be written: there is no folder {output.parent}")
+    if output is not None and (problem := folder_problem(output.parent)) is not None:
+        raise NothingToWrite(problem)
 
 
 def _findings(

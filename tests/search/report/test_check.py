@@ -197,6 +197,9 @@ def test_a_table_that_cannot_come_is_refused_before_the_images_are_read(
         checked(output=output, labels=False, weights=weights)
     with pytest.raises(NothingToWrite, match="there is no folder"):
         checked(output=tmp_path / "nowhere" / "a.csv", weights=weights)
+    (tmp_path / "file").touch()
+    with pytest.raises(NothingToWrite, match="file is a file, not a folder"):
+        checked(output=tmp_path / "file" / "a.csv", weights=weights)
     with pytest.raises(BackboneError, match="does not exist"):
         checked(output=output, weights=tmp_path / "nowhere")
 

@@ -164,7 +164,8 @@ def test_an_output_that_cannot_be_is_refused(small_model: Path, tmp_path: Path) 
         (tmp_path / "loop.csv", "cannot be written"),
         (tmp_path / "pipe.csv", "no regular file"),
         (tmp_path / "new" / "p.csv", "there is no folder"),
-        (table / "p.csv", "there is no folder"),
+        (table / "p.csv", rf"{table} is a file, not a folder: give another --output"),
+        (table / "new" / "p.csv", rf"{table} is a file, not a folder: give another --output"),
         (small_model / "config.json", "model folder"),
         (small_model / "p.csv", "model folder"),
         *([(Path("/proc/p.csv"), "cannot be written")] if Path("/proc").is_dir() else []),  # read-only, even for root
