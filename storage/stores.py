@@ -50,7 +50,7 @@ class Stores:
             return self.studies.get(name)
         studies = self.studies.all()
         if not studies:
-            raise NoStudy(f"{self.database.name} holds no study yet; begin one with `search start --study quickstart`")
+            raise NoStudy(f"{self.database.place} holds no study yet; begin one with `search start --study quickstart`")
         return studies[-1]
 
     @cached_property

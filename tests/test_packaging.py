@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from search.cli.version import REPORTED, version_line
+from search.cli.program.version import REPORTED, version_line
 
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("search", "storage", "studies", "trainer")

@@ -10,10 +10,9 @@ import logging
 import os
 import re
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, cast
+from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
@@ -27,9 +26,10 @@ from search.cli import (
     start_command,
     status_commands,
 )
-from search.cli.process_title import hide_passwords
-from search.cli.version import print_version
-from search.runtime.console import PrintableFormatter, accept_any_encoding, safe, say_error, say_traceback
+from search.cli.program.process_title import hide_passwords
+from search.cli.program.usage_errors import readable_usage_errors
+from search.cli.program.version import print_version
+from search.runtime.console import PrintableFormatter, accept_any_encoding, say_error, say_traceback
 from search.runtime.errors import EXIT_BUG, EXIT_INTERRUPTED, EXIT_MISTAKE, SearchError
 from search.runtime.gpus.torch_devices import use_cuda_names
 from storage.errors import StorageError
@@ -37,14 +37,12 @@ from studies.errors import StudyError
 from trainer.common.errors import TrainerError
 from trainer.common.files import DISK_FULL
 from trainer.inference.errors import InferenceError
-from trainer.inference.printable import EXCERPT, excerpt
+from trainer.inference.printable import excerpt
 from trainer.inference.resources import keep_freed_memory, prepare_torch
 
 EXPECTED = (SearchError, StudyError, TrainerError, InferenceError, StorageError)
 """Base classes of the errors that say what the user can do. All other exceptions are bugs."""
 
-# Click's UsageError, which typer does not export.
-_USAGE_ERROR = cast("type[typer.BadParameter]", typer.BadParameter.mro()[1])
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)  # errors of a full or broken disk
 _HELP = {
     **dict.fromkeys(DISK_FULL, "free space on this disk, and type the same command again"),
@@ -57,22 +55,12 @@ class _Commands(TyperGroup):
     """The group of all commands. Usage errors quote what the user typed, which may be a URL with a password."""
 
     def make_context(self, *args: Any, **extra: Any) -> Any:
-        with _safe_usage_errors():
+        with readable_usage_errors():
             return super().make_context(*args, **extra)
 
     def invoke(self, *args: Any, **extra: Any) -> Any:
-        with _safe_usage_errors():
+        with readable_usage_errors():
             return super().invoke(*args, **extra)
-
-
-@contextmanager
-def _safe_usage_errors() -> Iterator[None]:
-    """Make the message of a usage error safe to print. Typer breaks its lines, so it is too late afterwards."""
-    try:
-        yield
-    except _USAGE_ERROR as error:
-        error.message = excerpt(safe(error.message), 2 * EXCERPT)
-        raise
 
 
 app = typer.Typer(
@@ -159,6 +147,11 @@ def main() -> None:
     if (number := _empty_argument(sys.argv)) is not None:
         say_error(f"error: argument {number} is empty (after {sys.argv[number - 1]!r}): is a shell variable unset?")
         sys.exit(EXIT_MISTAKE)
+    if not _working_folder_exists():
+        say_error(
+            "error: the current folder does not exist any more: change to another one (cd), and repeat the command"
+        )
+        sys.exit(EXIT_MISTAKE)
     try:
         try:
             app()
@@ -199,6 +192,15 @@ def main() -> None:
 def _empty_argument(arguments: Sequence[str]) -> int | None:
     """The place of the first empty argument or option value; None without one. An empty path means `.` to Python."""
     return next((i for i, text in enumerate(arguments) if i and re.fullmatch(r"(--[a-z-]+=)?", text)), None)
+
+
+def _working_folder_exists() -> bool:
+    """Whether the current folder exists. Without it, no relative path means anything."""
+    try:
+        Path.cwd()
+    except FileNotFoundError:
+        return False
+    return True
 
 
 def _output_fails() -> bool:

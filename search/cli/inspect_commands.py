@@ -30,8 +30,8 @@ from search.cli.options import (
     TrainingTable,
     Weights,
     a_number,
-    overrides_of,
 )
+from search.cli.overrides import overrides_of
 from search.runtime.errors import EXIT_DIFFERENT
 
 

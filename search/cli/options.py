@@ -258,20 +258,6 @@ DEFAULT_STORAGE = "sqlite:///retable.db"
 DEFAULT_HOME = Path("retable")
 
 
-def overrides_of(
-    assignments: list[str] | None, skip_bad: bool, no_corrections: bool = False, **data: str | None
-) -> list[str]:
-    """The changes of ``--set``, ``--skip-bad``, ``--no-corrections`` and the options on data to a study file, as
-    ``FIELD=VALUE``.
-
-    Args:
-        data: values by the key of [data]; None for an option that is not given.
-    """
-    given = [f"data.{key}={value}" for key, value in data.items() if value is not None]
-    flags = {"data.skip_bad=true": skip_bad, "data.corrections=false": no_corrections}
-    return [*(assignments or []), *given, *(text for text, is_given in flags.items() if is_given)]
-
-
 def gpu_names(text: str | None) -> list[str] | None:
     """Parse the value of ``--gpus``: indices and UUIDs, or an empty list for ``none``; None if it is not given.
 

@@ -31,8 +31,8 @@ from search.cli.options import (
     Weights,
     Workers,
     gpu_names,
-    overrides_of,
 )
+from search.cli.overrides import overrides_of
 from search.runtime.signals import GRACE
 
 STUDY = "probe_backbones"

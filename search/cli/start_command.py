@@ -38,8 +38,8 @@ from search.cli.options import (
     Workers,
     a_number,
     gpu_names,
-    overrides_of,
 )
+from search.cli.overrides import overrides_of
 from search.runtime.signals import GRACE
 
 

@@ -96,6 +96,7 @@ def write_export(
         if refits.test is not None:
             submission_kind = _write_submission(plan, refits, images, made / "submission.csv", kind)
             _write_test_probabilities(refits.test, images, made / "test_proba.csv")
+        numbered = False
         if refits.has_oof:
             write_folds(stores, plan.study, plan.split, made / "folds.csv")
             _write_oof(refits, images, folds, made / "oof.csv")
@@ -104,10 +105,10 @@ def write_export(
                 oof, _ = refits.predict_oof(refits.mean_oof())
                 _write_label_scores(made / LABEL_SCORES, images, oof, predicted)
             else:
-                confusion_matrix_png(made / "confusion_matrix.png", images.y, predicted, images.class_names)
-        facts = replace(
-            _facts(stores, plan, refits, images, warnings(stores, plan, refits), forecast), tolerance=tolerance
-        )
+                picture = made / "confusion_matrix.png"
+                numbered = confusion_matrix_png(picture, images.y, predicted, images.class_names)
+        facts = _facts(stores, plan, refits, images, warnings(stores, plan, refits), forecast)
+        facts = replace(facts, tolerance=tolerance, numbered=numbered)
         (made / "MODEL_CARD.md").write_text(write_card(facts), encoding="utf-8")
         names = sorted(path.name for path in made.iterdir())
         write_manifest(made, manifest_of(made, database=owner.database, study=owner.study))

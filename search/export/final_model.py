@@ -206,8 +206,8 @@ def _gather(
     views = _views(stores, plan, member, records, targets) if views is None else views
     has_test = "test" in stores.trials.prediction_names(records[0].id)
     averaged = member.recipe.tta != "none"
-    test = [_over_views(stores, record, "test", views, averaged=averaged) for record in records] if has_test else []
-    oof = () if plan.full_data else tuple(_over_views(stores, r, "oof", views, averaged=averaged) for r in records)
+    test = [over_views(stores, record, "test", views, averaged=averaged) for record in records] if has_test else []
+    oof = () if plan.full_data else tuple(over_views(stores, r, "oof", views, averaged=averaged) for r in records)
     return MemberRefits(
         member=member, records=records, views=views, oof_by_training=oof, test=average(test) if test else None
     )
@@ -299,10 +299,8 @@ def _views(
     return choose_views(targets, by_view, plan.metric)
 
 
-def _over_views(
-    stores: Stores, record: TrialRecord, name: str, views: Sequence[str], *, averaged: bool
-) -> Float32Array:
-    """Mean over ``views`` of the predictions called ``name``, ``(n, C)`` or ``(m, C)``.
+def over_views(stores: Stores, record: TrialRecord, name: str, views: Sequence[str], *, averaged: bool) -> Float32Array:
+    """Mean over test-time ``views`` of the stored predictions called ``name``, ``(n, C)`` or ``(m, C)``.
 
     Args:
         averaged: whether the stored predictions are this mean already, because the views are the recipe's own.

@@ -77,6 +77,8 @@ class CardFacts:
     """Which images count more in all scores, a sentence; empty: all count the same."""
     class_names: Sequence[str]
     class_counts: Sequence[int]
+    numbered: bool = False
+    """Whether the picture of the confusion matrix gives the numbers of classes whose names it cannot write."""
     train_images: int | None = None
     """None: as many as ``class_counts`` says, which counts an image with several labels more than once."""
     several_labels: bool = False
@@ -229,7 +231,8 @@ def _input(recipe: Mapping[str, Scalar]) -> str:
 
 
 def _data(facts: CardFacts) -> str:
-    rows = [f"| {plain(name)} | {count} |" for name, count in zip(facts.class_names, facts.class_counts, strict=True)]
+    classes = enumerate(zip(facts.class_names, facts.class_counts, strict=True))
+    rows = [f"| {f'{number} | ' * facts.numbered}{plain(name)} | {count} |" for number, (name, count) in classes]
     total = sum(facts.class_counts) if facts.train_images is None else facts.train_images
     images = f"{total} training and {facts.test_images} test images"
     head = f"{images}; fingerprint `{facts.fingerprint[:16]}`."
@@ -241,8 +244,13 @@ def _data(facts: CardFacts) -> str:
             "weights that are recorded to have learned from such images. Published weights do not count as external "
             "data."
         )
+    if facts.numbered:
+        lines.append(
+            "confusion\\_matrix.png names a class by its number in the table if no installed font has its letters."
+        )
     listed = "\n\n" * bool(lines) + "\n".join(f"- {line}" for line in lines)
-    return head + listed + "\n\n| class | training images |\n| --- | --- |\n" + "\n".join(rows)
+    columns = [*(["number"] if facts.numbered else []), "class", "training images"]
+    return f"{head}{listed}\n\n| {' | '.join(columns)} |\n|{' --- |' * len(columns)}\n" + "\n".join(rows)
 
 
 def _recipe_table(recipe: Mapping[str, Scalar]) -> str:

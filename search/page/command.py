@@ -16,6 +16,7 @@ from search.runtime.output_files import check_page
 from storage.errors import StorageError
 from storage.stores import Stores, open_stores
 from trainer.common.files import replacing
+from trainer.inference.predictions import folder_problem
 
 REPORT = "report.html"
 """Default name of the file."""
@@ -104,5 +105,7 @@ def write_report(
         path.parent.mkdir(parents=True, exist_ok=True)
         with replacing(path) as temporary:
             temporary.write_text(html, encoding="utf-8")
+    except (FileExistsError, NotADirectoryError) as error:
+        raise ReportNotWritable(folder_problem(path.parent) or f"{path} cannot be written: {error.strerror}") from error
     except OSError as error:
         raise ReportNotWritable(f"{path} cannot be written: {error.strerror or error}") from error

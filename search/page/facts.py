@@ -12,6 +12,7 @@ from search.export.expected_score import Optimism, read_optimism
 from search.export.notes import ExportNotes
 from search.page.gallery.contents import Gallery, read_gallery
 from search.page.labels.candidates import Candidates, NothingToJudge, find_candidates
+from search.page.leader_predictions import LeaderPredictions, read_leader_predictions
 from search.report.finalists.comparison import Comparison, NothingConfirmed, compare_finalists
 from search.runtime.home import Home
 from search.study_setup.second_study import Comparison as AgainstFirst
@@ -53,9 +54,8 @@ class Facts:
     """A second study against its first; None before both have trained, and of a search."""
     optimism: Optimism | None
     """None before a trial has finished."""
-    oof: Float32Array | None
-    """Out-of-fold probabilities of ``leader``, shape (n, C); None without one, and where it is a second stage, which by
-    itself knows some classes alone."""
+    predictions: LeaderPredictions | None
+    """Out-of-fold predictions of ``leader``; None without them."""
     suspects: Candidates | None
     """The labels that may be wrong, as ``search labels`` finds them; None: nothing can judge them."""
     unjudged: str
@@ -69,6 +69,11 @@ class Facts:
     def study(self) -> Study:
         """The study."""
         return self.snapshot.study
+
+    @property
+    def oof(self) -> Float32Array | None:
+        """Out-of-fold probabilities of ``predictions``, shape (n, C); None without them."""
+        return None if self.predictions is None else self.predictions.oof
 
     @property
     def several_labels(self) -> bool:
@@ -130,9 +135,9 @@ def read_facts(
     notes = None if export is None else ExportNotes.from_json(export.notes)
     leader, leader_study = _leader(stores, snapshot, notes)
     dataset = stores.datasets.get(stored.fingerprint)
-    oof = None
-    if leader is not None and not leader_study.is_second_stage and "oof" in stores.trials.prediction_names(leader.id):
-        oof = stores.trials.prediction(leader.id, "oof")
+    predictions = None
+    if leader is not None:
+        predictions = read_leader_predictions(stores, leader, leader_study, export, notes)
     suspects, unjudged = None, ""
     try:
         suspects = find_candidates(stores, snapshot.study)
@@ -156,7 +161,7 @@ def read_facts(
         provisional=None if export is not None else provisional,
         with_first=None if snapshot.study.second is None else compare_with_first(stores, snapshot.study),
         optimism=read_optimism(stores, snapshot.study),
-        oof=oof,
+        predictions=predictions,
         suspects=suspects,
         unjudged=unjudged,
         gallery=None if home is None else read_gallery(stores, home, stored.name, dataset),

@@ -164,7 +164,7 @@ def _heading(stores: Stores, snapshot: StudySnapshot) -> Text:
         parts.append(f"priority {study.stored.priority}")
     if study.deadline is not None:
         parts.append(f"deadline {clock(study.deadline)}" + " (over)" * _is_late(stores, study))
-    facts = ", ".join(["", *parts, f"in {stores.database.name}"])
+    facts = ", ".join(["", *parts, f"in {stores.database.place}"])
     return Text.assemble("Study ", (study.name, "bold"), facts)
 
 
@@ -241,6 +241,8 @@ def _print_disk(console: Console, name: str, home: Path, use: DiskUse) -> None:
         "features": use.features,
         "networks": use.weights,
         "checkpoints": use.checkpoints,
+        "exports": use.exports,
+        "other files": use.other_files,
     }
     parts = ", ".join(f"{what} {human_size(size)}" for what, size in shared.items())
     say(

@@ -34,7 +34,7 @@ def show_studies(url: str) -> None:
     stores = stores_if_any(url)
     stored = stores.studies.all() if stores else []
     if not stored or stores is None:
-        say(console, f"No stored study in {connect(url).name}.")
+        say(console, f"No stored study in {connect(url).place}.")
         return
     rows = []
     for study in stored:
@@ -56,7 +56,7 @@ def show_studies(url: str) -> None:
         *(Column(name=name, number=True) for name in numbers),
         Column(name="begun"),
     ]
-    print_table(console, f"Stored studies in {stores.database.name}", columns, rows)
+    print_table(console, f"Stored studies in {stores.database.place}", columns, rows)
 
 
 def _progress(snapshot: StudySnapshot) -> str:

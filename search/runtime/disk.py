@@ -55,10 +55,18 @@ class DiskUse:
     """Checkpoints of all studies that share the home."""
     weights: int
     """Networks of all studies that share the home."""
+    exports: int
+    """Exports of all studies of the database into the home, with their reports."""
     total: int
     """Everything in the home."""
     free: int
     """What the disk of the home has free."""
+
+    @property
+    def other_files(self) -> int:
+        """The rest of the home: pictures, logs, samples, registered weights, exports of other databases."""
+        known = self.pixels + self.features + self.weights + self.checkpoints + self.exports
+        return max(0, self.total - known)  # a worker may write meanwhile
 
 
 def disk_use(stores: Stores, home: Home, study: StoredStudy) -> DiskUse:
@@ -73,9 +81,18 @@ def disk_use(stores: Stores, home: Home, study: StoredStudy) -> DiskUse:
         features=size_of(home.features),
         checkpoints=size_of(home.artifacts / "checkpoints"),
         weights=size_of(home.artifacts / "weights"),
+        exports=sum(size_of(each) for each in _export_folders(stores, home)),
         total=size_of(home.root),
         free=_free(home),
     )
+
+
+def _export_folders(stores: Stores, home: Home) -> Iterator[Path]:
+    """The folders of exports in a home: ``STUDY``, and ``STUDY@DATABASE`` beside that of another database."""
+    names = {home.exports(study.name).name for study in stores.studies.all()}
+    for folder in home.root.iterdir() if home.root.is_dir() else ():
+        if folder.name.partition("@")[0] in names:
+            yield folder
 
 
 def _free(home: Home) -> int:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from search.runtime.errors import SearchError
 from trainer.common.files import replacing
+from trainer.inference.predictions import folder_problem
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -22,6 +23,10 @@ _FIELDS = {"png": "Software", "pdf": "Creator", "svg": "Creator"}
 _LARGEST = 2**28  # bytes; larger files are not read
 _PAGE = re.compile(rb"<!DOCTYPE html>\s.{0,2000}?<meta name=.generator. content=.Retable \(search\).", re.DOTALL)
 """The begin of a report. A page of the user's own may mention the program elsewhere."""
+
+
+class NoFolder(SearchError):
+    """The file cannot be created, because its folder does not exist or is a file."""
 
 
 class FileNotOurs(SearchError):
@@ -74,9 +79,12 @@ def creating(path: Path) -> Iterator[Path]:
     """Yield a temporary path for a new file, which then appears at ``path``. The same file may be there already.
 
     Raises:
+        NoFolder: there is no folder for it; nothing was yielded.
         FileNotOurs: a file with another content is there.
         OSError: the file cannot be written.
     """
+    if (problem := folder_problem(path.parent)) is not None:
+        raise NoFolder(problem)
     with replacing(path) as temporary:
         yield temporary
         if os.path.lexists(path) and not (path.is_file() and filecmp.cmp(path, temporary, shallow=False)):

@@ -83,12 +83,19 @@ def remembered_path(folder: Path) -> str | None:
 
 
 def check_initial_weights(
-    spec: StudySpec, weights_dir: Path | None, *, probes_only: bool = False, registered: Path | None = None
+    spec: StudySpec,
+    weights_dir: Path | None,
+    *,
+    probes_only: bool = False,
+    scratch: bool = True,
+    registered: Path | None = None,
 ) -> None:
     """Check that the weights of every ``init`` in the study are at hand, pre-trained weights and checkpoints alike.
 
     Args:
         probes_only: pre-trained weights of one backbone suffice, because a probe whose weights are missing fails alone.
+            Random weights cannot be probed, so the message does not propose them.
+        scratch: whether the trainings could begin from random weights; the message then proposes them.
         registered: folder of this home's registered weights, which the message names if it has what ``weights_dir``
             lacks.
 
@@ -100,7 +107,7 @@ def check_initial_weights(
     if probes_only and weights_at_hand(backbones, weights_dir):
         backbones = []
     missing = missing_weights(backbones, weights_dir)
-    problems = [missing_weights_message(missing, weights_dir)] if missing else []
+    problems = [missing_weights_message(missing, weights_dir, scratch=scratch and not probes_only)] if missing else []
     problems += [missing_custom_weights_message(inits, weights_dir)]
     elsewhere = {known.name for known in registered_weights(registered)} if registered != weights_dir else set()
     problems += [

@@ -56,6 +56,11 @@ class Database:
         return shown_url(self.url)
 
     @property
+    def place(self) -> str:
+        """Where the data are, for people: the file of a SQLite database, as the shell takes it; else `name`."""
+        return str(self.url.database) if self.is_sqlite else self.name
+
+    @property
     def is_sqlite(self) -> bool:
         return self.url.drivername == "sqlite"
 

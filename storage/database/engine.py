@@ -92,6 +92,8 @@ def make_engine(url: URL) -> Engine:
 
 def _check_sqlite_file(url: URL) -> None:
     path = Path(str(url.database))
+    if path.parent.is_file():
+        raise StorageError(f"{path.parent} is a file, not a folder that could hold the database {path.name}")
     if not path.parent.is_dir():
         raise StorageError(f"the folder {path.parent} of the database {path.name} does not exist; create it first")
     if path.is_dir():

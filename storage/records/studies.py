@@ -109,7 +109,7 @@ class StudyStore:
                     )
                 )
         if created is None:
-            raise StudyExistsError(f"a study {name!r} exists already in {self._database.name}")
+            raise StudyExistsError(f"a study {name!r} exists already in {self._database.place}")
         return self.get(name)
 
     @repeatable
@@ -129,7 +129,7 @@ class StudyStore:
         study = self.find(name)
         if study is None:
             names = ", ".join(stored.name for stored in self.all()) or "none at all"
-            raise UnknownStudyError(f"no study {name!r} in {self._database.name}; stored: {names}")
+            raise UnknownStudyError(f"no study {name!r} in {self._database.place}; stored: {names}")
         return study
 
     @repeatable

@@ -43,6 +43,12 @@ class DataError(TrainerError):
         return "\n".join(lines)
 
 
+def counted(number: int, thing: str) -> str:
+    """``1 image``, ``3 images``, ``2 classes``."""
+    plural = f"{thing}es" if thing.endswith("s") else f"{thing}s"
+    return f"{number} {thing if number == 1 else plural}"
+
+
 def listed(names: Iterable[str], limit: int = 12) -> str:
     """Names for a message: the first ``limit``, quoted and separated by commas, and the number of the others."""
     given = list(names)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from trainer.common.errors import first_lines
+from trainer.common.errors import counted, first_lines
 from trainer.data.duplicates import DuplicateReport
 from trainer.data.folds import fold_groups, fold_warnings
 from trainer.data.image_set import ImageSet
@@ -33,12 +33,12 @@ def describe(image_set: ImageSet, duplicates: DuplicateReport, n_folds: int) -> 
     lines = [f"format: {image_set.reader}", *(f"  {note}" for note in image_set.notes)]
     counts = image_set.class_counts()
     n, several = len(image_set.train_ids), image_set.several_labels
-    lines.append(f"training images: {n} in {len(counts)} classes")
+    lines.append(f"training images: {n} in {counted(len(counts), 'class')}")
     if several:
         of_image = image_set.y.sum(axis=1)
         lines.append(
             f"  several labels an image: {of_image.mean():.2f} on average, at most {of_image.max()}; "
-            f"{np.count_nonzero(of_image == 0)} images without a label"
+            f"{counted(int((of_image == 0).sum()), 'image')} without a label"
         )
     order = np.argsort(-counts, kind="stable")
     # Shares of several labels add up to more than 1.
@@ -46,18 +46,20 @@ def describe(image_set: ImageSet, duplicates: DuplicateReport, n_folds: int) -> 
     lines += [f"  {image_set.class_names[c]}: {counts[c]} ({counts[c] / whole:.1%})" for c in order[:_SHOWN]]
     if len(order) > _SHOWN:
         rest = counts[order[_SHOWN:]]
-        images = f"{rest.min()} to {rest.max()}" if rest.min() < rest.max() else str(rest.min())
-        lines.append(f"  and {len(rest)} more class{'es' * (len(rest) > 1)} with {images} images each")
+        images = counted(int(rest.max()), "image")
+        if rest.min() < rest.max():
+            images = f"{rest.min()} to {images}"
+        lines.append(f"  and {counted(len(rest), 'more class')} with {images}{' each' * (len(rest) > 1)}")
     lines += _sizes(image_set)
     if image_set.groups is not None:
-        n_groups = len(set(image_set.groups))
-        lines.append(f"groups: {n_groups} values of the group column; images with the same value stay in one fold")
+        values = counted(len(set(image_set.groups)), "value")
+        lines.append(f"groups: {values} of the group column; images with the same value stay in one fold")
     lines.append(f"test images: {len(image_set.test_ids)}")
     if image_set.submission is not None:
         lines.append(_submission(image_set.submission))
     lines += duplicate_lines(image_set, duplicates)
     if image_set.skipped:
-        lines.append(f"left out: {len(image_set.skipped)} training images")
+        lines.append(f"left out: {counted(len(image_set.skipped), 'training image')}")
     groups = fold_groups(image_set, duplicates.groups)
     few = fold_warnings(image_set.y, groups, image_set.class_names, n_folds)
     warnings = [*first_lines(image_set.warnings, _SHOWN), *few]
@@ -75,8 +77,8 @@ def duplicate_lines(image_set: ImageSet, duplicates: DuplicateReport) -> list[st
     if not count:
         return ["near-duplicates: none"]
     lines = [
-        f"near-duplicates: {count} pairs; {int((sizes > 1).sum())} groups of up to {sizes.max()} "
-        "images, each kept in one fold"
+        f"near-duplicates: {counted(count, 'pair')}; {counted(int((sizes > 1).sum()), 'group')} of up to "
+        f"{sizes.max()} images, each kept in one fold"
     ]
 
     def label(i: int) -> str:
@@ -86,7 +88,7 @@ def duplicate_lines(image_set: ImageSet, duplicates: DuplicateReport) -> list[st
     train_and_test = [f"{label(i)} and {image_set.test_ids[j - n]}" for i, j in duplicates.train_and_test]
     for title, found in (("with two labels", two_labels), ("in both train and test", train_and_test)):
         if found:
-            lines.append(f"  {title}: {len(found)} pairs")
+            lines.append(f"  {title}: {counted(len(found), 'pair')}")
             lines += [f"    {pair}" for pair in found[:_SHOWN]]
             if len(found) > _SHOWN:
                 lines.append(f"    and {len(found) - _SHOWN} more")
@@ -114,6 +116,6 @@ def _submission(form: SubmissionFormat) -> str:
     elif 0 < len(form.header) <= _SHOWN:
         header = f"header {form.delimiter.join(form.header)}"
     else:
-        header = f"{len(form.header)} columns"
+        header = counted(len(form.header), "column")
     parts = [source, header.replace("\t", " <tab> "), _KIND_TEXT[form.kind]]
     return "submission: " + "; ".join(parts)

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from trainer.common.errors import DataError, listed
+from trainer.common.errors import DataError, counted, listed
 from trainer.data.image_set import ImageSet
 from trainer.evaluation.several_labels import has_several
 from trainer.formats.delimited import read_table, write_table
@@ -153,9 +153,10 @@ def fold_warnings(
         n_images, n_groups = int(own.sum()), len(np.unique(groups[own]))
         if n_groups < n_folds:
             few.append(f"{name!r} ({n_groups})")
-            in_groups = f" in {n_groups} groups that stay together" if n_groups < n_images else ""
+            stays = "stays" if n_groups == 1 else "stay"
+            in_groups = f" in {counted(n_groups, 'group')} that {stays} together" if n_groups < n_images else ""
             warnings.append(
-                f"the class {name!r} has {n_images} image{'s' if n_images != 1 else ''}{in_groups}, fewer than the "
+                f"the class {name!r} has {counted(n_images, 'image')}{in_groups}, fewer than the "
                 f"{n_folds} folds: some folds are scored without this class"
             )
     if len(few) > SHOWN_CLASSES:
@@ -207,7 +208,7 @@ def read_folds_csv(path: Path, ids: Sequence[str]) -> NDArray[np.int64]:
         elif folds.setdefault(identifier, int(fold)) != int(fold):
             problems.append(f"{table.row_name(index)}: the id {identifier!r} is given twice, in different folds")
     if absent := [identifier for identifier in ids if identifier not in folds]:
-        problems.append(f"{path.name} has no row for {len(absent)} training images: {listed(absent, 5)}")
+        problems.append(f"{path.name} has no row for {counted(len(absent), 'training image')}: {listed(absent, 5)}")
     used = sorted(set(folds.values()))
     if not problems and (len(used) < 2 or used != list(range(len(used)))):
         problems.append(f"{path.name}: the folds are {used}; number at least two folds 0, 1, ... without gaps")

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trainer.common.environment import usable_cores
+from trainer.common.errors import counted
 from trainer.data.image_set import ImageSet
 from trainer.data.images import FileImages, Images
 from trainer.inference.errors import ImageError
@@ -22,6 +23,7 @@ from trainer.inference.pixel_values import STEPS, Range, Ranges, common_range, i
 MUCH_DARKER = 16  # a range that is this many times smaller than the common one leaves 16 of 256 levels
 FEW_LEVELS = 16  # gray levels; images with fewer look nearly alike
 SHOWN_VALUES = 3  # no-data values of one kind that are reported
+MOST_IN_FULL = 1e15  # larger values are written with an exponent
 CONFIRMED = 20  # images that are decoded again before a warning on all of them
 
 
@@ -64,16 +66,15 @@ def measure_ranges(image_set: ImageSet) -> ImageSet:
         low, high = ranges[kind]
         dark = sum((top - bottom) * MUCH_DARKER < high - low for bottom, top in measured)
         if dark:
+            use = "uses" if dark == 1 else "use"
             warnings.append(
-                f"{dark} of {len(measured)} images with {_NAMES[kind]} use less than 1/{MUCH_DARKER} of the range "
-                f"{low:g} to {high:g} that the others use: they keep few gray levels; scale them alike"
+                f"{dark} of {len(measured)} images with {_NAMES[kind]} {use} less than 1/{MUCH_DARKER} of the range "
+                f"{_value(low)} to {_value(high)} that the others use: few gray levels are left; scale all images alike"
             )
         warnings += _squeezed(kind, ranges[kind], [found for found in facts if found.kind == kind])
     animated = sum(found.animated for found in facts)
     if animated:
-        warnings.append(
-            f"several frames or pages in {animated} image{'s' * (animated > 1)}; only the first one is read"
-        )
+        warnings.append(f"several frames or pages in {counted(animated, 'image')}; only the first one is read")
     return dataclasses.replace(
         with_ranges(image_set, ranges),
         notes=(*image_set.notes, *notes),
@@ -141,10 +142,11 @@ def _squeezed(kind: str, given: Range, facts: list[ImageFacts]) -> list[str]:
         return []
     # Without its ends, which may be extreme.
     inner = [value for found in squeezed for value in found.distinct[2:-2]]
+    keep = "keeps" if len(squeezed) == 1 else "keep"
     return [
-        f"{len(squeezed)} of {len(facts)} images with {_NAMES[kind]} keep fewer than {FEW_LEVELS} gray levels: most of "
-        f"their values lie in {min(inner):g} to {max(inner):g}, but the range is {low:g} to {high:g}; replace the "
-        "extreme values, or scale the images"
+        f"{len(squeezed)} of {counted(len(facts), 'image')} with {_NAMES[kind]} {keep} fewer than {FEW_LEVELS} gray "
+        f"levels: most of the values lie in {_value(min(inner))} to {_value(max(inner))}, but the range is "
+        f"{_value(low)} to {_value(high)}; replace the extreme values, or scale the images"
     ]
 
 
@@ -159,11 +161,12 @@ def _without_no_data(facts: list[ImageFacts]) -> tuple[list[ImageFacts], list[st
         for value, _ in values.most_common(SHOWN_VALUES) if others else ():
             count = sum(_holds(fact, value) for fact in own)
             low, high = min(low for low, _ in others), max(high for _, high in others)
-            what = "NaN" if math.isnan(value) else f"{value:g}, far from their other values {low:g} to {high:g}"
+            hold, its = ("holds", "its") if count == 1 else ("hold", "their")
+            far = f"{_value(value)}, far from {its} other values {_value(low)} to {_value(high)}"
             warnings.append(
-                f"{count} of {len(own)} images with {_NAMES[kind]} hold {what}: probably a no-data value. It is "
-                f"left out of the range and becomes {255 if value > high else 0}; write another value if it means "
-                "something"
+                f"{count} of {counted(len(own), 'image')} with {_NAMES[kind]} {hold} "
+                f"{'NaN' if math.isnan(value) else far}: probably a no-data value. It is left out of the range and "
+                f"becomes {255 if value > high else 0}; write another value if it means something"
             )
     return kept, warnings
 
@@ -187,7 +190,13 @@ _NAMES = {"integer": "more than 8 bits", "float": "floating-point values"}
 
 
 def _note(kind: str, given: Range, count: int) -> str:
-    return f"{count} images with {_NAMES[kind]}: the values {given[0]:g} to {given[1]:g} are scaled to 0 to 255"
+    values = f"{_value(given[0])} to {_value(given[1])}"
+    return f"{counted(count, 'image')} with {_NAMES[kind]}: the values {values} are scaled to 0 to 255"
+
+
+def _value(value: float) -> str:
+    """A value of pixels: a whole number in full, any other one with six digits."""
+    return str(int(value)) if abs(value) < MOST_IN_FULL and value == int(value) else f"{value:g}"
 
 
 def _facts(path: Path) -> ImageFacts | None:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 BASE = "DejaVu Sans"  # ships with matplotlib
 UNKNOWN = "?"  # stands for a character that no installed font has
+SHOWN = 24  # missing characters in the advice
 PREFERRED = ("Noto Sans CJK", "Noto Sans", "IPA", "Source Han Sans", "WenQuanYi", "Nanum")
 """Beginnings of families that look well beside `BASE`, in order of preference."""
 _PLACEHOLDERS = "Last Resort"  # beginning of the families that draw a box for every character
@@ -57,8 +58,14 @@ def fonts_for(texts: Iterable[str]) -> Fonts:
             if not missing:
                 break
     if missing:
-        _advise(_package(min(missing)), "".join(sorted(missing)[:8]))
+        _advise(_package(min(missing)), _examples(missing))
     return Fonts(families=tuple(families), missing=missing | hidden)
+
+
+def _examples(characters: frozenset[str]) -> str:
+    """The first `SHOWN` characters, and the number of the others."""
+    shown, more = "".join(sorted(characters)[:SHOWN]), len(characters) - SHOWN
+    return f"{shown} … and {more} more" if more > 0 else shown
 
 
 def _advise(package: str, examples: str) -> None:

@@ -12,7 +12,7 @@ from typing import Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from trainer.common.errors import DataError
+from trainer.common.errors import DataError, counted
 
 _INTEGER = re.compile(r"[+-]?\d+")
 _POINTED = re.compile(r"[+-]?\d+\.0*")
@@ -165,7 +165,7 @@ def _counted(group: Sequence[str], counts: Counter[str]) -> list[str]:
     """The labels of a group with their counts; in escaped form where two of them look the same."""
     forms = [unicodedata.normalize("NFC", label.translate(_LOOKALIKES).translate(_LETTERS)) for label in group]
     show = repr if len(set(forms)) == len(forms) and all(label.isprintable() for label in group) else ascii
-    return [f"{show(label)} ({counts[label]} images)" for label in group]
+    return [f"{show(label)} ({counted(counts[label], 'image')})" for label in group]
 
 
 def order_classes(labels: Sequence[str]) -> tuple[str, ...]:
@@ -184,7 +184,8 @@ def encode(labels: Sequence[str]) -> tuple[tuple[str, ...], NDArray[np.int64]]:
     """
     names = order_classes(labels)
     if len(names) < 2:
-        given = f"all {len(labels)} images are labelled {names[0]!r}" if names else "there is no labelled image"
+        few = "the only image is" if len(labels) == 1 else f"all {len(labels)} images are"
+        given = f"{few} labelled {names[0]!r}" if names else "there is no labelled image"
         raise DataError(f"{given}; at least two classes are needed")
     index = {name: position for position, name in enumerate(names)}
     return names, np.array([index[label] for label in labels], np.int64)

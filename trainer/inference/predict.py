@@ -97,7 +97,9 @@ def list_images(given: Sequence[str | os.PathLike[str]]) -> ListedImages:
         notes.append(f"several images are called {printable(short)}: ids are paths, such as {printable(long)}")
     problems = [f"{printable(name)}: the file name {problem}" for name in ids if (problem := name_problem(name))]
     if problems:
-        raise ImageError(_listed(problems, LINE_BREAK))
+        files = "this file" if len(problems) == 1 else f"these {len(problems)} files"
+        what_next = f"nothing was predicted. To predict the other images now, move {files} elsewhere"
+        raise ImageError(LINE_BREAK.join([_listed(problems, LINE_BREAK), what_next]))
     return ListedImages(
         items=tuple((name, source) for name, (_, source) in zip(ids, listed.values(), strict=True)), notes=tuple(notes)
     )

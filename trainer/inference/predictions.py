@@ -50,6 +50,16 @@ class Predictions:
     """Sentences for the user, such as which files are no images."""
 
 
+def folder_problem(folder: Path) -> str | None:
+    """Why the file of ``--output`` cannot be created in ``folder``, and what to do; None: it is a folder."""
+    if folder.is_dir():
+        return None
+    there = next((each for each in (folder, *folder.parents) if each.exists()), None)
+    if there is not None and not there.is_dir():
+        return f"{printable(str(there))} is a file, not a folder: give another --output"
+    return f"there is no folder {printable(str(folder))}: create it, or give another --output"
+
+
 def check_output(path: Path, model_dir: Path) -> None:
     """Check that a table of predictions can be written to ``path``, before anything is predicted.
 
@@ -76,8 +86,8 @@ def check_output(path: Path, model_dir: Path) -> None:
             raise OutputError(f"{shown} is no regular file: give another --output")
         if target.exists() and not _is_replaceable(target):
             raise OutputError(f"{shown} exists and holds no predictions, so it is left alone: give another --output")
-        if not target.parent.is_dir():
-            raise OutputError(f"there is no folder {printable(str(path.parent))}: create it, or give another --output")
+        if (problem := folder_problem(path.parent) or folder_problem(target.parent)) is not None:
+            raise OutputError(problem)
         probe = _temporary(target)
         probe.touch()
         probe.unlink()

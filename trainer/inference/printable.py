@@ -46,8 +46,8 @@ def name_problem(name: str) -> str | None:
         if codecs.lookup(sys.getfilesystemencoding()).name != "utf-8" and _is_utf_8(name):
             return "cannot be read, because the locale is not UTF-8: set LC_ALL=C.UTF-8 or PYTHONUTF8=1"
         return (
-            "is not UTF-8: unpack the archive again with `unzip -O cp932` (Japanese; gb18030 for Chinese, cp1256 for "
-            "Arabic) or rename it with `convmv`"
+            "is not UTF-8: rename it (`convmv` renames many), or unpack its archive again with `unzip -O cp932` "
+            "(Japanese; gb18030 for Chinese, cp1256 for Arabic)"
         )
     if any(unicodedata.category(character) in _UNPRINTABLE for character in name):
         return "holds a control character: rename it"

@@ -124,8 +124,15 @@ def check_readable(path: Path) -> None:
         )
 
 
-def missing_weights_message(names: Iterable[str], weights_dir: Path | None) -> str:
-    """Error message for `missing_weights`: the places searched, the source of each backbone's weights, and remedies."""
+def missing_weights_message(
+    names: Iterable[str], weights_dir: Path | None, *, scratch: bool = True, choice: str = "--set recipe.backbone="
+) -> str:
+    """Error message for `missing_weights`: the places searched, the source of each backbone's weights, and remedies.
+
+    Args:
+        scratch: whether random weights are a remedy. They are none where a command only extracts features.
+        choice: the option of the command line that chooses another backbone, up to its name.
+    """
     from timm.models import get_pretrained_cfg
 
     names = list(names)
@@ -139,10 +146,10 @@ def missing_weights_message(names: Iterable[str], weights_dir: Path | None) -> s
     lines += [f"  {line}" for line in first_lines(sources)]
     lines += [
         "what can be done:",
-        "  - start once where the hub can be reached, so that the cache holds them",
+        "  - run this command once where the hub can be reached, so that the cache holds them",
         "  - put NAME.safetensors (or NAME.pth) into a folder and name it: --weights FOLDER",
-        *_alternatives(sorted(set(names)), weights_dir),
-        "  - start from random weights: --set recipe.init=scratch",
+        *_alternatives(sorted(set(names)), weights_dir, choice),
+        *(["  - start from random weights: --set recipe.init=scratch"] if scratch else []),
     ]
     return "\n".join(lines)
 
@@ -186,7 +193,7 @@ def match_option(names: Sequence[str]) -> str:
     return f"--set 'space.backbone.match=[{given}]'"
 
 
-def _alternatives(names: Sequence[str], weights_dir: Path | None) -> list[str]:
+def _alternatives(names: Sequence[str], weights_dir: Path | None, choice: str) -> list[str]:
     """A line with networks in the weights folder that may replace a single name, those of its family first.
 
     Of several names, the line tells how a filter chooses among those at hand: all of them by name, because it may have
@@ -207,7 +214,7 @@ def _alternatives(names: Sequence[str], weights_dir: Path | None) -> list[str]:
         return family_of(name) != family_of(wanted), -alike, name
 
     found.sort(key=distance)
-    return [f"  - choose a network that is at hand ({', '.join(found[:4])}): --set recipe.backbone={found[0]}"]
+    return [f"  - choose a network that is at hand ({', '.join(found[:4])}): {choice}{found[0]}"]
 
 
 def _find(name: str, weights_dir: Path | None, *, ask_hub: bool) -> WeightsLocation | None:

@@ -17,6 +17,7 @@ from search.page.gallery.networks import Clock, FoldNetworks, HeldOut, TimeIsOve
 from search.page.gallery.thumbnails import encoded, focus_of, shrunk, under_map
 from search.runtime.home import Home
 from search.statistics.blends import with_label_count
+from search.statistics.ranking import average
 from storage.stores import Stores
 from storage.values import WorkKind
 from trainer.common.arrays import Float32Array
@@ -35,6 +36,10 @@ from trainer.maps.errors import NoMap
 
 FAR = 8
 """Test images that are unlike the training images."""
+
+_SIMILAR = (
+    " They differ a little from those in the tables of this report, which average all exported networks and views."
+)
 
 log = logging.getLogger(__name__)
 
@@ -56,7 +61,8 @@ def draw_gallery(
     blend = with_label_count(refits.blend, Targets(images.y))
     artist = _Artist(held, images, blend, home, Clock(seconds), limit)
     oof = stores.trials.prediction(held.record.id, "oof")
-    test = refits.members[0].test
+    in_tables = average(leader.oof_by_training) if leader.oof_by_training else oof
+    test = leader.test
     if "test" in stores.trials.prediction_names(held.record.id):
         test = stores.trials.prediction(held.record.id, "test")
     most = MOST_PICTURES - (0 if test is None else FAR)
@@ -71,7 +77,7 @@ def draw_gallery(
         fingerprint=held.study.fingerprint,
         study=held.study.name,
         trial=leader.member.number,
-        source=f"{_source(held, leader.member.number)}{_rule(blend)}",
+        source=_source(held, leader.member.number) + _SIMILAR * (not np.array_equal(oof, in_tables)) + _rule(blend),
         notes=tuple(excerpt(note) for note in artist.notes),
         pictures=tuple(shot.finished() for shot in artist.shots),
     )
@@ -85,7 +91,7 @@ def _source(held: HeldOut, number: int) -> str:
     again = "the training for the export" if record.kind is WorkKind.REFIT else "the training on a fresh split"
     return (
         f"Out-of-fold predictions of the recipe of {trial} in {again} (split {record.split}, seed {record.seed}), "
-        "whose networks were kept. They differ a little from those in the tables of this report."
+        "whose networks were kept."
     )
 
 

@@ -9,19 +9,20 @@ from numpy.typing import NDArray
 
 from search.page import text
 from search.page.facts import Facts
+from search.page.leader_predictions import LeaderPredictions
 from search.page.svg.charts import Frame, Point, chart, x_scale, y_scale
 from search.page.svg.matrix import matrix
 from search.page.svg.rows import Mark, Row, rows_chart
 from search.page.svg.shapes import Drawing
 from search.study_state.study import Study
-from storage.values import TrialRecord
 from trainer.evaluation.class_scores import ClassScore, class_scores, confusions
 from trainer.evaluation.confusion.class_order import confusable_order, most_confused
 from trainer.evaluation.confusion.confusable_groups import Groups, confusable_groups, mistakes, mistakes_within
 from trainer.evaluation.confusion.confusion_matrix import confusion_matrix
 from trainer.evaluation.metrics import METRICS
 from trainer.evaluation.reliability import Reliability, reliability
-from trainer.evaluation.temperature_scaling import scale_temperature
+from trainer.evaluation.targets import Targets
+from trainer.evaluation.temperature_scaling import fit_temperature, scale_temperature
 
 MOST_IN_MATRIX = 30
 """Largest number of classes in the confusion matrix; of more, those of the most frequent confusions are shown."""
@@ -96,9 +97,10 @@ class ErrorsView:
 
 def errors(facts: Facts) -> ErrorsView | None:
     """The errors of the leader; None before a trial has finished."""
-    leader, oof, found = facts.leader, facts.oof, facts.suspects
-    if leader is None or oof is None or facts.several_labels:
+    predictions, found = facts.predictions, facts.suspects
+    if predictions is None or facts.several_labels:
         return None
+    oof = predictions.oof
     y, names = facts.dataset.y, facts.dataset.class_names
     counts = confusion_matrix(y, oof.argmax(axis=1).astype(np.int64), len(names))
     doubtful = [] if found is None or found.too_many else [each.row for each in found.candidates]
@@ -109,9 +111,12 @@ def errors(facts: Facts) -> ErrorsView | None:
     right, groups = int(counts.trace()), confusable_groups(counts)
     plain = reliability(y, oof)
     hands_in_probabilities = METRICS[facts.metric].needs == "probabilities"
-    scaled = reliability(y, scale_temperature(oof, leader.temperature or 1.0)) if hands_in_probabilities else None
+    scaled = None
+    if hands_in_probabilities:
+        temperature = predictions.temperature or fit_temperature(Targets(y), oof)
+        scaled = reliability(y, scale_temperature(oof, temperature))
     return ErrorsView(
-        source=_source(facts, leader),
+        source=_source(facts, predictions),
         summary=f"{right:,} of {len(y):,} images are right ({right / len(y):.1%}).",
         confusions=tuple(
             ConfusedPair(true=names[c.true], predicted=names[c.predicted], count=c.count, images=c.images)
@@ -132,17 +137,14 @@ def errors(facts: Facts) -> ErrorsView | None:
     )
 
 
-def _source(facts: Facts, leader: TrialRecord) -> str:
+def _source(facts: Facts, predictions: LeaderPredictions) -> str:
     """Whose predictions these are, and where they differ from what the score and the submission count."""
-    trial = text.trial_name(leader)
-    if facts.leader_study.name != facts.study.name:
-        trial += f" of {facts.leader_study.name}"
-    if facts.notes is not None and facts.notes.second_stage:
-        trial += ", the first stage alone"
     line = (
-        f"Out-of-fold predictions of {trial}: each training image is predicted by a network that did not see it, as "
-        "its most probable class."
+        f"Out-of-fold predictions of {predictions.subject}: each training image is predicted by networks that did not "
+        "see it, as its most probable class."
     )
+    if predictions.note:
+        line += f" {predictions.note}"
     if facts.study.protocol.weighting != "none":
         line += " All images count equally here, unlike in the scores."
     if facts.notes is not None and (facts.notes.offsets or facts.notes.cuts):

@@ -40,20 +40,21 @@ class LabelScoresView:
 
 def scores_of_labels(facts: Facts) -> LabelScoresView | None:
     """The errors of the leader; None before a trial has finished, and where each image has one label."""
-    if facts.leader is None or facts.oof is None or not facts.several_labels:
+    predictions = facts.predictions
+    if predictions is None or not facts.several_labels:
         return None
     y, names = facts.dataset.y, facts.dataset.class_names
-    predicted = (facts.oof > 0.5).astype(np.int64)
-    rows = [LabelRow(name=names[own.score.label], score=own) for own in label_scores(y, facts.oof, predicted)]
+    predicted = (predictions.oof > 0.5).astype(np.int64)
+    rows = [LabelRow(name=names[own.score.label], score=own) for own in label_scores(y, predictions.oof, predicted)]
     rows.sort(key=lambda row: (2.0 if row.score.score.f1 is None else row.score.score.f1, row.score.score.label))
     missed, wrong = int((y > predicted).sum()), int((predicted > y).sum())
     exact = int((y == predicted).all(axis=1).sum())
     shown = rows[:SHOWN_LABELS]
     return LabelScoresView(
-        source=f"Out-of-fold predictions of {text.trial_name(facts.leader)}: each training image is predicted by a "
-        "network that did not see it, to have the labels of a probability above 0.5."
-        + " The submission may use other thresholds, fitted to the metric."
-        * bool(facts.notes and facts.notes.offsets),
+        source=f"Out-of-fold predictions of {predictions.subject}: each training image is predicted by networks that "
+        "did not see it, to have the labels of a probability above 0.5."
+        + f" {predictions.note}" * bool(predictions.note)
+        + " The submission may use other thresholds, fitted to the metric." * bool(facts.notes and facts.notes.offsets),
         summary=f"All labels of {exact:,} of {len(y):,} images are right ({exact / len(y):.1%}). Of "
         f"{text.counted(int(y.sum()), 'label')} {missed:,} {'is' if missed == 1 else 'are'} missed; "
         f"{text.counted(wrong, 'further label')} {'is' if wrong == 1 else 'are'} predicted wrongly.",

@@ -138,8 +138,8 @@ def _summary(facts: Facts, found: ImageMap) -> str:
 
 
 def _notes(facts: Facts, found: ImageMap, wrong: int, sheet: Sheet | None) -> Iterator[str]:
-    if facts.leader is not None and facts.oof is not None:
-        yield f"A ring marks the {text.counted(wrong, 'mistake')} of {text.trial_name(facts.leader)} (out-of-fold)."
+    if facts.predictions is not None:
+        yield f"A ring marks the {text.counted(wrong, 'mistake')} of {facts.predictions.subject} (out-of-fold)."
     if found.likeness is not None:
         yield (
             f"A halo marks the {LIKE_TEST:.0%} of the training images that are most like test images, by a classifier "

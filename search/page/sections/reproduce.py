@@ -50,7 +50,7 @@ def _commands(facts: Facts) -> Iterator[tuple[str, str]]:
 def _facts(facts: Facts) -> Iterator[tuple[str, str]]:
     study, leader = facts.study, facts.leader
     yield "Fingerprint of the data", study.fingerprint
-    yield "Study", f"{study.name}, created {text.moment(study.stored.created)}, in {facts.stores.database.name}"
+    yield "Study", f"{study.name}, created {text.moment(study.stored.created)}, in {facts.stores.database.place}"
     yield "Hash of the specification", study.stored.spec_hash
     if study.stored.overrides:
         yield "Settings given by --set", " ".join(study.stored.overrides)

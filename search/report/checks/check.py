@@ -10,11 +10,10 @@ import numpy as np
 
 from search.report.checks.look_alikes import find_look_alikes
 from search.report.checks.suspects import (
-    REMEDY,
-    WITHOUT_BACKBONE,
     Judged,
     label_lines,
     suspicious_labels,
+    without_backbone,
     write_suspects,
 )
 from search.runtime.console import open_console, say
@@ -27,6 +26,7 @@ from search.study_setup.shift_features import Features, comparison_progress, shi
 from studies.settings import DataSettings
 from trainer.common.errors import BackboneError
 from trainer.data.description import LONGEST_LINE, describe
+from trainer.inference.predictions import folder_problem
 from trainer.inference.printable import excerpt
 from trainer.shift.adversarial import Shift, TooFewImages, importance_weights, measure_shift, shifted_classes
 from trainer.shift.descriptors import SCALARS
@@ -72,7 +72,9 @@ def check(folder: Path, *, settings: DataSettings, n_folds: int, request: CheckR
 
         check_backbone(request.backbone)
         if missing_weights([request.backbone], request.weights):
-            raise BackboneError(missing_weights_message([request.backbone], request.weights))
+            raise BackboneError(
+                missing_weights_message([request.backbone], request.weights, scratch=False, choice="--backbone ")
+            )
     if request.output is not None:
         _check_output(request)
     competition = inspect_with_progress(folder, settings.options, console)
@@ -103,10 +105,11 @@ def _check_output(request: CheckRequest) -> None:
         raise NothingToWrite(f"--no-labels finds no suspicious labels to write to {output}; leave out one of them")
     if request.backbone is None and not available_extractors(request.weights):
         raise NothingToWrite(
-            f"{output} cannot be written: labels are judged by pre-trained weights, and none are at hand. {REMEDY}"
+            f"{output} cannot be written, because labels are judged by pre-trained weights: "
+            f"{without_backbone(request.weights)}"
         )
-    if output is not None and not output.parent.is_dir():
-        raise NothingToWrite(f"{output} cannot be written: there is no folder {output.parent}")
+    if output is not None and (problem := folder_problem(output.parent)) is not None:
+        raise NothingToWrite(problem)
 
 
 def _findings(
@@ -120,7 +123,8 @@ def _findings(
     if not request.labels:
         return lines, None
     if found is None:
-        return [*lines, WITHOUT_BACKBONE], None
+        because = without_backbone(request.weights)
+        return [*lines, f"altered copies and suspicious labels: not searched, because {because}"], None
     alike = find_look_alikes(competition, found, say)
     judged = suspicious_labels(competition, found, alike.groups, n_folds, say)
     if isinstance(judged, str):

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from search.runtime.output_files import creating
 from search.study_setup.backbone_features import BackboneFeatures, Say
 from search.study_setup.data_folder import Competition
-from trainer.common.errors import listed
+from trainer.common.errors import counted, listed
 from trainer.data.corrections.label_cells import LabelCells
 from trainer.data.image_set import ImageSet
 from trainer.evaluation.label_errors.candidate import Candidate, CandidateLabel, of_one_label, of_several_labels
@@ -27,11 +27,25 @@ SHOWN_LABELS = 12
 """Number of listed labels."""
 COLUMNS = ("image_id", "image", "label", "suggested_label", "label_probability", "suggested_probability")
 """Header of the table of suspicious labels."""
+EXAMPLE = "resnet18.a1_in1k"
+"""A backbone whose weights are small and whose features are good."""
 
-REMEDY = "--weights FOLDER names a folder with those of any backbone of `search backbones`"
-WITHOUT_BACKBONE = (
-    f"altered copies and suspicious labels: not searched, because no pre-trained weights are at hand. {REMEDY}"
-)
+
+def without_backbone(weights: Path | None) -> str:
+    """Say that no pre-trained weights are at hand, and what brings them there.
+
+    Args:
+        weights: the folder of ``--weights``; None: not given.
+    """
+    if weights is None:
+        return (
+            "no pre-trained weights are at hand. --weights FOLDER names a folder with those of any backbone of "
+            "`search backbones`"
+        )
+    return (
+        f"{weights} holds no pre-trained weights that can be used, and no others are at hand. The file is to be named "
+        f"like its backbone in `search backbones`, such as {EXAMPLE}.safetensors"
+    )
 
 
 def suspicious_labels(
@@ -82,7 +96,7 @@ def label_lines(images: ImageSet, name: str, found: Judged, output: Path | None)
             rest = "" if output else "; --output FILE writes all into a table"
             yield f"  and {len(suspects) - SHOWN_LABELS} more{rest}"
     if isinstance(found, JudgedLabels) and found.unjudged:
-        yield f"  not judged: {found.unjudged} images of classes that occur in one fold only"
+        yield f"  not judged: {counted(found.unjudged, 'image')} of classes that occur in one fold only"
     if isinstance(found, JudgedSeveralLabels) and found.unjudged:
         names = listed(images.class_names[label] for label in found.unjudged)
         yield f"  not judged, because the probes know no more of them than their frequency: {names}"

@@ -24,6 +24,7 @@ from trainer.data.read import read_images
 from trainer.evaluation.several_labels import rarest_label
 from trainer.inference.errors import ImageError
 from trainer.inference.images import resize_image
+from trainer.inference.predictions import folder_problem
 from trainer.recipe.recipe import Recipe
 
 EXAMPLES = 3
@@ -70,8 +71,8 @@ def preview(request: PreviewRequest) -> None:
     """
     if request.output.suffix.lower() not in FORMATS:
         raise PreviewNotWritable(f"{request.output} has to end in one of {', '.join(FORMATS)}")
-    if not request.output.absolute().parent.is_dir():
-        raise PreviewNotWritable(f"there is no folder {request.output.parent} to write {request.output.name} into")
+    if (problem := folder_problem(request.output.parent)) is not None:
+        raise PreviewNotWritable(problem)
     check_picture(request.output)
     console = open_console()
     spec, stored_folder = _find_study(request)

@@ -62,7 +62,7 @@ def plan_in_time(stores: Stores, study: Study, home: Home, console: Console) -> 
 
 
 def say_refits(stores: Stores, plan: ExportPlan, home: Home, console: Console) -> None:
-    """Print how many trainings the final model still needs, and how long the leader's is; nothing if it needs none.
+    """Print which trainings the final model still needs, and how long the leader's is; nothing if it needs none.
 
     ``[final]`` may set more epochs or larger images than the search had.
     """
@@ -72,11 +72,23 @@ def say_refits(stores: Stores, plan: ExportPlan, home: Home, console: Console) -
     recipe, searched = plan.leader.recipe, plan.leader.trial.recipe or {}
     sizes = {"epochs": recipe.epochs, "image_size": recipe.image_size}
     changed = [f"final.{name} = {value}" for name, value in sizes.items() if value != searched.get(name)]
-    count = "1 training" if missing == 1 else f"{missing} trainings"
-    length = f"{recipe.epochs} epoch{'s' * (recipe.epochs != 1)} at {recipe.image_size} px"
+    trainings = "1 more training" if missing == 1 else f"{missing} more trainings"
     names = members_named([member.name for member in plan.members])
-    why = f" ({', '.join(changed)})" * bool(changed)
-    say(console, f"The final model needs {count} of {names}. One of {plan.leader.name} takes {length}{why}.")
+    length = f"{recipe.epochs} epoch{'s' * (recipe.epochs != 1)} at {recipe.image_size} px"
+    length += f" ({', '.join(changed)})" * bool(changed)
+    make = "makes" if missing == 1 else "make"
+    about_length = f"; those of {plan.leader.name} learn for" if len(plan.members) > 1 else ":"
+    say(
+        console,
+        f"For the final model, {trainings} of {names} {make} {_networks(plan, missing)}{about_length} {length}.",
+    )
+
+
+def _networks(plan: ExportPlan, trainings: int) -> str:
+    """How many networks some trainings make, and of which images."""
+    count = trainings * plan.networks_per_training
+    networks = f"{count} network{'s' * (count != 1)}"
+    return f"{networks} of all images" if plan.full_data else f"{networks}, one a fold{' in each' * (trainings > 1)}"
 
 
 def plan_of_finished(

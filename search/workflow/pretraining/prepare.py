@@ -115,7 +115,7 @@ def prepare_pretraining(request: PretrainRequest, console: Console) -> Pretraini
     check_folder_of_weights(folder, given=given is not None)
     known = registered(folder, name)
     start = _starting_folder(spec, given, home)
-    check_initial_weights(spec, start)
+    check_initial_weights(spec, start, scratch=not request.self_supervised)
     earlier = _earlier(str(spec.recipe["init"]), start)
     table = None if request.classes is None else read_class_map(request.classes)
     source = _read(request.data, spec, console)

@@ -129,6 +129,21 @@ def test_errors_of_the_disk_are_no_bugs(
     assert all(part in shown for part in (*parts, "model/weights/trial1.safetensors"))
 
 
+@pytest.mark.parametrize("arguments", [["status"], ["check", "data"]])
+def test_a_current_folder_that_is_removed_is_named(
+    arguments: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    (tmp_path / "removed").mkdir()
+    monkeypatch.chdir(tmp_path / "removed")
+    (tmp_path / "removed").rmdir()
+    monkeypatch.setattr(sys, "argv", ["search", *arguments])
+    with pytest.raises(SystemExit) as ended:
+        application.main()
+    assert ended.value.code == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("error: the current folder does not exist any more: change to another one")
+
+
 def test_a_closed_pipe_is_quiet(tmp_path: Path) -> None:
     read, write = os.pipe()
     os.close(read)

@@ -8,7 +8,7 @@ import pytest
 from typer.testing import CliRunner
 
 from search.cli.app import app
-from search.cli.options import overrides_of
+from search.cli.overrides import overrides_of
 from studies.settings import LAYOUTS, setting_names
 from tests.trainer.images import save
 from trainer.data.read import READERS
@@ -24,6 +24,29 @@ def test_every_option_is_a_setting() -> None:
     given = overrides_of(["recipe.epochs=1"], True, table="a b.csv", layout=None)
     assert given == ["recipe.epochs=1", "data.table=a b.csv", "data.skip_bad=true"]
     assert overrides_of(None, False, True) == ["data.corrections=false"]
+
+
+@pytest.mark.parametrize(
+    ("options", "assignment"),
+    [
+        (["--label-column", "label"], "data.label_column=id"),
+        (["--table", "one.csv"], 'data.table="two.csv"'),
+        (["--skip-bad"], "data.skip_bad=false"),
+        (["--no-corrections"], "data.corrections=true"),
+    ],
+)
+def test_an_option_and_a_setting_that_contradict_are_refused(
+    options: list[str], assignment: str, tmp_path: Path
+) -> None:
+    done = CliRunner().invoke(app, ["check", str(tmp_path), *options, "--set", assignment], env={"COLUMNS": "200"})
+    assert done.exit_code == 2
+    assert f"{' '.join(options)} and --set {assignment} contradict each other: leave out one of them" in done.output
+
+
+def test_an_option_and_a_setting_may_say_the_same() -> None:
+    same = ["data.label_column = 'id'", "data.skip_bad=true"]
+    assert overrides_of(same, True, label_column="id") == [*same, "data.label_column=id", "data.skip_bad=true"]
+    assert overrides_of(["data.label_column=2021"], False, label_column="2021")
 
 
 @pytest.mark.parametrize("command", ["check", "start", "preview"])

@@ -79,6 +79,27 @@ def test_extreme_numbers_are_refused(
     assert [path.name for path in tmp_path.iterdir()] == ["retable.db"]
 
 
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["check", ".", "--folds=1"], "'1' is too small; at least 2"),
+        (["check", ".", "--folds=abc"], "'abc' is not a whole number"),
+        (["check", ".", "--folds=2.5"], "'2.5' is not a whole number"),
+        (["backbones", "--max-params=1e10"], "'1e10' is too large; at most 1000000000"),
+        (["backbones", "--max-params=many"], "'many' is not a number"),
+        (["start", "--study", "quickstart", f"--trials={'9' * 5000}"], "has too many digits"),
+        (["convert", "model", "images", "--to=pt"], "'pt' is not one of 'onnx', 'torch-export'"),
+    ],
+)
+def test_a_refused_value_is_explained_in_plain_words(
+    arguments: list[str], said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "400")
+    output = CliRunner().invoke(PROGRAM, arguments).output
+    assert said in output
+    assert "Input should" not in output and "Value error" not in output
+
+
 @pytest.mark.parametrize("text", ["²", "9" * 5000, "1,", ",", "-1", "1.5", "", "१", "0,none", "cpu", "GPU-"])
 def test_gpu_names_are_plain_numbers_or_uuids(text: str) -> None:
     with pytest.raises(Exception, match="neither a list of GPU indices"):

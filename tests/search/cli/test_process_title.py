@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from search.cli.process_title import _without_tokens
+from search.cli.program.process_title import _without_tokens
 from storage.database.urls import without_passwords
 
 
@@ -34,7 +34,7 @@ def test_passwords_are_replaced_by_asterisks(text: str, shown: str) -> None:
 @pytest.mark.parametrize("password", ["s3cret", "s3cret/a b@c:s3cret", "s3cret%40@ s3cret"])
 def test_the_title_of_a_running_process_shows_no_password(password: str) -> None:
     program = (
-        "import sys; from search.cli.process_title import hide_passwords; hide_passwords(sys.argv)\n"
+        "import sys; from search.cli.program.process_title import hide_passwords; hide_passwords(sys.argv)\n"
         "print(open('/proc/self/cmdline').read().replace(chr(0), ' '), flush=True)"
     )
     if not Path("/proc/self/cmdline").exists():

@@ -97,6 +97,14 @@ def test_the_card_states_how_exactly_the_model_was_checked() -> None:
     assert "by at most 0.001. Another device" in write_card(replace(FACTS, tolerance=TOLERANCE_ON_GPUS))
 
 
+def test_the_card_numbers_the_classes_where_a_picture_does() -> None:
+    facts = replace(FACTS, class_names=("しめじ", "茸"))
+    assert "| class | training images |\n| --- | --- |\n| しめじ | 30 |\n| 茸 | 12 |" in write_card(facts)
+    card = write_card(replace(facts, numbered=True))
+    assert "| number | class | training images |\n| --- | --- | --- |\n| 0 | しめじ | 30 |\n| 1 | 茸 | 12 |" in card
+    assert "names a class by its number in the table" in card
+
+
 def test_class_names_and_warnings_are_escaped() -> None:
     card = write_card(FACTS)
     assert "<script>" not in card and "&lt;script&gt;" in card

@@ -70,7 +70,7 @@ def test_another_format_is_refused(searched: Stores, url: str, tmp_path: Path, n
 
 def test_a_folder_that_cannot_be_written_is_named(searched: Stores, url: str, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(ReportNotWritable, match="cannot be written"):
+    with pytest.raises(ReportNotWritable, match="file is a file, not a folder"):
         report("made_up", url, tmp_path, tmp_path / "file" / "report.html")
 
 

@@ -22,7 +22,7 @@ from search.statistics.paired_gain import MOST_IMAGES, paired_gain, quick_gain
 from search.study_state.confirmation import read_confirmation, why_skipped
 from search.study_state.study import Study
 from storage.stores import Stores
-from storage.values import TrialStatus, WorkKind
+from storage.values import TrialOutcome, TrialStatus, WorkKind
 from tests.search.page.made_up import end_badly, end_trials, lay_study, noisy
 from trainer.common.arrays import Float32Array
 from trainer.evaluation.targets import Targets
@@ -225,6 +225,53 @@ def test_the_answer_is_the_latest_export(stores: Stores, tmp_path: Path) -> None
     assert facts.leader is not None and facts.leader.number == 1, "the exported trial, not the best one"
     found = errors(facts)
     assert found is not None and "trial 1" in found.source
+
+
+def export_refits(stores: Stores, study: Study, seeds: int, proba: Float32Array, **notes: object) -> None:
+    """Export the first trial, refitted with more epochs by ``seeds`` trainings, each with the same predictions."""
+    record = stores.trials.records(study.id, kind=WorkKind.SEARCH)[0]
+    recipe = {**(record.recipe or {}), "epochs": 9}
+    for seed in range(seeds):
+        stores.queue.add(study.id, WorkKind.REFIT, split=0, seed=seed, recipe=recipe)
+        item = stores.queue.take(study.id, "test", 60.0)
+        assert item is not None and item.kind is WorkKind.REFIT
+        outcome = TrialOutcome(status=TrialStatus.FINISHED, epochs_done=9, seconds=1.0, predictions={"oof": proba})
+        assert stores.queue.store(item, outcome)
+    trainings = [[0, seed] for seed in range(seeds)]
+    plain = {"trial": 0, "seeds": seeds, "trainings": trainings, "full_data": False, "views": ["identity"]}
+    plain |= {"temperature": 1.0, "offsets": [], "cuts": []}
+    stores.exports.add(
+        study.id, folder="/out", recipe=recipe, score=0.8, score_se=0.1, notes={**plain, **notes}, forecast=None
+    )
+
+
+def test_the_errors_are_those_of_the_exported_networks(stores: Stores, tmp_path: Path) -> None:
+    """``[final]`` may train longer than the search, whose networks then err more often."""
+    study = lay_study(stores, tmp_path, metric="log_loss")
+    y = labels_of(stores, study)
+    end_trials(stores, study, 1, lambda number, _: noisy(y, 3, 0.2, number))
+    before = errors(facts_of(stores))
+    assert before is not None and before.source.startswith("Out-of-fold predictions of trial 0:")
+    exported = noisy(y, 3, 0.9, 7)
+    export_refits(stores, study, 2, exported)
+    found = errors(facts_of(stores))
+    right = int((exported.argmax(axis=1) == y).sum())
+    assert found is not None and found.summary == f"{right} of 60 images are right ({right / 60:.1%})."
+    assert found.summary != before.summary
+    assert found.source.startswith("Out-of-fold predictions of the exported networks of trial 0:")
+    assert "temperature" in found.reliability_note
+
+
+def test_errors_of_other_networks_than_the_exported_ones_are_said_to_be(stores: Stores, tmp_path: Path) -> None:
+    study = lay_study(stores, tmp_path)
+    y = labels_of(stores, study)
+    end_trials(stores, study, 1, lambda number, _: noisy(y, 3, 0.2, number))
+    before = errors(facts_of(stores))
+    export_refits(stores, study, 1, noisy(y, 3, 0.9, 7), full_data=True)
+    found = errors(facts_of(stores))
+    assert before is not None and found is not None and found.summary == before.summary
+    assert "of trial 0 in the search:" in found.source
+    assert found.source.endswith("The export has other networks, trained on all images.")
 
 
 @pytest.mark.parametrize(("trainings", "advised"), [(1, True), (3, False)])

@@ -172,21 +172,43 @@ def test_without_weights_one_line_says_what_they_would_add(checked: Callable[...
     assert not (tmp_path / "home").exists()
 
 
+def test_a_folder_without_weights_is_named_with_the_file_that_it_lacks(
+    checked: Callable[..., str], tmp_path: Path
+) -> None:
+    folder = tmp_path / "empty"
+    folder.mkdir()
+    lacking = f"{folder} holds no pre-trained weights that can be used"
+    said = " ".join(checked(weights=folder).split())
+    assert f"altered copies and suspicious labels: not searched, because {lacking}" in said
+    assert "such as resnet18.a1_in1k.safetensors" in said and "--weights" not in said
+    (folder / "my_network.safetensors").touch()
+    with pytest.raises(NothingToWrite, match=re.escape(lacking)):
+        checked(weights=folder, output=tmp_path / "suspects.csv")
+
+
 def test_a_table_that_cannot_come_is_refused_before_the_images_are_read(
     checked: Callable[..., str], weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("search.report.checks.check.inspect_with_progress", lambda *_: pytest.fail("images were read"))
     output = tmp_path / "suspects.csv"
-    with pytest.raises(NothingToWrite, match=r"pre-trained weights, and none are at hand\. --weights FOLDER"):
+    with pytest.raises(NothingToWrite, match=r"no pre-trained weights are at hand\. --weights FOLDER"):
         checked(output=output)
     with pytest.raises(NothingToWrite, match="--no-labels"):
         checked(output=output, labels=False, weights=weights)
     with pytest.raises(NothingToWrite, match="there is no folder"):
         checked(output=tmp_path / "nowhere" / "a.csv", weights=weights)
+    (tmp_path / "file").touch()
+    with pytest.raises(NothingToWrite, match="file is a file, not a folder"):
+        checked(output=tmp_path / "file" / "a.csv", weights=weights)
     with pytest.raises(BackboneError, match="does not exist"):
         checked(output=output, weights=tmp_path / "nowhere")
-    with pytest.raises(BackboneError, match="not at hand"):
+
+
+def test_missing_weights_are_answered_by_what_a_check_accepts(checked: Callable[..., str], weights: Path) -> None:
+    with pytest.raises(BackboneError, match="not at hand") as refused:
         checked(backbone="resnet18", weights=weights)
+    assert f"({NAME}): --backbone {NAME}" in str(refused.value)
+    assert "--set" not in str(refused.value)  # a check takes settings of [data] alone
 
 
 @pytest.fixture(scope="module")

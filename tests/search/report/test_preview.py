@@ -158,6 +158,7 @@ def test_invalid_requests_are_explained(study: Path, data: Path, tmp_path: Path)
         ({"data": None}, NoData, "--data"),
         ({"output": tmp_path / "preview.bmp"}, PreviewNotWritable, r"\.png, \.pdf, \.svg"),
         ({"output": tmp_path / "nowhere" / "preview.png"}, PreviewNotWritable, "there is no folder"),
+        ({"output": study / "preview.png"}, PreviewNotWritable, "colours.toml is a file, not a folder"),
     ):
         with pytest.raises(error, match=words):
             preview(request(tmp_path, **{"study": study, "data": data, **changes}))

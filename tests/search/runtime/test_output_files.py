@@ -8,7 +8,7 @@ import pytest
 from matplotlib.figure import Figure
 from PIL import Image
 
-from search.runtime.output_files import FileNotOurs, check_picture, creating, save_picture
+from search.runtime.output_files import FileNotOurs, NoFolder, check_picture, creating, save_picture
 
 
 @pytest.mark.parametrize("name", ["a.png", "a.pdf", "a.svg"])
@@ -41,6 +41,15 @@ def test_a_picture_of_other_origin_stays(tmp_path: Path, kind: str) -> None:
     with pytest.raises(FileNotOurs, match="left alone"):
         save_picture(Figure(figsize=(1, 1)), path)
     assert sorted((p.name, p.lstat().st_ino, p.lstat().st_mtime_ns) for p in tmp_path.iterdir()) == before
+
+
+@pytest.mark.parametrize(
+    ("folder", "why"), [("nowhere", "there is no folder .*nowhere: create it"), ("file", "is a fi")]
+)
+def test_a_folder_that_cannot_hold_a_new_file_is_named(folder: str, why: str, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(NoFolder, match=why), creating(tmp_path / folder / "folds.csv"):
+        pytest.fail("there is no temporary file")
 
 
 def test_a_new_file_replaces_the_same_content_alone(tmp_path: Path) -> None:

@@ -88,6 +88,20 @@ def test_all_missing_weights_are_named_together(tmp_path: Path, folder: Path) ->
     check_initial_weights(study(tmp_path, INIT), folder)
 
 
+def test_random_weights_are_proposed_where_they_help(tmp_path: Path, folder: Path) -> None:
+    spec = study(tmp_path, LEARNING_RATE, "pretrained")
+
+    def message(**how: bool) -> str:
+        with pytest.raises(BackboneError, match="not at hand") as refused:
+            check_initial_weights(spec, folder, **how)
+        return str(refused.value)
+
+    advice = "--set recipe.init=scratch"
+    assert advice in message()
+    assert advice not in message(probes_only=True)
+    assert advice not in message(scratch=False)
+
+
 def test_a_checkpoint_needs_a_weights_folder(tmp_path: Path) -> None:
     with pytest.raises(BackboneError, match="no such folder was given: --weights FOLDER"):
         check_initial_weights(study(tmp_path, LEARNING_RATE, "ssl-a"), None)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from rich.console import Console
@@ -112,10 +114,19 @@ def test_the_length_of_the_final_trainings_is_said(searched: StudyContext) -> No
     out = console()
     say_refits(searched.stores, plan, searched.home, out)
     size = plan.leader.recipe.image_size
+    length = f"6 epochs at {size} px (final.epochs = 6).\n"
+    name, folds = plan.leader.name, searched.study.protocol.folds
     assert printed(out) == (
-        f"The final model needs 2 trainings of {plan.leader.name}. One of {plan.leader.name} takes 6 epochs at {size} "
-        "px (final.epochs = 6).\n"
+        f"For the final model, 2 more trainings of {name} make {2 * folds} networks, one a fold in each: {length}"
     )
+    once: dict[str, Any] = {"seeds": 1}
+    for changed, said in (
+        (once, f"1 more training of {name} makes {folds} networks, one a fold: {length}"),
+        (once | {"full_data": True}, f"1 more training of {name} makes 1 network of all images: {length}"),
+    ):
+        out = console()
+        say_refits(searched.stores, replace(plan, **changed), searched.home, out)
+        assert printed(out) == f"For the final model, {said}"
     ready, _ = planned(searched, 1.0)
     out = console()
     say_refits(searched.stores, ready, searched.home, out)

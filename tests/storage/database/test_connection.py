@@ -95,6 +95,11 @@ class TestErrors:
         with pytest.raises(StorageError, match=r"nowhere of the database .* does not exist"):
             connect(f"sqlite:///{tmp_path / 'nowhere' / 'a.db'}")
 
+    def test_file_instead_of_a_folder(self, tmp_path: Path) -> None:
+        (tmp_path / "file").touch()
+        with pytest.raises(StorageError, match=r"file is a file, not a folder that could hold the database a\.db"):
+            connect(f"sqlite:///{tmp_path / 'file' / 'a.db'}")
+
     def test_folder_instead_of_a_file(self, tmp_path: Path) -> None:
         with pytest.raises(StorageError, match="is a folder"):
             connect(f"sqlite:///{tmp_path}")

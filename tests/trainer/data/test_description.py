@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 from tests.trainer.images import save
 from trainer.data.description import describe
 from trainer.data.duplicates import find_duplicates
@@ -27,7 +29,7 @@ def test_the_summary_has_every_fact(kaggle: Callable[..., Path]) -> None:
         "test images: 3",
         "submission: as in sample_submission.csv; header id,label; one label per image",
         "near-duplicates: 2 pairs; 2 groups of up to 2 images",
-        "in both train and test: 1 pairs",
+        "in both train and test: 1 pair\n",
         "d (dog) and t1",
         "warning: the class 'cat' has 3 images in 2 groups that stay together, fewer than the 3 folds",
         "warning: the class 'emu' has 1 image, fewer than the 3 folds",
@@ -36,12 +38,21 @@ def test_the_summary_has_every_fact(kaggle: Callable[..., Path]) -> None:
     assert "class 'dog'" not in text and "two labels" not in text
 
 
+@pytest.mark.parametrize(
+    ("classes", "rest"),
+    [("abcdefghijk", "1 more class with 1 image"), ("abcdefghijkl", "2 more classes with 1 image each")],
+)
+def test_one_image_is_not_called_images(kaggle: Callable[..., Path], classes: str, rest: str) -> None:
+    image_set = read_images(kaggle([(name, name) for name in classes]), verify=False)
+    assert f"  and {rest}" in describe(image_set, find_duplicates(image_set), 2)
+
+
 def test_images_that_were_left_out_are_listed(kaggle: Callable[..., Path]) -> None:
     folder = kaggle()
     (folder / "train_images" / "a3.png").write_bytes(b"")
     image_set = read_images(folder, DataOptions(skip_bad=True))
     text = "\n".join(describe(image_set, find_duplicates(image_set), 2))
-    assert "left out: 1 training images" in text
+    assert "left out: 1 training image\n" in text
     assert "warning: left out: train_images/a3.png (train.csv row 5): the file is empty" in text
 
 

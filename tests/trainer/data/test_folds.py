@@ -143,7 +143,7 @@ def test_a_table_of_folds_comes_back(tmp_path: Path) -> None:
     [
         ("image_id,fold\na,0\nb,1\na,1\n", "row 4: the id 'a' is given twice, in different folds"),
         ("image_id,fold\na,0\nz,1\n", "row 3: 'z' is not a training image"),
-        ("image_id,fold\na,0\n", "no row for 1 training images: 'b'"),
+        ("image_id,fold\na,0\n", "no row for 1 training image: 'b'"),
         ("image_id,fold\na,0\nb,first\n", "row 3: the fold 'first'"),
         ("image_id,fold\na,0\nb,2\n", r"the folds are \[0, 2\]"),
         ("image_id,fold\na,0\nb,0\n", r"the folds are \[0\]"),

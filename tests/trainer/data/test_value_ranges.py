@@ -101,6 +101,16 @@ def test_a_no_data_value_is_left_out_of_the_range(tmp_path: Path, no_data: float
     np.testing.assert_array_equal(image[6:, :, 0], sample_image(1)[6:, :, 0])  # "sick" comes first
 
 
+def test_a_single_image_and_a_large_range_are_written_in_full(tmp_path: Path) -> None:
+    folder = _integers(tmp_path, 0, images=0)
+    for seed in range(1, 6):
+        save((folder / ("sick" if seed % 2 else "well") / f"{seed}.tif"), seed)
+    wide = np.random.default_rng(0).integers(0, 2**31, (24, 24)).astype(np.int32)
+    Image.fromarray(wide).save(folder / "well" / "0.tif")
+    notes = read_images(folder).notes
+    assert "1 image with more than 8 bits: the values 0 to 2147483647 are scaled to 0 to 255" in notes
+
+
 def _integers(folder: Path, no_data: int, images: int = 6, rows: int = 6, low: int = 0) -> Path:
     """Six images with values in ``low`` to ``low`` + 1000, and in the first ``images`` a no-data value."""
     for seed in range(6):
@@ -118,7 +128,9 @@ def test_a_no_data_value_of_some_images(tmp_path: Path, no_data: int, becomes: i
     found = read_images(_integers(tmp_path, no_data, images))
     assert found.value_ranges == {"integer": (0.0, 1023.0)}
     (warning,) = found.warnings
-    assert warning.startswith(f"{images} of 6 images with more than 8 bits hold {no_data}, far from their other values")
+    hold, its = ("holds", "its") if images == 1 else ("hold", "their")
+    shown = f"{images} of 6 images with more than 8 bits {hold} {no_data}, far from {its} other values"
+    assert warning.startswith(shown)
     assert f"becomes {becomes}" in warning
     place = found.train_ids.index("well/0.tif")
     assert (found.train_images.read(place)[:6] == becomes).all()

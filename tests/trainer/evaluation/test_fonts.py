@@ -20,7 +20,7 @@ from search.report.finalists.forest_plot import Mark, draw_forest
 from search.report.preview.picture import PictureRow, draw
 from trainer.evaluation import fonts
 from trainer.evaluation.confusion.confusion_matrix import confusion_matrix_png
-from trainer.evaluation.fonts import fonts_for
+from trainer.evaluation.fonts import SHOWN, fonts_for
 
 MUSHROOMS = ("しめじ", "エリンギ", "松茸")
 
@@ -69,9 +69,10 @@ def only_fonts(monkeypatch: pytest.MonkeyPatch, *paths: Path) -> None:
     monkeypatch.setattr(font_manager, "findSystemFonts", lambda *args, **kwargs: [str(path) for path in paths])
 
 
-def draw_all(folder: Path, names: tuple[str, ...]) -> None:
+def draw_all(folder: Path, names: tuple[str, ...]) -> bool:
+    """Draw every kind of picture; return whether the confusion matrix has numbers in place of names."""
     y = np.arange(3)
-    confusion_matrix_png(folder / "matrix.png", y, y, names)
+    numbered = confusion_matrix_png(folder / "matrix.png", y, y, names)
     mark = Mark(
         label=names[0], estimate=0.5, error=0.1, averaged=0.5, searched=None, tied=True, default=False, note="50%"
     )
@@ -80,6 +81,17 @@ def draw_all(folder: Path, names: tuple[str, ...]) -> None:
     for ending in ("png", "pdf", "svg"):
         draw_forest(folder / f"forest.{ending}", title=f"Study {names[1]}", metric="accuracy", marks=[mark])
         draw(folder / f"preview.{ending}", "Augmentations", f"Study {names[2]}\non data", [row])
+    return numbered
+
+
+def test_many_characters_without_a_font_are_counted(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    only_fonts(monkeypatch)
+    kana = "".join(chr(code) for code in range(0x3041, 0x3041 + SHOWN + 5))
+    with caplog.at_level(logging.WARNING):
+        fonts_for([kana])
+    assert f"has the characters {kana[:SHOWN]} … and 5 more: pictures" in caplog.text
 
 
 def test_an_installed_font_draws_what_the_own_font_lacks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -91,7 +103,7 @@ def test_an_installed_font_draws_what_the_own_font_lacks(tmp_path: Path, monkeyp
     assert chosen.families == ("DejaVu Sans", "Noto Sans CJK Test", "Kana Test")
     assert chosen.missing == frozenset()
     with no_warnings():
-        draw_all(tmp_path, MUSHROOMS)
+        assert not draw_all(tmp_path, MUSHROOMS)
     picture = (tmp_path / "forest.svg").read_text()
     assert len(set(re.findall('id="KanaTest-[0-9a-f]+"', picture))) == len("しめじエリンギ")
 
@@ -102,9 +114,10 @@ def test_without_such_a_font_the_package_is_named_once(
     only_fonts(monkeypatch)
     with no_warnings(), caplog.at_level(logging.WARNING):
         for _ in range(2):
-            draw_all(tmp_path, MUSHROOMS)
+            assert draw_all(tmp_path, MUSHROOMS)
     assert len(caplog.records) == 1
     assert "apt install fonts-noto-cjk" in caplog.text
+    assert f"has the characters {''.join(sorted(set(''.join(MUSHROOMS))))}: pictures" in caplog.text
     assert fonts_for(MUSHROOMS).drawable("松a") == "?a"
 
 

@@ -7,7 +7,7 @@ import unicodedata
 import pytest
 
 from trainer.common.errors import DataError
-from trainer.formats.labels import is_missing, unify_labels
+from trainer.formats.labels import encode, is_missing, unify_labels
 
 ALIKE = [
     ("Cat", "cat"),
@@ -46,7 +46,7 @@ ALIKE = [
 @pytest.mark.parametrize(("one", "other"), ALIKE)
 def test_labels_that_differ_only_in_spelling_are_a_question(one: str, other: str) -> None:
     labels = [one, other, "emu", one]
-    with pytest.raises(DataError, match=r"differ only in spelling.*2 images.*1 images[\s\S]*--similar-labels merge"):
+    with pytest.raises(DataError, match=r"differ only in spelling.*2 images.*1 image[\s\S]*--similar-labels merge"):
         unify_labels(labels, "ask")
     merged, notes = unify_labels(labels, "merge")
     assert merged == [one, one, "emu", one]
@@ -109,3 +109,9 @@ def test_labels_that_all_stand_in_quotation_marks_are_doubted(form: str) -> None
     assert kept == labels
     assert warning.startswith("every label stands in quotation marks, such as " + labels[0])
     assert unify_labels([*labels, "emu"], "ask") == ([*labels, "emu"], [])
+
+
+@pytest.mark.parametrize(("labels", "given"), [(["a"], "the only image is"), (["a", "a"], "all 2 images are")])
+def test_a_single_class_is_refused_with_the_number_of_its_images(labels: list[str], given: str) -> None:
+    with pytest.raises(DataError, match=f"^{given} labelled 'a'; at least two classes are needed"):
+        encode(labels)

@@ -31,6 +31,18 @@ def ids_of(*given: Path) -> list[str]:
     return [name for name, _ in list_images(given).items]
 
 
+@pytest.mark.parametrize(("count", "files"), [(1, "this file"), (2, "these 2 files")])
+def test_a_file_name_that_is_not_utf_8_is_answered_by_what_to_do(tmp_path: Path, count: int, files: str) -> None:
+    save(tmp_path / "0.png", 0)
+    for number in range(count):
+        save(tmp_path / os.fsdecode(b"caf\xe9%d.png" % number), number)
+    with pytest.raises(ImageError) as refused:
+        list_images([tmp_path])
+    first, *_, last = str(refused.value).splitlines()
+    assert first.startswith("caf\\xe90.png: the file name is not UTF-8: rename it")
+    assert last == f"nothing was predicted. To predict the other images now, move {files} elsewhere"
+
+
 def test_ids_are_unique_and_lead_to_the_image(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     for folder in ("left/x", "right/x", "other"):
@@ -124,7 +136,8 @@ def test_names_that_cannot_be_ids_are_refused(tmp_path: Path, name: bytes, why: 
     (tmp_path / os.fsdecode(name)).write_bytes(save(tmp_path / "1.png", 1).read_bytes())
     with pytest.raises(ImageError, match=why) as caught:
         list_images([tmp_path])
-    assert str(caught.value).isprintable()
+    problem, _ = str(caught.value).split("\n")
+    assert problem.isprintable()
 
 
 def test_values_are_scaled_as_in_training(small_model: Path, tmp_path: Path) -> None:
@@ -151,7 +164,8 @@ def test_an_output_that_cannot_be_is_refused(small_model: Path, tmp_path: Path) 
         (tmp_path / "loop.csv", "cannot be written"),
         (tmp_path / "pipe.csv", "no regular file"),
         (tmp_path / "new" / "p.csv", "there is no folder"),
-        (table / "p.csv", "there is no folder"),
+        (table / "p.csv", rf"{table} is a file, not a folder: give another --output"),
+        (table / "new" / "p.csv", rf"{table} is a file, not a folder: give another --output"),
         (small_model / "config.json", "model folder"),
         (small_model / "p.csv", "model folder"),
         *([(Path("/proc/p.csv"), "cannot be written")] if Path("/proc").is_dir() else []),  # read-only, even for root

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from trainer.common.errors import DataError, listed
+from trainer.common.errors import DataError, counted, listed
 from trainer.data.corrections.label_cells import LabelCells
 from trainer.data.image_set import AppliedCorrections, ImageSet
 from trainer.evaluation.several_labels import class_counts
@@ -106,7 +106,7 @@ def apply_corrections(image_set: ImageSet, corrections: Sequence[Correction]) ->
     warnings = [*image_set.warnings, *_source_warnings(image_set.label_source, corrections)]
     if absent:
         warnings.append(
-            f"{CORRECTIONS_FILE} decides about {len(absent)} images that the data lack: {listed(absent, 3)}"
+            f"{CORRECTIONS_FILE} decides about {counted(len(absent), 'image')} that the data lack: {listed(absent, 3)}"
         )
     left = {image_set.train_ids[row] for row in kept}
     rows = sum(image_set.train_ids[row] in left for row in dropped)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
 
-from trainer.common.errors import DataError, listed
+from trainer.common.errors import DataError, counted, listed
 from trainer.data.file_names import is_held_out, masks_among
 from trainer.data.image_set import DataOptions, ImageSet
 from trainer.data.images import FileImages
@@ -274,13 +274,15 @@ def _unread_warnings(folder: Path, root: Path, files: ImageFiles, test_folder: P
     warnings = []
     loose = [path for path in files.paths if (folder / path).parent == root]
     if loose:
-        warnings.append(f"not read: {len(loose)} images outside of the class folders, such as {loose[0]}")
+        images = counted(len(loose), "image")
+        warnings.append(f"not read: {images} outside of the class folders, such as {loose[0]}")
     if root != folder:
         top = root.relative_to(folder).parts[0]
         for path in subfolders(folder):
             if path.name != top and path != test_folder and files.under(path.name).paths:
                 why = " (folds are cut from the training images)" if is_held_out(path.name) else ""
-                warnings.append(f"not read: {len(files.under(path.name).paths)} images in {path.name}/{why}")
+                images = counted(len(files.under(path.name).paths), "image")
+                warnings.append(f"not read: {images} in {path.name}/{why}")
     return warnings
 
 

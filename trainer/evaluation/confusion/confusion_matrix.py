@@ -23,11 +23,14 @@ def confusion_matrix(y: npt.NDArray[np.int64], pred: npt.NDArray[np.int64], num_
 
 def confusion_matrix_png(
     path: Path, y: npt.NDArray[np.int64], pred: npt.NDArray[np.int64], class_names: Sequence[str]
-) -> None:
+) -> bool:
     """Draw the confusion matrix, coloured by the share of each true class; the file is written atomically.
 
     ``y`` and ``pred`` are int64 (n,), classes 0 .. C - 1. Up to `MAX_NUMBERED_CLASSES` classes the cells hold the
     numbers of images; up to 100 classes and more the names stay readable, long ones shortened.
+
+    Returns:
+        Whether names that no installed font can draw begin with the number of their class, from 0.
     """
     # Not pyplot: it keeps global state and wants a display.
     from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -56,6 +59,7 @@ def confusion_matrix_png(
             axes.text(column, row, f"{counts[row, column]}", ha="center", va="center", color=colour, fontsize=8)
     with replacing(path) as temporary:
         figure.savefig(temporary, format="png")
+    return any(fonts.drawable(name) != name for name in class_names)
 
 
 def _label(fonts: Fonts, number: int, name: str) -> str:

@@ -20,6 +20,7 @@ from search.page.gallery.networks import Clock, FoldNetworks, TimeIsOver, held_o
 from search.page.gallery.thumbnails import focus_of, shrunk, under_map
 from search.runtime.disk import size_of
 from search.runtime.kept_networks import artifacts_of
+from search.statistics.ranking import average
 from search.worker.study_context import StudyContext
 from search.workflow.export.draw_pictures import PICTURES_SHARE, draw_pictures, time_for_pictures
 from search.workflow.export.export_best import finish_export
@@ -62,7 +63,9 @@ def test_every_picture_has_the_prediction_and_a_map(context: StudyContext, refit
     trial = refits.members[0].member.trial
     oof = context.stores.trials.prediction(trial.id, "oof")
     assert (gallery.trial, gallery.notes) == (trial.number, ())
-    assert gallery.source == f"Out-of-fold predictions of trial {trial.number}."
+    assert gallery.source.startswith(f"Out-of-fold predictions of trial {trial.number}.")
+    exported = average(refits.members[0].oof_by_training)
+    assert ("differ a little from those in the tables" in gallery.source) == (not np.array_equal(oof, exported))
     training = [picture for picture in gallery.pictures if picture.part == TRAIN]
     assert 0 < len(training) <= MOST_PICTURES
     for picture in training:

@@ -147,7 +147,7 @@ def test_decisions_that_the_data_have_overtaken_are_no_problem(animals: Path) ->
     """The image is gone, or has the decided label in the data by now."""
     correct(animals, ("cat/9.png", "cat", "dog"), ("dog/3.png", "cat", "dog"))
     found = read_images(animals)
-    assert any("decides about 1 images that the data lack: 'cat/9.png'" in line for line in found.warnings)
+    assert any("decides about 1 image that the data lack: 'cat/9.png'" in line for line in found.warnings)
     assert found.corrections is not None and not found.corrections.changes
 
 

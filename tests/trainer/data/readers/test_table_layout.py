@@ -377,7 +377,7 @@ def test_training_images_in_a_test_folder_are_named(tmp_path: Path) -> None:
         save(tmp_path / path, number, 8)
     rows = [f"{path},{'ab'[number % 2]}" for number, path in enumerate(paths)]
     (tmp_path / "labels.csv").write_text("\n".join(("path,label", *rows)))
-    assert "2 training images lie in a folder of test images, such as test/6.png" in "\n".join(
+    assert "in a folder of test images, but listed by labels.csv: 2 training images, such as test/6.png" in "\n".join(
         read_images(tmp_path, verify=False).warnings
     )
 

@@ -6,7 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 
-from trainer.common.errors import listed
+from trainer.common.errors import counted, listed
 from trainer.data.readers.columns.choose_columns import Columns
 from trainer.data.readers.columns.several.other_marks import OTHER_MARKS, lists_by_marks, shown
 from trainer.data.readers.columns.several_labels import SEPARATORS
@@ -54,8 +54,8 @@ def doubtful_labels(where: str, labels: Iterable[str], *, lists: bool = True, ce
         *_documents(where, counts),
         *(_several(where, counts, cells=cells) if lists else ()),
         *(
-            f"{where}: the label {label!r} ({counts[label]} images) is read as a class of its own; if it marks "
-            "unlabelled images, remove them from the training data"
+            f"{where}: the label {label!r} ({counted(counts[label], 'image')}) is read as a class of its own; if it "
+            "marks unlabelled images, remove them from the training data"
             for label in sorted(counts)
             if _is_word(label) or _is_number_for_none(label, counts.keys() - {label})
         ),
@@ -108,9 +108,9 @@ def _look_alikes(where: str, counts: Counter[str]) -> list[str]:
         other = first.setdefault(label.translate(_LATIN), label)
         if other != label:
             found.append(
-                f"{where}: the labels {other!r} ({counts[other]} images) and {label!a} ({counts[label]} images) "
-                "look alike, but hold letters of different alphabets: they are read as two classes; if they are "
-                "one, write them alike"
+                f"{where}: the labels {other!r} ({counted(counts[other], 'image')}) and {label!a} "
+                f"({counted(counts[label], 'image')}) look alike, but hold letters of different alphabets: they are "
+                "read as two classes; if they are one, write them alike"
             )
     return found
 

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Collection, Iterable
 from pathlib import PurePosixPath
 
+from trainer.common.errors import counted
 from trainer.data.file_names import is_held_out, masks_among
 from trainer.data.readers.matching.image_files import ImageFiles
 from trainer.data.readers.matching.match_images import ImageMatcher
@@ -21,9 +22,10 @@ def in_test_folders(where: str, files: ImageFiles, trained: Collection[str]) -> 
     inside = [path for path in files.paths_below("test") if path in trained]
     if not 0 < len(inside) < len(trained):
         return []
+    images = counted(len(inside), "training image")
     return [
-        f"{len(inside)} training images lie in a folder of test images, such as {printable(inside[0])}, because "
-        f"{where} lists them: remove these rows if they are for testing"
+        f"in a folder of test images, but listed by {where}: {images}, such as {printable(inside[0])}; remove the rows "
+        "of images that are for testing"
     ]
 
 
@@ -54,14 +56,15 @@ def unlisted(
         rest = [path for path in rest if path not in named]
     if not rest:
         return []
-    return [f"not read: {len(rest)} images beside those of {where} that it does not list, such as {printable(rest[0])}"]
+    images = counted(len(rest), "image")
+    return [f"not read: {images} beside those of {where} that it does not list, such as {printable(rest[0])}"]
 
 
 def held_out(files: ImageFiles, used: Collection[str]) -> list[str]:
     """A warning for each folder of validation images, beside the others."""
     folders = Counter(path.partition("/")[0] for path in files.paths if "/" in path and path not in used)
     return [
-        f"not read: {count} images in {printable(folder)}/ (folds are cut from the training images)"
+        f"not read: {counted(count, 'image')} in {printable(folder)}/ (folds are cut from the training images)"
         for folder, count in folders.items()
         if is_held_out(folder)
     ]

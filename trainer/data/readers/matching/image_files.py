@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterable, Sequence
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 
-from trainer.common.errors import TrainerError
+from trainer.common.errors import TrainerError, counted
 from trainer.data.file_names import (
     Split,
     folder_split,
@@ -274,7 +274,7 @@ class ImageFiles:
         found = [path for path in paths if self._splits[path] is None and not self._may_be(path, split)]
         if split not in self._found_splits or not 0 < len(found) < len(paths):
             return []
-        return [f"{len(found)} images lie outside of the {split} folder, such as {found[0]}"]
+        return [f"outside of the {split} folder: {counted(len(found), 'image')}, such as {found[0]}"]
 
     @cached_property
     def _mask_folders(self) -> frozenset[str]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path, PurePosixPath
 
-from trainer.common.errors import DataError, listed
+from trainer.common.errors import DataError, counted, listed
 from trainer.data.file_names import is_data
 from trainer.data.readers.class_folders import holds_lists, subfolders
 from trainer.data.readers.matching.image_files import ImageFiles
@@ -44,7 +44,8 @@ class PartLists:
             return self.warnings
         count, place = len(self.test_paths), self.test.path
         where = place.relative_to(test_folder.parent).as_posix()
-        text = f"{count} images that {where} lists for testing, because {test_folder.name}/ holds the test images"
+        images = counted(count, "image")
+        text = f"{images} that {where} lists for testing, because {test_folder.name}/ holds the test images"
         return (*self.warnings, f"not read: {text}")
 
 
@@ -101,9 +102,11 @@ def divide_by_lists(
     if rest and "train" not in parts.values():
         parts.update(dict.fromkeys(rest, "train"))
     elif rest:
-        warnings.append(f"not read: {len(rest)} images that no list of training images names, such as {rest[0]}")
+        images = counted(len(rest), "image")
+        warnings.append(f"not read: {images} that no list of training images names, such as {rest[0]}")
     if held_out := sum(part == "val" for part in parts.values()):
-        warnings.append(f"not read: {held_out} validation images by the lists (folds are cut from the training images)")
+        images = counted(held_out, "validation image")
+        warnings.append(f"not read: {images} by the lists (folds are cut from the training images)")
     train = frozenset(path for path, part in parts.items() if part == "train")
     if not train:
         raise DataError(

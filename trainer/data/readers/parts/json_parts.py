@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from trainer.common.errors import DataError
+from trainer.common.errors import DataError, counted
 from trainer.data.readers.matching.id_spellings import composed
 from trainer.formats.part_words import Part
 from trainer.formats.parts import part_of
@@ -61,7 +61,9 @@ def json_parts(path: Path, name: str, part: Part | None, known: Mapping[str, str
     unclear = [(images, lost) for images, lost in found.values() if images and lost]
     if divides and any(len(images) <= len(lost) for images, lost in unclear):
         lost = unclear[0][1]
-        raise DataError(f"{name} names {len(lost)} images that the folder lacks, such as {lost[0]!r}. {_HELP}")
+        raise DataError(
+            f"{name} names {counted(len(lost), 'image')} that the folder lacks, such as {lost[0]!r}. {_HELP}"
+        )
     return {of: (list(dict.fromkeys(images)), lost) for of, (images, lost) in found.items()}
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from trainer.common.errors import DataError, listed
+from trainer.common.errors import DataError, counted, listed
 from trainer.data.readers.columns.ambiguous_labels import NoLabelColumnError
 from trainer.data.readers.columns.choose_columns import NoSuchColumnError
 from trainer.data.readers.doubts.folder_choice import folders_choice
@@ -75,7 +75,9 @@ def best_table(
         _compare(folder, chosen, other, equal=other in first)
         further = len(other.labels.keys() - chosen.labels.keys())
         if further:
-            warnings.append(f"not read: {where}, which labels {further} further images; --table NAME chooses it")
+            warnings.append(
+                f"not read: {where}, which labels {counted(further, 'further image')}; --table NAME chooses it"
+            )
         else:
             notes.append(f"not read: {where}")
     return chosen

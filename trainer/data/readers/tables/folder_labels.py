@@ -9,7 +9,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from trainer.common.errors import DataError, listed
+from trainer.common.errors import DataError, counted, listed
 from trainer.data.file_names import is_data, split_of
 from trainer.data.readers.columns.header import column_names
 from trainer.data.readers.columns.label_names import is_usual_label, plain_name
@@ -133,7 +133,8 @@ class FolderTable:
         left = [path for path in files.of_split(list(files.paths), "train") if path not in read]
         if not left:
             return []
-        return [f"not read: {len(left)} images in folders without a row in {self.table.path.name}, such as {left[0]}"]
+        images = counted(len(left), "image")
+        return [f"not read: {images} in folders without a row in {self.table.path.name}, such as {left[0]}"]
 
 
 def speaks_of_groups(name: str) -> bool:

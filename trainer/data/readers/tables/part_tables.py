@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from trainer.common.errors import DataError, listed
+from trainer.common.errors import DataError, counted, listed
 from trainer.data.readers.columns.choose_columns import Columns
 from trainer.data.readers.columns.header import column_names, has_header
 from trainer.data.readers.columns.label_names import NOT_LABELS, is_usual_label, plain_name
@@ -157,5 +157,6 @@ def split_parts(table: Table, first: int, columns: Columns) -> tuple[Table, Tabl
         raise DataError(f"{table.path.name} has no row whose part is train, so there is nothing to train on")
     warnings = []
     if left := len(rows["val"]) - first:
-        warnings.append(f"not read: {left} validation rows of {table.path.name} (folds are cut from the training rows)")
+        rows_left = counted(left, "validation row")
+        warnings.append(f"not read: {rows_left} of {table.path.name} (folds are cut from the training rows)")
     return part("train"), part("test") if len(rows["test"]) > first else None, warnings

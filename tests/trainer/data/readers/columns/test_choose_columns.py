@@ -303,7 +303,7 @@ def test_rows_without_a_label_can_be_left_out(tmp_path: Path) -> None:
 def test_spellings_of_a_label_are_a_question(tmp_path: Path) -> None:
     rows = [("id", "label"), *((i, "Cat" if i == 2 else label(i)) for i in IDS)]
     root = folder_of(tmp_path, rows)
-    assert "differ only in spelling: 'cat' (5 images) and 'Cat' (1 images)" in problems_of(root)
+    assert "differ only in spelling: 'cat' (5 images) and 'Cat' (1 image)" in problems_of(root)
     assert read_images(root, DataOptions(similar_labels="merge"), verify=False).class_names == ("cat", "dog")
     assert read_images(root, DataOptions(similar_labels="keep"), verify=False).class_names == ("Cat", "cat", "dog")
 

@@ -88,7 +88,7 @@ def test_a_folder_of_unlabelled_images_is_a_warning(tmp_path: Path) -> None:
     for seed, name in enumerate(("cat", "dog", "unlabeled")):
         save(tmp_path / name / "1.png", seed, 8)
     (warning,) = read_images(tmp_path, verify=False).warnings
-    assert warning.startswith("the class folders: the label 'unlabeled' (1 images) is read as a class of its own")
+    assert warning.startswith("the class folders: the label 'unlabeled' (1 image) is read as a class of its own")
 
 
 def test_numbers_for_none_among_arrays_are_a_warning(tmp_path: Path) -> None:
@@ -100,7 +100,7 @@ def test_numbers_for_none_among_arrays_are_a_warning(tmp_path: Path) -> None:
 
 def test_labels_that_look_alike() -> None:
     (warning,) = doubtful_labels("t.csv", ["cat", "c\u0430t", "dog"])
-    assert "'cat' (1 images) and 'c\\u0430t' (1 images) look alike" in warning
+    assert "'cat' (1 image) and 'c\\u0430t' (1 image) look alike" in warning
     assert doubtful_labels("t.csv", ["\u043a\u043e\u0442", "\u043f\u0451\u0441", "cat", "Cat"]) == []
 
 

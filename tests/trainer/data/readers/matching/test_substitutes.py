@@ -71,7 +71,7 @@ def test_other_folders_are_no_substitute_for_a_test_image(tmp_path: Path, other:
 
 def test_training_images_beside_the_training_folder_are_reported(tmp_path: Path) -> None:
     found = read_images(folder_of(tmp_path, {"train": IDS[:6], "more": IDS[6:]}), verify=False)
-    assert "2 images lie outside of the train folder, such as more/6.png" in found.notes
+    assert "outside of the train folder: 2 images, such as more/6.png" in found.notes
 
 
 def test_masks_may_be_classes(tmp_path: Path) -> None:

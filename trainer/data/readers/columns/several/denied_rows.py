@@ -11,7 +11,7 @@ import dataclasses
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Sequence
 
-from trainer.common.errors import DataError, listed
+from trainer.common.errors import DataError, counted, listed
 from trainer.data.readers.columns.choose_columns import Columns
 from trainer.data.readers.columns.label_names import plain_name
 from trainer.data.readers.columns.several.stated_labels import (
@@ -88,7 +88,7 @@ def without_denied_rows(
     empty = set(none) if full and columns.lists is not None else set()
     if len(none) > len(empty):
         warnings.append(
-            f"{where}: {len(none)} images are left out, such as {none[0]!r}, because no row of theirs gives a label"
+            f"{where}: left out: {counted(len(none), 'image')}, such as {none[0]!r}, because no row gives a label"
         )
     left = _left(table, first, columns, denied, empty)
     if len(left.rows) == first:

@@ -65,7 +65,7 @@ def test_rejected_labels_of_open_images(tmp_path: Path) -> None:
     rows = [f"{i},verification,{ANIMALS[i % 3]},{int(i > 0)}" for i in range(6)]
     found = read(folder(tmp_path, "ImageID,Source,LabelName,Confidence", rows))
     assert found.train_ids == tuple("12345") and found.label_of(0) == "dog"
-    assert any("1 images are left out, such as '0'" in warning for warning in found.warnings)
+    assert any("left out: 1 image, such as '0'" in warning for warning in found.warnings)
     more = [*rows, "0,verification,fox,1", "1,verification,cat,0"]
     found = read(folder(tmp_path, "ImageID,Source,LabelName,Confidence", more), several_labels="yes")
     assert sorted(zip(found.train_ids, map(found.label_of, range(6)), strict=True))[:2] == [("0", "fox"), ("1", "dog")]

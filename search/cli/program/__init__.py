@@ -1,0 +1,1 @@
+"""The program itself: its title in lists of processes, its release, and its usage errors."""
