@@ -56,6 +56,19 @@ def test_the_sample_names_the_test_images(tmp_path: Path) -> None:
     assert "sample_submission.csv row 3: there is no image '11.png'" in problems_of(tmp_path)
 
 
+def test_test_images_that_a_sample_leaves_out_are_named(tmp_path: Path) -> None:
+    root = classes(tmp_path)
+    for i in range(5):
+        save(root / "test" / f"t{i}.png", 50 + i)
+    write_table(root / "sample_submission.csv", [("id", "label"), ("t0.png", "cat"), ("t1.png", "cat")])
+    found = read_images(root)
+    (warning,) = (line for line in found.warnings if line.startswith("not read: 3 images"))
+    assert "that sample_submission.csv does not list, such as test/t2.png" in warning
+    (root / "sample_submission.csv").unlink()
+    found = read_images(root)
+    assert len(found.test_ids) == 5 and not found.warnings, "the advice"
+
+
 def test_the_ids_of_a_sample_may_come_last(tmp_path: Path) -> None:
     root = classes(tmp_path)
     for i in range(3):

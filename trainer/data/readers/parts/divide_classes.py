@@ -13,6 +13,7 @@ from trainer.data.readers.class_folders import holds_lists, subfolders
 from trainer.data.readers.matching.image_files import ImageFiles
 from trainer.data.readers.matching.match_images import ImageMatcher
 from trainer.data.readers.parts.part_files import PartFile, of_own_folders, parts_of_images, read_part_files, spellings
+from trainer.data.readers.parts.unread_lists import refuse_unread_lists
 from trainer.data.readers.tables.part_tables import find_part_tables
 from trainer.formats.delimited import SUFFIXES, Table
 from trainer.formats.part_words import Part
@@ -81,8 +82,11 @@ def divide_by_lists(
     ]
     class_of = {path: PurePosixPath(path.removeprefix(prefix)).parts[0] for path in paths}
     classes = set(class_of.values())
+    known = spellings(paths)
+    if divide:
+        refuse_unread_lists(folder, places, known)
     try:
-        lists = read_part_files(folder, places, spellings(paths), classes if divide else (), encoding)
+        lists = read_part_files(folder, places, known, classes if divide else (), encoding)
     except DataError:
         if divide:
             raise

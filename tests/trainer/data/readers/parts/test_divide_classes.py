@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -72,6 +73,20 @@ def test_lists_of_other_names_and_places_divide_the_images(tmp_path: Path, where
     found = read_images(root, verify=False)
     assert found.train_ids == tuple(f"{name}/{i}.png" for name in CLASSES for i in range(7))
     assert found.test_ids == tuple(f"{name}/{i}.png" for name in CLASSES for i in range(7, 10))
+
+
+@pytest.mark.parametrize("name", ["test_ids.npy", "meta/split.mat", "test.yaml", "splits/split1/test.pkl"])
+def test_lists_of_kinds_that_are_not_read_are_a_question(tmp_path: Path, name: str) -> None:
+    root = food(tmp_path)
+    shutil.rmtree(root / "meta")
+    (root / name).parent.mkdir(parents=True, exist_ok=True)
+    (root / name).write_text("images: [pho/1.png, pho/2.png]")
+    message = problems_of(root)
+    assert f"{name} is not read, though it may divide the images" in message
+    assert len(read_images(root, DataOptions(layout="folders")).y) == 30
+    (root / name).unlink()
+    (root / "data.yaml").write_text("train: images\nnames: [apple_pie, pho, waffles]")
+    assert len(read_images(root).y) == 30, "settings that name no image"
 
 
 def test_all_images_may_be_trained_on(tmp_path: Path) -> None:
