@@ -46,6 +46,8 @@ def read_leader_predictions(
     name, note = text.trial_name(leader), ""
     if notes is not None and notes.study is not None:
         name += f" of {notes.study}"
+    if notes is not None and notes.second_stage:
+        name += ", the first stage alone"
     if export is not None and notes is not None:
         exported = _exported_trainings(stores, study, export, notes)
         if exported:
@@ -79,8 +81,6 @@ def _exported_trainings(stores: Stores, study: Study, export: ExportRecord, note
 
 def _about_other_members(notes: ExportNotes) -> str:
     """How the export uses other members, as a sentence; empty without any."""
-    if notes.second_stage:
-        return "The second stage of the export takes no part in them."
     if not notes.members:
         return ""
     return f"The export blends them with the predictions of {text.counted(len(notes.members) - 1, 'other member')}."

@@ -136,7 +136,11 @@ def test_an_export_with_more_networks_stays(
     submission = Home(root=tmp_path / "home").exports("colours") / "submission.csv"
     before = submission.stat()
     output = start("--hours", "1")
-    assert "stays" in output and "14 networks" in output and "`search export-best --study colours --seeds 7" in output
+    assert (
+        "stays" in output
+        and "averages 28 networks" in output
+        and "`search export-best --study colours --seeds 7" in output
+    )
     assert submission.stat() == before and len(stores.exports.all(stores.study("colours").id)) == 1
 
 
