@@ -123,8 +123,10 @@ def _foreign_split(name: str, siblings: Collection[str]) -> Split | None:
     ``評価`` is the test part, but for validation where another folder is the test part.
     """
     part = _foreign_part_of(name)
+    if part is None or part == "val":  # first, because the siblings of a class folder may be a thousand
+        return None
     others = {sibling: _part_of(sibling) for sibling in siblings if sibling != name}
-    if part is None or part == "val" or not set(others.values()) - {None, part}:
+    if not set(others.values()) - {None, part}:
         return None
     if "評価" in name and any(other == "test" and "評価" not in sibling for sibling, other in others.items()):
         return None

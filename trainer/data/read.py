@@ -5,23 +5,19 @@ from __future__ import annotations
 import dataclasses
 import re
 from collections.abc import Sequence
-from itertools import chain
 from pathlib import Path
 
-from trainer.common.errors import DataError, first_lines, listed
+from trainer.common.errors import DataError
 from trainer.data.corrections.apply import ADVICE, Corrected, apply_again, apply_corrections_beside
-from trainer.data.file_names import folder_split, is_data, names_no_class, split_of
+from trainer.data.file_names import is_data, split_of
 from trainer.data.image_set import DataOptions, ImageSet
 from trainer.data.inspection import InspectedImages, Progress, inspect_images
 from trainer.data.readers import folder_layout, npz_layout, table_layout
 from trainer.data.readers.base import Reader, ReadResult
-from trainer.data.readers.class_folders import class_folder_names, subfolders
 from trainer.data.readers.doubts.formulas import formula_warnings
-from trainer.data.readers.doubts.other_tables import how_to_save, is_coco, may_give_labels, other_tables
-from trainer.data.readers.matching.image_files import LINK_HELP, ImageFiles
-from trainer.data.readers.tables.find_tables import OWN_HELP, find_tables
+from trainer.data.readers.doubts.layout_advice import layout_advice
 from trainer.data.value_ranges import measure_ranges, with_level_warning, with_ranges
-from trainer.formats.delimited import SUFFIXES, read_table
+from trainer.formats.delimited import SUFFIXES
 from trainer.formats.label_tables import CORRECTIONS_FILE, Correction
 from trainer.inference.file_kinds import ARCHIVES
 from trainer.inference.pixel_values import Ranges
@@ -29,7 +25,6 @@ from trainer.inference.printable import name_problem, printable
 
 __all__ = ["READERS", "DataError", "DataOptions", "ImageSet", "read_images"]
 
-_PIXELS = re.compile(r"\s*(?:\d{1,3}[ ,;]+){15,}\d{1,3}\s*")  # of an image of 16 pixels or more, in one cell
 _DOCUMENT = re.compile(
     r".*\.(?:md|rst|pdf|html?|docx?|rtf|bib|m|py|ipynb)|(?:read[\W_]*me|licen[cs]e|copying|notice|citation|change[\W_]*log)"
     r"[\w\-]*(?:\.\w+)?",
@@ -163,7 +158,7 @@ def _read(folder: Path, options: DataOptions) -> ReadResult:
                 return result
         only = _only_folder(inner)
         if only is None:
-            raise DataError(_unknown_layout(folder, layout), _advice(inner, options))
+            raise DataError(_unknown_layout(folder, layout), layout_advice(inner, options))
         inner = only
 
 
@@ -205,97 +200,6 @@ def _unwrapped(folder: Path, table: str | None) -> Path:
             found = inner
         inner = _only_folder(inner)
     return found
-
-
-def _advice(folder: Path, options: DataOptions) -> str:
-    """What to do about a folder without a known layout."""
-    links = [path for path in folder.iterdir() if is_data(path) and path.is_symlink() and path.is_dir()]
-    if links and options.layout in (None, "folders"):
-        names = listed(sorted(printable(path.name) for path in links), 4)
-        is_link = "is a link to a folder" if len(links) == 1 else "are links to folders"
-        return f"{names} {is_link}: such links are not followed; {LINK_HELP}"
-    tables = find_tables(folder, options.encoding)
-    own, labels = (tables.own, tables.labels) if options.layout in (None, "table") else ((), ())
-    unread = f"Not read: {listed(path.name for path in own)}: {OWN_HELP}" if own else ""
-    broken = list(chain.from_iterable(_table_problems(path, options.encoding) for path in labels))
-    files = ImageFiles.scan(folder)
-    if options.layout in (None, "folders") and (classes := _inner_classes(folder, files)) is not None:
-        inner = printable(classes.relative_to(folder).as_posix())
-        hint = f"The folders in {inner} may be classes: give {inner} inside of this folder as the data folder"
-        tests = [path for path in subfolders(folder) if folder_split(path.name) == "test"]
-        hint += f", and move {printable(tests[0].name)} into it" if tests else ""
-        return "\n".join(filter(None, (unread, *first_lines(broken), hint)))
-    if not files.paths and (pixels := _table_of_pixels(labels, options.encoding)):
-        hint = (
-            f"{printable(pixels.name)} holds the pixels of its images, which are not read: save each row as an image "
-            "file, into a folder for each class"
-        )
-        return "\n".join(filter(None, (unread, hint)))
-    deeper = [path for inner in subfolders(folder) for path in other_tables(inner) if may_give_labels(path)]
-    others = other_tables(folder) or deeper
-    hint = files.missing_hint()
-    if files.paths and others:
-        names = listed((path.relative_to(folder).as_posix() for path in others), 4)
-        how = how_to_save(others[0])
-        if not is_coco(others[0]):
-            how = (
-                "write a table labels.csv with the columns image and label, and one row for each image, such as "
-                f"{printable(files.paths[0])}"
-            )
-        hint = f"The labels may be in {names}, which is not read: {how}"
-    elif files.paths and not broken and options.layout in (None, "table"):
-        shown = printable(files.paths[0])
-        hint += "\n" * bool(hint) + (
-            f"Nothing gives the labels of {len(files.paths)} images. If their names do, write a table labels.csv with "
-            f"the columns image and label, and one row for each image, such as {shown}"
-        )
-        hint += _test_class_hint(folder, files)
-    return "\n".join(filter(None, (unread, *first_lines(broken), hint)))
-
-
-def _test_class_hint(folder: Path, files: ImageFiles) -> str:
-    """What to do if a folder that seems to hold the test images is a class; empty without one beside other folders."""
-    tests = [path for path in subfolders(folder) if folder_split(path.name) == "test"]
-    if len(tests) != 1 or all(path.startswith(f"{tests[0].name}/") for path in files.paths):
-        return ""
-    name = printable(tests[0].name)
-    return f"\n{name}/ holds test images by its name; if it is a class, rename it, such as to {name}_class"
-
-
-def _inner_classes(folder: Path, files: ImageFiles) -> Path | None:
-    """The folder further down, the only one with training images at its level, that holds class folders or parts."""
-    inner = folder
-    while True:
-        found = [path for path in subfolders(inner) if files.under(path.relative_to(folder).as_posix()).paths]
-        found = [path for path in found if inner != folder or folder_split(path.name) != "test"]
-        if len(found) != 1 or found[0].is_symlink():
-            break
-        inner = found[0]
-    if inner == folder:
-        return None
-    names = class_folder_names(inner, ImageFiles.scan(inner))
-    return inner if names and not any(map(names_no_class, names)) else None
-
-
-def _table_problems(path: Path, encoding: str | None) -> Sequence[str]:
-    """Why a table of comma- or tab-separated values cannot be read; any other text file may be no table."""
-    if path.suffix.lower() == ".txt":
-        return ()
-    try:
-        read_table(path, encoding=encoding)
-    except DataError as error:
-        return error.problems
-    return ()
-
-
-def _table_of_pixels(paths: Sequence[Path], encoding: str | None) -> Path | None:
-    """The first table with a cell that holds all pixels of an image, such as FER2013's; None without one."""
-    for path in paths:
-        if not _table_problems(path, encoding):
-            rows = read_table(path, encoding=encoding).rows
-            if any(map(_PIXELS.fullmatch, rows[min(1, len(rows) - 1)])):
-                return path
-    return None
 
 
 def _unknown_layout(folder: Path, layout: str | None) -> str:

@@ -52,7 +52,7 @@ def class_folder_names(folder: Path, files: ImageFiles) -> list[str]:
 
 def hold_images(folder: Path, root: Path, files: ImageFiles) -> int:
     """The number of folders in ``root`` that may be classes and hold images."""
-    return sum(_any_below(files, folder, path) for path in class_folders(folder, root))
+    return sum(bool(files.paths_in(path)) for path in class_folders(folder, root))
 
 
 def holds_lists(folder: Path) -> bool:
@@ -100,13 +100,13 @@ def part_folders(folder: Path, root: Path, files: ImageFiles) -> list[str]:
     unnamed = [name for name in names if names_no_class(name) and not _PART_WORDS.isdisjoint(_plain_words(name))]
     if not found and len(names) - len(unnamed) == 1:
         found = unnamed
-    return found if all(holds_single_images(files, folder, root / name) for name in found) else []
+    return found if all(holds_single_images(files, root / name) for name in found) else []
 
 
-def holds_single_images(files: ImageFiles, folder: Path, inner: Path) -> bool:
+def holds_single_images(files: ImageFiles, inner: Path) -> bool:
     """Whether a class folder holds images and no folders of images that may be classes themselves."""
-    name = inner.relative_to(folder).as_posix()
-    content = content_of_class(name, files.under(name).paths, files.other.linked)
+    name = inner.relative_to(files.root).as_posix()
+    content = content_of_class(name, files.paths_in(inner), files.other.linked)
     return bool(content.images) and not content.nested
 
 
@@ -133,7 +133,7 @@ def class_root(folder: Path, files: ImageFiles) -> Path | None:
     train = [path for path in found if splits[path] == "train" and subfolders(path)]
     if len(train) == 1:
         return _unwrapped(train[0])
-    with_images = [path for path in found if _any_below(files, folder, path)]
+    with_images = [path for path in found if files.paths_in(path)]
     others = [path for path in with_images if not holds_masks(path.name)]
     if len(others) == 1 and names_no_class(others[0].name) and subfolders(others[0]):
         with_images = others
@@ -161,7 +161,7 @@ def find_test_folder(folder: Path) -> Path | None:
     return found[0] if found else None
 
 
-def mask_folders_among(folder: Path, folders: Sequence[Path], files: ImageFiles) -> list[Path]:
+def mask_folders_among(folders: Sequence[Path], files: ImageFiles) -> list[Path]:
     """Those of the class folders that hold masks by their names, of which most have the stem of one other image.
 
     Where each class numbers its images from 0, equal stems mean nothing.
@@ -169,7 +169,7 @@ def mask_folders_among(folder: Path, folders: Sequence[Path], files: ImageFiles)
     if masks_are_worn(path.name for path in folders):
         return []
     masks = [path for path in folders if holds_masks(path.name)]
-    stems = {path: _stems_in(files, folder, path) for path in folders}
+    stems = {path: {PurePosixPath(image).stem for image in files.paths_in(path)} for path in folders}
     owners = Counter(stem for path in folders if path not in masks for stem in stems[path])
     found = [path for path in masks if 2 * sum(owners[stem] == 1 for stem in stems[path]) > len(stems[path])]
     return found if len(folders) - len(found) > 1 else []
@@ -213,31 +213,25 @@ def content_of_class(name: str, paths: Sequence[str], linked: Collection[str]) -
     return ClassContent(images=direct, masks=masks, nested=nested)
 
 
-def in_two_classes(folder: Path, paths: Sequence[str], labels: Sequence[str]) -> list[str]:
+def in_two_classes(files: ImageFiles, paths: Sequence[str], labels: Sequence[str]) -> list[str]:
     """A message for each two classes with the same image file, which one of them reaches through a link.
 
     Args:
-        folder: the data folder.
-        paths: all images, relative to it.
-        labels: the name of the class folder of each image.
+        files: the images of the data folder.
+        paths: those of them that are in class folders.
+        labels: the name of the class folder of each of ``paths``.
     """
-    links = {path for path in paths if any((folder / part).is_symlink() for part in _with_parents(path))}
+    links = {path for path in paths if path in files.other.linked or (files.root / path).is_symlink()}
     if not links:
         return []
     owners: dict[Path, tuple[str, str]] = {}
     messages: dict[tuple[str, str], str] = {}
     for path, label in sorted(zip(paths, labels, strict=True), key=lambda entry: entry[0] in links):
-        first, owner = owners.setdefault((folder / path).resolve(), (path, label))
+        first, owner = owners.setdefault((files.root / path).resolve(), (path, label))
         if owner != label:
             message = f"{printable(path)} is {printable(first)} through a link, so this image is in two classes"
             messages.setdefault((owner, label), f"{message}: remove the link, or move the image")
     return list(messages.values())
-
-
-def _with_parents(path: str) -> list[str]:
-    """The path and the folders that it is in, all relative to the data folder."""
-    pure = PurePosixPath(path)
-    return [str(pure), *(str(parent) for parent in pure.parents if parent.name)]
 
 
 def _says_nothing(inner: str, own: str) -> bool:
@@ -253,10 +247,6 @@ def _holds_masks_of(inner: str, own: str) -> bool:
     return holds_masks(inner) or (bool(re.match(r"[\W_]", rest)) and holds_masks(rest))
 
 
-def _stems_in(files: ImageFiles, folder: Path, inner: Path) -> set[str]:
-    return {PurePosixPath(image).stem for image in files.under(inner.relative_to(folder).as_posix()).paths}
-
-
 def splits_of(folder: Path) -> dict[Path, Split | None]:
     """The subfolders in natural order, and the split that each holds."""
     found = subfolders(folder)
@@ -270,11 +260,6 @@ def subfolders(folder: Path) -> list[Path]:
         return []
     found = [path for path in folder.iterdir() if path.is_dir() and is_data(path)]
     return sorted(found, key=lambda path: natural_key(path.name))
-
-
-def _any_below(files: ImageFiles, folder: Path, inner: Path) -> bool:
-    prefix = f"{inner.relative_to(folder).as_posix()}/"
-    return any(path.startswith(prefix) for path in files.paths)
 
 
 def _unwrapped(folder: Path) -> Path:

@@ -7,9 +7,10 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
-from trainer.common.errors import DataError, counted, listed
+from trainer.common.errors import DataError, listed
 from trainer.data.images import FileImages
 from trainer.data.readers.columns.header import column_names, has_header
+from trainer.data.readers.doubts.unread_images import unlisted_test_images
 from trainer.data.readers.matching.image_files import ImageFiles
 from trainer.data.readers.matching.match_images import ImageMatcher
 from trainer.data.readers.sample_submission import read_sample
@@ -132,22 +133,10 @@ def read_test_set(
     found, images, problems, matched = _find_images(ids, rows, files, names)
     notes += matched
     if sample is not None:
-        warnings = (*warnings, *_unlisted(sample, files, images.paths, training_paths))
+        warnings = (*warnings, *unlisted_test_images(sample.path.name, files, {*images.paths, *training_paths}))
     return CompetitionTestSet(
         ids=found, images=images, submission=form, problems=problems, notes=tuple(notes), warnings=warnings
     )
-
-
-def _unlisted(sample: Table, files: ImageFiles, listed_paths: Collection[str], others: Collection[str]) -> list[str]:
-    """A warning about the images in folders of test images that a sample submission does not list."""
-    known = {*listed_paths, *others}
-    rest = [path for path in files.paths_below("test") if path not in known]
-    if not rest:
-        return []
-    return [
-        f"not read: {counted(len(rest), 'image')} in the folder of test images that {sample.path.name} does not list, "
-        f"such as {printable(rest[0])}; if it is an excerpt, move it out of the data folder"
-    ]
 
 
 def _sample_id_header(sample: Table, matcher: ImageMatcher, id_header: str) -> str:

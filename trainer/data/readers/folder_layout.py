@@ -87,7 +87,7 @@ def read(folder: Path, options: DataOptions) -> ReadResult | None:
     if given:
         flags = ", ".join(f"--{name.replace('_', '-')} (data.{name})" for name in given)
         raise DataError(f"{folder} has no training table: leave out {flags}")
-    derived = mask_folders_among(folder, class_folders(folder, root), files) if options.layout is None else []
+    derived = mask_folders_among(class_folders(folder, root), files) if options.layout is None else []
     folders = [path for path in class_folders(folder, root) if path not in derived and not holds_lists(path)]
     found = _images_of(folder, folders, files)
     paths, labels = found.paths, found.labels
@@ -210,7 +210,7 @@ def _images_of(folder: Path, folders: Sequence[Path], files: ImageFiles) -> _Cla
     problems: list[str] = []
     nested: dict[str, Sequence[str]] = {}
     for class_folder in folders:
-        inside = files.under(class_folder.relative_to(folder).as_posix()).paths
+        inside = files.paths_in(class_folder)
         name = class_folder.relative_to(folder).as_posix()
         content = content_of_class(name, inside, files.other.linked)
         problems += _class_problems(folder, class_folder, content, files)
@@ -227,7 +227,7 @@ def _images_of(folder: Path, folders: Sequence[Path], files: ImageFiles) -> _Cla
         usable = [path for path in inside if path not in unusable and path not in own_masks]
         found.paths.extend(usable)
         found.labels.extend([class_folder.name] * len(usable))
-    problems += in_two_classes(folder, found.paths, found.labels)
+    problems += in_two_classes(files, found.paths, found.labels)
     problems += files.closed_problems()
     if problems:
         raise DataError(problems, nested_advice(folder, nested, files) if nested else "")
@@ -279,9 +279,9 @@ def _unread_warnings(folder: Path, root: Path, files: ImageFiles, test_folder: P
     if root != folder:
         top = root.relative_to(folder).parts[0]
         for path in subfolders(folder):
-            if path.name != top and path != test_folder and files.under(path.name).paths:
+            if path.name != top and path != test_folder and files.paths_in(path):
                 why = " (folds are cut from the training images)" if is_held_out(path.name) else ""
-                images = counted(len(files.under(path.name).paths), "image")
+                images = counted(len(files.paths_in(path)), "image")
                 warnings.append(f"not read: {images} in {path.name}/{why}")
     return warnings
 

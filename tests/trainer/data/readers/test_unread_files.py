@@ -125,6 +125,10 @@ def test_linked_classes_are_named_where_no_other_classes_are_left(
     message = problems_of(classes)
     assert ("'dog' is a link to a folder" if linked == ("dog",) else "'cat', 'dog' are links to folders") in message
     assert "put a copy of the folder in its place, or remove the link" in message
+    write_table(classes / "labels.json.csv.gz", [("image", "label")])
+    assert "are links to folders" in (both := problems_of(classes)) or "is a link to a folder" in both
+    assert "labels.json.csv.gz" in both, "each thing that may hide the labels is named"
+    (classes / "labels.json.csv.gz").unlink()
     for name in linked:
         (classes / name).unlink()
         shutil.copytree(tmp_path / f"my_{name}", classes / name)

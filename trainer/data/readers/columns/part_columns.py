@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
+from itertools import islice
 
 from trainer.common.errors import DataError, listed
 from trainer.data.readers.columns.label_names import is_usual_label, plain_name
@@ -40,16 +41,18 @@ def choose_part_column(
     Raises:
         DataError: the column has values whose part is unknown, or several columns divide the rows differently.
     """
-    dividing: dict[int, Mapping[str, Part]] = {}
+    found: dict[int, Mapping[str, Part]] = {}
     for column, name in enumerate(names):
         if column in taken or is_usual_label(name):
             continue
         parts = _parts_of_column(file, name, [row[column].strip() for row in rows], notes)
-        # A further column with one part may name the source of all rows.
-        if parts is not None and (not dividing or len(set(parts.values())) > 1):
-            dividing[column] = parts
-    if not dividing:
+        if parts is not None:
+            found[column] = parts
+    if not found:
         return None, None
+    # A column with one part for all rows may name their source: it counts only if no other one divides them.
+    dividing = {column: parts for column, parts in found.items() if len(set(parts.values())) > 1}
+    dividing = dividing or dict(islice(found.items(), 1))
     first, *others = dividing
     said = _parts_of_rows(rows, first, dividing[first])
     rivals = [column for column in others if _parts_of_rows(rows, column, dividing[column]) != said]
@@ -72,26 +75,18 @@ def _parts_of_column(file: str, name: str, cells: Sequence[str], notes: list[str
         DataError: the column has values whose part is unknown, or says that most images are for validation.
     """
     counts = Counter(cell.lower() for cell in cells)
-    values = set(counts)
     plain = plain_name(name)
     if (numbered := numbered_parts(plain, counts)) is not None:
         notes.append(f"the numbers in {name!r} are parts: {described(numbered)}")
         return numbered
-    flags = parts_of_flag(plain) or {}
-    parts = {**parts_of(values), **{value: flags[value] for value in values & flags.keys()}}
-    if len(values) == 2 and "" in values and flags and max(values) in TRUE:  # a mark or nothing
-        parts[""] = flags["0"]
-    flagged = bool(values & flags.keys())
-    if flagged and len(values) == len(parts):
-        marked = sum(counts[value] for value in values if parts[value] == "val")
-        if 2 * marked > len(cells) and "val" in flags.values():
-            raise DataError(
-                f"{file}: the column {name!r} says that {marked} of {len(cells)} images are for validation. If it says "
-                "which images can be used, remove the others and the column; if not, write train or val into it"
-            )
+    values, flags = set(counts), parts_of_flag(plain) or {}
+    parts = _known_parts(values, flags)
+    flagged, known = bool(values & flags.keys()), len(values) == len(parts)
+    if flagged and known:
+        _refuse_most_for_validation(file, name, counts, parts, flags)
         return parts
     named = is_part_column(plain)
-    if len(values) == len(parts) and (len(values) > 1 or named) and (named or "train" in parts.values()):
+    if known and (len(values) > 1 or named) and (named or "train" in parts.values()):
         return parts
     if flagged or divides_rows(plain, values) or seems_numbered(plain, counts) or may_divide(plain, values):
         unknown = [cell for cell in dict.fromkeys(cells) if cell.lower() not in parts]
@@ -102,6 +97,26 @@ def _parts_of_column(file: str, name: str, cells: Sequence[str], notes: list[str
             "something else, remove it, or choose it with --label-column or --group-column"
         )
     return None
+
+
+def _known_parts(values: Collection[str], flags: Mapping[str, Part]) -> dict[str, Part]:
+    """The part of each of the ``values`` that says one, in words or as one of the ``flags`` of the column's name."""
+    parts = {**parts_of(values), **{value: flags[value] for value in values if value in flags}}
+    if len(values) == 2 and "" in values and flags and max(values) in TRUE:  # a mark or nothing
+        parts[""] = flags["0"]
+    return parts
+
+
+def _refuse_most_for_validation(
+    file: str, name: str, counts: Mapping[str, int], parts: Mapping[str, Part], flags: Mapping[str, Part]
+) -> None:
+    """Refuse a flag by which most images are for validation: it may say which images are good."""
+    images, marked = sum(counts.values()), sum(count for value, count in counts.items() if parts[value] == "val")
+    if 2 * marked > images and "val" in flags.values():
+        raise DataError(
+            f"{file}: the column {name!r} says that {marked} of {images} images are for validation. If it says "
+            "which images can be used, remove the others and the column; if not, write train or val into it"
+        )
 
 
 def unused_folds(names: Sequence[str], used: Collection[int | None]) -> list[str]:

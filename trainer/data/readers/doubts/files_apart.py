@@ -6,9 +6,9 @@ import re
 from collections import Counter
 from pathlib import Path, PurePosixPath
 
-from trainer.data.file_names import folder_split, is_data, is_held_out, split_of
+from trainer.data.file_names import folder_split, is_held_out, split_of
 from trainer.data.readers.class_folders import class_root, subfolders
-from trainer.data.readers.doubts.other_tables import is_other_table, may_give_labels
+from trainer.data.readers.doubts.other_tables import files_in, is_other_table, may_give_labels
 from trainer.data.readers.matching.image_files import ImageFiles
 from trainer.data.readers.parts.part_files import part_of_stem
 
@@ -54,7 +54,7 @@ def _files_apart(folder: Path, root: Path, files: ImageFiles) -> list[Path]:
         names = [path.name for path in beside]
         for path in beside:
             unread = path.is_symlink() or is_held_out(path.name) or folder_split(path.name, names) == "test"
-            if unread or files.under(path.relative_to(folder).as_posix()).paths:
+            if unread or files.paths_in(path):
                 continue
             inner = subfolders(path)
             for place in (path, *(() if any(one.name in classes for one in inner) else inner)):
@@ -63,6 +63,6 @@ def _files_apart(folder: Path, root: Path, files: ImageFiles) -> list[Path]:
 
 
 def _few_files(place: Path) -> list[Path]:
-    found = sorted(path for path in place.iterdir() if path.is_file() and is_data(path))
+    found = files_in(place)
     kinds = Counter(path.suffix.lower() for path in found)
     return [path for path in found if kinds[path.suffix.lower()] <= _MOST_OF_A_KIND]

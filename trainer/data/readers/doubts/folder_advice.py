@@ -34,7 +34,8 @@ def nested_advice(folder: Path, nested: Mapping[str, Sequence[str]], files: Imag
     copies = [name for name in names if holds_copies(name)]
     if copies and (len(copies) < len(names) or all(_has_own_images(outer, files) for outer in nested)):
         return f"The inner folders {listed(copies, 4)} hold copies by their names: move them out of the data"
-    if (place := inner_classes(folder, files)) is not None:
+    if (classes := inner_classes(folder, files)) is not None:
+        place = printable(str(classes))
         return (
             f"If the folders in {place} are the classes, give {place} as the data folder. Else "
             "write a table labels.csv with the columns image and label, and one row for each image, such as "
@@ -98,7 +99,7 @@ def part_beside_message(folder: Path, root: Path, parts: Sequence[str], files: I
         parts: the names of those with parts.
     """
     names = [path.name for path in subfolders(root)]
-    inside = {path: files.under(path.relative_to(folder).as_posix()).paths for path in class_folders(folder, root)}
+    inside = {path: files.paths_in(path) for path in class_folders(folder, root)}
     classes = [path.name for path, images in inside.items() if images]
     empty = [path.name for path, images in inside.items() if not images and not holds_lists(path)]
     example = next((root / name for name in parts if folder_part(name, names) == "train"), root / parts[0])
@@ -118,7 +119,7 @@ def parts_message(folder: Path, root: Path, candidates: Sequence[str], files: Im
     """Why folders that look like parts of one set are not read as classes, and what to do."""
     beside = _unread_labels(folder, root, files, options)
     inside = [path for part in candidates for path in subfolders(root / part)]
-    inner = sorted({path.name for path in inside if files.under(path.relative_to(folder).as_posix()).paths})
+    inner = sorted({path.name for path in inside if files.paths_in(path)})
     if inner:
         beside += (
             f". If the folders inside them are the classes ({listed(inner, 4)}), put the images of all parts into one "

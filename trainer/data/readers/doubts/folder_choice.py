@@ -26,7 +26,7 @@ def folders_choice(folder: Path, files: ImageFiles) -> str:
         return "add --layout folders (data.layout)"
     inner = inner_classes(folder, files)
     if inner is not None:
-        return f"give {inner} as the data folder"
+        return f"give {printable(str(inner))} as the data folder"
     images = [path for path in files.paths if not any(map(holds_masks, PurePosixPath(path).parts[:-1]))]
     return (
         "write a table labels.csv with the columns image and label, and one row for each image, such as "
@@ -34,29 +34,37 @@ def folders_choice(folder: Path, files: ImageFiles) -> str:
     )
 
 
-def inner_classes(folder: Path, files: ImageFiles) -> str | None:
-    """The path of the only folder at the highest level that can be read as class folders; None without one.
+def inner_classes(folder: Path, files: ImageFiles) -> Path | None:
+    """The only folder at the highest level that can be read as class folders; None without one.
 
-    Folders of masks, of copies, and of images for testing and validation are no candidates.
+    Folders of masks, and of images for testing and validation are no candidates. Folders of copies are none beside
+    other training images.
     """
     level = [folder]
     for _ in range(_DEEPEST):
-        level = [inner for place in level for inner in subfolders(place) if _may_be_data(folder, inner, files)]
+        level = [inner for place in level for inner in subfolders(place) if _may_be_data(inner, files)]
         found = [place for place in level if _is_data_set(place)]
         if found:
             others = (place for place in level if place not in found)
-            alone = len(found) == 1 and all(holds_single_images(files, folder, place) for place in others)
-            return printable(str(found[0])) if alone else None
+            alone = len(found) == 1 and all(holds_single_images(files, place) for place in others)
+            return found[0] if alone else None
     return None
 
 
-def _may_be_data(folder: Path, inner: Path, files: ImageFiles) -> bool:
+def _may_be_data(inner: Path, files: ImageFiles) -> bool:
     name = inner.name
-    if inner.is_symlink() or holds_masks(name) or is_aside(name) or holds_copies(name):
+    if inner.is_symlink() or holds_masks(name):
+        return False
+    if (is_aside(name) or holds_copies(name)) and not _holds_all(inner, files):
         return False
     if is_held_out(name) or folder_split(name, [path.name for path in subfolders(inner.parent)]) == "test":
         return False
-    return bool(files.under(inner.relative_to(folder).as_posix()).paths)
+    return bool(files.paths_in(inner))
+
+
+def _holds_all(inner: Path, files: ImageFiles) -> bool:
+    """Whether all images but those for testing lie in a folder."""
+    return {*files.paths_in(inner), *files.paths_below("test")} >= set(files.paths)
 
 
 def _is_data_set(place: Path) -> bool:
@@ -68,4 +76,4 @@ def _are_readable(folder: Path, files: ImageFiles) -> bool:
     """Whether each of two class folders or more holds images, and no folder of images that may be classes."""
     root = class_root(folder, files)
     found = [] if root is None else [path for path in class_folders(folder, root) if not holds_lists(path)]
-    return len(found) > 1 and all(holds_single_images(files, folder, path) for path in found)
+    return len(found) > 1 and all(holds_single_images(files, path) for path in found)

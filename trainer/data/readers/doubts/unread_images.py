@@ -60,6 +60,22 @@ def unlisted(
     return [f"not read: {images} beside those of {where} that it does not list, such as {printable(rest[0])}"]
 
 
+def unlisted_test_images(where: str, files: ImageFiles, known: Collection[str]) -> list[str]:
+    """A warning about images in folders of test images that a sample submission does not list.
+
+    Args:
+        where: name of the sample submission.
+        known: the images that it lists, and those of training.
+    """
+    rest = [path for path in files.paths_below("test") if path not in known]
+    if not rest:
+        return []
+    return [
+        f"not read: {counted(len(rest), 'image')} in the folder of test images that {where} does not list, such as "
+        f"{printable(rest[0])}; if it is an excerpt, move it out of the data folder"
+    ]
+
+
 def held_out(files: ImageFiles, used: Collection[str]) -> list[str]:
     """A warning for each folder of validation images, beside the others."""
     folders = Counter(path.partition("/")[0] for path in files.paths if "/" in path and path not in used)

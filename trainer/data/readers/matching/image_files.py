@@ -87,11 +87,26 @@ class ImageFiles:
 
     def under(self, folder: str) -> ImageFiles:
         """Only the files inside ``folder`` (relative, no trailing slash). Their paths stay relative to ``root``."""
-        inside = [path for path in self.paths if path.startswith(folder + "/")]
+        inside = self._by_folder.get(folder, [])
         files = ImageFiles(self.root, inside, escaping=self.escaping, other=self.other)
         files._mask_folders = self._mask_folders
         files._split_folders = {path: self._split_folders[path] for path in inside}
         return files
+
+    def paths_in(self, folder: Path) -> Sequence[str]:
+        """Those of ``paths`` that lie in ``folder``, a folder below ``root``, or in the folders below it."""
+        return self._by_folder.get(folder.relative_to(self.root).as_posix(), [])
+
+    @cached_property
+    def _by_folder(self) -> dict[str, list[str]]:
+        """The paths in and below each folder: to filter all of them for each of a thousand folders takes minutes."""
+        inside: dict[str, list[str]] = {".": list(self.paths)}
+        for path in self.paths:
+            end = path.find("/")
+            while end >= 0:
+                inside.setdefault(path[:end], []).append(path)
+                end = path.find("/", end + 1)
+        return inside
 
     def unread_warnings(self, folders: Iterable[str], read: Collection[Path] = ()) -> list[str]:
         """Warnings about the files in ``folders`` (relative) and below them that are not ``read``, as no image is.

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from trainer.common.errors import DataError, counted, listed
 from trainer.data.readers.columns.ambiguous_labels import NoLabelColumnError
 from trainer.data.readers.columns.choose_columns import NoSuchColumnError
 from trainer.data.readers.doubts.folder_choice import folders_choice
+from trainer.data.readers.matching.id_spellings import composed
 from trainer.data.readers.matching.image_files import ImageFiles
 from trainer.data.readers.tables.find_tables import claim_level, is_named_training
 from trainer.data.readers.tables.training_table import TrainingTable
@@ -102,6 +104,37 @@ def refuse_lost_labels(folder: Path, chosen: TrainingTable, lost: Sequence[Train
                 "Give the images of these ids in a table with the columns of ids and of image names, or add --table "
                 f"{names[1]} (data.table) with --label-column NAME (data.label_column)"
             )
+
+
+def refuse_other_question(folder: Path, files: ImageFiles, table: TrainingTable, class_folders: Sequence[str]) -> None:
+    """Refuse a table whose only possible labels say something else than the class folders of its images.
+
+    A column such as ``camera`` may be the only one with several rows of each value, and no label. A usual name of the
+    table or of the column, and that of the sample submission, say that it is one.
+
+    Raises:
+        DataError: nothing says that the column holds labels.
+    """
+    columns = table.columns
+    if columns.label is None or table.claims_labels():
+        return
+    known = {composed(name).casefold() for name in class_folders}
+    pairs = {
+        (composed(part).casefold(), label)
+        for path, label in table.labels.items()
+        for part in PurePosixPath(path).parts[:-1]
+        if composed(part).casefold() in known
+    }
+    labels = {label for _, label in pairs}
+    same = len(pairs) == len(labels) == len({part for part, _ in pairs})
+    if not pairs or same or {composed(label).casefold() for label in labels} & known:
+        return
+    name, where = table.names[columns.label], place_of(folder, table.table.path)
+    raise DataError(
+        f"the labels may be the column {name!r} of {where}, or the folders {listed(class_folders, 4)} of the images. "
+        f"Choose the column with --label-column {shlex.quote(name)} (data.label_column). If the folders are the "
+        f"classes, {folders_choice(folder, files)}"
+    )
 
 
 def _compare(folder: Path, chosen: TrainingTable, other: TrainingTable, *, equal: bool) -> None:

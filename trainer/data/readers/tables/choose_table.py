@@ -17,7 +17,13 @@ from trainer.data.readers.matching.image_files import ImageAmbiguousError, Image
 from trainer.data.readers.matching.match_images import ImageMatcher
 from trainer.data.readers.parts.part_files import part_of_stem
 from trainer.data.readers.tables.against_folders import tells_other_labels
-from trainer.data.readers.tables.best_table import best_table, found_images, place_of, refuse_lost_labels
+from trainer.data.readers.tables.best_table import (
+    best_table,
+    found_images,
+    place_of,
+    refuse_lost_labels,
+    refuse_other_question,
+)
 from trainer.data.readers.tables.find_tables import (
     Tables,
     deeper_tables,
@@ -28,7 +34,7 @@ from trainer.data.readers.tables.find_tables import (
 )
 from trainer.data.readers.tables.folder_labels import FolderTable, folder_names, folder_table, may_name_folders, refused
 from trainer.data.readers.tables.links.linked_table import Links
-from trainer.data.readers.tables.training_table import TrainingTable, refuse_other_question
+from trainer.data.readers.tables.training_table import TrainingTable
 from trainer.formats.class_lists import labels_names, listing_column, lists_values
 from trainer.formats.delimited import first_rows, read_table
 
@@ -183,7 +189,7 @@ def choose_training_table(
     if chosen is not None and chosen.linked is not None:
         notes.append(chosen.linked.note())
     if chosen is not None and class_folders and options.label_column is None:
-        refuse_other_question(place_of(folder, chosen.table.path), chosen, class_folders, folders_choice(folder, files))
+        refuse_other_question(folder, files, chosen, class_folders)
     return chosen
 
 
@@ -192,7 +198,7 @@ def _is_apart(folder: Path, path: Path, files: ImageFiles, matcher: ImageMatcher
 
     A text file has to give other labels than the folders. One called after a part may give coarser ones.
     """
-    if files.under(path.parent.relative_to(folder).as_posix()).paths:
+    if files.paths_in(path.parent):
         return False
     try:
         if path.suffix.lower() == ".txt":

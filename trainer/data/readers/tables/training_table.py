@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-import shlex
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import PurePosixPath
 
-from trainer.common.errors import DataError, listed
+from trainer.common.errors import DataError
 from trainer.data.image_set import DataOptions
 from trainer.data.readers.columns.ambiguous_labels import NoLabelColumnError
 from trainer.data.readers.columns.choose_columns import Columns, choose_columns
@@ -138,37 +137,3 @@ class TrainingTable:
             return composed(row[self.columns.label].strip())
         shares = [value or 0.0 for value in self.columns.shares(row)]
         return self.names[self.columns.classes[shares.index(max(shares))]]
-
-
-def refuse_other_question(where: str, table: TrainingTable, class_folders: Sequence[str], choice: str) -> None:
-    """Refuse a table whose only possible labels say something else than the class folders of its images.
-
-    A column such as ``camera`` may be the only one with several rows of each value, and no label. A usual name of the
-    table or of the column, and that of the sample submission, say that it is one.
-
-    Args:
-        where: path of the table relative to the data folder.
-
-    Raises:
-        DataError: nothing says that the column holds labels.
-    """
-    columns = table.columns
-    if columns.label is None or table.claims_labels():
-        return
-    known = {composed(name).casefold() for name in class_folders}
-    pairs = {
-        (composed(part).casefold(), label)
-        for path, label in table.labels.items()
-        for part in PurePosixPath(path).parts[:-1]
-        if composed(part).casefold() in known
-    }
-    labels = {label for _, label in pairs}
-    same = len(pairs) == len(labels) == len({part for part, _ in pairs})
-    if not pairs or same or {composed(label).casefold() for label in labels} & known:
-        return
-    name = table.names[columns.label]
-    raise DataError(
-        f"the labels may be the column {name!r} of {where}, or the folders {listed(class_folders, 4)} of the images. "
-        f"Choose the column with --label-column {shlex.quote(name)} (data.label_column). If the folders are the "
-        f"classes, {choice}"
-    )

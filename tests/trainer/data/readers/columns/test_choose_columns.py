@@ -506,3 +506,9 @@ def test_a_column_that_calls_most_images_valid_is_a_question(tmp_path: Path, nam
     assert "says that 9 of 12 images are for validation" in problems_of(root)
     found = read_images(parts_table(tmp_path, (name,), lambda part: (part == "val",)))
     assert len(found.train_ids) == 9, "three are for validation"
+
+
+def test_a_column_with_one_part_does_not_hide_one_that_divides_the_rows(tmp_path: Path) -> None:
+    """Its value may be the folder that all images came from."""
+    found = read_images(parts_table(tmp_path, ("dataset", "split"), lambda part: ("train", part)))
+    assert (len(found.train_ids), len(found.test_ids)) == (6, 3)
