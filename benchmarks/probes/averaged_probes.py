@@ -106,7 +106,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add_probe_options(parser)
     given = parser.parse_args(arguments)
-    runs = measure_draws(parser, given, lambda name, seed, drawn: measure(name, drawn, folds=given.folds, seed=seed))
+    runs = measure_draws(parser, given, lambda name, seed, drawn: measure(name, *drawn, folds=given.folds, seed=seed))
     print(table(gain_rows(runs)), f"all: {errors_fall(runs):.2f}", sep="\n\n")
     return 0
 

@@ -18,29 +18,17 @@ which share images.
 from __future__ import annotations
 
 import argparse
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import product
-from pathlib import Path
 
 import numpy as np
 
-from benchmarks.machine import describe_machine, one_line, table
-from benchmarks.probes.probe_draws import (
-    Draw,
-    add_probe_options,
-    by_setting,
-    drawn_from,
-    features_of,
-    probe_recipe,
-    write_runs,
-)
+from benchmarks.machine import table
+from benchmarks.probes.probe_draws import Draw, add_probe_options, by_setting, measure_draws
 from benchmarks.training.lp_ft import with_error
 from search.statistics.blends import equal
 from search.statistics.ensemble_selection import cross_fit
 from search.statistics.paired_gain import paired_gain
-from trainer.common.errors import TrainerError
 from trainer.data.folds import make_folds
 from trainer.evaluation.metrics import score
 from trainer.evaluation.targets import Targets
@@ -119,18 +107,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add_probe_options(parser, sizes=(160, 224, 288))
     given = parser.parse_args(arguments)
-    recipes, machine, runs = [probe_recipe(given, size) for size in given.sizes], describe_machine(), list[Run]()
-    try:
-        with tempfile.TemporaryDirectory() as scratch:
-            for folder in given.data:
-                sets = [features_of(folder, recipe, given.weights, Path(scratch)) for recipe in recipes]
-                for seed, labelled in product(range(1, given.draws + 1), given.labelled):
-                    drawn = [drawn_from(images, features, given, labelled, seed) for images, features in sets]
-                    runs.append(measure(folder.name, drawn, folds=given.folds, seed=seed))
-                    write_runs(given.json, machine, recipes[0], runs)
-    except (TrainerError, ValueError) as problem:
-        parser.exit(2, f"{problem}\n")
-    print(one_line(machine), table(rule_rows(runs)), sep="\n\n")
+    runs = measure_draws(parser, given, lambda name, seed, drawn: measure(name, drawn, folds=given.folds, seed=seed))
+    print(table(rule_rows(runs)))
     return 0
 
 

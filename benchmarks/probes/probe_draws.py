@@ -175,7 +175,7 @@ def add_probe_options(parser: argparse.ArgumentParser, sizes: Sequence[int] = ()
     if sizes:
         parser.add_argument("--sizes", type=int, nargs="+", default=sizes, help="pixels (%(default)s)")
     else:
-        parser.add_argument("--size", type=int, default=128, help="pixels (%(default)s)")
+        parser.add_argument("--size", dest="sizes", type=int, nargs=1, default=[128], help="pixels (%(default)s)")
     parser.add_argument("--draws", type=int, default=20, help="from each data set (%(default)s)")
     parser.add_argument("--images", type=int, default=800, help="in a draw, at most (%(default)s)")
     parser.add_argument("--classes", type=int, default=20, help="in a draw, at most (%(default)s)")
@@ -185,47 +185,48 @@ def add_probe_options(parser: argparse.ArgumentParser, sizes: Sequence[int] = ()
     parser.add_argument("--json", type=Path, help="file for everything measured, written after every draw")
 
 
-def probe_recipe(given: argparse.Namespace, size: int) -> Recipe:
-    """The probe of images of ``size`` pixels that these options ask for."""
+def _probe_recipes(given: argparse.Namespace) -> list[Recipe]:
+    """The probe of each image size that these options ask for."""
     fields: dict[str, Scalar] = {
         "backbone": given.backbone,
         "init": given.init,
         "method": "linear_probe",
-        "image_size": size,
         "epochs": 1,
     }
-    return Recipe.from_flat(fields)
+    return [Recipe.from_flat({**fields, "image_size": size}) for size in given.sizes]
 
 
-def draws(given: argparse.Namespace, recipe: Recipe, scratch: Path) -> Iterator[tuple[str, int, Draw]]:
-    """Name of the data folder, seed and images of each draw that the options of `add_probe_options` ask for.
+def _draws(
+    given: argparse.Namespace, recipes: Sequence[Recipe], scratch: Path
+) -> Iterator[tuple[str, int, Sequence[Draw]]]:
+    """Name of the data folder, seed and images of each draw, with the features of each recipe.
 
     Raises:
         TrainerError: a data set or the network cannot be used.
         ValueError: a data set has too few images.
     """
     for folder in given.data:
-        image_set, features = features_of(folder, recipe, given.weights, scratch)
+        sets = [features_of(folder, recipe, given.weights, scratch) for recipe in recipes]
         for seed, labelled in product(range(1, given.draws + 1), given.labelled):
-            yield folder.name, seed, drawn_from(image_set, features, given, labelled, seed)
+            yield folder.name, seed, [drawn_from(images, own, given, labelled, seed) for images, own in sets]
 
 
 def measure_draws(
-    parser: argparse.ArgumentParser, given: argparse.Namespace, measure: Callable[[str, int, Draw], AnyRun]
+    parser: argparse.ArgumentParser, given: argparse.Namespace, measure: Callable[[str, int, Sequence[Draw]], AnyRun]
 ) -> list[AnyRun]:
     """Measure every draw that the options of `add_probe_options` ask for, and write all runs after each.
 
     The program ends with 2 if a data set or the network cannot be used.
 
     Args:
-        measure: of the name of the data folder, the seed and the draw.
+        measure: of the name of the data folder, the seed, and the images with the features at each size.
     """
-    recipe, machine, runs = probe_recipe(given, given.size), describe_machine(), list[AnyRun]()
+    recipes, machine, runs = _probe_recipes(given), describe_machine(), list[AnyRun]()
     try:
         with tempfile.TemporaryDirectory() as scratch:
-            for name, seed, drawn in draws(given, recipe, Path(scratch)):
+            for name, seed, drawn in _draws(given, recipes, Path(scratch)):
                 runs.append(measure(name, seed, drawn))
-                write_runs(given.json, machine, recipe, runs)
+                _write_runs(given.json, machine, recipes, runs)
     except (TrainerError, ValueError) as problem:
         parser.exit(2, f"{problem}\n")
     print(f"\n{one_line(machine)}\n")
@@ -241,8 +242,12 @@ def by_setting(runs: Sequence[AnyRun]) -> Iterator[list[AnyRun]]:
             yield of_data[place::per_draw]
 
 
-def write_runs(path: Path | None, machine: dict[str, Any], recipe: Recipe, runs: Sequence[Any]) -> None:
+def _write_runs(path: Path | None, machine: dict[str, Any], recipes: Sequence[Recipe], runs: Sequence[Any]) -> None:
     """Write everything measured so far, a dataclass a draw; nothing without a path."""
     if path is not None:
-        written = {"machine": machine, "recipe": recipe.to_flat(), "runs": [asdict(one) for one in runs]}
+        written = {
+            "machine": machine,
+            "recipes": [recipe.to_flat() for recipe in recipes],
+            "runs": [asdict(one) for one in runs],
+        }
         path.write_text(json.dumps(written), encoding="utf-8")

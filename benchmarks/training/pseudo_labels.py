@@ -22,26 +22,21 @@ for all folds, by the mean of all probes).
 from __future__ import annotations
 
 import argparse
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
-from benchmarks.machine import describe_machine, one_line, table
+from benchmarks.machine import table
 from benchmarks.probes.probe_draws import (
     Draw,
     add_probe_options,
     bootstrap,
     by_setting,
-    draws,
-    probe_recipe,
-    write_runs,
+    measure_draws,
 )
 from benchmarks.training.lp_ft import with_error
 from benchmarks.training.paired_scores import Labels, PairedScores, paired_scores, score_cells
-from trainer.common.errors import TrainerError
 from trainer.data.folds import make_folds
 from trainer.evaluation.pseudo_labels import NO_LABEL, PROBABILITY, judge_gate, most_labels, pseudo_labels
 from trainer.probing.linear_head import LinearHead, fit_heads
@@ -168,29 +163,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
     add_probe_options(parser)
     parser.add_argument("--probability", type=float, default=PROBABILITY, help="of the gate (%(default)s)")
     given = parser.parse_args(arguments)
-    recipe = probe_recipe(given, given.size)
-    runs: list[Run] = []
-    machine = describe_machine()
-    try:
-        with tempfile.TemporaryDirectory() as scratch:
-            for name, seed, drawn in draws(given, recipe, Path(scratch)):
-                run = measure(
-                    name, drawn, folds=given.folds, seeds=given.seeds, seed=seed, probability=given.probability
-                )
-                runs.append(run)
-                scores = run.scores
-                print(
-                    f"{run.data} {run.seed}, {scores.labelled} labelled: {run.given:.0f} labels, precision "
-                    f"{run.estimated:.3f} (true {run.true:.3f}), out-of-fold {scores.cv:.3f} -> "
-                    f"{scores.cv_second:.3f}, private {scores.private:.3f} -> {scores.private_second:.3f}, "
-                    f"adopted: {scores.adopted}",
-                    flush=True,
-                )
-                write_runs(given.json, machine, recipe, runs)
-    except (TrainerError, ValueError) as problem:
-        parser.exit(2, f"{problem}\n")
-    print(f"\n{one_line(machine)}", table(gate_rows(runs)), table(score_rows(runs)), sep="\n\n")
+
+    def measured(name: str, seed: int, drawn: Sequence[Draw]) -> Run:
+        run = measure(name, *drawn, folds=given.folds, seeds=given.seeds, seed=seed, probability=given.probability)
+        print(_line(run), flush=True)
+        return run
+
+    runs = measure_draws(parser, given, measured)
+    print(table(gate_rows(runs)), table(score_rows(runs)), sep="\n\n")
     return 0
+
+
+def _line(run: Run) -> str:
+    scores = run.scores
+    return (
+        f"{run.data} {run.seed}, {scores.labelled} labelled: {run.given:.0f} labels, precision {run.estimated:.3f} "
+        f"(true {run.true:.3f}), out-of-fold {scores.cv:.3f} -> {scores.cv_second:.3f}, private {scores.private:.3f} "
+        f"-> {scores.private_second:.3f}, adopted: {scores.adopted}"
+    )
 
 
 if __name__ == "__main__":

@@ -123,8 +123,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     add_probe_options(parser)
     given = parser.parse_args(arguments)
 
-    def measured(name: str, seed: int, drawn: Draw) -> Run:
-        run = measure(name, drawn, folds=given.folds, seeds=given.seeds, seed=seed)
+    def measured(name: str, seed: int, drawn: Sequence[Draw]) -> Run:
+        run = measure(name, *drawn, folds=given.folds, seeds=given.seeds, seed=seed)
         print(_line(run), flush=True)
         return run
 

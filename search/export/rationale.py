@@ -54,13 +54,17 @@ def choice_reason(choice: Choice, metric: str) -> str:
         return f"{leader.first} alone: no average with tied recipes scores better out-of-fold."
     several = len(choice.names) > 1
     ensemble = f"the {BLEND_NAMES[choice.method if several else 'equal']} of {members_named(choice.scored)}"
-    gains = f"gains {shown_gain(choice.gain, metric)}"
     if several:
-        reason = f"{ensemble[0].upper()}{ensemble[1:]} {gains} over {leader} alone, out-of-fold, nested."
+        gains = f"gains {shown_gain(choice.gain, metric)} over {leader} alone, out-of-fold, nested."
+        reason = f"{ensemble[0].upper()}{ensemble[1:]} {gains}"
         if choice.gained:
             return f"{reason} The gain on test images is smaller, because there the networks of all folds are averaged."
-        return f"{reason} That is no difference beyond noise, and an average seldom scores worse than its members."
-    return f"{leader.first} alone: {ensemble} {gains} over it, out-of-fold, nested."
+        return f"{reason} That is no clear loss, and an average seldom scores worse than its members."
+    why = "no real gain" if choice.gain.no_clear_loss else "a clear loss"
+    return (
+        f"{leader.first} alone: with {ensemble}, the score differs by {shown_gain(choice.gain, metric)}, out-of-fold, "
+        f"nested: {why}."
+    )
 
 
 def warnings(stores: Stores, plan: ExportPlan, refits: Refits) -> tuple[str, ...]:

@@ -62,11 +62,6 @@ class PossibleMember:
     oof: NDArray[np.float32]
     """Out-of-fold probabilities, ``(n, C)``: the mean over the rounds that all contenders ran."""
 
-    @property
-    def is_imported(self) -> bool:
-        """Whether it is no recipe, but predictions that were made elsewhere."""
-        return self.name.trial is None
-
 
 @dataclass(frozen=True, kw_only=True)
 class Choice:
@@ -175,8 +170,8 @@ def choose_members(
     scorer = _Scorer(targets=targets, folds=folds, metric=metric)
     leader = contenders[0].oof
     even, output = _equal_mean(contenders, scorer, at_most)
-    if any(name.trial is None for name in even.names) and not even.gained:
-        even, output = _equal_mean([c for c in contenders if not c.is_imported], scorer, at_most)
+    if any(name.is_imported for name in even.names) and not even.gained:
+        even, output = _equal_mean([c for c in contenders if not c.name.is_imported], scorer, at_most)
     holds = len(even.names) > 1 and even.gain is not None and even.gain.no_clear_loss
     best = even if holds else replace(single, scored=even.scored, gain=even.gain)
     if method == "equal":

@@ -19,6 +19,11 @@ class MemberName:
     is_probe: bool = field(default=False, compare=False)
     """Whether the trial is one of the linear probes with which its study begins. The number alone identifies it."""
 
+    @property
+    def is_imported(self) -> bool:
+        """Whether the member is no recipe, but predictions that were made elsewhere."""
+        return self.trial is None
+
     def __str__(self) -> str:
         return f"trial {self.short}" if self.trial is not None and not (self.study or self.is_probe) else self.short
 
@@ -26,7 +31,7 @@ class MemberName:
     def short(self) -> str:
         """The name in a list or table of members."""
         of_study = f"{self.study}:" * bool(self.study)
-        if self.trial is None:
+        if self.is_imported:
             return f"imported {of_study}{self.label}"
         return f"probe {self.trial}" if self.is_probe and not self.study else f"{of_study}{self.trial}"
 
@@ -45,7 +50,7 @@ def members_named(names: Iterable[MemberName]) -> str:
     for kind, of_kind in (("trial", [n for n in own if not n.is_probe]), ("probe", [n for n in own if n.is_probe])):
         numbers = ", ".join(str(name.trial) for name in of_kind)
         parts += [f"{kind}{'s' * (len(of_kind) > 1)} {numbers}"] * bool(of_kind)
-    parts += [name.short for name in given if name.trial is None or name.study]
+    parts += [name.short for name in given if name.is_imported or name.study]
     return " and ".join([", ".join(parts[:-1]), parts[-1]] if len(parts) > 1 else parts)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from search.statistics.ranking import Candidate, averaging_gain, objective
-from storage.values import TrialRecord, TrialStatus
+from storage.values import TrialRecord, TrialStatus, recipe_hash
 from trainer.recipe.recipe import LINEAR_PROBE
 
 
@@ -27,12 +27,16 @@ def lasting_failures(records: Sequence[TrialRecord], *, diverged: bool = False) 
         diverged: whether a training that diverged counts as failed.
     """
     kinds = (TrialStatus.FAILED, TrialStatus.DIVERGED) if diverged else (TrialStatus.FAILED,)
-    finished = [record.recipe for record in records if record.status is TrialStatus.FINISHED]
+    finished = (record.recipe for record in records if record.status is TrialStatus.FINISHED)
+    known = {recipe_hash(recipe) for recipe in finished if recipe is not None}
     failed: list[TrialRecord] = []
     for record in reversed(records):
-        is_known = record.recipe is not None and record.recipe in [*finished, *(other.recipe for other in failed)]
-        if record.status in kinds and not is_known:
+        if record.status not in kinds:
+            continue
+        recipe = None if record.recipe is None else recipe_hash(record.recipe)
+        if recipe not in known:
             failed.append(record)
+            known |= set() if recipe is None else {recipe}
     return failed[::-1]
 
 
