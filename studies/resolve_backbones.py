@@ -20,7 +20,9 @@ from studies.spec import StudySpec
 from trainer.common.errors import BackboneError
 from trainer.networks.architectures import STEP, takes_size
 from trainer.networks.backbones import check_backbone, family_of
-from trainer.networks.pretrained import match_option, networks_in_folder, unknown_files, weights_at_hand
+from trainer.networks.pretrained.find_weights import weights_at_hand
+from trainer.networks.pretrained.folder_networks import networks_in_folder, unknown_files, with_nearest_name
+from trainer.networks.pretrained.missing_message import match_option
 from trainer.recipe.recipe import LORA
 
 SHOWN_NAMES = 8  # models in a message
@@ -91,7 +93,8 @@ def _resolve(
     if dimension.match.at_hand:
         if unknown := unknown_files(weights):
             more = f" and {len(unknown) - SHOWN_NAMES} more" * (len(unknown) > SHOWN_NAMES)
-            _say(f"not used, because no network has this name: {', '.join(unknown[:SHOWN_NAMES])}{more}")
+            shown = ", ".join(map(with_nearest_name, unknown[:SHOWN_NAMES]))
+            _say(f"not used, because no network has this name: {shown}{more}")
         wanted = list(kept) or weights_at_hand(wanted, weights)
         where = f"; {_places(weights)}" * (not wanted and bool(found.names))
         left_out = {name: why for name, why in left_out.items() if not kept and weights_at_hand([name], weights)}

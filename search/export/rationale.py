@@ -54,17 +54,15 @@ def choice_reason(choice: Choice, metric: str) -> str:
         return f"{leader.first} alone: no average with tied recipes scores better out-of-fold."
     several = len(choice.names) > 1
     ensemble = f"the {BLEND_NAMES[choice.method if several else 'equal']} of {members_named(choice.scored)}"
+    shown = shown_gain(choice.gain, metric)
     if several:
-        gains = f"gains {shown_gain(choice.gain, metric)} over {leader} alone, out-of-fold, nested."
-        reason = f"{ensemble[0].upper()}{ensemble[1:]} {gains}"
+        how = f"gains {shown} over" if choice.gain.mean > 0.0 else f"differs by {shown} from"
+        reason = f"{ensemble[0].upper()}{ensemble[1:]} {how} {leader} alone, out-of-fold, nested."
         if choice.gained:
             return f"{reason} The gain on test images is smaller, because there the networks of all folds are averaged."
         return f"{reason} That is no clear loss, and an average seldom scores worse than its members."
     why = "no real gain" if choice.gain.no_clear_loss else "a clear loss"
-    return (
-        f"{leader.first} alone: with {ensemble}, the score differs by {shown_gain(choice.gain, metric)}, out-of-fold, "
-        f"nested: {why}."
-    )
+    return f"{leader.first} alone: {ensemble} differs by {shown} from it, out-of-fold, nested: {why}."
 
 
 def warnings(stores: Stores, plan: ExportPlan, refits: Refits) -> tuple[str, ...]:

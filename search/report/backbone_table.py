@@ -64,7 +64,7 @@ def show_backbones(request: BackbonesRequest) -> None:
         StudyError: an invalid filter.
         HomeNotWritable: the measurements cannot be stored.
     """
-    from trainer.networks.pretrained import missing_weights
+    from trainer.networks.pretrained.find_weights import missing_weights
 
     rows, reasons = _listed(request)
     console = open_console()

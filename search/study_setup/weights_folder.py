@@ -20,7 +20,8 @@ from trainer.networks.custom_weights import (
     registered_weights,
     weights_description,
 )
-from trainer.networks.pretrained import missing_weights, missing_weights_message, weights_at_hand
+from trainer.networks.pretrained.find_weights import missing_weights, weights_at_hand
+from trainer.networks.pretrained.missing_message import missing_weights_message
 
 SHOWN_NAMES = 4  # backbones in a message
 

@@ -119,7 +119,7 @@ def _taken(architecture: str, sizes: tuple[int, ...]) -> frozenset[int]:
     import timm
     import torch
 
-    from trainer.networks.pretrained import create_pretrained
+    from trainer.networks.pretrained.create import create_pretrained
 
     with torch.device("meta"), torch.no_grad():
         native = timm.create_model(architecture, pretrained=False, num_classes=CLASSES).eval()

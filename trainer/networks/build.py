@@ -36,7 +36,7 @@ def create_backbone(recipe: Recipe, num_classes: int, *, weights_dir: Path | Non
             of ``recipe.image_size`` pixels (the message suggests sizes that it can).
     """
     from trainer.networks.custom_weights import BUILT_IN
-    from trainer.networks.pretrained import load_pretrained_weights
+    from trainer.networks.pretrained.load_weights import load_pretrained_weights
 
     name, size = recipe.backbone, recipe.image_size
     check_backbone(name)
@@ -61,7 +61,7 @@ def create_backbone(recipe: Recipe, num_classes: int, *, weights_dir: Path | Non
 def _create(name: str, num_classes: int, state: dict[str, Any] | None, arguments: dict[str, Any]) -> torch.nn.Module:
     import timm
 
-    from trainer.networks.pretrained import create_pretrained
+    from trainer.networks.pretrained.create import create_pretrained
 
     try:
         if state is not None:

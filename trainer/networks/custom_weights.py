@@ -21,7 +21,9 @@ from trainer.formats.weights.header import read_header
 from trainer.formats.weights.origin import read_origin
 from trainer.formats.weights.trained_on import UNKNOWN_IMAGES, TrainedOn
 from trainer.networks.backbones import full_name
-from trainer.networks.pretrained import SUFFIXES, check_readable, find_pretrained_weights, read_shapes, read_state_dict
+from trainer.networks.pretrained.find_weights import check_readable, find_pretrained_weights
+from trainer.networks.pretrained.folder_networks import SUFFIXES
+from trainer.networks.pretrained.load_weights import read_shapes, read_state_dict
 
 if TYPE_CHECKING:
     import torch

@@ -57,7 +57,7 @@ def available_extractors(weights_dir: Path | None) -> list[str]:
     if not _may_be_at_hand(weights_dir):  # timm and torch take long to import
         return []
     from trainer.networks.architectures import architecture_of
-    from trainer.networks.pretrained import find_pretrained_weights
+    from trainer.networks.pretrained.find_weights import find_pretrained_weights
 
     known = [name for name in EXTRACTORS if find_pretrained_weights(name, weights_dir, ask_hub=False)]
     others = {
@@ -90,7 +90,7 @@ def _in_folder(folder: Path | None) -> Iterator[str]:
     """timm names among the weights files of a folder; other files are custom checkpoints, or no weights."""
     import timm
 
-    from trainer.networks.pretrained import SUFFIXES
+    from trainer.networks.pretrained.folder_networks import SUFFIXES
 
     if folder is None:
         return
@@ -128,7 +128,8 @@ def load_extractor(name: str, weights_dir: Path | None, device: torch.device | s
 
     from trainer.networks.backbones import native_size, size_arguments
     from trainer.networks.layers import classifier_tensors
-    from trainer.networks.pretrained import create_pretrained, load_pretrained_weights
+    from trainer.networks.pretrained.create import create_pretrained
+    from trainer.networks.pretrained.load_weights import load_pretrained_weights
     from trainer.probing.frozen_backbone import pooled_features
 
     state = load_pretrained_weights(name, weights_dir)

@@ -68,7 +68,8 @@ def check(folder: Path, *, settings: DataSettings, n_folds: int, request: CheckR
     console = open_console()
     if request.backbone is not None:
         from trainer.networks.backbones import check_backbone
-        from trainer.networks.pretrained import missing_weights, missing_weights_message
+        from trainer.networks.pretrained.find_weights import missing_weights
+        from trainer.networks.pretrained.missing_message import missing_weights_message
 
         check_backbone(request.backbone)
         if missing_weights([request.backbone], request.weights):

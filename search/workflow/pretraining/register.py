@@ -22,7 +22,7 @@ from trainer.formats.weights.description import (
 from trainer.formats.weights.trained_on import TrainedOn
 from trainer.networks.backbones import UNKNOWN_LICENSE, license_of
 from trainer.networks.custom_weights import check_description, images_before, weights_description
-from trainer.networks.pretrained import SUFFIXES
+from trainer.networks.pretrained.folder_networks import SUFFIXES
 from trainer.recipe.recipe import Recipe
 
 
@@ -115,7 +115,7 @@ def register(
     """
     from trainer.networks.build import create_backbone
     from trainer.networks.layers import classifier_tensors
-    from trainer.networks.pretrained import read_state_dict
+    from trainer.networks.pretrained.load_weights import read_state_dict
     from trainer.training.write_model_folder import save_weights
 
     recipe = Recipe.from_flat(record.recipe or {})

@@ -14,7 +14,8 @@ from safetensors.torch import save_file
 
 from trainer.common.errors import BackboneError
 from trainer.formats.weights.problems import misfit_because, unreadable_because
-from trainer.networks.pretrained import create_pretrained, read_state_dict
+from trainer.networks.pretrained.create import create_pretrained
+from trainer.networks.pretrained.load_weights import read_state_dict
 
 LONGEST = 400  # characters of a message about one file
 

@@ -24,7 +24,7 @@ from tests.trainer.training.support import SMALL, competition, run
 from trainer.common.errors import BackboneError
 from trainer.networks.build import create_backbone
 from trainer.networks.custom_weights import custom_weights_digest, custom_weights_file, missing_custom_weights_message
-from trainer.networks.pretrained import missing_weights
+from trainer.networks.pretrained.find_weights import missing_weights
 from trainer.recipe.recipe import Recipe, RecipeError
 from trainer.training.write_model_folder import save_weights
 

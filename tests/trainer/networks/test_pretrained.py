@@ -13,14 +13,10 @@ from huggingface_hub import constants
 from safetensors.torch import load_file, save_file
 
 from trainer.common.errors import BackboneError
-from trainer.networks import pretrained
 from trainer.networks.build import create_backbone
-from trainer.networks.pretrained import (
-    find_pretrained_weights,
-    missing_weights,
-    missing_weights_message,
-    weights_at_hand,
-)
+from trainer.networks.pretrained import find_weights
+from trainer.networks.pretrained.find_weights import find_pretrained_weights, missing_weights, weights_at_hand
+from trainer.networks.pretrained.missing_message import missing_weights_message
 from trainer.recipe.recipe import Recipe
 
 NAME = "test_resnet"
@@ -166,7 +162,7 @@ def test_weights_at_hand_are_found_without_the_hub(no_hub: Path, folder: Path, m
     def refuse(*_: object) -> bool:
         raise AssertionError("the hub was asked")
 
-    monkeypatch.setattr(pretrained, "_hub_has", refuse)
+    monkeypatch.setattr(find_weights, "_hub_has", refuse)
     names = ["test_vit.r160_in1k", FULL_NAME, "resnet18.a1_in1k", "resnet18.a2_in1k"]
     assert weights_at_hand(names, None) == weights_at_hand(names, folder) == []
     put_into_cache(no_hub, checkpoint())
@@ -223,9 +219,9 @@ def test_the_hub_is_asked_last_and_only_once_when_out_of_reach(
 
     def out_of_reach(repository: str, hub_file: str, revision: str | None) -> bool:
         asked.append(repository)
-        raise pretrained._HubUnreachable
+        raise find_weights._HubUnreachable
 
-    monkeypatch.setattr(pretrained, "_hub_has", out_of_reach)
+    monkeypatch.setattr(find_weights, "_hub_has", out_of_reach)
     assert missing_weights([NAME, "test_vit", "resnet18"], folder) == (NAME, "test_vit", "resnet18")
     assert asked == [f"timm/{FULL_NAME}"]
 
@@ -238,7 +234,7 @@ def test_the_hub_downloads_what_only_it_has(tmp_path: Path, monkeypatch: pytest.
         assert (repository, hub_file) == (f"timm/{FULL_NAME}", "model.safetensors")
         return str(shutil.copy(tmp_path / "on_the_hub.safetensors", tmp_path / "downloaded.safetensors"))
 
-    monkeypatch.setattr(pretrained, "_hub_has", lambda repository, hub_file, revision: True)
+    monkeypatch.setattr(find_weights, "_hub_has", lambda repository, hub_file, revision: True)
     monkeypatch.setattr("huggingface_hub.hf_hub_download", download)
     found = find_pretrained_weights(NAME, None)
     assert found is not None

@@ -61,7 +61,7 @@ def test_known_extractors_come_first_then_the_largest_that_is_not_too_large(
     def never(*_: object) -> bool:
         raise AssertionError("the hub was asked")
 
-    monkeypatch.setattr("trainer.networks.pretrained._hub_has", never)
+    monkeypatch.setattr("trainer.networks.pretrained.find_weights._hub_has", never)
     sizes = {name: architecture_of(name).parameters for name in (NAME, VIT)}
     by_size = sorted(sizes, key=lambda name: -sizes[name])
     assert available_extractors(folder) == by_size

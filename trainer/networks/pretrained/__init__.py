@@ -1,0 +1,1 @@
+"""Pre-trained weights: finding them, loading them safely, and networks that begin with them."""
