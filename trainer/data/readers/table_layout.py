@@ -35,7 +35,8 @@ from trainer.data.readers.parts.divide_table import TableLists, lists_beside
 from trainer.data.readers.parts.part_files import images_apart
 from trainer.data.readers.sample_submission import spelled_as_in
 from trainer.data.readers.tables.against_folders import against_folders, named_by_folders, other_than_folders
-from trainer.data.readers.tables.choose_table import choose_training_table
+from trainer.data.readers.tables.choice.choose_table import choose_training_table
+from trainer.data.readers.tables.choice.label_search import LabelSearch
 from trainer.data.readers.tables.find_tables import (
     deeper_part_tables,
     deeper_tables,
@@ -85,9 +86,16 @@ def read(folder: Path, options: DataOptions) -> ReadResult | None:
         links = link_tables((*tables.labels, *beside, *deeper), matcher, options, hints, named)
         dividing = [*(entry for entry in dividing if entry.path not in links.tables), *links.parts]
         parting = [entry.path for entry in dividing]
-        chosen = choose_training_table(
-            folder, tables, files, options, hints, class_folders, beside, parting, links, notes, warnings
+        search = LabelSearch(
+            files=files,
+            options=options,
+            sample=hints,
+            class_folders=class_folders,
+            links=links,
+            notes=notes,
+            warnings=warnings,
         )
+        chosen = choose_training_table(search, tables, beside, parting)
     if chosen is None:
         if dividing and not class_folders:
             raise DataError(f"{dividing[0].path.name} divides the images into parts, but no table labels them")

@@ -4,62 +4,32 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Sequence
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 
 from trainer.common.errors import DataError, counted, listed
 from trainer.data.readers.columns.ambiguous_labels import NoLabelColumnError
 from trainer.data.readers.columns.choose_columns import NoSuchColumnError
 from trainer.data.readers.doubts.folder_choice import folders_choice
 from trainer.data.readers.matching.id_spellings import composed
-from trainer.data.readers.matching.image_files import ImageFiles
+from trainer.data.readers.tables.choice.label_search import LabelSearch
 from trainer.data.readers.tables.find_tables import claim_level, is_named_training
 from trainer.data.readers.tables.training_table import TrainingTable
 from trainer.formats.class_lists import odd_rows
 
 
-def best_table(
-    folder: Path,
-    files: ImageFiles,
-    naming: Sequence[TrainingTable],
-    class_folders: Sequence[str],
-    notes: list[str],
-    warnings: list[str],
-) -> TrainingTable | None:
-    """The table of labels among the tables that name images."""
-    if not naming:
-        return None
-    lacking = [candidate for candidate in naming if isinstance(candidate.unclear, NoSuchColumnError)]
-    if len(lacking) < len(naming):
-        notes += [f"not read: {candidate.unclear}" for candidate in lacking]
-        naming = [candidate for candidate in naming if candidate not in lacking]
-    for candidate in list(naming):
-        path = candidate.table.path
-        optional = class_folders or path.suffix.lower() == ".txt" or len(naming) > 1
-        if optional and isinstance(candidate.unclear, NoLabelColumnError):
-            notes.append(f"not read: {place_of(folder, path)}, which has no column of labels")
-            naming = [other for other in naming if other is not candidate]
+def best_table(search: LabelSearch, naming: Sequence[TrainingTable]) -> TrainingTable | None:
+    """The table of labels among the tables that name images; None if none has a column of labels."""
+    naming = _with_label_columns(search, naming)
     if not naming:
         return None
     clear = [candidate for candidate in naming if candidate.unclear is None]
     for candidate in list(naming):
         if candidate.unclear is not None and (whole := next(filter(candidate.is_excerpt_of, clear), None)):
-            notes.append(f"not read: {place_of(folder, candidate.table.path)}, an excerpt of {whole.table.path.name}")
+            search.leave_out(candidate.table.path, f", an excerpt of {whole.table.path.name}")
             naming = [other for other in naming if other is not candidate]
     sure = any(candidate.claims_labels() or candidate.columns.classes for candidate in clear)
     if not clear or (len(clear) < len(naming) and not sure):
-        unclear = naming[0].unclear
-        if len(naming) == 1 and (not class_folders or is_named_training(naming[0].table.path)):
-            if not class_folders or unclear is None or isinstance(unclear, NoSuchColumnError):
-                return naming[0]
-            choice = folders_choice(folder, files)
-            raise DataError(unclear.problems, f"If the folders {listed(class_folders, 4)} are the classes, {choice}")
-        reasons = [problem for candidate in naming if candidate.unclear for problem in candidate.unclear.problems]
-        folders = f"the folders {listed(class_folders, 4)} may be the classes; " * bool(class_folders)
-        tables = listed(place_of(folder, candidate.table.path) for candidate in naming)
-        choices = f"--table NAME (of {tables}) with --label-column NAME"
-        if class_folders:
-            choices += f"; if the folders are the classes, {folders_choice(folder, files)}"
-        raise DataError(reasons, f"Several sources could give the labels: {folders}choose with {choices}")
+        return _only_one(search, naming)
     weaker = min(claim_level(candidate.table.path) for candidate in clear)
     for candidate in naming:
         if candidate.unclear is not None and claim_level(candidate.table.path) < weaker:
@@ -70,22 +40,58 @@ def best_table(
     for other in naming:
         if other is chosen:
             continue
-        where = place_of(folder, other.table.path)
+        where = search.place_of(other.table.path)
         if other.unclear is not None:
-            notes.append(f"not read: {where}, which names images but has no clear column of labels")
+            search.leave_out(other.table.path, ", which names images but has no clear column of labels")
             continue
-        _compare(folder, chosen, other, equal=other in first)
+        _compare(search, chosen, other, equal=other in first)
         further = len(other.labels.keys() - chosen.labels.keys())
         if further:
-            warnings.append(
+            search.warnings.append(
                 f"not read: {where}, which labels {counted(further, 'further image')}; --table NAME chooses it"
             )
         else:
-            notes.append(f"not read: {where}")
+            search.leave_out(other.table.path, "")
     return chosen
 
 
-def refuse_lost_labels(folder: Path, chosen: TrainingTable, lost: Sequence[TrainingTable]) -> None:
+def _with_label_columns(search: LabelSearch, naming: Sequence[TrainingTable]) -> Sequence[TrainingTable]:
+    """The tables that have a column of labels, or have to have one."""
+    lacking = [candidate for candidate in naming if isinstance(candidate.unclear, NoSuchColumnError)]
+    if len(lacking) < len(naming):
+        search.notes.extend(f"not read: {candidate.unclear}" for candidate in lacking)
+        naming = [candidate for candidate in naming if candidate not in lacking]
+    for candidate in list(naming):
+        path = candidate.table.path
+        optional = search.class_folders or path.suffix.lower() == ".txt" or len(naming) > 1
+        if optional and isinstance(candidate.unclear, NoLabelColumnError):
+            search.leave_out(path, ", which has no column of labels")
+            naming = [other for other in naming if other is not candidate]
+    return naming
+
+
+def _only_one(search: LabelSearch, naming: Sequence[TrainingTable]) -> TrainingTable:
+    """The only table, whose reader reports what is unclear about it.
+
+    Raises:
+        DataError: there are several tables, or the class folders may give the labels.
+    """
+    class_folders, unclear = search.class_folders, naming[0].unclear
+    if len(naming) == 1 and (not class_folders or is_named_training(naming[0].table.path)):
+        if not class_folders or unclear is None or isinstance(unclear, NoSuchColumnError):
+            return naming[0]
+        choice = folders_choice(search.folder, search.files)
+        raise DataError(unclear.problems, f"If the folders {listed(class_folders, 4)} are the classes, {choice}")
+    reasons = [problem for candidate in naming if candidate.unclear for problem in candidate.unclear.problems]
+    folders = f"the folders {listed(class_folders, 4)} may be the classes; " * bool(class_folders)
+    tables = listed(search.place_of(candidate.table.path) for candidate in naming)
+    choices = f"--table NAME (of {tables}) with --label-column NAME"
+    if class_folders:
+        choices += f"; if the folders are the classes, {folders_choice(search.folder, search.files)}"
+    raise DataError(reasons, f"Several sources could give the labels: {folders}choose with {choices}")
+
+
+def refuse_lost_labels(search: LabelSearch, chosen: TrainingTable, lost: Sequence[TrainingTable]) -> None:
     """Refuse a table without a column of a usual name, while another one labels ids that name no image.
 
     Args:
@@ -98,7 +104,7 @@ def refuse_lost_labels(folder: Path, chosen: TrainingTable, lost: Sequence[Train
         return
     for candidate in lost:
         if candidate.owns_labels() and candidate.repeats_labels():
-            names = [place_of(folder, table.table.path) for table in (candidate, chosen)]
+            names = [search.place_of(table.table.path) for table in (candidate, chosen)]
             raise DataError(
                 f"{names[0]} has labels, but its ids name no image, and are not in {names[1]}, which names images. "
                 "Give the images of these ids in a table with the columns of ids and of image names, or add --table "
@@ -106,7 +112,7 @@ def refuse_lost_labels(folder: Path, chosen: TrainingTable, lost: Sequence[Train
             )
 
 
-def refuse_other_question(folder: Path, files: ImageFiles, table: TrainingTable, class_folders: Sequence[str]) -> None:
+def refuse_other_question(search: LabelSearch, table: TrainingTable) -> None:
     """Refuse a table whose only possible labels say something else than the class folders of its images.
 
     A column such as ``camera`` may be the only one with several rows of each value, and no label. A usual name of the
@@ -118,7 +124,7 @@ def refuse_other_question(folder: Path, files: ImageFiles, table: TrainingTable,
     columns = table.columns
     if columns.label is None or table.claims_labels():
         return
-    known = {composed(name).casefold() for name in class_folders}
+    known = {composed(name).casefold() for name in search.class_folders}
     pairs = {
         (composed(part).casefold(), label)
         for path, label in table.labels.items()
@@ -129,18 +135,18 @@ def refuse_other_question(folder: Path, files: ImageFiles, table: TrainingTable,
     same = len(pairs) == len(labels) == len({part for part, _ in pairs})
     if not pairs or same or {composed(label).casefold() for label in labels} & known:
         return
-    name, where = table.names[columns.label], place_of(folder, table.table.path)
+    name, where = table.names[columns.label], search.place_of(table.table.path)
     raise DataError(
-        f"the labels may be the column {name!r} of {where}, or the folders {listed(class_folders, 4)} of the images. "
-        f"Choose the column with --label-column {shlex.quote(name)} (data.label_column). If the folders are the "
-        f"classes, {folders_choice(folder, files)}"
+        f"the labels may be the column {name!r} of {where}, or the folders {listed(search.class_folders, 4)} of the "
+        f"images. Choose the column with --label-column {shlex.quote(name)} (data.label_column). If the folders are "
+        f"the classes, {folders_choice(search.folder, search.files)}"
     )
 
 
-def _compare(folder: Path, chosen: TrainingTable, other: TrainingTable, *, equal: bool) -> None:
+def _compare(search: LabelSearch, chosen: TrainingTable, other: TrainingTable, *, equal: bool) -> None:
     """Refuse two tables that contradict each other, or of which neither is the obvious one."""
     both = chosen.labels.keys() & other.labels.keys()
-    names = listed(place_of(folder, candidate.table.path) for candidate in (chosen, other))
+    names = listed(search.place_of(candidate.table.path) for candidate in (chosen, other))
     same_question = set(chosen.labels.values()) & set(other.labels.values())
     differing = sorted(path for path in both if chosen.labels[path] != other.labels[path])
     if not same_question and differing:  # names in the one and numbers in the other
@@ -166,8 +172,3 @@ def _compare(folder: Path, chosen: TrainingTable, other: TrainingTable, *, equal
 def found_images(candidate: TrainingTable) -> bool:
     """Whether a table names an image that is there, or its columns are unclear."""
     return candidate.unclear is not None or bool(candidate.labels)
-
-
-def place_of(folder: Path, path: Path) -> str:
-    """The path of a table in the data folder."""
-    return path.relative_to(folder).as_posix()

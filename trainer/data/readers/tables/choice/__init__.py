@@ -1,0 +1,1 @@
+"""The choice of the table that labels the training images."""

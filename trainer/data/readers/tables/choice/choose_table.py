@@ -1,0 +1,153 @@
+"""Choose the table that labels the training images among the tables of a data folder."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from pathlib import Path
+
+from trainer.common.errors import DataError, listed
+from trainer.data.readers.doubts.files_apart import texts_apart
+from trainer.data.readers.doubts.folder_choice import folders_choice
+from trainer.data.readers.parts.part_files import part_of_stem
+from trainer.data.readers.tables.against_folders import tells_other_labels
+from trainer.data.readers.tables.choice.best_table import (
+    best_table,
+    found_images,
+    refuse_lost_labels,
+    refuse_other_question,
+)
+from trainer.data.readers.tables.choice.class_tables import without_class_lists
+from trainer.data.readers.tables.choice.label_search import LabelSearch
+from trainer.data.readers.tables.choice.sort_tables import names_images, sort_tables
+from trainer.data.readers.tables.find_tables import Tables, deeper_tables, is_named_training, named_table
+from trainer.data.readers.tables.folder_labels import FolderTable, folder_table, refused
+from trainer.data.readers.tables.training_table import TrainingTable
+
+
+def choose_training_table(
+    search: LabelSearch, tables: Tables, beside_classes: Sequence[Path], part_tables: Collection[Path]
+) -> TrainingTable | None:
+    """The table of training labels: the one whose cells name images beside a column of labels.
+
+    Args:
+        beside_classes: tables directly beside the class folders, if these are not in the data folder itself.
+        part_tables: tables that divide the images into parts, and hold no labels.
+
+    Returns:
+        None if no table names images, or tables that are no training labels do so.
+
+    Raises:
+        DataError: several tables fit equally well or contradict each other; a table with the name of training labels
+            names no image and no class.
+    """
+    if search.options.table is not None:
+        return _named_by_user(search, tables, search.options.table)
+    found = sort_tables(search, _candidates(search, tables, beside_classes), part_tables)
+    naming, lost = without_class_lists(search, found.naming, found.naming), found.lost
+    for candidate in without_class_lists(search, found.nameless, naming):
+        raise DataError(
+            f"{candidate.table.path.name} names no image, and none of the folders {listed(search.class_folders, 4)}. "
+            f"If the folders are the classes, {folders_choice(search.folder, search.files)}; else the table's ids have "
+            "to name the images"
+        )
+    if (whole := _labels_of_folders(search, found.of_folders, naming)) is not None:
+        return search.of_whole_folders(whole)
+    if len(naming) > 1 and any(map(found_images, naming)):
+        lost = [*lost, *(candidate for candidate in naming if not found_images(candidate))]
+        naming = [candidate for candidate in naming if found_images(candidate)]
+    chosen = best_table(search, _without_groups(search, naming))
+    if chosen is None:
+        return None
+    if chosen.unclear is not None and found.broken:
+        raise found.broken[0]
+    if search.options.label_column is None:
+        refuse_lost_labels(search, chosen, lost)
+    if chosen.linked is not None:
+        search.notes.append(chosen.linked.note())
+    if search.class_folders and search.options.label_column is None:
+        refuse_other_question(search, chosen)
+    return chosen
+
+
+def _named_by_user(search: LabelSearch, tables: Tables, name: str) -> TrainingTable:
+    """The table of ``--table``.
+
+    Raises:
+        DataError: there is no such table, or it cannot be read.
+    """
+    path = named_table(search.folder, name, tables)
+    table = search.read(path)
+    chosen = search.candidate(table)
+    if chosen.linked is not None:
+        search.notes.append(chosen.linked.note())
+        return chosen
+    labelled = folder_table(table, search.files, search.matcher)
+    return chosen if labelled is None else search.of_whole_folders(labelled)
+
+
+def _candidates(search: LabelSearch, tables: Tables, beside_classes: Sequence[Path]) -> list[Path]:
+    """The tables that may label images: those in the data folder, and further down if none has such a name."""
+    paths = [*tables.labels, *beside_classes]
+    if any(map(is_named_training, paths)):
+        return paths
+    deeper = deeper_tables(search.folder, search.options.encoding)
+    if search.class_folders:
+        deeper = [path for path in deeper if path.suffix.lower() != ".txt"] + texts_apart(search.folder, search.files)
+        deeper = [path for path in deeper if _is_apart(search, path)]
+    return [*paths, *(path for path in deeper if path not in paths)]
+
+
+def _is_apart(search: LabelSearch, path: Path) -> bool:
+    """Whether a table names images, and lies in a folder without images, such as ``meta`` beside class folders.
+
+    A text file has to give other labels than the folders. One called after a part may give coarser ones.
+    """
+    if search.files.paths_in(path.parent):
+        return False
+    try:
+        if path.suffix.lower() == ".txt":
+            within_folders = part_of_stem(path.stem) is not None
+            return tells_other_labels(search.read(path), search.matcher, within_folders=within_folders)
+        return names_images(path, search.matcher, search.options.encoding)
+    except DataError:  # no table
+        return False
+
+
+def _labels_of_folders(
+    search: LabelSearch, of_folders: Sequence[FolderTable], naming: Sequence[TrainingTable]
+) -> FolderTable | None:
+    """The only table of whole folders if it surely gives their labels, and none of ``naming`` claims to give any.
+
+    Raises:
+        DataError: a table of folders is unsure, and no table names images.
+    """
+    sure = [
+        found
+        for found in of_folders
+        if found.surely_labels() or found.labels_deeper_than(search.class_folders) or search.options.layout == "table"
+    ]
+    if len(sure) == len(of_folders) == 1 and not any(candidate.claims_labels() for candidate in naming):
+        for other in naming:
+            search.leave_out(other.table.path, ", which names images")
+        return sure[0]
+    if of_folders and not naming:
+        raise refused(search.place_of(of_folders[0].table.path), of_folders[0])
+    for found in of_folders:
+        search.leave_out(found.table.path, ", which describes folders")
+    return None
+
+
+def _without_groups(search: LabelSearch, naming: Sequence[TrainingTable]) -> list[TrainingTable]:
+    """The tables that neither name nor label groups of images.
+
+    Raises:
+        DataError: none of them says that it labels the images.
+    """
+    groups = search.links.groups
+    grouping = [candidate for candidate in naming if candidate.table.path in groups]
+    others = [candidate for candidate in naming if candidate not in grouping]
+    if grouping and not any(other.claims_labels() and found_images(other) for other in others):
+        raise groups[grouping[0].table.path]
+    for candidate in grouping:
+        search.leave_out(candidate.table.path, ", which is about groups of images")
+    return others

@@ -1,0 +1,72 @@
+"""What the choice of the table of training labels needs to know of a data folder, and what it tells the user."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+from trainer.data.image_set import DataOptions
+from trainer.data.readers.columns.label_columns import SampleHints
+from trainer.data.readers.matching.image_files import ImageFiles
+from trainer.data.readers.matching.match_images import ImageMatcher
+from trainer.data.readers.tables.folder_labels import FolderTable
+from trainer.data.readers.tables.links.linked_table import Links
+from trainer.data.readers.tables.training_table import TrainingTable
+from trainer.formats.delimited import Table, read_table
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class LabelSearch:
+    """The search for the training labels among the tables of a data folder."""
+
+    files: ImageFiles
+    """Of the data folder."""
+    options: DataOptions
+    sample: SampleHints
+    class_folders: Sequence[str]
+    """Names of the folders that could be the classes; empty if there are none."""
+    links: Links
+    """The tables that are joined with one of image names."""
+    notes: list[str] = field(default_factory=list)
+    """A sentence for each table that is not read."""
+    warnings: list[str] = field(default_factory=list)
+    """A sentence for each table that labels further images."""
+
+    @property
+    def folder(self) -> Path:
+        """The data folder."""
+        return self.files.root
+
+    @cached_property
+    def matcher(self) -> ImageMatcher:
+        """Finds training images by the cells of tables."""
+        return ImageMatcher(self.files, "train")
+
+    def place_of(self, path: Path) -> str:
+        """The path of a table in the data folder."""
+        return path.relative_to(self.folder).as_posix()
+
+    def leave_out(self, path: Path, why: str) -> None:
+        """Note that a table is not read. ``why`` ends the sentence."""
+        self.notes.append(f"not read: {self.place_of(path)}{why}")
+
+    def read(self, path: Path) -> Table:
+        """Read a table.
+
+        Raises:
+            DataError: it cannot be read.
+        """
+        return read_table(path, encoding=self.options.encoding)
+
+    def candidate(self, table: Table) -> TrainingTable:
+        """A table that may label the images that it names. One that is joined with another keeps its link."""
+        linked = self.links.tables.get(table.path)
+        return TrainingTable(table, self.options, self.matcher, self.sample, linked=linked)
+
+    def of_whole_folders(self, found: FolderTable) -> TrainingTable:
+        """A table that labels whole folders, as one that labels their images. Adds a note."""
+        self.notes.append(found.note(self.place_of(found.table.path)))
+        self.warnings.extend(found.warnings(self.files))
+        return TrainingTable(found.table, self.options, self.matcher, self.sample, found)

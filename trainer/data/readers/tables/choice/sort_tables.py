@@ -1,0 +1,169 @@
+"""Sort the tables of a data folder by what they say: labels of images, of folders, or nothing about labels."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from trainer.common.errors import DataError
+from trainer.data.readers.columns.image_column import PROBED_ROWS
+from trainer.data.readers.columns.label_names import any_usual_label
+from trainer.data.readers.matching.image_files import ImageAmbiguousError
+from trainer.data.readers.matching.match_images import ImageMatcher
+from trainer.data.readers.tables.choice.label_search import LabelSearch
+from trainer.data.readers.tables.find_tables import is_named_training, is_named_validation, is_unlabelled
+from trainer.data.readers.tables.folder_labels import FolderTable, folder_names, folder_table, may_name_folders
+from trainer.data.readers.tables.training_table import TrainingTable
+from trainer.formats.class_lists import labels_names, listing_column
+from trainer.formats.delimited import first_rows, read_table
+
+_WIDE = 50  # columns; a wider table holds pixels, and only its first rows are searched for the names of images
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class SortedTables:
+    """The tables of a data folder by what they say."""
+
+    naming: list[TrainingTable] = field(default_factory=list)
+    """They name images, or have to, because nothing else gives labels."""
+    nameless: list[TrainingTable] = field(default_factory=list)
+    """They seem to hold labels, but name no image, while class folders may give the labels."""
+    lost: list[TrainingTable] = field(default_factory=list)
+    """They have a column of labels, and name no image."""
+    of_folders: list[FolderTable] = field(default_factory=list)
+    """They describe whole folders."""
+    broken: list[DataError] = field(default_factory=list)
+    """Why others cannot be read."""
+
+
+def sort_tables(search: LabelSearch, paths: Sequence[Path], part_tables: Collection[Path]) -> SortedTables:
+    """Sort the tables at ``paths``. Those that say nothing about labels are noted in ``search``.
+
+    Args:
+        part_tables: tables that divide the images into parts, and hold no labels.
+
+    Raises:
+        DataError: a table with the name of training labels cannot be read, or has no rows.
+    """
+    found, links = SortedTables(), search.links
+    any_training, names = any(map(is_named_training, paths)), folder_names(search.files)
+    for path in paths:
+        if path in part_tables or path in links.lists:
+            continue  # a note on another table names it
+        if is_unlabelled(path):
+            search.leave_out(path, ", whose name says that it holds no labels")
+        elif any_training and is_named_validation(path):
+            place = search.place_of(path)
+            search.warnings.append(f"not read: {place}, validation images (folds are cut from the others)")
+        elif path in links.describing:
+            search.leave_out(path, ", which describes images that another table labels")
+        elif path in links.tables:
+            found.naming.append(search.candidate(links.tables[path].table))
+        else:
+            _sort(search, path, names, found)
+    return found
+
+
+def _sort(search: LabelSearch, path: Path, names: frozenset[str], found: SortedTables) -> None:
+    try:
+        if _sort_by_rows(search, path, names, found):
+            return
+        problem = None
+    except DataError as error:
+        problem = error
+    if path.suffix.lower() == ".txt" and (problem or not is_named_training(path)):
+        return
+    if problem and is_named_training(path):
+        raise problem
+    if problem:
+        found.broken.append(problem)
+    if _lacks_rows(search, path):
+        raise DataError(
+            f"{search.place_of(path)} has no rows below its header, though it may be meant to hold the labels: "
+            "write them there, or remove the file"
+        )
+    if _may_label(search, path):
+        unnamed = found.nameless if search.class_folders else found.naming
+        unnamed.append(search.candidate(search.read(path)))
+        return
+    search.leave_out(path, ", not a table" if problem else ", which names no image")
+    if not problem and any_usual_label(_first_filled_rows(search, path, 1)[0]):
+        found.lost.append(search.candidate(search.read(path)))
+
+
+def _sort_by_rows(search: LabelSearch, path: Path, names: frozenset[str], found: SortedTables) -> bool:
+    """Sort a table whose rows name folders, classes or images; False if they name none of these.
+
+    Args:
+        names: of all folders with images.
+
+    Raises:
+        DataError: the table cannot be read.
+    """
+    rows = _first_filled_rows(search, path, 2 * len(search.class_folders) + PROBED_ROWS)
+    if may_name_folders(rows, names) and (labelled := _labelled_folders(search, path, rows)) is not None:
+        found.of_folders.append(labelled)
+        return True
+    listing = listing_column(rows, search.class_folders)
+    # The number of a class may be the name of an image, too.
+    if listing is not None and not labels_names(rows, listing, search.class_folders):
+        candidate = search.candidate(search.read(path))
+        if candidate.contradicts_folders(search.class_folders):
+            found.naming.append(candidate)
+        else:
+            search.leave_out(path, ", which lists the classes")
+        return True
+    if names_images(path, search.matcher, search.options.encoding):
+        found.naming.append(search.candidate(search.read(path)))
+        return True
+    return False
+
+
+def _labelled_folders(search: LabelSearch, path: Path, rows: Sequence[Sequence[str]]) -> FolderTable | None:
+    """The table as one that labels folders; None if it does not, or gives each folder another value."""
+    if not rows or len(rows[0]) > _WIDE or (path.suffix.lower() == ".txt" and not is_named_training(path)):
+        return None
+    found = folder_table(search.read(path), search.files, search.matcher)
+    if found is None or found.repeats_labels():
+        return found
+    return found if labels_names(found.table.rows[found.first :], found.column, list(found.images)) else None
+
+
+def names_images(path: Path, matcher: ImageMatcher, encoding: str | None) -> bool:
+    """Whether a column of a table names images: among the first rows, or in any row if the table is narrow."""
+    rows = first_rows(path, PROBED_ROWS, encoding=encoding)
+    if _any_column_matches(rows, matcher):
+        return True
+    if len(rows) < PROBED_ROWS or len(rows[0]) > _WIDE:
+        return False
+    return _any_column_matches(read_table(path, encoding=encoding).rows, matcher)
+
+
+def _any_column_matches(rows: Sequence[Sequence[str]], matcher: ImageMatcher) -> bool:
+    """Whether a column names images; several files for a name count, too."""
+    for column in range(max(map(len, rows), default=0)):
+        match = matcher.match(row[column] for row in rows if column < len(row) and row[column].strip())
+        if match.paths or any(isinstance(error, ImageAmbiguousError) for error in match.errors.values()):
+            return True
+    return False
+
+
+def _may_label(search: LabelSearch, path: Path) -> bool:
+    """Whether a table that names no image may still be meant to label them: by its name, or by column and rows."""
+    if is_named_training(path):
+        return True
+    images = len(search.files.paths)
+    rows = _first_filled_rows(search, path, images)
+    labelled = bool(rows) and any_usual_label(rows[0]) and len(rows[0]) <= _WIDE
+    return bool(search.class_folders) and labelled and len(rows) * 2 > images
+
+
+def _lacks_rows(search: LabelSearch, path: Path) -> bool:
+    """Whether a table called ``train`` or ``labels`` has a header of labels and nothing else."""
+    rows = _first_filled_rows(search, path, 2)
+    return is_named_training(path) and path.suffix.lower() != ".txt" and len(rows) == 1 and any_usual_label(rows[0])
+
+
+def _first_filled_rows(search: LabelSearch, path: Path, count: int) -> list[Sequence[str]]:
+    return [row for row in first_rows(path, count, encoding=search.options.encoding) if any(row)]
