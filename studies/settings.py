@@ -28,7 +28,7 @@ on.
 REMOVED_SETTINGS = ("race_margin",)
 """Keys of [search] that stored studies hold and nothing reads."""
 ENSEMBLES = ("equal", "none", "greedy", "stack")
-"""Ways to combine several recipes into one model; `search.statistics.ensemble_selection` compares them."""
+"""Ways to combine several recipes into one model; `search.statistics.blending.ensemble_selection` compares them."""
 WEIGHTINGS = ("none", "test_like")
 """Weights of the training images in validation scores: all equal, or larger for images that resemble test images."""
 SAMPLES = ("digits",)

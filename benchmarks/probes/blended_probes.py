@@ -4,11 +4,11 @@
 
 From each data set, images of a few classes are drawn for each seed, and some of them are labelled; the others are
 private (`benchmarks.probes.probe_draws`). A probe is fitted for each image size. The leader is the probe with the best
-out-of-fold accuracy, and `search.statistics.blends.equal` chooses the members of the mean. The rules differ in what the
-cross-fitted accuracy of the mean has to show:
+out-of-fold accuracy, and `search.statistics.blending.blends.equal` chooses the members of the mean. The rules differ in
+what the cross-fitted accuracy of the mean has to show:
 
 - "real gain": it is more than one standard error above the leader's;
-- "no clear loss": it is at most two standard errors below, the rule of `search.statistics.ensemble_selection`;
+- "no clear loss": it is at most two standard errors below, the rule of `search.statistics.blending.ensemble_selection`;
 - "always": nothing.
 
 The table shows their private accuracies minus that of the leader alone, in points. ± is the standard error over draws,
@@ -26,8 +26,8 @@ import numpy as np
 from benchmarks.machine import table
 from benchmarks.probes.probe_draws import Draw, add_probe_options, by_setting, measure_draws
 from benchmarks.training.lp_ft import with_error
-from search.statistics.blends import equal
-from search.statistics.ensemble_selection import cross_fit
+from search.statistics.blending.blends import equal
+from search.statistics.blending.cross_fitting import cross_fit
 from search.statistics.paired_gain import paired_gain
 from trainer.data.folds import make_folds
 from trainer.evaluation.metrics import score

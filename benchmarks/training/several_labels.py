@@ -32,8 +32,8 @@ from PIL import Image
 
 from benchmarks.machine import describe_machine, one_line, table
 from benchmarks.training.lp_ft import open_draw, with_error
-from search.statistics.blends import mean_of_all, with_label_rule
-from search.statistics.ensemble_selection import cross_fit
+from search.statistics.blending.blends import mean_of_all, with_label_rule
+from search.statistics.blending.cross_fitting import cross_fit
 from trainer.batches.batch_loader import BatchLoader
 from trainer.common.errors import TrainerError
 from trainer.data.folds import make_folds

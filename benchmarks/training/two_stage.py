@@ -31,8 +31,8 @@ from benchmarks.probes.probe_draws import (
     measure_draws,
 )
 from benchmarks.training.paired_scores import PairedScores, paired_scores, score_cells
-from search.statistics.ensemble_selection import cross_fit
-from search.statistics.second_stage import two_stage
+from search.statistics.blending.cross_fitting import cross_fit
+from search.statistics.blending.second_stage import two_stage
 from trainer.data.folds import make_folds
 from trainer.evaluation.confusion.confusable_groups import (
     classes_of,

@@ -16,8 +16,8 @@ from search.export.candidates.pool import predictions_of
 from search.export.plan import ExportPlan
 from search.runtime.errors import SearchError
 from search.runtime.failures import ADVICE
-from search.statistics.blends import with_label_count
-from search.statistics.ensemble_selection import FittedBlend, fit_final
+from search.statistics.blending.blends import with_label_count
+from search.statistics.blending.final_blend import FittedBlend, fit_final
 from search.statistics.ranking import average
 from search.study_state.study_targets import read_folds, read_targets
 from storage.stores import Stores

@@ -14,11 +14,11 @@ from search.export.candidates.members import ExportMember, ImportedMember
 from search.export.candidates.pool import Pool, predictions_of, read_pool
 from search.runtime.home import Home
 from search.runtime.kept_networks import kept_networks
-from search.statistics.ensemble_selection import Choice, PossibleMember, choose_members
+from search.statistics.blending.ensemble_selection import Choice, PossibleMember, choose_members
+from search.statistics.blending.second_stage import TWO_STAGE
 from search.statistics.estimates import Estimates
 from search.statistics.member_names import MemberName
 from search.statistics.ranking import NothingFinished
-from search.statistics.second_stage import TWO_STAGE
 from search.study_setup.second_study import NotAdopted, require_adopted
 from search.study_state.study import Study, read_study
 from search.study_state.study_targets import read_folds, read_targets

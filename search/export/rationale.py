@@ -8,10 +8,10 @@ from typing import Any
 from search.export.candidates.members import doubts_of
 from search.export.final_model import Refits
 from search.export.plan import ExportPlan
-from search.statistics.ensemble_selection import Choice
+from search.statistics.blending.ensemble_selection import Choice
+from search.statistics.blending.second_stage import TWO_STAGE
 from search.statistics.member_names import members_named
 from search.statistics.paired_gain import Gain, paired_gain, shown_difference, shown_gain
-from search.statistics.second_stage import TWO_STAGE
 from search.study_setup.second_study import compare_with_first, lines_about
 from search.study_state.study_targets import read_targets
 from storage.stores import Stores

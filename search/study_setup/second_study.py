@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from search.runtime.errors import SearchError
-from search.statistics.ensemble_selection import as_exported
+from search.statistics.blending.final_blend import as_exported
 from search.statistics.paired_gain import Gain, exceeds_one_image, paired_gain, shown_gain
 from search.statistics.ranking import average
 from search.study_state.study import Study, read_study

@@ -16,7 +16,7 @@ from search.page.gallery.contents import MOST_PICTURES, MOST_SHARES, SHOWN_CLASS
 from search.page.gallery.networks import Clock, FoldNetworks, HeldOut, TimeIsOver, devices_for, held_out
 from search.page.gallery.thumbnails import encoded, focus_of, shrunk, under_map
 from search.runtime.home import Home
-from search.statistics.blends import with_label_count
+from search.statistics.blending.blends import with_label_count
 from search.statistics.ranking import average
 from storage.stores import Stores
 from storage.values import WorkKind

@@ -11,7 +11,7 @@ from search.export.output.folder import Owner, writing
 from search.export.output.manifest import MODEL, SUBMISSION, Manifest, OutputKind, read_manifest, write_manifest
 from search.runtime.console import note, say
 from search.runtime.errors import SearchError
-from search.statistics.blends import with_label_count
+from search.statistics.blending.blends import with_label_count
 from search.study_state.snapshot import StudySnapshot
 from search.study_state.study import Study
 from storage.artifacts import digest_of

@@ -13,7 +13,7 @@ from search.export.notes import ExportNotes, ImportNotes, RecipeNotes
 from search.export.plan import ExportPlan
 from search.runtime.home import Home
 from search.runtime.kept_networks import kept_networks
-from search.statistics.ensemble_selection import Choice
+from search.statistics.blending.ensemble_selection import Choice
 from search.statistics.member_names import MemberName
 from search.study_state.study import Study, read_study
 from search.workflow.single.exported_ensemble import ExportedModel, NoExport

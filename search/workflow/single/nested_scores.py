@@ -4,7 +4,7 @@ An export fits a temperature and a label rule (offsets, thresholds or cut points
 single network keeps them, unless a regression stacks the members, whose temperature and rule do not fit a network. A
 score by the largest probability, or by the threshold 0.5, would be that of another model. Nor may an image be scored by
 a rule that was fitted to its label. So the export fits them for each fold on the images of the others
-(`search.statistics.ensemble_selection.cross_fit`), and each image is scored by those of its own fold here as well.
+(`search.statistics.blending.cross_fitting.cross_fit`), and each image is scored by those of its own fold here as well.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from search.statistics.ensemble_selection import CrossFitted
+from search.statistics.blending.cross_fitting import CrossFitted
 from search.statistics.paired_gain import Gain, paired_gain
 from search.study_state.study_targets import read_targets
 from search.workflow.single.exported_ensemble import ExportedModel

@@ -23,7 +23,7 @@ from search.export.output.export import Export
 from search.export.plan import ExportPlan, plan_export, queue_refits
 from search.report.exports.export_members import describe_export
 from search.runtime.home import Home
-from search.statistics.blends import mean_of_all
+from search.statistics.blending.blends import mean_of_all
 from search.statistics.member_names import MemberName, members_named
 from search.statistics.paired_gain import shown_gain
 from search.statistics.ranking import NothingFinished

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from search.export.rationale import choice_reason
-from search.statistics.ensemble_selection import Choice
+from search.statistics.blending.ensemble_selection import Choice
 from search.statistics.member_names import MemberName
 from search.statistics.paired_gain import Gain
 

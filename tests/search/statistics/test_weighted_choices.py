@@ -5,8 +5,17 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from search.statistics.blends import BlendMethod, calibrated, equal, greedy, mean_of_all, stack, with_label_rule
-from search.statistics.ensemble_selection import PossibleMember, choose_members, fit_final
+from search.statistics.blending.blends import (
+    BlendMethod,
+    calibrated,
+    equal,
+    greedy,
+    mean_of_all,
+    stack,
+    with_label_rule,
+)
+from search.statistics.blending.ensemble_selection import PossibleMember, choose_members
+from search.statistics.blending.final_blend import fit_final
 from search.statistics.estimates import RecipeScores, Round, estimate
 from search.statistics.member_names import MemberName
 from search.statistics.paired_gain import paired_gain

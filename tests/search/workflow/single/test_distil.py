@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from search.statistics.ensemble_selection import CrossFitted
+from search.statistics.blending.cross_fitting import CrossFitted
 from search.workflow.single.distil import (
     CannotTeach,
     Trained,

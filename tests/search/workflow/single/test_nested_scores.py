@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from search.statistics.ensemble_selection import CrossFitted
+from search.statistics.blending.cross_fitting import CrossFitted
 from search.workflow.single.command import single_network
 from search.workflow.single.exported_ensemble import NoExport, open_export
 from search.workflow.single.exported_refits import read_refits

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from search.statistics.blends import (
+from search.statistics.blending.blends import (
     BlendMethod,
     Stacked,
     calibrated,
@@ -16,7 +16,9 @@ from search.statistics.blends import (
     stack,
     with_label_rule,
 )
-from search.statistics.ensemble_selection import Choice, PossibleMember, choose_members, cross_fit, fit_final
+from search.statistics.blending.cross_fitting import cross_fit
+from search.statistics.blending.ensemble_selection import Choice, PossibleMember, choose_members
+from search.statistics.blending.final_blend import fit_final
 from search.statistics.member_names import MemberName
 from search.statistics.paired_gain import Gain, paired_gain, shown_gain
 from trainer.evaluation.metrics import metrics_for, score

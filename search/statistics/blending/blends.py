@@ -1,8 +1,8 @@
 """Methods that blend the predictions of several recipes, fitted on out-of-fold probabilities. Pure functions.
 
 A blend method is a function of the targets of n images and of the members' probabilities ``(M, n, C)``, the leader's
-first. It returns a `Blend`. `search.statistics.ensemble_selection` decides whether a method is used, on images that it
-was not fitted on.
+first. It returns a `Blend`. `search.statistics.blending.ensemble_selection` decides whether a method is used, on images
+that it was not fitted on.
 
 Members are selected by log loss at the optimal temperature, whatever the metric. Log loss changes with every image,
 whereas accuracy may depend on a handful of changed labels. At the optimal temperature it does not depend on confidence,

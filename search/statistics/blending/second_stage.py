@@ -1,13 +1,13 @@
 """A second stage that tells confusable classes apart, as a blend of two members. Pure functions of stored predictions.
 
-The groups for an image have to be found without the image. So `search.statistics.ensemble_selection.cross_fit` finds
-those of a fold in the predictions of the other folds, as it fits every other blend. One choice is not nested: on which
-classes the second stage was trained, which all out-of-fold predictions decide, once for all folds.
+The groups for an image have to be found without the image. So `search.statistics.blending.cross_fitting.cross_fit`
+finds those of a fold in the predictions of the other folds, as it fits every other blend. One choice is not nested: on
+which classes the second stage was trained, which all out-of-fold predictions decide, once for all folds.
 """
 
 from __future__ import annotations
 
-from search.statistics.blends import BlendMethod, Stacked
+from search.statistics.blending.blends import BlendMethod, Stacked
 from trainer.evaluation.confusion.confusable_groups import Groups, among, classes_of, groups_of_predictions
 from trainer.evaluation.targets import Targets
 from trainer.inference.blend import Blend

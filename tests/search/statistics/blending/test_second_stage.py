@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from search.statistics.blends import Stacked
-from search.statistics.ensemble_selection import as_exported, cross_fit, fit_final
+from search.statistics.blending.blends import Stacked
+from search.statistics.blending.cross_fitting import cross_fit
+from search.statistics.blending.final_blend import as_exported, fit_final
+from search.statistics.blending.second_stage import TWO_STAGE, two_stage
 from search.statistics.paired_gain import exceeds_one_image, paired_gain
-from search.statistics.second_stage import TWO_STAGE, two_stage
 from trainer.evaluation.confusion.confusable_groups import groups_of_predictions
 from trainer.evaluation.metrics import METRICS, score
 from trainer.evaluation.targets import Targets

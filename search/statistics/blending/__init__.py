@@ -1,0 +1,1 @@
+"""Which recipes make the final model, and how their predictions are blended."""
