@@ -75,6 +75,12 @@ def measure_ranges(image_set: ImageSet) -> ImageSet:
     animated = sum(found.animated for found in facts)
     if animated:
         warnings.append(f"several frames or pages in {counted(animated, 'image')}; only the first one is read")
+    dropped = sum(found.drops_channel for found in facts)
+    if dropped:
+        warnings.append(
+            f"a fourth channel in {counted(dropped, 'image')}, as of infrared light, is not read; the first three are "
+            "red, green and blue"
+        )
     return dataclasses.replace(
         with_ranges(image_set, ranges),
         notes=(*image_set.notes, *notes),

@@ -22,6 +22,7 @@ from .pixel_values import (
     Ranges,
     WideValues,
     distinct_values,
+    drops_channel,
     image_range,
     is_misread,
     no_data_values,
@@ -115,6 +116,7 @@ class ImageFacts:
     range: of those values in this image; None: 8 bits.
     distinct: different ones of those values, see `trainer.inference.pixel_values.distinct_values`.
     animated: whether there are several frames or pages.
+    drops_channel: whether a fourth channel is not read, see `trainer.inference.pixel_values.drops_channel`.
     no_data: values that stand for missing pixels, see `trainer.inference.pixel_values.no_data_values`; ``range`` leaves
         them out.
     """
@@ -122,6 +124,7 @@ class ImageFacts:
     kind: str | None
     range: Range | None
     animated: bool
+    drops_channel: bool = False
     distinct: tuple[float, ...] = ()
     no_data: tuple[float, ...] = ()
 
@@ -139,12 +142,20 @@ def image_facts(source: str | os.PathLike[str] | bytes) -> ImageFacts:
     def look(image: Image.Image, data: bytes) -> ImageFacts:
         kind = wide_kind(image)
         animated = image.format in _ANIMATED and bool(getattr(image, "is_animated", False))
+        dropped = drops_channel(image)
         if kind is None:
-            return ImageFacts(kind=None, range=None, animated=animated)
+            return ImageFacts(kind=None, range=None, animated=animated, drops_channel=dropped)
         values = wide_values(image, data).values
         missing = no_data_values(values)
         found = image_range(values, missing)
-        return ImageFacts(kind=kind, range=found, animated=animated, distinct=distinct_values(values), no_data=missing)
+        return ImageFacts(
+            kind=kind,
+            range=found,
+            animated=animated,
+            drops_channel=dropped,
+            distinct=distinct_values(values),
+            no_data=missing,
+        )
 
     return _opened(source, look)
 

@@ -52,6 +52,11 @@ def is_misread(image: Image.Image) -> bool:
     return planes or (_tag(image, _TIFF_CHANNELS) or 1) > MOST_CHANNELS or _raw_mode(image) == "LX"
 
 
+def drops_channel(image: Image.Image) -> bool:
+    """Whether Pillow reads red, green and blue of a TIFF and leaves out a fourth channel, whose meaning no tag says."""
+    return image.format == "TIFF" and image.mode == "RGB" and _tag(image, _TIFF_CHANNELS) == MOST_CHANNELS
+
+
 def wide_kind(image: Image.Image) -> str | None:
     """The kind of values, one of `KINDS`, of an image that is not loaded yet; None: it has 8 bits, unsigned."""
     if image.mode == "F":

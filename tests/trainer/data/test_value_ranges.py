@@ -70,6 +70,22 @@ def test_animations_are_reported(twelve_bits: Path) -> None:
     assert "several frames or pages in 2 images; only the first one is read" in read_images(twelve_bits).warnings
 
 
+def test_a_fourth_channel_of_unknown_meaning_is_reported(tmp_path: Path) -> None:
+    """As infrared light, which Pillow drops; a fourth channel that a tag calls transparency is another matter."""
+    for seed in range(4):
+        folder = tmp_path / ("field" if seed % 2 else "wood")
+        rgb = save(folder / f"{seed}.png", seed)
+        infrared = np.full((*np.asarray(Image.open(rgb)).shape[:2], 1), 99, np.uint8)
+        pixels = np.concatenate([np.asarray(Image.open(rgb)), infrared], axis=2)
+        Image.frombytes("RGBX", pixels.shape[1::-1], pixels.tobytes()).save(rgb.with_suffix(".tif"))
+        rgb.unlink()
+    found = read_images(tmp_path)
+    expected = (
+        "a fourth channel in 4 images, as of infrared light, is not read; the first three are red, green and blue"
+    )
+    assert found.warnings == (expected,)
+
+
 def test_images_of_eight_bits_have_no_range(tmp_path: Path) -> None:
     for seed in range(4):
         save(tmp_path / ("a" if seed % 2 else "b") / f"{seed}.png", seed)
