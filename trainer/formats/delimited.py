@@ -83,10 +83,7 @@ def read_table(path: Path, delimiter: str | None = None, *, encoding: str | None
         DataError: the file cannot be read, is no text table in a known encoding, or has no rows, an open quotation
             mark, or rows of different lengths. Empty cells beyond the last column of the first row are dropped.
     """
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise DataError(f"{path.name} cannot be read: {error.strerror or error}") from error
+    data = _bytes_of(path)
     text, used_encoding = _decoded(path, data, encoding)
     text = without_count(without_comments(text))
     if stated := _SEPARATOR_LINE.match(text):
@@ -119,6 +116,22 @@ def read_table(path: Path, delimiter: str | None = None, *, encoding: str | None
         bom=data.startswith(_BOM),
         encoding=used_encoding,
     )
+
+
+def read_lines(path: Path, encoding: str | None = None) -> list[str]:
+    """The lines of a text file, in an encoding that `read_table` reads.
+
+    Raises:
+        DataError: the file cannot be read, or is no text in a known encoding.
+    """
+    return _decoded(path, _bytes_of(path), encoding)[0].splitlines()
+
+
+def _bytes_of(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise DataError(f"{path.name} cannot be read: {error.strerror or error}") from error
 
 
 def _ragged(name: str, rows: Sequence[Sequence[str]], numbers: Sequence[int], delimiter: str) -> list[str]:

@@ -28,13 +28,19 @@ from trainer.data.readers.competition_test_set import (
 from trainer.data.readers.doubts.doubtful_labels import doubtful_labels, doubtful_lists, soft_labels
 from trainer.data.readers.doubts.possible_groups import possible_groups
 from trainer.data.readers.doubts.unread_images import held_out, in_test_folders, unlisted
+from trainer.data.readers.doubts.unused_marks import unused_marks
 from trainer.data.readers.matching.id_spellings import composed
 from trainer.data.readers.matching.image_files import IMAGE_SUFFIXES, ImageFiles
 from trainer.data.readers.matching.match_images import ImageMatcher
 from trainer.data.readers.parts.divide_table import TableLists, lists_beside
 from trainer.data.readers.parts.part_files import images_apart
 from trainer.data.readers.sample_submission import spelled_as_in
-from trainer.data.readers.tables.against_folders import against_folders, named_by_folders, other_than_folders
+from trainer.data.readers.tables.against_folders import (
+    against_folders,
+    named_by_folders,
+    other_than_folders,
+    other_than_names,
+)
 from trainer.data.readers.tables.choice.choose_table import choose_training_table
 from trainer.data.readers.tables.choice.label_search import LabelSearch
 from trainer.data.readers.tables.find_tables import (
@@ -132,6 +138,8 @@ def read(folder: Path, options: DataOptions) -> ReadResult | None:
         doubts += doubtful_labels(
             table.path.name, [row.label for row in train.rows], lists=options.several_labels == "auto", cells=True
         )
+    if not several:
+        warnings += other_than_names(train.rows, table.path.name)
     if not header and sample is None and not several and (names_of := named_by_folders(train.rows, class_folders)):
         rows = tuple(dataclasses.replace(row, label=names_of[row.label]) for row in train.rows)
         train = dataclasses.replace(train, rows=rows)
@@ -163,6 +171,7 @@ def read(folder: Path, options: DataOptions) -> ReadResult | None:
         ids_have_extension=all(PurePosixPath(row.id.strip()).suffix.lower() in IMAGE_SUFFIXES for row in train.rows),
     )
     paths = {row.path for row in train.rows}
+    taken = {columns.id, columns.image, columns.label, columns.group, columns.part, *columns.classes}
     listed = {} if chosen.linked is None else chosen.linked.files
     test = _read_test_set(files, conventions, sample, test_table, problems, paths, listed)
     both = sorted(paths.intersection(test.images.paths))
@@ -203,12 +212,8 @@ def read(folder: Path, options: DataOptions) -> ReadResult | None:
             *own_warnings(tables),
             *packed_warnings(folder),
             *in_test_folders(table.path.name, files, paths),
-            *possible_groups(
-                table.path.name,
-                names,
-                table.rows[first:],
-                {columns.id, columns.image, columns.label, columns.group, columns.part, *columns.classes},
-            ),
+            *possible_groups(table.path.name, names, table.rows[first:], taken),
+            *unused_marks(table.path.name, names, table.rows[first:], taken),
             *held_out(files, {*paths, *test.images.paths}),
             *unlisted(table.path.name, files, matcher, chosen.image_cells(), paths, test.images.paths),
             *files.unread_warnings(

@@ -110,6 +110,12 @@ def described(
     return notes, warnings
 
 
+def holds_shares(rows: Sequence[Sequence[str]], column: int) -> bool:
+    """Whether most cells of a column are 0, 1, -1 or a probability, and so may say how far a class is present."""
+    known = sum(share(row[column]) is not None or signed_share(row[column]) is not None for row in rows)
+    return 2 * known > len(rows)
+
+
 def one_hot(rows: Sequence[Sequence[str]], free: Sequence[int], values: Mapping[int, set[str]]) -> Sequence[int]:
     """The columns of 0 and 1, or of -1 and 1, that are together one-hot. One column of them may be something else.
 

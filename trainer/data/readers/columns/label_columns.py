@@ -12,6 +12,7 @@ from trainer.data.readers.columns.ambiguous_labels import ambiguous, no_label_co
 from trainer.data.readers.columns.class_columns import (
     MarkedColumns,
     described,
+    holds_shares,
     marked_columns,
     odd_cells,
     one_hot,
@@ -152,8 +153,9 @@ class LabelChoice:
         by_name = {self.names[column]: column for column in free}
         if len(predicted) == 1 and predicted[0] in by_name:
             return by_name[predicted[0]], ()
-        if len(predicted) > 1 and all(name in by_name for name in predicted):
-            return None, tuple(sorted(by_name[name] for name in predicted))
+        asked = [by_name[name] for name in predicted if name in by_name]
+        if len(asked) == len(predicted) > 1 and all(holds_shares(self.rows, column) for column in asked):
+            return None, tuple(sorted(asked))
         if len(predicted) > 1:
             # The sample has one column per class: the label column holds these class names.
             wanted = set(map(composed, predicted))

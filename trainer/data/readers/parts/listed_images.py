@@ -1,4 +1,4 @@
-"""The images that a text file or a CSV file lists, and the labels beside them."""
+"""The images that a text file, a CSV or a TSV file lists, and the labels beside them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from trainer.common.errors import DataError
 from trainer.data.readers.matching.id_spellings import composed, has_image_suffix
 from trainer.formats.blank_labels import split_at_label
 from trainer.formats.class_lists import odd_rows
-from trainer.formats.delimited import read_table
+from trainer.formats.delimited import read_lines, read_table
 
 
 def listed_images(path: Path, known: Mapping[str, str], encoding: str | None) -> tuple[list[str], list[str]]:
@@ -76,8 +76,8 @@ def _entries(path: Path, known: Mapping[str, str], encoding: str | None) -> list
     if (rows := _columns_of_images(path, known, encoding)) is not None:
         return rows
     try:
-        lines = path.read_text(encoding=encoding or "utf-8-sig").splitlines()
-    except (UnicodeError, LookupError):  # no list
+        lines = read_lines(path, encoding)
+    except DataError:  # no list
         return []
     if (split := split_at_label(lines)) is not None:  # a list of labels with blanks
         return [(row[0], row[1:]) for row in split]
@@ -92,8 +92,8 @@ def _entries(path: Path, known: Mapping[str, str], encoding: str | None) -> list
 def _columns_of_images(
     path: Path, known: Mapping[str, str], encoding: str | None
 ) -> list[tuple[str, list[str]]] | None:
-    """The cells of the column of a CSV file that names most images, with the others; None for another file."""
-    if path.suffix.lower() != ".csv":
+    """The cells of the column of a CSV or TSV file that names most images, with the others; None for another file."""
+    if path.suffix.lower() not in (".csv", ".tsv"):
         return None
     try:
         rows = [[cell.strip() for cell in row] for row in read_table(path, encoding=encoding).rows]

@@ -17,7 +17,7 @@ from trainer.data.readers.parts.listed_images import check_labels, listed_images
 from trainer.formats.part_words import Part
 from trainer.formats.parts import part_of
 
-SUFFIXES = (".txt", ".lst", ".list", ".dat", ".log", ".csv", ".json")
+SUFFIXES = (".txt", ".lst", ".list", ".dat", ".log", ".csv", ".tsv", ".json")
 _JOINED = re.compile(r"(train|test|val|valid)(?:ing|idation)?[_\-]?(?:lists?|names?|files?|ids?|imgs?|split)[_\-]?\d*")
 _SHORT: Mapping[str, Part] = {"tr": "train", "te": "test", "va": "val"}
 _NUMBER = re.compile(r"\d+")

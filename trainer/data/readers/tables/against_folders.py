@@ -1,9 +1,10 @@
-"""Compare the labels of a table with the class folders of its images."""
+"""Compare the labels of a table with the class folders and the names of its images."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from pathlib import PurePosixPath
 
 from trainer.common.errors import listed
@@ -12,8 +13,10 @@ from trainer.data.readers.matching.match_images import ImageMatcher
 from trainer.data.readers.training_rows import TrainingRow
 from trainer.formats.class_lists import odd_rows
 from trainer.formats.delimited import Table
+from trainer.inference.printable import printable
 
 _SEPARATORS = re.compile(r"[,;|\t]+")  # between labels in a cell
+_MOST_MISNAMED = 1 / 3  # share of the images called after a label up to which their names speak of labels at all
 
 
 def against_folders(rows: Sequence[TrainingRow], class_folders: Sequence[str]) -> list[str]:
@@ -57,6 +60,35 @@ def other_than_folders(rows: Sequence[TrainingRow], class_folders: Sequence[str]
         f"the labels are those of {where}, not the folders {listed(class_folders, 4)} of the images; --layout folders "
         "(data.layout) takes the folders"
     ]
+
+
+def other_than_names(rows: Sequence[TrainingRow], where: str) -> list[str]:
+    """A warning if most images are called after their label, and some after that of others: ``cat_12.jpg``.
+
+    Args:
+        where: name of the table.
+    """
+    words = {label: _words_of(label) for label in {row.label for row in rows}}
+    times = Counter(words.values())
+    labels = {own: label for label, own in words.items() if times[own] == 1}  # cat1 and cat2 have the same words
+    named = {row: found for row in rows if (found := _label_in_name(row.path, labels)) is not None}
+    wrong = [row for row, label in named.items() if label != row.label]
+    if 2 * len(named) <= len(rows) or not 0 < len(wrong) <= _MOST_MISNAMED * len(named):
+        return []
+    return [
+        f"{where} labels {len(wrong)} of {len(rows)} images otherwise than their names say, such as "
+        f"{printable(wrong[0].path)} as {wrong[0].label!r}; correct the table if the names are right"
+    ]
+
+
+def _label_in_name(path: str, labels: Mapping[tuple[str, ...], str]) -> str | None:
+    """The label of whose words the first words of a file name consist, the longest such label."""
+    words = _words_of(PurePosixPath(path).stem)
+    return next((labels[words[:end]] for end in range(len(words), 0, -1) if words[:end] in labels), None)
+
+
+def _words_of(text: str) -> tuple[str, ...]:
+    return tuple(re.findall(r"[^\W\d_]+", composed(text).casefold()))
 
 
 def named_by_folders(rows: Sequence[TrainingRow], class_folders: Sequence[str]) -> dict[str, str]:

@@ -9,7 +9,7 @@ from pathlib import Path
 from trainer.common.errors import DataError, listed
 from trainer.data.readers.columns.label_names import is_usual_label
 from trainer.data.readers.matching.id_spellings import composed
-from trainer.formats.delimited import read_table
+from trainer.formats.delimited import read_lines, read_table
 
 _HEADERS = ("name", "names", "classes", "categories")
 _NUMBERED = re.compile(r"(\d+)(?:[.\-_\s]+(.+))?")
@@ -143,10 +143,10 @@ def _lines(path: Path, encoding: str | None) -> list[str]:
     """The lines of a file with one class in each, without a header; empty for another file."""
     try:
         if path.suffix.lower() == ".txt":
-            found = path.read_text(encoding=encoding or "utf-8-sig").splitlines()
+            found = read_lines(path, encoding)
         else:
             found = [row[0] for row in read_table(path, encoding=encoding).rows if len(row) == 1]
-    except (DataError, OSError, UnicodeError, LookupError):  # no list of classes
+    except DataError:  # no list of classes
         return []
     lines = [line.strip() for line in found if line.strip()]
     if lines and (is_usual_label(lines[0]) or lines[0].lower() in _HEADERS):

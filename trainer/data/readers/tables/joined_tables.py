@@ -20,7 +20,7 @@ from trainer.data.readers.tables.class_names import (
 )
 from trainer.data.readers.tables.find_tables import is_named_training
 from trainer.data.readers.tables.part_tables import PartTable
-from trainer.formats.delimited import Table, read_table
+from trainer.formats.delimited import Table, read_lines, read_table
 from trainer.formats.labels import natural_key
 from trainer.formats.part_words import Part
 from trainer.formats.parts import numbered_parts, part_of
@@ -126,11 +126,11 @@ def _pairs(path: Path, encoding: str | None) -> Pairs | None:
     rows: list[Sequence[str]]
     try:
         if path.suffix.lower() == ".txt":
-            lines = path.read_text(encoding=encoding or "utf-8-sig").splitlines()
+            lines = read_lines(path, encoding)
             rows = [line.split(None, 1) for line in lines if line.strip()]
         else:
             rows = list(read_table(path, encoding=encoding).rows)
-    except (DataError, OSError, UnicodeError, LookupError):
+    except DataError:
         return None
     if not rows or any(len(row) != 2 for row in rows):
         return None

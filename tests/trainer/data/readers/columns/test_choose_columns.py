@@ -512,3 +512,12 @@ def test_a_column_with_one_part_does_not_hide_one_that_divides_the_rows(tmp_path
     """Its value may be the folder that all images came from."""
     found = read_images(parts_table(tmp_path, ("dataset", "split"), lambda part: ("train", part)))
     assert (len(found.train_ids), len(found.test_ids)) == (6, 3)
+
+
+def test_a_sample_that_asks_for_a_mask_and_its_class_asks_for_no_class_columns(tmp_path: Path) -> None:
+    """As in the steel defects of Severstal."""
+    rows = [("ImageId", "ClassId", "EncodedPixels"), *((f"{i}.png", i % 3 + 1, f"29102 {i} 29346 24") for i in IDS)]
+    root = folder_of(tmp_path, rows)
+    save(root / "test_images" / "90.png", 90, 8)
+    write_table(root / "sample_submission.csv", [("ImageId", "EncodedPixels", "ClassId"), ("90.png", "1 409600", "0")])
+    assert read_images(root, verify=False).class_names == ("1", "2", "3")

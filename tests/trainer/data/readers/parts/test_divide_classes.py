@@ -54,6 +54,18 @@ def test_listed_test_images_are_not_trained_on(tmp_path: Path, where: str, line:
     assert "21 train, 9 test" in "\n".join(found.notes)
 
 
+@pytest.mark.parametrize("suffix", [".txt", ".tsv", ".csv"])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_lists_are_read_by_their_mark_of_the_encoding(tmp_path: Path, suffix: str, encoding: str) -> None:
+    meta = food(tmp_path) / "meta"
+    for part in ("train", "test"):
+        (meta / f"{part}{suffix}").write_text((meta / f"{part}.txt").read_text(), encoding=encoding)
+        if suffix != ".txt":
+            (meta / f"{part}.txt").unlink()
+    found = read_images(tmp_path, verify=False)
+    assert (len(found.train_ids), len(found.test_ids)) == (21, 9)
+
+
 @pytest.mark.parametrize("where", ["images", "."])
 @pytest.mark.parametrize(
     ("train", "test"),
