@@ -44,7 +44,8 @@ from benchmarks.competitions.scores import METHODS, OURS, QUARTER, Run, hits, in
 from benchmarks.competitions.small_competitions import SmallCompetition, cut
 from benchmarks.machine import table
 from studies.errors import StudyError
-from studies.spec import StudySpec, load_study
+from studies.load_study import load_study
+from studies.spec import StudySpec
 
 STUDY = Path(__file__).with_name("small_competition.toml")
 DATA = Path(__file__).parents[3] / "shared" / "data" / "caltech101"

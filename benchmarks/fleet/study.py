@@ -24,7 +24,7 @@ from storage.database.tables import Trial, Work
 from storage.optuna_storage.optuna_trials import study_id_of
 from storage.stores import open_stores
 from storage.values import EpochCurve, TrialOutcome, TrialStatus
-from studies.spec import load_study
+from studies.load_study import load_study
 
 NAME = "fleet"
 STUDY = """

@@ -47,7 +47,8 @@ from benchmarks.competitions.small_competitions import SmallCompetition, cut
 from search.study_setup.data_folder import inspect
 from search.tuning.suggest import sample
 from search.worker.study_context import training_data
-from studies.spec import StudySpec, load_study
+from studies.load_study import load_study
+from studies.spec import StudySpec
 from trainer.batches.batch_loader import BatchLoader
 from trainer.data.folds import fold_groups, make_folds
 from trainer.data.image_set import ImageSet

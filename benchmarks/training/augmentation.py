@@ -32,7 +32,7 @@ from PIL import Image
 
 from benchmarks.machine import describe_machine, one_line, table
 from studies.file.catalog import bundled_studies
-from studies.spec import load_study
+from studies.load_study import load_study
 from trainer.batches.augmenter import KeyedRandom, build_transforms
 from trainer.batches.batch_loader import BatchLoader
 from trainer.batches.batch_plan import BatchPlan, plan_epoch

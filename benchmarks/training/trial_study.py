@@ -22,7 +22,7 @@ from search.worker.study_cache import StudyCache, WorkerResources
 from search.worker.study_context import StudyContext
 from storage.stores import Stores, open_stores
 from storage.values import SEARCH_SPLIT
-from studies.spec import load_study
+from studies.load_study import load_study
 from trainer.batches.batch_loader import BatchLoader, fitting_workers
 from trainer.common.environment import usable_cores
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from search.runtime.errors import SearchError
 from storage.database.existing import NoStudy, check_database
 from studies.file.catalog import check_name, find_study, is_study_file
-from studies.spec import load_study
+from studies.load_study import load_study
 from trainer.common.errors import DataError, suggest
 
 

@@ -17,7 +17,9 @@ from storage.errors import SchemaError
 from storage.stores import stores_if_any
 from studies.explain import Explanation, explain
 from studies.file.catalog import bundled_studies
-from studies.spec import StudySpec, load_study
+from studies.load_study import load_study
+from studies.spec import StudySpec
+from studies.stored_spec import spec_from_dict
 from trainer.recipe.recipe import Scalar
 
 
@@ -99,7 +101,7 @@ def _stored_spec(name: str, overrides: Sequence[str], url: str) -> StudySpec | N
         return None  # a database of another program
     finally:
         database.close()
-    return None if stored is None else StudySpec.from_dict(stored.spec, overrides)
+    return None if stored is None else spec_from_dict(stored.spec, overrides)
 
 
 def _print_explanation(console: Console, explanation: Explanation) -> None:

@@ -41,8 +41,10 @@ from studies.errors import StudyError
 from studies.explain import differences
 from studies.file.catalog import check_name, find_study, is_bundled, is_study_file
 from studies.file.overrides import merged
+from studies.load_study import load_study
 from studies.resolve_backbones import SHOWN_NAMES, backbones_of, check_backbones
-from studies.spec import StudySpec, load_study
+from studies.spec import StudySpec
+from studies.stored_spec import spec_from_dict
 from trainer.common.environment import check_torch_pair
 from trainer.common.errors import listed
 from trainer.data.sample_data import write_digits
@@ -64,7 +66,7 @@ def prepare(request: StartRequest, console: Console) -> StudyPlan:
         CannotWeight: the study asks for scores weighted toward the test images, which is not possible.
     """
     by_name = _stored_by_name(request) or _begun_with_earlier_file(request, console)
-    file_spec = load_study(request.study) if by_name is None else StudySpec.from_dict(by_name.file_spec)
+    file_spec = load_study(request.study) if by_name is None else spec_from_dict(by_name.file_spec)
     name = by_name.name if by_name else check_name(request.name or find_study(request.study).name)
     stores = stores_if_any(request.storage_url, create=True)
     stored = stores.studies.find(name) if stores else None
@@ -79,7 +81,7 @@ def prepare(request: StartRequest, console: Console) -> StudyPlan:
         start = None  # the stored specification begins there already
         # A pattern of backbones, for example, was resolved when the study began, and no trial may depend on another.
         known = {text for text in by_name.overrides if text.startswith(("recipe.", "space."))}
-        spec = StudySpec.from_dict(by_name.spec, [text for text in given if text not in known])
+        spec = spec_from_dict(by_name.spec, [text for text in given if text not in known])
     data, competition = request.data or (known_folder(stores, stored) if stores and stored else None), None
     if data is not None:
         if stores and stored:
@@ -157,7 +159,7 @@ def _begun_with_earlier_file(request: StartRequest, console: Console) -> StoredS
     stored = stores.studies.find(check_name(request.name or request.study)) if stores else None
     if stored is None:
         return None
-    then, now = StudySpec.from_dict(stored.file_spec), load_study(request.study)
+    then, now = spec_from_dict(stored.file_spec), load_study(request.study)
     if stored.name != request.study and then.title != now.title:
         return None
     if not now.is_resolved:
@@ -195,7 +197,7 @@ def _resolved(
     filtered = any(dimension.match is not None and dimension.match.at_hand for dimension in spec.space)
     if stored is None or not filtered or _backbone_settings(overrides) != _backbone_settings(stored.overrides):
         return found
-    known = backbones_of(StudySpec.from_dict(stored.spec))
+    known = backbones_of(spec_from_dict(stored.spec))
     added = [name for name in backbones_of(found) if name not in known]
     if added:
         which = f"{listed(added[:SHOWN_NAMES])}{' …' if len(added) > SHOWN_NAMES else ''}"

@@ -95,7 +95,7 @@ def begin_with(spec: StudySpec, start: StartingPoint, overrides: Sequence[str], 
     """The study with the recipe of ``start`` as its trial 0, as far as its search space contains it.
 
     Args:
-        spec: resolved, loaded by `studies.spec.load_study` with the recipe of ``start``.
+        spec: resolved, loaded by `studies.load_study.load_study` with the recipe of ``start``.
         overrides: settings of ``--set``, which take precedence over the recipe.
         console: prints the starting point and the settings that its recipe could not keep; None: nothing is printed.
     """

@@ -14,6 +14,7 @@ from storage.stores import Stores
 from storage.values import StudyState
 from studies.settings import ProtocolSettings
 from studies.spec import PRETRAINING, PSEUDO_LABELS, SELF_DISTILLATION, TWO_STAGE, StudySpec
+from studies.stored_spec import spec_from_dict
 from trainer.inference.printable import EXCERPT, excerpt
 
 KEPT_SPECS = 64
@@ -228,7 +229,7 @@ def require_search(study: Study, doing: str, *, or_second: bool = False) -> Stud
 
 @lru_cache(maxsize=KEPT_SPECS)
 def _checked(spec: str) -> StudySpec:
-    return StudySpec.from_dict(json.loads(spec))
+    return spec_from_dict(json.loads(spec))
 
 
 def read_study(stores: Stores, name: str | None) -> Study:

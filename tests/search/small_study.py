@@ -21,7 +21,7 @@ from search.worker.loop import work
 from search.worker.study_context import StudyContext
 from search.worker.training.train_item import train
 from storage.stores import Stores
-from studies.spec import load_study
+from studies.load_study import load_study
 from trainer.batches.batch_loader import BatchLoader
 
 STUDY = """

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from studies.spec import StudyError, StudySpec, load_study
+from studies.load_study import load_study
+from studies.spec import StudyError, StudySpec
 
 
 @pytest.fixture

@@ -9,9 +9,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from studies.errors import StudyError
+from studies.load_study import load_study
 from studies.resolve_backbones import check_backbones
 from studies.space.dimension import choose
-from studies.spec import StudySpec, load_study
+from studies.spec import StudySpec
 
 Load = Callable[..., StudySpec]
 

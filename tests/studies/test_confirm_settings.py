@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from studies.explain import differences, explain
-from studies.spec import ConfirmSettings, StudyError, load_study
+from studies.load_study import load_study
+from studies.spec import ConfirmSettings, StudyError
 
 
 def test_confirmation_has_a_quarter_of_the_time_and_ten_finalists_by_default() -> None:

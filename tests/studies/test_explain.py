@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from studies.explain import differences, explain
-from studies.spec import load_study
+from studies.load_study import load_study
 
 
 def test_an_explanation_lists_fixed_and_sampled_settings() -> None:

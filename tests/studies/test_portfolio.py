@@ -13,9 +13,11 @@ from hypothesis import strategies as st
 
 from studies.explain import differences, explain
 from studies.file.catalog import bundled_studies
+from studies.load_study import load_study
 from studies.resolve_backbones import check_backbones
 from studies.space.fit_recipe import fit, starting_at
-from studies.spec import StudyError, StudySpec, load_study
+from studies.spec import StudyError, StudySpec
+from studies.stored_spec import spec_from_dict
 from trainer.recipe.recipe import Recipe
 
 Load = Callable[..., StudySpec]
@@ -177,7 +179,7 @@ def test_every_entry_of_a_bundled_study_is_tried(name: str) -> None:
 def test_a_portfolio_is_stored_and_does_not_change_the_hash(load: Load) -> None:
     with_it, without = load(entry('when = { family = "cnn" }\n"augment.sepia" = 0.2')), load(STUDY)
     stored = json.loads(json.dumps(with_it.to_dict()))
-    assert StudySpec.from_dict(stored) == with_it
+    assert spec_from_dict(stored) == with_it
     assert with_it.spec_hash == without.spec_hash
     assert differences(with_it, without) == []
     (row,) = explain(with_it).portfolio
@@ -187,10 +189,10 @@ def test_a_portfolio_is_stored_and_does_not_change_the_hash(load: Load) -> None:
 def test_a_damaged_stored_study_is_refused(load: Load) -> None:
     stored = load(STUDY).to_dict()
     with pytest.raises(StudyError, match="the stored study is a table of"):
-        StudySpec.from_dict({**stored, "surprise": 1})
+        spec_from_dict({**stored, "surprise": 1})
     for broken in ("a:", "../a:1", 7, None):
         with pytest.raises(StudyError, match="begun_from is STUDY:TRIAL"):
-            StudySpec.from_dict({**stored, "begun_from": broken})
+            spec_from_dict({**stored, "begun_from": broken})
 
 
 def test_a_study_starts_from_another_recipe(load: Load) -> None:
@@ -206,7 +208,7 @@ def test_a_study_starts_from_another_recipe(load: Load) -> None:
         field: value for field, value in given.items() if field != "drop"
     }
     assert (default["augment.mix"], default["image_size"]) == ("mixup", 96), "what --set says wins"
-    assert StudySpec.from_dict(begun.to_dict()) == begun
+    assert spec_from_dict(begun.to_dict()) == begun
     assert explain(begun).begun_from == "other:4"
 
 
@@ -257,7 +259,7 @@ def test_a_fitted_recipe_equals_the_wanted_one_except_for_its_misfits(wanted: di
             assert kept == (dimension.field not in lost)
 
 
-_STUDY = StudySpec.from_dict(
+_STUDY = spec_from_dict(
     {
         **load_study("quickstart").to_dict(),
         "portfolio": [],

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from studies.spec import StudySpec, load_study
+from studies.load_study import load_study
+from studies.spec import StudySpec
 from trainer.recipe.recipe import Recipe
 
 WITHOUT_LINEAR_CLASSIFIER = (

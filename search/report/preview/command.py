@@ -16,8 +16,10 @@ from search.runtime.home import Home
 from search.runtime.output_files import check_picture
 from search.study_setup.data_folder import NoData, known_folder
 from storage.database.existing import NoStudy, check_database
+from studies.load_study import load_study
 from studies.resolve_backbones import check_backbones
-from studies.spec import StudySpec, load_study
+from studies.spec import StudySpec
+from studies.stored_spec import spec_from_dict
 from trainer.common.errors import DataError
 from trainer.data.image_set import ImageSet
 from trainer.data.read import read_images
@@ -111,7 +113,7 @@ def _find_study(request: PreviewRequest) -> tuple[StudySpec, Path | None]:
         stored = stores.studies.find(request.study)
         if stored is None:
             return load_study(request.study, request.overrides), None
-        return StudySpec.from_dict(stored.spec, request.overrides), known_folder(stores, stored)
+        return spec_from_dict(stored.spec, request.overrides), known_folder(stores, stored)
     finally:
         stores.database.close()
 

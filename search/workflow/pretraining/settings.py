@@ -6,7 +6,8 @@ import dataclasses
 from collections.abc import Sequence
 
 from studies.file.catalog import StudyFile
-from studies.spec import PRETRAINING, StudyError, StudySpec, study_of
+from studies.load_study import study_of
+from studies.spec import PRETRAINING, StudyError, StudySpec
 from trainer.networks.backbones import family_of
 
 INDEX = "index"

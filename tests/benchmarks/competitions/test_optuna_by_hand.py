@@ -24,7 +24,7 @@ from benchmarks.competitions.contest import (
 from benchmarks.competitions.optuna_by_hand import Objective, collect, open_study
 from benchmarks.training.jpeg_loader import JpegLoader
 from search.tuning.suggest import sample
-from studies.spec import load_study
+from studies.load_study import load_study
 from tests.search.small_study import STUDY, TEST_IMAGES, write_competition
 from trainer.batches.batch_loader import BatchLoader
 from trainer.batches.batch_plan import plan_epoch

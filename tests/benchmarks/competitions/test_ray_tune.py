@@ -10,7 +10,8 @@ import pytest
 
 from benchmarks.competitions.contest import PARALLEL_TRIALS
 from benchmarks.competitions.ray_tune import clock_start, default_config, ray_space, recipe_of
-from studies.spec import StudySpec, load_study
+from studies.load_study import load_study
+from studies.spec import StudySpec
 
 pytest.importorskip("ray.tune", exc_type=ImportError, reason="Ray Tune needs more than Ray: pip install 'ray[tune]'")
 

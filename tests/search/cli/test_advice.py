@@ -24,9 +24,9 @@ from search.study_setup.prepare import StartRequest, prepare
 from storage.errors import StorageError
 from storage.stores import Stores, open_stores
 from studies.errors import StudyError
+from studies.load_study import load_study
 from studies.settings import SECTIONS, setting_names
 from studies.space.backbone_filter import FILTER_KEYS
-from studies.spec import load_study
 from tests.search.small_study import STUDY, write_competition
 from trainer.recipe.recipe import FIELDS
 

@@ -16,8 +16,8 @@ from typer.models import ArgumentInfo, OptionInfo
 from search.cli.app import COMMANDS, app
 from search.cli.options import LARGEST, gpu_names
 from studies.errors import StudyError
+from studies.load_study import load_study
 from studies.settings import SECTIONS, setting_names
-from studies.spec import load_study
 from trainer.recipe.recipe import FIELDS
 
 EXTREMES = ("inf", "-inf", "nan", "1e999", "-1e999", str(2**70), f"-{2**70}", "9" * 5000, "²", "0x10", "")

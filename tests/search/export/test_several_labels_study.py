@@ -33,7 +33,7 @@ from storage.records.datasets import StoredDataset
 from storage.stores import Stores, open_stores
 from storage.values import TrialStatus, WorkKind
 from studies.errors import StudyError
-from studies.spec import load_study
+from studies.load_study import load_study
 from tests.search.several_labels import NAMES, SEVERAL, TEST, TRAIN, write_pictures
 from tests.search.small_study import make_context, study_plan, work_on
 from trainer.conversion.files import SINGLE_FOLDER

@@ -17,7 +17,7 @@ from search.tuning.suggest import sample
 from storage.records.datasets import StoredDataset
 from storage.stores import Stores
 from storage.values import PROBE_NOTE, Failure, TrialOutcome, TrialStatus, WorkKind
-from studies.spec import load_study
+from studies.load_study import load_study
 from trainer.common.arrays import Float32Array
 from trainer.evaluation.ambiguity import expected_average
 from trainer.evaluation.metrics import score, standard_error

@@ -12,7 +12,8 @@ from search.report.preview.command import NothingToPreview, PreviewNotWritable, 
 from search.report.preview.rows import Row, Subject, examples, rows_of
 from search.study_setup.data_folder import NoData
 from studies.errors import StudyError
-from studies.spec import StudySpec, load_study
+from studies.load_study import load_study
+from studies.spec import StudySpec
 from trainer.recipe.augmentation_table import AUGMENTATIONS
 
 STUDY = """

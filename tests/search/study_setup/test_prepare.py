@@ -17,6 +17,7 @@ from search.study_state.study import Study
 from storage.stores import Stores
 from studies.errors import StudyError
 from studies.spec import StudySpec
+from studies.stored_spec import spec_from_dict
 from tests.databases import DIALECTS
 
 SHIPPED = "aug_tuning"
@@ -49,7 +50,7 @@ def of_earlier_release(spec: StudySpec) -> StudySpec:
     """The study without the fields ``head`` and ``norm``, and with another warm-up."""
     stored = spec.to_dict()
     kept = {field: value for field, value in stored["recipe"].items() if field not in ("head", "norm")}
-    return StudySpec.from_dict({**stored, "recipe": {**kept, "schedule.warmup": 0.35}})
+    return spec_from_dict({**stored, "recipe": {**kept, "schedule.warmup": 0.35}})
 
 
 def begin(stores: Stores, plan: StudyPlan) -> Study:

@@ -12,7 +12,9 @@ from PIL import Image
 
 from search.study_setup.rules import AgainstTheRules, LearnedLabels, check_learned_labels, check_rules
 from studies.errors import StudyError
-from studies.spec import StudySpec, load_study
+from studies.load_study import load_study
+from studies.spec import StudySpec
+from studies.stored_spec import spec_from_dict
 from tests.trainer.networks.test_registered_weights import put
 from trainer.data.image_set import ImageSet
 from trainer.data.read import read_images
@@ -215,36 +217,36 @@ def test_studies_of_earlier_releases_have_no_rules(tmp_path: Path) -> None:
     spec = study(tmp_path)
     stored = spec.to_dict()
     earlier = {key: value for key, value in stored.items() if key not in ("rules", "purpose", "compared_seeds")}
-    assert StudySpec.from_dict(earlier) == spec
+    assert spec_from_dict(earlier) == spec
     ruled = study(tmp_path, "rules.external_data=false")
-    assert StudySpec.from_dict(ruled.to_dict()) == ruled
+    assert spec_from_dict(ruled.to_dict()) == ruled
     # Rules decide about no result, so that a study may get them while it runs.
     assert ruled.spec_hash == spec.spec_hash
     with pytest.raises(StudyError, match="purpose"):
-        StudySpec.from_dict({**stored, "purpose": "fun"})
+        spec_from_dict({**stored, "purpose": "fun"})
 
 
 def test_seeds_of_a_second_study_are_stored(tmp_path: Path) -> None:
     spec = study(tmp_path, DESCRIBED)
     second = replace(spec, purpose="pseudo_labels", begun_from="first:3", compared_seeds=(4, 0))
-    assert StudySpec.from_dict(json.loads(json.dumps(second.to_dict()))) == second
+    assert spec_from_dict(json.loads(json.dumps(second.to_dict()))) == second
     assert second.spec_hash == spec.spec_hash
     for broken in (3, [-1], [True], ["0"], [2**31], [0] * 1001, None):
         with pytest.raises(StudyError, match="compared_seeds"):
-            StudySpec.from_dict({**spec.to_dict(), "compared_seeds": broken})
+            spec_from_dict({**spec.to_dict(), "compared_seeds": broken})
 
 
 def test_groups_of_a_second_stage_are_stored(tmp_path: Path) -> None:
     spec = study(tmp_path, DESCRIBED)
     assert "class_groups" not in spec.to_dict(), "the hash of other studies stays"
     stage = replace(spec, purpose="two_stage", begun_from="first:3", class_groups=((0, 4), (1, 2, 7)))
-    assert StudySpec.from_dict(json.loads(json.dumps(stage.to_dict()))) == stage
+    assert spec_from_dict(json.loads(json.dumps(stage.to_dict()))) == stage
     assert stage.spec_hash != spec.spec_hash, "its trainings depend on the groups"
     for broken in (3, [[0]], [[0, 0]], [[0, 1], [1, 2]], [[-1, 2]], [[True, 2]], [["0", 1]], [[[0], 1]], [], None):
         with pytest.raises(StudyError, match="class_groups"):
-            StudySpec.from_dict({**stage.to_dict(), "class_groups": broken})
+            spec_from_dict({**stage.to_dict(), "class_groups": broken})
     with pytest.raises(StudyError, match="class_groups"):
-        StudySpec.from_dict({**spec.to_dict(), "class_groups": [[0, 1]]})
+        spec_from_dict({**spec.to_dict(), "class_groups": [[0, 1]]})
 
 
 def test_weights_of_which_nothing_is_known_are_named(tmp_path: Path, weights: Path, images: ImageSet) -> None:

@@ -16,7 +16,8 @@ from search.study_setup.create_study import create_study, resume
 from search.study_setup.weights_folder import NoWeights, check_initial_weights, remembered_path, weights_folder
 from search.study_state.study import Study
 from storage.stores import Stores
-from studies.spec import StudySpec, load_study
+from studies.load_study import load_study
+from studies.spec import StudySpec
 from tests.search.small_study import study_plan
 from trainer.common.errors import BackboneError
 

@@ -35,7 +35,7 @@ from search.workflow.watch import Interrupted
 from storage.artifacts import ArtifactFolder
 from storage.stores import Stores
 from storage.values import TRIAL_NOTE, Failure, StudyState, TrialOutcome, TrialStatus, WorkKind, WorkState
-from studies.spec import StudySpec
+from studies.stored_spec import spec_from_dict
 from tests.search.instant_training import SECONDS, pretending
 from tests.search.small_study import work_on
 
@@ -70,7 +70,7 @@ def change(context: StudyContext, **changes: dict[str, object]) -> None:
     """Change tables of the stored study that trials do not depend on."""
     study = context.stores.studies.get(context.study.name)
     spec = {**study.spec, **{table: {**study.spec[table], **values} for table, values in changes.items()}}
-    checked = StudySpec.from_dict(spec)
+    checked = spec_from_dict(spec)
     assert checked.spec_hash == study.spec_hash
     context.stores.studies.set_spec(study.id, spec=checked.to_dict(), file_spec=study.file_spec)
 

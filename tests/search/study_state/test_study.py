@@ -15,12 +15,13 @@ from storage.stores import Stores
 from storage.values import SEARCH_SPLIT, StudyState
 from studies.errors import StudyError
 from studies.spec import StudySpec
+from studies.stored_spec import spec_from_dict
 
 
 def test_it_is_the_row_and_its_specification(stores: Stores, stored: Study) -> None:
     row = stores.studies.get("colours")
     for study in (read_study(stores, "colours"), read_study(stores, None)):
-        assert study == Study(stored=row, spec=StudySpec.from_dict(row.spec)) == stored
+        assert study == Study(stored=row, spec=spec_from_dict(row.spec)) == stored
     assert (stored.name, stored.budget, stored.state) == ("colours", 3, StudyState.RUNNING)
     assert (stored.metric, stored.begun) == ("accuracy", row.created)
     with pytest.raises(UnknownStudyError):
@@ -37,14 +38,12 @@ def test_a_specification_is_checked_once_and_again_when_it_changes(
 ) -> None:
     checked: list[object] = []
 
-    class Counting:
-        @staticmethod
-        def from_dict(spec: object) -> StudySpec:
-            checked.append(spec)
-            return StudySpec.from_dict(spec)
+    def counting(spec: object) -> StudySpec:
+        checked.append(spec)
+        return spec_from_dict(spec)
 
     module._checked.cache_clear()
-    monkeypatch.setattr(module, "StudySpec", Counting)
+    monkeypatch.setattr(module, "spec_from_dict", counting)
     stores.studies.set_deadline(stored.id, stores.database.now() + 60.0)
     for _ in range(3):
         assert read_snapshot(stores, "colours").study.spec == stored.spec

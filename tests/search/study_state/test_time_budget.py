@@ -55,7 +55,8 @@ from storage.queue.items import WorkItem
 from storage.records.trials import TrialStore
 from storage.stores import Stores
 from storage.values import TOO_LATE_NOTE, TrialOutcome, TrialRecord, TrialStatus, WorkKind
-from studies.spec import StudySpec, load_study
+from studies.load_study import load_study
+from studies.spec import StudySpec
 from tests.search.small_study import work_on
 from trainer.recipe.recipe import Recipe
 from trainer.training.results import EpochReport, Verdict

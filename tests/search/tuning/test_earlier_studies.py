@@ -22,7 +22,7 @@ from search.tuning.earlier_studies import (
     remembered_recipes,
     traits_of,
 )
-from studies.spec import load_study
+from studies.load_study import load_study
 from trainer.data.image_statistics import ImageStatistics
 
 SPEC = load_study("quickstart")

@@ -16,7 +16,8 @@ from search.worker.study_context import StudyContext
 from storage.records.study_rows import StoredStudy
 from storage.stores import Stores
 from storage.values import WorkKind
-from studies.spec import StudyError, StudySpec
+from studies.spec import StudyError
+from studies.stored_spec import spec_from_dict
 from tests.search.small_study import make_context, study_plan
 
 
@@ -33,14 +34,14 @@ def test_it_can_be_read_and_keeps_its_hash(stores: Stores, stored: Study, racing
     spec = racing.spec
     assert spec.search_settings.pruner == "paired_race"
     assert spec.spec_hash == racing.stored.spec_hash == stored.stored.spec_hash
-    assert StudySpec.from_dict(spec.to_dict()) == spec
+    assert spec_from_dict(spec.to_dict()) == spec
     assert read_snapshot(stores, racing.name).waiting == 0
 
 
 def test_a_setting_of_the_removed_pruner_alone_is_ignored(stored: Study) -> None:
     row = stored.stored.spec
     before = {**row, "search": {**row["search"], "race_margin": 2.5}}
-    assert StudySpec.from_dict(before) == stored.spec
+    assert spec_from_dict(before) == stored.spec
 
 
 def test_a_worker_refuses_it_and_names_the_valid_pruners(

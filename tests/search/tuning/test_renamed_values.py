@@ -17,7 +17,8 @@ from search.tuning.restore_optuna import restore_if_gone
 from search.workflow.try_recipe import CannotTry, TryRequest, try_recipe
 from storage.stores import Stores, open_stores
 from storage.values import ADDED_FIELDS, RENAMED_VALUES, WorkKind, recipe_hash
-from studies.spec import StudySpec, load_study
+from studies.load_study import load_study
+from studies.stored_spec import spec_from_dict
 from tests.databases import DIALECTS
 from tests.search.end_trials import end_next
 from tests.search.small_study import STUDY, study_plan
@@ -145,7 +146,7 @@ def test_a_recipe_and_a_stored_study_take_the_old_word(new_file: Path) -> None:
     stored = spec.to_dict()
     stored["recipe"]["init"] = stored["space"][0]["default"] = "imagenet"
     stored["space"][0]["choices"] = ["imagenet", "scratch"]
-    assert StudySpec.from_dict(stored) == spec
+    assert spec_from_dict(stored) == spec
 
 
 def test_a_file_with_the_old_word_is_read_with_one_notice(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -37,7 +37,7 @@ from storage.optuna_storage.optuna_trials import study_id_of
 from storage.stores import Stores, open_stores
 from storage.values import EpochCurve, Failure, TrialOutcome, TrialStatus, WorkKind
 from studies.file.catalog import bundled_studies
-from studies.spec import load_study
+from studies.load_study import load_study
 from tests.databases import DIALECTS
 from tests.search.small_study import study_plan, work_on
 

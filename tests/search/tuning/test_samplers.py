@@ -9,7 +9,8 @@ import pytest
 
 from search.tuning.samplers import SAMPLERS, make_sampler
 from search.tuning.suggest import sample
-from studies.spec import StudySpec, load_study
+from studies.load_study import load_study
+from studies.spec import StudySpec
 from trainer.recipe.recipe import Recipe
 
 TEXT = """

@@ -14,7 +14,7 @@ from search.study_setup.create_study import StudyPlan
 from search.study_setup.data_folder import inspect
 from search.workflow.start import begin_or_continue
 from storage.stores import open_stores
-from studies.spec import load_study
+from studies.load_study import load_study
 from tests.databases import DIALECTS
 from tests.search.small_study import STUDY, write_competition
 from trainer.data.sample_data import write_digits

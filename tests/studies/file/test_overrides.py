@@ -7,8 +7,10 @@ from collections.abc import Callable
 import pytest
 
 from studies.file.overrides import data_settings, merged, parse_value
+from studies.load_study import load_study
 from studies.settings import DataSettings
-from studies.spec import StudyError, StudySpec, load_study
+from studies.spec import StudyError, StudySpec
+from studies.stored_spec import spec_from_dict
 
 Load = Callable[..., StudySpec]
 Refused = Callable[..., tuple[str, ...]]
@@ -183,6 +185,6 @@ def test_values_are_toml_or_text(text: str, value: object) -> None:
 )
 def test_an_override_of_a_stored_study_is_one_of_its_file(override: str) -> None:
     stored = load_study("aug_tuning").to_dict()
-    assert StudySpec.from_dict(stored, [override]) == load_study("aug_tuning", [override])
+    assert spec_from_dict(stored, [override]) == load_study("aug_tuning", [override])
     with pytest.raises(StudyError, match=r"recipe\.epochs"):
-        StudySpec.from_dict(stored, [override, "recipe.epochs=0"])
+        spec_from_dict(stored, [override, "recipe.epochs=0"])

@@ -11,9 +11,11 @@ from pathlib import Path
 import pytest
 
 from studies.file.catalog import bundled_studies, check_name
+from studies.load_study import load_study
 from studies.resolve_backbones import check_backbones
 from studies.space.dimension import assemble
-from studies.spec import StudyError, StudySpec, load_study
+from studies.spec import StudyError, StudySpec
+from studies.stored_spec import spec_from_dict
 from trainer.recipe.recipe import FIELDS, Recipe
 
 Load = Callable[..., StudySpec]
@@ -25,7 +27,7 @@ def test_every_bundled_study_loads_and_its_first_trial_is_a_recipe(name: str, tm
         (tmp_path / f"{at_hand}.safetensors").touch()
     spec = check_backbones(load_study(name), weights=tmp_path)
     assert Recipe.from_flat(spec.default_recipe()).to_flat() == spec.default_recipe()
-    assert StudySpec.from_dict(spec.to_dict()) == spec
+    assert spec_from_dict(spec.to_dict()) == spec
     assert pickle.loads(pickle.dumps(spec)) == spec
     assert spec.title == bundled_studies()[name]
 
@@ -44,7 +46,7 @@ def test_the_documented_studies_ship() -> None:
 @pytest.mark.slow
 def test_a_study_is_checked_without_torch_and_timm() -> None:
     code = (
-        "import sys\nfrom studies.spec import load_study\nload_study('full')\n"
+        "import sys\nfrom studies.load_study import load_study\nload_study('full')\n"
         "print(*{'torch', 'timm', 'albumentations', 'sklearn', 'optuna', 'sqlalchemy'} & set(sys.modules))"
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -214,7 +216,7 @@ def test_a_range_with_off_is_a_switch_and_a_range(load: Load) -> None:
         spec.assemble({**spec.default_params(), "augment.sepia": 0.2})
     with pytest.raises(StudyError, match=r"augment\.sepia\.on cannot be 1; it is sampled from false, true"):
         spec.assemble({**spec.default_params(), "augment.sepia.on": 1})
-    assert StudySpec.from_dict(spec.to_dict()) == spec
+    assert spec_from_dict(spec.to_dict()) == spec
     assert next(d for d in spec.space if d.name == "augment.sepia").parameters[1].off is None
 
 
@@ -246,7 +248,7 @@ def test_booleans_are_fixed_sampled_and_used_in_conditions(load: Load) -> None:
     )
     assert [d.name for d in spec.space] == ["freeze_embed", "drop@true", "drop@false"]
     assert spec.assemble({"freeze_embed": True, "drop@true": 0.15})["drop"] == 0.15
-    assert StudySpec.from_dict(spec.to_dict()) == spec
+    assert spec_from_dict(spec.to_dict()) == spec
     with pytest.raises(StudyError, match="freeze_embed cannot be 1; it is sampled from false, true"):
         spec.assemble({"freeze_embed": 1, "drop@true": 0.15})
 
@@ -279,7 +281,7 @@ def test_conditions_may_name_backbones_by_pattern(load: Load) -> None:
     ):
         low = next(d.low for d in spec.space if d.name == name)
         assert spec.assemble({"backbone": backbone, name: low})["optimizer.lr"] == low
-    assert StudySpec.from_dict(spec.to_dict()) == spec
+    assert spec_from_dict(spec.to_dict()) == spec
 
 
 @pytest.mark.parametrize(

@@ -10,10 +10,12 @@ import pytest
 
 from studies.explain import explain
 from studies.file.catalog import bundled_studies
+from studies.load_study import load_study
 from studies.resolve_backbones import backbones_of, check_backbones
 from studies.space.backbone_filter import find_backbones, read_filter
 from studies.space.dimension import BackboneFilter, describe_filter
-from studies.spec import StudyError, StudySpec, load_study
+from studies.spec import StudyError, StudySpec
+from studies.stored_spec import spec_from_dict
 from trainer.networks.architectures import architecture_of
 from trainer.networks.backbones import family_of
 
@@ -49,7 +51,7 @@ def test_a_filter_becomes_the_list_it_finds(load: Load) -> None:
             needs_the_list()
     resolved = check_backbones(spec)
     assert resolved.is_resolved
-    assert StudySpec.from_dict(resolved.to_dict()) == resolved
+    assert spec_from_dict(resolved.to_dict()) == resolved
     found = backbones_of(resolved)
     assert "resnet18.a1_in1k" in found
     assert "vit_tiny_patch16_224.augreg_in21k_ft_in1k" in found
@@ -273,7 +275,7 @@ def test_a_filter_and_patterns_in_conditions_are_resolved_together(load: Load) -
         ("convnext_atto.d2_in1k", "resnet18.a1_in1k", "vit_tiny_patch16_224.augreg_in21k_ft_in1k")
     ]
     assert resolved.default_params().keys() == {"backbone", "optimizer.lr@convnext"}
-    assert StudySpec.from_dict(resolved.to_dict()) == resolved
+    assert spec_from_dict(resolved.to_dict()) == resolved
 
 
 def test_patterns_that_overlap_are_found_when_the_filter_is_resolved(load: Load) -> None:

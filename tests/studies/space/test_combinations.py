@@ -11,8 +11,10 @@ from hypothesis import strategies as st
 
 from studies.errors import StudyError
 from studies.file.catalog import bundled_studies
+from studies.load_study import load_study
 from studies.space.dimension import choose
-from studies.spec import StudySpec, load_study
+from studies.spec import StudySpec
+from studies.stored_spec import spec_from_dict
 from trainer.recipe.exclusions import EXCLUSIONS, TRAINED_ONLY, Exclusion
 from trainer.recipe.recipe import FIELDS as RECIPE_FIELDS
 from trainer.recipe.recipe import Recipe
@@ -127,7 +129,7 @@ def test_an_override_of_both_is_refused(refused: Refused, override: str) -> None
 
 def test_a_stored_study_takes_random_weights_too(load: Load) -> None:
     stored = load("[space]\nnorm = ['batch', 'frozen']\nema = [0.0, 0.9]").to_dict()
-    spec = StudySpec.from_dict(stored, ["recipe.init=scratch"])
+    spec = spec_from_dict(stored, ["recipe.init=scratch"])
     assert [dimension.field for dimension in spec.space] == ["ema"]
 
 

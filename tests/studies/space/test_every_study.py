@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from studies.errors import StudyError
 from studies.explain import differences, explain
 from studies.space.dimension import FAMILY, Dimension, choose
-from studies.spec import StudySpec
+from studies.stored_spec import spec_from_dict
 from trainer.networks.backbones import family_of
 from trainer.recipe.recipe import FIELDS, FieldInfo, Recipe, Scalar
 
@@ -35,7 +35,7 @@ FAMILIES = ["cnn", "transformer", "hybrid"]
 
 @st.composite
 def stored_studies(draw: st.DrawFn) -> dict[str, Any]:
-    """Generated input of `StudySpec.from_dict`."""
+    """Generated input of `spec_from_dict`."""
     space: list[dict[str, Any]] = []
     for field in (*CHOICES, *RANGES):
         if draw(st.booleans()):
@@ -140,8 +140,8 @@ def _fits(name: str, patterns: list[str]) -> bool:
 @made_up
 @given(stored_studies())
 def test_a_study_survives_the_database(stored: dict[str, Any]) -> None:
-    spec = StudySpec.from_dict(stored)
-    again = StudySpec.from_dict(json.loads(json.dumps(spec.to_dict())))
+    spec = spec_from_dict(stored)
+    again = spec_from_dict(json.loads(json.dumps(spec.to_dict())))
     assert again == spec
     assert again.spec_hash == spec.spec_hash
     assert differences(spec, again) == []
@@ -152,7 +152,7 @@ def test_a_study_survives_the_database(stored: dict[str, Any]) -> None:
 @made_up
 @given(stored_studies(), st.data())
 def test_every_sampled_assignment_is_a_recipe(stored: dict[str, Any], data: st.DataObject) -> None:
-    spec = StudySpec.from_dict(stored)
+    spec = spec_from_dict(stored)
     params = choose(spec.space, spec.recipe, lambda dimension: pick(data, dimension))
     flat = spec.assemble(params)
     assert Recipe.from_flat(flat).to_flat() == flat
@@ -174,7 +174,7 @@ def test_every_sampled_assignment_is_a_recipe(stored: dict[str, Any], data: st.D
 @made_up
 @given(stored_studies())
 def test_trial_zero_lies_inside_the_active_dimensions(stored: dict[str, Any]) -> None:
-    spec = StudySpec.from_dict(stored)
+    spec = spec_from_dict(stored)
     params, flat = spec.default_params(), spec.default_recipe()
     active = [dimension for dimension in spec.space if holds(dimension, flat)]
     for dimension in active:
@@ -190,7 +190,7 @@ def test_trial_zero_lies_inside_the_active_dimensions(stored: dict[str, Any]) ->
 @made_up
 @given(stored_studies(), st.data())
 def test_values_outside_the_space_are_refused(stored: dict[str, Any], data: st.DataObject) -> None:
-    spec = StudySpec.from_dict(stored)
+    spec = spec_from_dict(stored)
     params = spec.default_params()
     for name in params:
         with pytest.raises(StudyError, match="no value for"):
@@ -207,7 +207,7 @@ def test_values_outside_the_space_are_refused(stored: dict[str, Any], data: st.D
 @made_up
 @given(stored_studies(), stored_studies())
 def test_differences_are_listed_exactly_where_the_hash_differs(one: dict[str, Any], other: dict[str, Any]) -> None:
-    first, second = StudySpec.from_dict(one), StudySpec.from_dict(other)
+    first, second = spec_from_dict(one), spec_from_dict(other)
     assert bool(differences(first, second)) == (first.spec_hash != second.spec_hash)
 
 
@@ -227,7 +227,7 @@ def test_a_damaged_study_is_refused_in_words(stored: dict[str, Any], data: st.Da
     container, key = data.draw(st.sampled_from(places), label="place")
     container[key] = data.draw(JSON, label="value")
     try:
-        spec = StudySpec.from_dict(stored)
+        spec = spec_from_dict(stored)
     except StudyError as error:
         assert error.problems
         assert all("the stored study" in problem for problem in error.problems)

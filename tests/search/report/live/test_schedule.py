@@ -21,7 +21,7 @@ from search.worker.limits.deadline_guard import DeadlineGuard
 from search.worker.study_context import StudyContext
 from storage.stores import Stores
 from storage.values import PREDICTED_NOTE, SHORTENED_NOTE, StudyState, TrialOutcome, TrialStatus, WorkKind
-from studies.spec import load_study
+from studies.load_study import load_study
 from tests.search.instant_training import pretending
 from tests.search.small_study import work_on
 from trainer.recipe.recipe import Recipe

@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 
 from search.tuning.probing.plan import as_probe, enlarged_size, plan_probes, reduced_size
-from studies.spec import StudySpec, load_study
+from studies.load_study import load_study
+from studies.spec import StudySpec
+from studies.stored_spec import spec_from_dict
 from trainer.recipe.recipe import LINEAR_PROBE, Recipe
 
 STUDY = """
@@ -130,6 +132,6 @@ def test_the_mirror_image_counts_where_training_mirrors(hflip: float, tta: str, 
 
 def test_a_study_of_an_earlier_release_has_no_probes(tmp_path: Path) -> None:
     stored = spec(tmp_path).to_dict()
-    before = StudySpec.from_dict({key: value for key, value in stored.items() if key != "probe"})
+    before = spec_from_dict({key: value for key, value in stored.items() if key != "probe"})
     assert not before.probe.enabled
     assert before.spec_hash == spec(tmp_path).spec_hash

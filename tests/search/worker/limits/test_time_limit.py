@@ -17,7 +17,7 @@ from search.worker.limits.study_time import StudyTime
 from search.worker.limits.time_limit import TimeLimit
 from storage.records.study_rows import StoredStudy
 from storage.values import StudyState, TrialRecord, WorkKind
-from studies.spec import load_study
+from studies.load_study import load_study
 from tests.search.study_state.test_time_budget import record
 from trainer.recipe.recipe import Recipe
 from trainer.training.results import EpochReport, Verdict

@@ -29,7 +29,8 @@ from search.workflow.second_study.pseudo_labels import CannotLabel, GivenLabels,
 from storage.errors import StorageError
 from storage.values import SEARCH_SPLIT
 from studies.settings import RulesSettings
-from studies.spec import StudyError, StudySpec
+from studies.spec import StudyError
+from studies.stored_spec import spec_from_dict
 from tests.search.workflow.second_study.first_study import FOLDS, SEEDS, FirstStudy, adopt
 from trainer.conversion.single.soup import SoupMaker
 from trainer.evaluation.pseudo_labels import NO_LABEL, Precision
@@ -128,7 +129,7 @@ def test_the_rules_of_a_competition_forbid_it(first: FirstStudy, monkeypatch: py
     spec = first.study.spec
     strict = replace(spec, rules=RulesSettings(use_test_images=False))
     with pytest.raises(StudyError, match="use_test_images"):
-        StudySpec.from_dict(replace(strict, purpose="pseudo_labels", begun_from="colours:0").to_dict())
+        spec_from_dict(replace(strict, purpose="pseudo_labels", begun_from="colours:0").to_dict())
     first.stores.studies.set_spec(first.study.id, spec=strict.to_dict(), file_spec=first.study.stored.file_spec)
     try:
         with pytest.raises(AgainstTheRules, match="use_test_images = false"):

@@ -30,7 +30,8 @@ from search.workflow.second_study.self_distillation import SELF_DISTILLED, Canno
 from storage.records.study_rows import ImageWeights
 from storage.values import TrialStatus
 from studies.settings import RulesSettings
-from studies.spec import SELF_DISTILLATION, StudySpec
+from studies.spec import SELF_DISTILLATION
+from studies.stored_spec import spec_from_dict
 from tests.search.workflow.second_study.first_study import FOLDS, SEEDS, FirstStudy, adopt
 from trainer.recipe.recipe import Recipe
 from trainer.training.results import CVResult
@@ -190,7 +191,7 @@ def test_no_rule_forbids_it_and_it_is_as_long_as_its_teachers(first: FirstStudy)
     recipe = Recipe.from_flat(dict(first.study.spec.recipe))
     spec = second_spec(first.study.spec, recipe, "colours:0", SELF_DISTILLATION, [1, 0])
     strict = replace(spec, rules=RulesSettings(use_test_images=False, external_data=False))
-    assert StudySpec.from_dict(strict.to_dict()) == strict
+    assert spec_from_dict(strict.to_dict()) == strict
     second = replace(first.study, spec=strict)
     assert (second.first, second.is_self_distilled, second.has_pseudo_labels) == ("colours", True, False)
     five = replace(second, spec=replace(strict, protocol=replace(strict.protocol, folds=5)))
