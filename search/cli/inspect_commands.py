@@ -177,7 +177,7 @@ def folds(
     output: Annotated[Path, typer.Option("--output", "-o")] = Path("folds.csv"),
 ) -> None:
     """Write the folds of a study as a table: image_id, fold, label, duplicate group."""
-    from search.export.files import write_folds
+    from search.export.output.tables import write_folds
     from search.runtime.console import open_console, say
     from search.runtime.output_files import creating
     from search.study_state.study import read_study
