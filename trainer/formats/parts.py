@@ -56,6 +56,12 @@ def parts_of(values: Collection[str]) -> dict[str, Part]:
     return {value: part for value in values if (part := part_of(value) or part_of(rest[value]))}
 
 
+def are_parts_alone(values: Collection[str]) -> bool:
+    """Whether all values are parts, such as train and val, whatever their column is called."""
+    parts = {part_of(value.lower()) for value in values}
+    return len(parts) > 1 and "train" in parts and None not in parts
+
+
 def speak_of_parts(values: Collection[str]) -> bool:
     """Whether each value has the word of a part among others: ``aptos train`` beside ``idrid test``."""
     found = [{part for word in _WORDS.findall(value) if (part := _word_part(word))} for value in values]

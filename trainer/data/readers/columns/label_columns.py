@@ -36,7 +36,10 @@ from trainer.data.readers.columns.label_names import (
 from trainer.data.readers.doubts.metadata_cells import kind_of_cells
 from trainer.data.readers.matching.id_spellings import composed
 from trainer.formats.labels import SeveralLabels
+from trainer.formats.parts import are_parts_alone
 
+_PLACES = frozenset(("folder", "folder_name", "subfolder", "dir", "directory", "dirname", "path"))
+"""Names of columns that hold the folder of an image."""
 _RANKS = ("kingdom", "phylum", "class", "order", "family", "genus", "species", "scientific_name")
 """Columns of a taxonomy. Beside others of them, ``class`` is a rank, such as Aves."""
 _SAYS_LABELS = re.compile("label|annotat|target|class|truth|answer")
@@ -178,6 +181,7 @@ class LabelChoice:
         """
         names, free = self.names, self._free
         usual = [column for name in LABEL_NAMES for column in free if plain_name(names[column]) == name]
+        usual = [column for column in usual if not are_parts_alone(self._values[column])]
         usual = [column for column in usual if len(self._values[column]) > 1] or usual
         ranks = [column for column in free if plain_name(names[column]) in _RANKS]
         if len(ranks) > 2:
@@ -249,8 +253,12 @@ class LabelChoice:
         names, free = self.names, self._free
         possible = [column for column in free if self._may_be_labels(column)]
         if as_folders := [column for column in possible if self._equals_folders(column)]:
-            self.notes.append(f"{names[as_folders[0]]!r} equals the folder of each image")
-            return as_folders[0], ()
+            chosen = as_folders[0]
+            rivals = [column for column in possible if not same_classes(self.rows, chosen, column)]
+            if not (rivals and self._says_place(chosen)):
+                self._check_name(chosen)
+                self.notes.append(f"{names[chosen]!r} equals the folder of each image")
+                return chosen, ()
         hot = one_hot(self.rows, free, self._values)
         rivals = [column for column in possible if column not in hot]
         if len(hot) > 2 or (len(hot) == 2 and not rivals):
@@ -272,6 +280,11 @@ class LabelChoice:
         if len(hot) == 2:
             raise pair_or_column(self.file, [names[c] for c in hot], [names[c] for c in rivals])
         raise self._ambiguous(possible, counted=one_name and self.several == "auto")
+
+    def _says_place(self, column: int) -> bool:
+        """Whether the name or the cells of a column say where an image lies or comes from: a folder, a patient."""
+        name = plain_name(self.names[column])
+        return name in METADATA or name in _PLACES or kind_of_cells(self._values[column]) is not None
 
     def _check_name(self, column: int) -> None:
         """Refuse the only possible column if its name or all of its cells say something else.

@@ -5,16 +5,20 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from itertools import islice
+from pathlib import PurePosixPath
 
 from trainer.common.errors import DataError, listed
 from trainer.data.readers.columns.label_names import is_usual_label, plain_name
+from trainer.data.readers.matching.id_spellings import is_image_name
 from trainer.formats.part_words import Part
 from trainer.formats.parts import (
     TRUE,
+    are_parts_alone,
     divides_rows,
     is_part_column,
     may_divide,
     numbered_parts,
+    part_of,
     parts_of,
     parts_of_flag,
     seems_numbered,
@@ -43,9 +47,10 @@ def choose_part_column(
     """
     found: dict[int, Mapping[str, Part]] = {}
     for column, name in enumerate(names):
-        if column in taken or is_usual_label(name):
+        cells = [row[column].strip() for row in rows]
+        if column in taken or (is_usual_label(name) and not are_parts_alone(set(cells))):
             continue
-        parts = _parts_of_column(file, name, [row[column].strip() for row in rows], notes)
+        parts = _parts_of_column(file, name, cells, notes)
         if parts is not None:
             found[column] = parts
     if not found:
@@ -74,6 +79,11 @@ def _parts_of_column(file: str, name: str, cells: Sequence[str], notes: list[str
     Raises:
         DataError: the column has values whose part is unknown, or says that most images are for validation.
     """
+    if cells and all(map(is_image_name, cells)):  # test_0001.jpg is a test image
+        stems = {cell.lower(): PurePosixPath(cell).stem.lower() for cell in cells}
+        parts_of_stems = {cell: part for cell, stem in stems.items() if (part := part_of(stem))}
+        several = len({"train", *parts_of_stems.values()}) == len(set(parts_of_stems.values())) > 1
+        return parts_of_stems if several and len(parts_of_stems) == len(stems) else None
     counts = Counter(cell.lower() for cell in cells)
     plain = plain_name(name)
     if (numbered := numbered_parts(plain, counts)) is not None:

@@ -12,7 +12,14 @@ from trainer.data.file_names import is_data
 from trainer.data.readers.class_folders import holds_lists, subfolders
 from trainer.data.readers.matching.image_files import ImageFiles
 from trainer.data.readers.matching.match_images import ImageMatcher
-from trainer.data.readers.parts.part_files import PartFile, of_own_folders, parts_of_images, read_part_files, spellings
+from trainer.data.readers.parts.part_files import (
+    ALL_PARTS,
+    PartFile,
+    of_own_folders,
+    parts_of_images,
+    read_part_files,
+    spellings,
+)
 from trainer.data.readers.parts.unread_lists import refuse_unread_lists
 from trainer.data.readers.tables.part_tables import find_part_tables
 from trainer.formats.delimited import SUFFIXES, Table
@@ -84,7 +91,7 @@ def divide_by_lists(
     classes = set(class_of.values())
     known = spellings(paths)
     if divide:
-        refuse_unread_lists(folder, places, known)
+        refuse_unread_lists(folder, places, known, f", {ALL_PARTS}")
     try:
         lists = read_part_files(folder, places, known, classes if divide else (), encoding)
     except DataError:

@@ -18,6 +18,7 @@ from trainer.data.readers.parts.part_files import (
     read_part_files,
     spellings,
 )
+from trainer.data.readers.parts.unread_lists import refuse_unread_lists
 from trainer.data.readers.tables.find_tables import are_twins
 from trainer.data.readers.tables.part_tables import PartTable
 from trainer.formats.delimited import Table
@@ -60,11 +61,12 @@ def lists_beside(
         ids: the path of the image of each id that another table names; in the lists, too, these ids are no file names.
 
     Raises:
-        DataError: images in the lists of two parts, a list of test images of which the table labels some, or a JSON
-            file that seems to divide the images and cannot be read.
+        DataError: a file of an unread kind may divide the images, images are in the lists of two parts, the table
+            labels some images of a list of test images, or JSON that seems to divide them cannot be read.
     """
     known = {**spellings(images), **spellings(sorted(labelled)), **(ids or {})}
     places = [folder, *(path for path in subfolders(folder) if not path.is_symlink()), table.parent]
+    refuse_unread_lists(folder, places, known, "; without it, the images of all rows are trained on")
     numbers = tuple(number_lists(folder, places, known, encoding))
     found = [one for one in read_part_files(folder, places, known, (), encoding) if one.path != table]
     found = of_own_folders(found, apart, encoding)

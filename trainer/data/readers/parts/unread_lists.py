@@ -10,16 +10,18 @@ from trainer.common.errors import DataError
 from trainer.data.file_names import is_data
 from trainer.data.readers.doubts.other_tables import is_other_table, may_give_labels
 from trainer.data.readers.matching.id_spellings import composed
-from trainer.data.readers.parts.part_files import ALL_PARTS, part_of_stem
+from trainer.data.readers.parts.part_files import part_of_stem
 from trainer.inference.printable import printable
 
-_TEXTS = (".yaml", ".yml", ".toml")
-_BINARY = (".npy", ".npz", ".pkl", ".pickle", ".mat", ".parquet")
+_TEXTS = (".yaml", ".yml", ".toml", ".jsonl", ".ndjson")
+_BINARY = (
+    *(".npy", ".npz", ".pkl", ".pickle", ".mat", ".h5", ".hdf5", ".parquet", ".feather", ".xlsx", ".xls", ".ods"),
+)
 _SPLIT = re.compile(r"split|partition", re.IGNORECASE)
 _MOST_BYTES = 2**26
 
 
-def refuse_unread_lists(folder: Path, places: Iterable[Path], known: Mapping[str, str]) -> None:
+def refuse_unread_lists(folder: Path, places: Iterable[Path], known: Mapping[str, str], otherwise: str) -> None:
     """Refuse to train on all images beside a file of an unread kind that may divide them.
 
     Its name speaks of a part or a split. A text has to name an image, too.
@@ -28,6 +30,7 @@ def refuse_unread_lists(folder: Path, places: Iterable[Path], known: Mapping[str
         folder: the data folder.
         places: the folders that may hold such files.
         known: `trainer.data.readers.parts.part_files.spellings` of the images.
+        otherwise: how all images are trained on, as the end of a sentence.
 
     Raises:
         DataError: there is such a file.
@@ -45,7 +48,7 @@ def refuse_unread_lists(folder: Path, places: Iterable[Path], known: Mapping[str
         raise DataError(
             f"{printable(path.relative_to(folder).as_posix())} is not read, though it may divide the images for "
             "training and testing. Write a text file for each part, such as train.txt and test.txt, with one image a "
-            f"line, and move this file out of the data folder, {ALL_PARTS}"
+            f"line, and move this file out of the data folder{otherwise}"
         )
 
 

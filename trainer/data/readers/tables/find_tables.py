@@ -32,7 +32,7 @@ _DEEPER_LISTS = (
     *("list_attr_celeba.txt", "identity_celeba.txt"),
 )
 """Text files beside annotations that list all images, as in Oxford's pets and CelebA."""
-_PARTITION = re.compile(r".*partition.*\.(?:txt|csv|tsv)", re.IGNORECASE)
+_PARTITION = re.compile(r".*(?:partition|split|subset).*\.(?:txt|csv|tsv)", re.IGNORECASE)
 _TRAINING_WORD, _TESTING_WORD = re.compile(r"train(?:val|ing)?"), re.compile(r"test(?:ing)?")
 _TRAINING_LISTS = re.compile(r"images?_\w+_train(?:val)?\.txt")  # FGVC-Aircraft
 DESCRIBES = re.compile(r"(?:^|[^a-z])(?:features?|meta[\W_]*data|meta|values|info|attributes?)(?:[^a-z]|$)")
@@ -194,7 +194,7 @@ def deeper_tables(folder: Path, encoding: str | None) -> list[Path]:
 
 
 def deeper_part_tables(folder: Path) -> list[Path]:
-    """Tables in the inner folders called after a partition, as CelebA's ``Eval/list_eval_partition.txt``."""
+    """Tables in the inner folders called after a partition or split, as CelebA's ``Eval/list_eval_partition.txt``."""
     inner = [path for path in folder.iterdir() if path.is_dir() and not path.is_symlink() and is_data(path)]
     return sorted(path for place in inner for path in files_in(place) if _PARTITION.fullmatch(path.name))
 
