@@ -28,7 +28,7 @@ from trainer.data.readers.class_folders import (
     subfolders,
 )
 from trainer.data.readers.competition_test_set import TrainingConventions, read_test_set
-from trainer.data.readers.doubts.doubtful_folders import doubtful_folders, images_in_two_formats
+from trainer.data.readers.doubts.doubtful_folders import doubtful_folders, images_in_two_formats, part_twins
 from trainer.data.readers.doubts.doubtful_labels import doubtful_labels
 from trainer.data.readers.doubts.files_apart import labels_apart
 from trainer.data.readers.doubts.folder_advice import (
@@ -100,6 +100,7 @@ def read(folder: Path, options: DataOptions) -> ReadResult | None:
     others = [path for path in others if path not in read and not json_lists_classes(path, labels)]
     if options.layout is None:
         _refuse_own_tables(folder, folders)
+        _refuse_part_twins([path.name for path in folders])
         telling = [path for path in others if path in apart or may_give_labels(path)]
         refuse_other_labels(folder, telling, [path.name for path in folders])
     if lists is not None:
@@ -267,6 +268,17 @@ def _class_problems(folder: Path, class_folder: Path, content: ClassContent, fil
             f"{content.nested[0]}: a class folder holds its images directly, but {name} has folders with images"
         )
     return problems
+
+
+def _refuse_part_twins(names: Sequence[str]) -> None:
+    """Refuse class folders of which some may hold test or validation images of others."""
+    if twins := part_twins(names):
+        parts, others = [name for name, _ in twins], list(dict.fromkeys(other for _, other in twins))
+        raise DataError(
+            f"the folders {listed(parts, 4)} may hold test or validation images of {listed(others, 4)} by their names. "
+            "Move the test images into one folder test, and validation images out of the data folder. If the folders "
+            "are classes, add --layout folders (data.layout)"
+        )
 
 
 def _unread_warnings(folder: Path, root: Path, files: ImageFiles, test_folder: Path | None) -> list[str]:

@@ -25,6 +25,7 @@ JOINT = "\n"
 NO_LABELS = "[]"
 """Cell of an image without labels, among cells that list labels. An empty cell may be one that was forgotten."""
 OPTION = "--several-labels"
+_DOCUMENT = re.compile(r"\{.*\}", re.DOTALL)
 _IN_BRACKETS = re.compile(r"""\[\s*(?:(['"]).*\1|[^\]]+,.*)\s*\]""", re.DOTALL)
 
 CONNECTORS = frozenset(("&", "+", "/", "-", "and", "und", "et", "y", "e", "og", "och", "en", "with", "or"))
@@ -129,7 +130,7 @@ def lists_in_column(
         images: of the rows.
 
     Raises:
-        DataError: cells are lists in brackets, as programs write them.
+        DataError: cells are lists in brackets or JSON, as programs write them.
     """
     stripped = [cell.strip() for cell in cells]
     if asked == "no":
@@ -138,6 +139,11 @@ def lists_in_column(
         raise DataError(
             f"{where}: {len(bracketed)} labels are lists in brackets, such as {bracketed[0][:_SHOWN]!r}: write the "
             f"labels with | between them, such as cat|dog, and {NO_LABELS} for an image without any"
+        )
+    if asked == "yes" and (documents := [cell for cell in stripped if _DOCUMENT.fullmatch(cell)]):
+        raise DataError(
+            f"{where}: {len(documents)} labels are JSON, such as {documents[0][:_SHOWN]!r}: write the labels with | "
+            f"between them, such as cat|dog, and {NO_LABELS} for an image without any"
         )
     separator = separator_of(stripped, wanted)
     if separator is None and asked == "yes":

@@ -8,6 +8,7 @@ from collections.abc import Collection, Sequence
 from pathlib import PurePosixPath
 
 from trainer.common.errors import listed
+from trainer.formats.parts import part_of
 
 _DATE = re.compile(r"(?:19|20)\d\d([-_. ]?)(?:0[1-9]|1[0-2])\1(?:0[1-9]|[12]\d|3[01])(?:\D.*)?")
 _DAY_FIRST = re.compile(r"(?:0?[1-9]|[12]\d|3[01])([-_. ])(?:0?[1-9]|1[0-2])\1(?:19|20)?\d\d")
@@ -83,6 +84,21 @@ def images_in_two_formats(paths: Sequence[str]) -> list[str]:
         f"{len(pairs)} names of images stand for several files, such as {listed(sorted(pairs[0]))}: each file is read "
         "as an image of its own; if one of them is a mask or a copy, move it out of the class folder"
     ]
+
+
+def part_twins(names: Sequence[str]) -> list[tuple[str, str]]:
+    """The folders that hold a part of the images of another one by their names, each with the other one.
+
+    As ``cats_test`` beside ``cats``. At least half of the other folders have such a twin.
+    """
+    words = {name: re.findall(r"[^\W_]+", name.casefold()) for name in names}
+    by_words = {tuple(own): name for name, own in words.items()}
+    found = []
+    for name, own in words.items():
+        rest = tuple(word for word in own if part_of(word) not in ("test", "val"))
+        if len(rest) == len(own) - 1 > 0 and rest in by_words:
+            found.append((name, by_words[rest]))
+    return found if 2 * len({other for _, other in found}) >= len(names) - len(found) else []
 
 
 def doubtful_folders(names: Sequence[str]) -> list[str]:

@@ -35,6 +35,7 @@ _OF_SPREADSHEET = re.compile(
     re.IGNORECASE,
 )
 _DENIAL = re.compile(r"(?:[-!~\u00ac]\s*|(?:not?|kein|keine|without|non)[ _-])(.+)", re.IGNORECASE)
+_NOTATIONS = (("0", "1"), ("true", "false"), ("yes", "no"), ("y", "n"), ("t", "f"))
 _FEW_VALUES = 5  # fewer numbers with fractions may be grades
 _SURE = 0.999  # a probability from which a label is no soft one
 
@@ -50,6 +51,7 @@ def doubtful_labels(where: str, labels: Iterable[str], *, lists: bool = True, ce
     return [
         *_measured(where, counts),
         *_look_alikes(where, counts),
+        *_two_notations(where, counts),
         *_dates(where, counts),
         *_documents(where, counts),
         *(_several(where, counts, cells=cells) if lists else ()),
@@ -86,6 +88,25 @@ def _documents(where: str, counts: Counter[str]) -> list[str]:
         f"{where}: {len(found)} of {len(counts)} labels are JSON, such as {found[0][:60]!r}; write the class alone "
         "into the table"
     ]
+
+
+def _two_notations(where: str, counts: Counter[str]) -> list[str]:
+    """A warning if labels say yes and no in several ways, as 1 and True, or a letter stands for a digit."""
+    found = [sorted(label for label in counts if label.casefold() in pair) for pair in _NOTATIONS]
+    mixed = [labels for labels in found if labels]
+    warnings = []
+    if len(mixed) > 1:
+        shown = listed(sorted(label for labels in mixed for label in labels), 6)
+        warnings.append(
+            f"{where}: the labels {shown} are read as classes of their own; if some mean the same, write them alike"
+        )
+    warnings += [
+        f"{where}: the label {letter!r} ({counted(counts[letter], 'image')}) is a letter beside the number {digit!r}; "
+        "if it is meant to be the digit, correct it"
+        for letter, digit in (("O", "0"), ("o", "0"), ("l", "1"), ("I", "1"))
+        if letter in counts and digit in counts
+    ]
+    return warnings
 
 
 def _dates(where: str, counts: Counter[str]) -> list[str]:

@@ -81,9 +81,12 @@ def _entries(path: Path, known: Mapping[str, str], encoding: str | None) -> list
         return []
     if (split := split_at_label(lines)) is not None:  # a list of labels with blanks
         return [(row[0], row[1:]) for row in split]
-    found = []
+    found: list[tuple[str, list[str]]] = []
     for line in filter(None, map(str.strip, lines)):
-        fields = re.split(r"[\s,;]+", line)
+        fields = re.split(r"[\s,;]+", line.strip(",;"))
+        if len(fields) > 1 and all(has_image_suffix(field) and known.get(_plain(field)) for field in fields):
+            found += [(field, []) for field in fields]  # several images in one line
+            continue
         label = fields[:1] if _named(fields[-1], known) else fields[-1:]
         found.append((line, [] if known.get(_plain(line)) or len(fields) < 2 else label))
     return found

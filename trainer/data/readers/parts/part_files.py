@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from trainer.common.errors import DataError, listed
+from trainer.common.errors import DataError, counted, listed
 from trainer.data.file_names import is_data, is_held_out, split_of
 from trainer.data.readers.matching.id_spellings import composed
 from trainer.data.readers.matching.image_files import ImageFiles
@@ -16,11 +16,18 @@ from trainer.data.readers.parts.json_parts import json_parts
 from trainer.data.readers.parts.listed_images import check_labels, listed_images
 from trainer.formats.part_words import Part
 from trainer.formats.parts import part_of
+from trainer.inference.printable import printable
 
 SUFFIXES = (".txt", ".lst", ".list", ".dat", ".log", ".csv", ".tsv", ".json")
 _JOINED = re.compile(r"(train|test|val|valid)(?:ing|idation)?[_\-]?(?:lists?|names?|files?|ids?|imgs?|split)[_\-]?\d*")
 _SHORT: Mapping[str, Part] = {"tr": "train", "te": "test", "va": "val"}
 _NUMBER = re.compile(r"\d+")
+_EXCLUDES = re.compile(
+    r"(?:^|[^a-z])(?:not|dont|exclu\w*|ignored?|skip(?:ped)?|unused|discard(?:ed)?|reject(?:ed|s)?|to_?remove|removed"
+    r"|bad|corrupt(?:ed)?|broken|black_?list|deny_?list)(?:[^a-z]|$)",
+    re.IGNORECASE,
+)
+"""Words in the names of lists of images that are not to be used."""
 _MOST_BYTES = 2**26
 ALL_PARTS = "or train on the images of all parts with --layout folders (data.layout)"
 
@@ -52,12 +59,16 @@ def read_part_files(
         classes: names of the class folders, with which labels in the files have to agree.
 
     Raises:
-        DataError: a file contradicts the class folders, or is JSON that seems to divide them and cannot be read.
+        DataError: a file lists images that are not to be used, contradicts the class folders, or is JSON that seems to
+            divide them and cannot be read.
     """
     lists = []
     for path in list_files(places):
         part = part_of_stem(path.stem)
         name = path.relative_to(folder).as_posix()
+        if _EXCLUDES.search(path.stem):
+            _refuse_exclusion(name, listed_images(path, known, encoding)[0])
+            continue
         found: Mapping[Part, tuple[Sequence[str], Sequence[str]]]
         if path.suffix.lower() == ".json":
             found = json_parts(path, name, part, known, classes)
@@ -70,6 +81,15 @@ def read_part_files(
             if len(images) > len(lost)
         ]
     return _without_unions(lists)
+
+
+def _refuse_exclusion(name: str, images: Sequence[str]) -> None:
+    if images:
+        raise DataError(
+            f"{name} lists {counted(len(images), 'image')}, such as {printable(images[0])}, and may say by its name "
+            "that these are not to be used. Move them and the list out of the data folder; to use them, move the list "
+            "alone"
+        )
 
 
 def images_apart(files: ImageFiles) -> dict[Part, list[str]]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import shlex
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
@@ -22,6 +24,8 @@ from trainer.data.readers.tables.choice.sort_tables import names_images, sort_ta
 from trainer.data.readers.tables.find_tables import Tables, deeper_tables, is_named_training, named_table
 from trainer.data.readers.tables.folder_labels import FolderTable, folder_table, refused
 from trainer.data.readers.tables.training_table import TrainingTable
+
+_PREDICTIONS = re.compile(r"(?:^|[^a-z])(?:pred(?:s|ict(?:ions?|ed)?)?|oof|inference|outputs?)(?:[^a-z]|$)")
 
 
 def choose_training_table(
@@ -45,10 +49,10 @@ def choose_training_table(
     found = sort_tables(search, _candidates(search, tables, beside_classes), part_tables)
     naming, lost = without_class_lists(search, found.naming, found.naming), found.lost
     for candidate in without_class_lists(search, found.nameless, naming):
+        place, folders = search.place_of(candidate.table.path), listed(search.class_folders, 4)
         raise DataError(
-            f"{candidate.table.path.name} names no image, and none of the folders {listed(search.class_folders, 4)}. "
-            f"If the folders are the classes, {folders_choice(search.folder, search.files)}; else the table's ids have "
-            "to name the images"
+            f"{place} names no image, and none of the folders {folders}. If the folders are the classes, "
+            f"{folders_choice(search.folder, search.files)}; else the table's ids have to name the images"
         )
     if (whole := _labels_of_folders(search, found.of_folders, naming)) is not None:
         return search.of_whole_folders(whole)
@@ -58,6 +62,7 @@ def choose_training_table(
     chosen = best_table(search, _without_groups(search, naming))
     if chosen is None:
         return None
+    _refuse_predictions(search, chosen)
     if chosen.unclear is not None and found.broken:
         raise found.broken[0]
     if search.options.label_column is None:
@@ -67,6 +72,20 @@ def choose_training_table(
     if search.class_folders and search.options.label_column is None:
         refuse_other_question(search, chosen)
     return chosen
+
+
+def _refuse_predictions(search: LabelSearch, chosen: TrainingTable) -> None:
+    """Refuse to train on labels that a network has predicted, by the name of their table.
+
+    Raises:
+        DataError: the table is called after predictions, and the user has chosen no column of it.
+    """
+    place = search.place_of(chosen.table.path)
+    if search.options.label_column is None and _PREDICTIONS.search(chosen.table.path.stem.lower()):
+        raise DataError(
+            f"{place} may hold predictions by its name, not labels. If these are the labels, add --table "
+            f"{shlex.quote(place)} (data.table)"
+        )
 
 
 def _named_by_user(search: LabelSearch, tables: Tables, name: str) -> TrainingTable:
@@ -100,10 +119,13 @@ def _candidates(search: LabelSearch, tables: Tables, beside_classes: Sequence[Pa
 def _is_apart(search: LabelSearch, path: Path) -> bool:
     """Whether a table names images, and lies in a folder without images, such as ``meta`` beside class folders.
 
-    A text file has to give other labels than the folders. One called after a part may give coarser ones.
+    A text file has to give other labels than the folders. One called after a part may give coarser ones. A table with
+    the name of training labels is one, whatever it holds.
     """
     if search.files.paths_in(path.parent):
         return False
+    if path.suffix.lower() != ".txt" and is_named_training(path):
+        return True
     try:
         if path.suffix.lower() == ".txt":
             within_folders = part_of_stem(path.stem) is not None
