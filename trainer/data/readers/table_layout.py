@@ -27,7 +27,7 @@ from trainer.data.readers.competition_test_set import (
 )
 from trainer.data.readers.doubts.doubtful_labels import doubtful_labels, doubtful_lists, soft_labels
 from trainer.data.readers.doubts.possible_groups import possible_groups
-from trainer.data.readers.doubts.unread_images import held_out, in_test_folders, unlisted
+from trainer.data.readers.doubts.unread_images import held_out, in_other_folders, in_test_folders, unlisted
 from trainer.data.readers.doubts.unused_marks import unused_marks
 from trainer.data.readers.matching.id_spellings import composed
 from trainer.data.readers.matching.image_files import IMAGE_SUFFIXES, ImageFiles
@@ -53,6 +53,7 @@ from trainer.data.readers.tables.find_tables import (
 from trainer.data.readers.tables.folder_labels import tables_beside_classes
 from trainer.data.readers.tables.joined_tables import join_tables
 from trainer.data.readers.tables.links.link_tables import link_tables
+from trainer.data.readers.tables.links.other_names import refuse_other_names
 from trainer.data.readers.tables.names_of_test_images import one_for_several
 from trainer.data.readers.tables.part_tables import divided, find_part_tables, split_parts
 from trainer.data.readers.tables.training_table import TrainingTable
@@ -106,6 +107,8 @@ def read(folder: Path, options: DataOptions) -> ReadResult | None:
         if dividing and not class_folders:
             raise DataError(f"{dividing[0].path.name} divides the images into parts, but no table labels them")
         return None
+    if joined is None and chosen.linked is None and options.table is None and options.id_column is None:
+        refuse_other_names(folder, chosen, matcher, options.encoding)
     if (testing := tables.test_beside(chosen.table.path)) is not None and testing != tables.test:
         test_table = read_table(testing, encoding=options.encoding)
     if chosen.table.path in (tables.test, *tables.tests):  # named by the user
@@ -215,6 +218,7 @@ def read(folder: Path, options: DataOptions) -> ReadResult | None:
             *possible_groups(table.path.name, names, table.rows[first:], taken),
             *unused_marks(table.path.name, names, table.rows[first:], taken),
             *held_out(files, {*paths, *test.images.paths}),
+            *in_other_folders(table.path.name, files, paths, test.images.paths),
             *unlisted(table.path.name, files, matcher, chosen.image_cells(), paths, test.images.paths),
             *files.unread_warnings(
                 _image_folders([*(row.path for row in train.rows), *test.images.paths]),

@@ -60,6 +60,23 @@ def unlisted(
     return [f"not read: {images} beside those of {where} that it does not list, such as {printable(rest[0])}"]
 
 
+def in_other_folders(where: str, files: ImageFiles, trained: Collection[str], tested: Collection[str]) -> list[str]:
+    """A warning about images in folders of which no image is used, but for those of masks and of other parts.
+
+    Args:
+        where: name of the table of training images.
+    """
+    used = {str(folder) for path in (*trained, *tested) for folder in PurePosixPath(path).parents}
+    apart = [path for path in files.paths if str(PurePosixPath(path).parent) not in used]
+    rest = files.of_split(apart, "train")
+    stems = {PurePosixPath(path).stem for path in trained}
+    rest = [path for path in rest if PurePosixPath(path).stem not in stems]  # another version of a training image
+    if not rest:
+        return []
+    images = counted(len(rest), "image")
+    return [f"not read: {images} in other folders than those of {where}, such as {printable(rest[0])}"]
+
+
 def unlisted_test_images(where: str, files: ImageFiles, known: Collection[str]) -> list[str]:
     """A warning about images in folders of test images that a sample submission does not list.
 

@@ -1,0 +1,202 @@
+"""Data whose labels or parts may mean two things are a question, and the advice in it works."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.trainer.images import labels_of, problems_of, save
+from trainer.data.image_set import ImageSet
+from trainer.data.read import DataOptions, read_images
+from trainer.formats.delimited import write_table
+
+PEOPLE = ("P01", "P02", "P03", "P04")
+SHUFFLED = (3, 0, 7, 1, 9, 4, 11, 2, 6, 10, 5, 8)
+
+
+def by_id(found: ImageSet) -> dict[str, str]:
+    """The label of each training image by its id."""
+    return dict(zip(found.train_ids, labels_of(found), strict=True))
+
+
+def table(root: Path, *names: str, count: int = 12, folder: str = "images") -> Path:
+    """A table of cats and dogs, and an image for each of the names; else for ``count`` numbers."""
+    images = names or tuple(f"{i}.png" for i in range(count))
+    for seed, name in enumerate(images):
+        save(root / folder / name, seed, 8)
+    write_table(root / "labels.csv", [("image", "label"), *((name, "cd"[i % 2]) for i, name in enumerate(images))])
+    return root
+
+
+@pytest.mark.parametrize("name", ["patient_id", "subject", "camera", "site", "video", "folder"])
+def test_a_column_that_equals_the_folders_is_no_answer_if_it_names_patients(tmp_path: Path, name: str) -> None:
+    rows = [(f"{person}_{i}.png", person, "ab"[(i + k) % 2]) for k, person in enumerate(PEOPLE) for i in range(3)]
+    for seed, (image, person, _) in enumerate(rows):
+        save(tmp_path / "images" / person / image, seed, 8)
+    write_table(tmp_path / "labels.csv", [("image", name, "grade"), *rows])
+    message = problems_of(tmp_path)
+    assert f"could be {name!r}, 'grade'" in message and "--label-column" in message
+    found = read_images(tmp_path, DataOptions(label_column="grade"), verify=False)
+    assert by_id(found) == {image: grade for image, _, grade in rows}
+
+
+@pytest.mark.parametrize("name", ["category", "class", "target"])
+def test_a_column_of_parts_is_no_label_whatever_it_is_called(tmp_path: Path, name: str) -> None:
+    parts = ["train", "train", "train", "val", "test", "test"]
+    rows = [(f"{i}.png", parts[i % 6], "ab"[i // 6 % 2]) for i in range(24)]
+    for seed, (image, *_) in enumerate(rows):
+        save(tmp_path / "images" / image, seed, 8)
+    write_table(tmp_path / "data.csv", [("image", name, "animal"), *rows])
+    found = read_images(tmp_path, verify=False)
+    assert by_id(found) == {image: label for image, part, label in rows if part == "train"}
+    assert set(found.test_ids) == {image for image, part, _ in rows if part == "test"}
+
+
+@pytest.mark.parametrize("extension", [".png", ""])
+def test_the_names_of_the_images_may_say_the_parts(tmp_path: Path, extension: str) -> None:
+    names = [f"train_{i:04}" for i in range(12)] + [f"test_{i:04}" for i in range(4)]
+    for seed, name in enumerate(names):
+        save(tmp_path / "images" / f"{name}.png", seed, 8)
+    write_table(
+        tmp_path / "labels.csv",
+        [("image", "label"), *((name + extension, "xyz"[i % 3]) for i, name in enumerate(names))],
+    )
+    found = read_images(tmp_path, verify=False)
+    assert (len(found.train_ids), len(found.test_ids)) == (12, 4)
+
+
+@pytest.mark.parametrize("place", ["splits/split.csv", "meta/split.csv", "annotations/subset.csv"])
+def test_a_split_further_down_divides_the_table(tmp_path: Path, place: str) -> None:
+    table(tmp_path)
+    (tmp_path / place).parent.mkdir()
+    write_table(tmp_path / place, [("image", "set"), *((f"{i}.png", "test" if i > 8 else "train") for i in range(12))])
+    found = read_images(tmp_path, verify=False)
+    assert (len(found.train_ids), set(found.test_ids)) == (9, {"9.png", "10.png", "11.png"})
+
+
+@pytest.mark.parametrize("name", ["splits.yaml", "test.jsonl", "test.xlsx", "split.xlsx", "test_ids.npy", "splits.pkl"])
+def test_a_split_of_an_unread_kind_beside_a_table_is_a_question(tmp_path: Path, name: str) -> None:
+    (table(tmp_path) / name).write_text("test:\n- 9.png\n- 10.png\n")
+    assert f"{name} is not read, though it may divide the images" in problems_of(tmp_path)
+    (tmp_path / name).unlink()
+    (tmp_path / "test.txt").write_text("9.png\n10.png\n")
+    assert set(read_images(tmp_path, verify=False).test_ids) == {"9.png", "10.png"}, "the advice"
+
+
+@pytest.mark.parametrize("line", ["9.png,10.png,11.png", "9.png 10.png 11.png", "9.png; 10.png; 11.png;"])
+def test_a_list_may_have_all_images_on_one_line(tmp_path: Path, line: str) -> None:
+    (table(tmp_path) / "test.txt").write_text(f"{line}\n")
+    assert set(read_images(tmp_path, verify=False).test_ids) == {"9.png", "10.png", "11.png"}
+
+
+@pytest.mark.parametrize("name", ["do_not_train.txt", "exclude_from_train.txt", "not_for_training.csv", "bad.txt"])
+@pytest.mark.parametrize("with_table", [False, True])
+def test_a_list_of_excluded_images_is_no_list_of_training_images(tmp_path: Path, name: str, with_table: bool) -> None:
+    if with_table:
+        table(tmp_path)
+    for seed in range(12):
+        if not with_table:
+            save(tmp_path / "cd"[seed % 2] / f"{seed}.png", seed, 8)
+    (tmp_path / name).write_text("3.png\n4.png\n")
+    assert f"{name} lists 2 images" in problems_of(tmp_path)
+    (tmp_path / name).unlink()
+    assert len(read_images(tmp_path, verify=False).train_ids) == 12, "the advice"
+
+
+@pytest.mark.parametrize("twin", ["{}_test", "val_{}", "{} validation", "{}-holdout"])
+def test_folders_with_a_part_of_another_class_are_a_question(tmp_path: Path, twin: str) -> None:
+    for seed, name in enumerate(("cats", "dogs", twin.format("cats"), twin.format("dogs"))):
+        for i in range(3):
+            save(tmp_path / name / f"{i}.png", 3 * seed + i, 8)
+    message = problems_of(tmp_path)
+    assert "may hold test or validation images of 'cats', 'dogs'" in message
+    assert len(read_images(tmp_path, DataOptions(layout="folders"), verify=False).class_names) == 4
+
+
+def test_a_class_may_be_called_after_a_test_without_a_twin(tmp_path: Path) -> None:
+    for seed, name in enumerate(("test tubes", "flasks", "validation stamps")):
+        save(tmp_path / name / "0.png", seed, 8)
+    assert len(read_images(tmp_path, verify=False).class_names) == 3
+
+
+@pytest.mark.parametrize("place", ["data/labels.csv", "labels/train_labels.csv", "labels.csv"])
+@pytest.mark.parametrize(
+    "content", ["case,diagnosis\nA1,nv\nA2,mel\nA3,nv\nA4,mel\n", "version https://git-lfs.github.com/spec/v1\n"]
+)
+def test_labels_further_down_that_name_no_image_are_a_question(tmp_path: Path, place: str, content: str) -> None:
+    for seed, name in enumerate(("north", "south", "west")):
+        for i in range(4):
+            save(tmp_path / "images" / name / f"{name}{i}.png", 4 * seed + i, 8)
+    (tmp_path / place).parent.mkdir(exist_ok=True)
+    (tmp_path / place).write_text(content)
+    message = problems_of(tmp_path)
+    assert "names no image" in message or "Git LFS" in message
+    assert read_images(tmp_path, DataOptions(layout="folders"), verify=False).class_names == ("north", "south", "west")
+
+
+@pytest.mark.parametrize("kind", ["files.txt", "rename_log.csv", "mapping.tsv", "images.json"])
+def test_ids_that_another_file_gives_other_images_are_a_question(tmp_path: Path, kind: str) -> None:
+    for i in SHUFFLED:
+        save(tmp_path / "images" / f"{i}.png", i, 8)
+    write_table(tmp_path / "labels.csv", [("id", "label"), *((str(i), "xyz"[i % 3]) for i in range(12))])
+    pairs = [(str(i), f"{SHUFFLED[i]}.png") for i in range(12)]
+    if kind == "images.json":
+        (tmp_path / kind).write_text(json.dumps(dict(pairs)))
+    elif kind == "files.txt":
+        (tmp_path / kind).write_text("".join(f"{i} {name}\n" for i, name in pairs))
+    else:
+        rows = [("old", "new"), *((f"{i}.png", name) for i, name in pairs)]
+        write_table(tmp_path / kind, rows, delimiter="\t" if kind == "mapping.tsv" else ",")
+    expected = f"labels.csv labels '0', which is images/0.png by its name, and images/3.png by {kind}"
+    assert expected in problems_of(tmp_path)
+    assert by_id(read_images(tmp_path, DataOptions(table="labels.csv"), verify=False))["0"] == "x"
+    write_table(tmp_path / "labels.csv", [("id", "label"), *((name, "xyz"[int(i) % 3]) for i, name in pairs)])
+    (tmp_path / kind).unlink()
+    assert by_id(read_images(tmp_path, verify=False))["3.png"] == "x", "the advice"
+
+
+def test_an_image_and_its_mask_are_no_other_name(tmp_path: Path) -> None:
+    table(tmp_path)
+    for i in range(12):
+        save(tmp_path / "masks" / f"{i}_mask.png", 50 + i, 8)
+    write_table(tmp_path / "pairs.csv", [("image", "mask"), *((f"{i}.png", f"{i}_mask.png") for i in range(12))])
+    assert labels_of(read_images(tmp_path, verify=False)) == ["c", "d"] * 6
+
+
+def test_predictions_are_no_labels(tmp_path: Path) -> None:
+    (table(tmp_path) / "labels.csv").rename(tmp_path / "predictions_resnet.csv")
+    assert "predictions_resnet.csv may hold predictions by its name" in problems_of(tmp_path)
+    assert len(read_images(tmp_path, DataOptions(table="predictions_resnet.csv"), verify=False).train_ids) == 12
+
+
+def test_images_in_other_folders_are_counted(tmp_path: Path) -> None:
+    table(tmp_path)
+    for seed in range(5):
+        save(tmp_path / "images_2" / f"b{seed}.png", 50 + seed, 8)
+    warnings = "\n".join(read_images(tmp_path, verify=False).warnings)
+    assert "not read: 5 images in other folders than those of labels.csv, such as images_2/b0.png" in warnings
+
+
+@pytest.mark.parametrize(
+    ("labels", "says"),
+    [
+        (("0", "1", "True", "False"), "are read as classes of their own"),
+        (("0", "1", "O"), "'O' (4 images) is"),
+    ],
+)
+def test_labels_in_two_notations_are_reported(tmp_path: Path, labels: tuple[str, ...], says: str) -> None:
+    rows = [(f"{i}.png", labels[i % len(labels)]) for i in range(12)]
+    for seed, (image, _) in enumerate(rows):
+        save(tmp_path / "train" / image, seed, 8)
+    write_table(tmp_path / "train.csv", [("id", "label"), *rows])
+    assert says in "\n".join(read_images(tmp_path, verify=False).warnings)
+
+
+def test_json_is_no_list_of_labels(tmp_path: Path) -> None:
+    rows = [(f"{i}.png", ["cat", "dog", '{"choices": ["cat","dog"]}'][i % 3]) for i in range(9)]
+    for seed, (image, _) in enumerate(rows):
+        save(tmp_path / "images" / image, seed, 8)
+    write_table(tmp_path / "labels.csv", [("image", "label"), *rows])
+    assert "3 labels are JSON" in problems_of(tmp_path, DataOptions(several_labels="yes"))
