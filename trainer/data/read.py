@@ -96,7 +96,8 @@ def read_images(
     if data_options.skip_bad and not problems and skippable:
         lost = [problem.lost_id for problem in result.skippable if problem.lost_id is not None]
         left_out = [f"left out: {message}" for message in skippable if message not in repeated]
-        return image_set.without(bad_train, lost, [*left_out, *(f"the first row was taken: {m}" for m in repeated)])
+        taken = [f"the first row of each label was taken: {message}" for message in repeated]
+        return image_set.without(bad_train, lost, [*left_out, *taken])
     if problems or skippable:
         advice = "" if problems else _skip_advice(len(skippable), only_repeated=len(repeated) == len(skippable))
         advice = "\n".join(filter(None, (result.advice, ADVICE if corrected.problems else "", advice)))
@@ -158,7 +159,8 @@ def _read(folder: Path, options: DataOptions) -> ReadResult:
                 return result
         only = _only_folder(inner)
         if only is None:
-            raise DataError(_unknown_layout(folder, layout), layout_advice(inner, options))
+            advice = (layout_advice(inner, options), _begins_inside(folder, inner))
+            raise DataError(_unknown_layout(folder, layout), "\n".join(filter(None, advice)))
         inner = only
 
 
@@ -169,8 +171,15 @@ def _read_as(reader: Reader, folder: Path, inner: Path, options: DataOptions) ->
     except DataError as error:
         if inner == folder:
             raise
-        where = f"All paths here begin inside of {printable(inner.relative_to(folder).as_posix())}"
-        raise DataError(error.problems, "\n".join(filter(None, (error.advice, where)))) from error
+        advice = (error.advice, _begins_inside(folder, inner))
+        raise DataError(error.problems, "\n".join(filter(None, advice))) from error
+
+
+def _begins_inside(folder: Path, inner: Path) -> str:
+    """Where the paths in messages about ``inner`` begin; empty if it is the data ``folder``."""
+    return (
+        "" if inner == folder else f"All paths here begin inside of {printable(inner.relative_to(folder).as_posix())}"
+    )
 
 
 def _only_folder(folder: Path) -> Path | None:

@@ -58,7 +58,7 @@ def fonts_for(texts: Iterable[str]) -> Fonts:
             if not missing:
                 break
     if missing:
-        _advise(_package(min(missing)), _examples(missing))
+        _advise(" ".join(sorted(set(map(_package, missing)))), _examples(missing))
     return Fonts(families=tuple(families), missing=missing | hidden)
 
 

@@ -21,7 +21,7 @@ import io
 import os
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -80,7 +80,7 @@ def list_images(given: Sequence[str | os.PathLike[str]]) -> ListedImages:
     if any(not os.fspath(path) for path in given):
         raise ModelError("the path of the images is empty: is a shell variable unset? `.` is the working folder")
     for path in map(Path, given):
-        for names, source in _images_in(path, notes):
+        for names, source in _images_in(path, notes, {Path(other).resolve() for other in given}):
             repeated += names[-1] in listed
             listed.setdefault(names[-1], (names, source))
     if repeated:
@@ -105,8 +105,15 @@ def list_images(given: Sequence[str | os.PathLike[str]]) -> ListedImages:
     )
 
 
-def _images_in(path: Path, notes: list[str]) -> Iterator[tuple[tuple[str, ...], Path | NDArray[Any]]]:
-    """The images of one given path: names from short to unique, and file or pixels. Adds ``notes``."""
+def _images_in(
+    path: Path, notes: list[str], given: Collection[Path]
+) -> Iterator[tuple[tuple[str, ...], Path | NDArray[Any]]]:
+    """The images of one given path: names from short to unique, and file or pixels.
+
+    Args:
+        notes: sentences are added about what is not read.
+        given: all given paths, without links.
+    """
     whole = path.absolute()  # not resolved: two links to one file are two images
     shown = printable(str(path))
     if path.suffix.lower() == ".npz":
@@ -129,7 +136,9 @@ def _images_in(path: Path, notes: list[str]) -> Iterator[tuple[tuple[str, ...], 
         if found.unread:
             notes.append(f"not read: {unread_message(found.unread)}")
         notes += [
-            f"not read: {shown}/{printable(link)} {why}; give it, too" for link, why in sorted(found.unfollowed.items())
+            f"not read: {shown}/{printable(link)} {why}; give it, too"
+            for link, why in sorted(found.unfollowed.items())
+            if (path / link).resolve() not in given
         ]
     elif path.is_file() and path.suffix.lower() in ARCHIVES:
         raise ModelError(f"{shown} is an archive: unpack it first, and give the folder")

@@ -156,7 +156,8 @@ def find_test_folder(folder: Path) -> Path | None:
     found = [path for path, split in splits_of(folder).items() if split == "test"]
     if len(found) > 1:
         raise DataError(
-            f"{', '.join(path.name for path in found)}: each could be the test folder; leave only one of them"
+            f"{', '.join(path.name for path in found)}: each could be the test folder; leave only one of them, or "
+            "put the images of all into one folder test"
         )
     return found[0] if found else None
 

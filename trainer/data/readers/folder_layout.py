@@ -258,11 +258,7 @@ def _class_problems(folder: Path, class_folder: Path, content: ClassContent, fil
             f"the class folder {name} holds no images; add images or remove the folder{labels}",
             *files.unread_warnings([name]),
         ]
-    problems = [
-        f"{path} is a link that leaves the data folder; copy the image into it"
-        for path in content.images
-        if path in files.escaping
-    ]
+    problems = [files.link_problem(path) for path in content.images if path in files.escaping]
     if content.nested:
         problems.append(
             f"{content.nested[0]}: a class folder holds its images directly, but {name} has folders with images"

@@ -248,7 +248,7 @@ def _read_test_set(
             files, conventions, sample=sample, test_table=test_table, training_paths=training_paths, listed_names=listed
         )
     except DataError as error:
-        raise DataError([*problems, *error.problems]) from error
+        raise DataError([*problems, *error.problems], error.advice) from error
 
 
 def _image_folders(paths: Iterable[str]) -> set[str]:

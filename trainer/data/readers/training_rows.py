@@ -189,10 +189,11 @@ def _drop_repeated(
         kept += first_with.values()
         if len(first_with) < len(indices):
             repeated.append(SkippableProblem(lost_id=None, message=_given_again(table, identifier, indices, labels)))
-        elif len(first_with) > 1:
-            warnings.append(_two_labels(table, identifier, indices, labels))
+        if len(first_with) > 1:
+            warnings.append(_two_labels(table, identifier, list(first_with.values())[::-1], labels))
     if len(repeated) > SHOWN_IDS:
-        repeated = [SkippableProblem(lost_id=None, message=_many_given_again(table, by_id, labels, len(repeated)))]
+        message = _many_given_again(table, by_id, labels, len(repeated), len(warnings))
+        repeated = [SkippableProblem(lost_id=None, message=message)]
     seems_several = len(warnings) >= _MANY_LABELLED * len(by_id)
     if len(warnings) > SHOWN_IDS:
         warnings = [*warnings[:SHOWN_IDS], f"... and {len(warnings) - SHOWN_IDS} more images with several labels"]
@@ -213,13 +214,20 @@ def _given_again(table: Table, identifier: str, indices: Sequence[int], labels: 
     )
 
 
-def _many_given_again(table: Table, by_id: Mapping[str, Sequence[int]], labels: Mapping[int, str], count: int) -> str:
-    """Message for many ids of `_given_again`: a table of boxes, or a wrong join of tables."""
+def _many_given_again(
+    table: Table, by_id: Mapping[str, Sequence[int]], labels: Mapping[int, str], count: int, differing: int
+) -> str:
+    """Message for many ids of `_given_again`: a table of boxes, or a wrong join of tables.
+
+    Args:
+        differing: the number of ids with several labels.
+    """
+    also = f". {differing} ids have several labels, and each would be kept" if differing else ""
     identifier, indices = max(by_id.items(), key=lambda entry: len(entry[1]))
     return (
         f"{table.path.name}: {count} ids are given several times with the same label, such as {identifier!r} in "
         f"{len(indices)} rows ({_rows(table, indices)}). One row for each label is enough: if the table lists boxes or "
-        "crops, write one row for each image, with its main class"
+        f"crops, write one row for each image, with its main class{also}"
     )
 
 

@@ -200,3 +200,69 @@ def test_json_is_no_list_of_labels(tmp_path: Path) -> None:
         save(tmp_path / "images" / image, seed, 8)
     write_table(tmp_path / "labels.csv", [("image", "label"), *rows])
     assert "3 labels are JSON" in problems_of(tmp_path, DataOptions(several_labels="yes"))
+
+
+def test_an_image_of_two_classes_is_reported_beside_repeated_rows(tmp_path: Path) -> None:
+    rows = [(f"{i}.png", label) for i in range(12) for label in ("a", "a", "b")]
+    for i in range(12):
+        save(tmp_path / "images" / f"{i}.png", i, 8)
+    write_table(tmp_path / "labels.csv", [("image", "label"), *rows])
+    assert "12 ids have several labels, and each would be kept" in problems_of(tmp_path)
+    warnings = "\n".join(read_images(tmp_path, DataOptions(skip_bad=True), verify=False).warnings)
+    assert "the image '0.png' has the labels 'a' and 'b'" in warnings
+    assert "the first row of each label was taken" in warnings and "--several-labels yes" in warnings
+
+
+def test_a_link_that_leads_to_no_file_is_to_be_removed(tmp_path: Path) -> None:
+    for seed, name in enumerate(("cat", "dog")):
+        save(tmp_path / name / "0.png", seed, 8)
+    (tmp_path / "dog" / "gone.png").symlink_to(tmp_path.parent / "nothing.png")
+    assert "dog/gone.png: the link leads to no file" in problems_of(tmp_path)
+    assert len(read_images(tmp_path, DataOptions(skip_bad=True)).train_ids) == 2, "the advice"
+
+
+def test_images_behind_a_link_are_named_where_a_table_lists_them(tmp_path: Path) -> None:
+    data = table(tmp_path / "data")
+    (data / "images").rename(tmp_path / "disk")
+    (data / "images").symlink_to(tmp_path / "disk")
+    assert "The images may be in images, which is a link to a folder outside of the data" in problems_of(data)
+
+
+@pytest.mark.parametrize("table_of_tests", ["sample_submission.csv", "test.csv"])
+def test_test_images_that_are_still_packed_are_mentioned(tmp_path: Path, table_of_tests: str) -> None:
+    table(tmp_path, folder="train")
+    write_table(tmp_path / table_of_tests, [("image", "label"), *((f"t{i}.png", "c") for i in range(5))])
+    (tmp_path / "test.zip").write_bytes(b"PK\x03\x04")
+    assert "The images may be in test.zip: unpack it first" in problems_of(tmp_path)
+
+
+def test_pixels_of_images_are_no_ids_of_numbered_ones(tmp_path: Path) -> None:
+    """As MNIST's table beside its images."""
+    for i in range(20):
+        save(tmp_path / "images" / f"{i}.png", i, 8)
+    header = ("label", *(f"pixel{i}" for i in range(64)))
+    rows = [tuple(str((i * 7 + column) % 20) for column in range(65)) for i in range(40)]
+    write_table(tmp_path / "train.csv", [header, *rows])
+    assert "Tables of pixel values are not read" in problems_of(tmp_path)
+
+
+def test_a_table_of_groups_beside_the_training_table_is_left_out(tmp_path: Path) -> None:
+    """As the cleaned lists of Google's landmarks."""
+    names = [f"{i:016x}" for i in range(12)]
+    for seed, name in enumerate(names):
+        save(tmp_path / "train" / name[0] / name[1] / f"{name}.png", seed, 8)
+    write_table(tmp_path / "train.csv", [("id", "landmark_id"), *((name, str(i % 3)) for i, name in enumerate(names))])
+    groups = [(str(i), " ".join(names[i::3])) for i in range(3)]
+    write_table(tmp_path / "train_clean.csv", [("landmark_id", "images"), *groups])
+    found = read_images(tmp_path, verify=False)
+    assert by_id(found) == {name: str(i % 3) for i, name in enumerate(names)}
+    assert any("train_clean.csv, which names no image" in note for note in found.notes)
+
+
+@pytest.mark.parametrize(("name", "text"), [("test_idx.txt", "3\n4\n8\n"), ("test_indexes.csv", "indexes\n3\n4\n8\n")])
+def test_a_list_of_row_numbers_divides_nothing(tmp_path: Path, name: str, text: str) -> None:
+    images = [f"a{i:03}.png" for i in range(12)]
+    (table(tmp_path, *images) / name).write_text(text)
+    found = read_images(tmp_path, verify=False)
+    assert len(found.train_ids) == 12
+    assert any(f"not used: {name!r}: numbers in place of images" in warning for warning in found.warnings)

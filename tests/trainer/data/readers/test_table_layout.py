@@ -246,7 +246,7 @@ def test_a_table_of_boxes_is_explained_in_one_line(kaggle: Kaggle) -> None:
     found = read_images(folder, DataOptions(skip_bad=True))
     assert found.train_ids == tuple(f"a{i}" for i in range(8))
     (warning,) = (line for line in found.warnings if "given several times" in line)
-    assert warning.startswith("the first row was taken: ") and "--skip-bad" not in warning
+    assert warning.startswith("the first row of each label was taken: ") and "--skip-bad" not in warning
 
 
 def test_many_images_with_two_labels_are_counted(kaggle: Kaggle) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
@@ -10,7 +11,7 @@ from trainer.common.errors import DataError, listed
 from trainer.data.image_set import DataOptions
 from trainer.data.readers.columns.image_column import ID_NAMES, PROBED_ROWS, counts_rows, image_column
 from trainer.data.readers.columns.label_columns import LabelChoice, SampleHints
-from trainer.data.readers.columns.label_names import plain_name
+from trainer.data.readers.columns.label_names import is_usual_label, plain_name
 from trainer.data.readers.columns.part_columns import choose_part_column, unused_folds
 from trainer.data.readers.columns.several.stated_labels import leave_statements
 from trainer.data.readers.columns.several_labels import LabelLists
@@ -20,6 +21,7 @@ from trainer.formats.delimited import Table
 from trainer.formats.part_words import Part
 from trainer.formats.shares import are_signed, share, signed_share
 
+_PIXEL = re.compile(r"(?:pixel|px|p|x)?[ _]?\d+(?:x\d+)?", re.IGNORECASE)  # such as pixel0 and 1x1
 _PIXEL_COLUMNS = 60  # columns from which a table that names no image may hold pixels
 
 
@@ -97,7 +99,12 @@ def choose_columns(
 
     probed = rows[:PROBED_ROWS]
     matches = [matcher.match(row[column] for row in probed) for column in range(len(names))]
-    if len(names) > _PIXEL_COLUMNS and not any(match.paths for match in matches):
+    naming = [
+        name
+        for name, match in zip(names, matches, strict=True)
+        if match.paths and not (_PIXEL.fullmatch(name) or is_usual_label(name))
+    ]
+    if len(names) > _PIXEL_COLUMNS and not naming:
         raise DataError(
             f"{file}: none of its {len(names)} columns names an image. Tables of pixel values are not read: save each "
             "row as an image file, and name the files in a table of ids and labels"

@@ -81,7 +81,9 @@ class ImageFiles:
         escaping = [
             path
             for path in images
-            if (root / path).is_symlink() and not (root / path).resolve().is_relative_to(real_root)
+            if (root / path).is_symlink()
+            and (root / path).exists()  # decoding reports a link that leads to no file
+            and not (root / path).resolve().is_relative_to(real_root)
         ]
         return ImageFiles(root, images, escaping=escaping, other=found)
 
@@ -127,7 +129,11 @@ class ImageFiles:
         return [*([f"not read: {unread_message(unread)}"] if unread else []), *links]
 
     def missing_hint(self) -> str:
-        """Where images may be that were not found, as a sentence: in archives, or in files that are not read."""
+        """Where images may be that were not found, as a sentence: behind links, in archives, in unread files."""
+        links = [path for path in self.linked_folders if "/" not in path]
+        if links:
+            why = self.other.unfollowed[links[0]]
+            return f"The images may be in {printable(links[0])}, which {why}: such links are not followed; {LINK_HELP}"
         if packed := self.packed_hint():
             return packed
         unread = {path: kind for path, kind in self.other.unread.items() if kind not in _TABLES}
@@ -250,8 +256,12 @@ class ImageFiles:
 
     def _inside(self, path: str) -> str:
         if path in self.escaping:
-            raise ImageLookupError(f"{path} is a link that leaves the data folder; copy the image into it")
+            raise ImageLookupError(self.link_problem(path))
         return path
+
+    def link_problem(self, path: str) -> str:
+        """What to do about one of ``escaping``."""
+        return f"{printable(path)} is a link that leaves the data folder; copy the image into it"
 
     def of_split(self, paths: list[str], split: Split, named: int = 0) -> list[str]:
         """Those of ``paths`` that `find` considers for ``split``.

@@ -259,7 +259,7 @@ class ImageMatcher:
         if len(real) > 1:
             raise ImageAmbiguousError(cell, real)
         if real[0] in self._files.escaping:
-            raise ImageLookupError(f"{real[0]} is a link that leaves the data folder; copy the image into it")
+            raise ImageLookupError(self._files.link_problem(real[0]))
         return real[0]
 
 

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from trainer.common.errors import listed
 from trainer.data.readers.parts.listed_images import listed_images
 from trainer.data.readers.parts.part_files import list_files, part_of_stem
-
-_OF_NUMBERS = re.compile(r"(?:.*[\W_])?(?:idxs?|inds?|index(?:es)?|indices|rows?)(?:[\W_].*)?", re.IGNORECASE)
+from trainer.data.readers.tables.find_tables import OF_ROWS
 
 
 def number_lists(folder: Path, places: Iterable[Path], known: Mapping[str, str], encoding: str | None) -> list[str]:
@@ -23,7 +21,7 @@ def number_lists(folder: Path, places: Iterable[Path], known: Mapping[str, str],
     """
     found = []
     for path in list_files(places):
-        if part_of_stem(path.stem) is not None and _OF_NUMBERS.fullmatch(path.stem) and path.suffix.lower() != ".json":
+        if part_of_stem(path.stem) is not None and OF_ROWS.fullmatch(path.stem) and path.suffix.lower() != ".json":
             images, others = listed_images(path, known, encoding)
             numbers = sum(entry.isdecimal() for entry in others)
             if numbers > len(images) and numbers >= len(others) - 1:  # the first may be a header

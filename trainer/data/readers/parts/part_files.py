@@ -120,7 +120,9 @@ def of_own_folders(
 
 
 def part_of_stem(stem: str) -> Part | None:
-    """The part that the name of a list mentions."""
+    """The part that the name of a list mentions; None for lists of pairs, such as ``Training_Duplicates``."""
+    if re.search("duplicat|pairs", stem, re.IGNORECASE):
+        return None
     if joined := _JOINED.fullmatch(stem.lower()):
         return part_of(joined[1])
     return "val" if is_held_out(stem) else split_of(stem) or part_of(stem.lower()) or _SHORT.get(stem.lower())

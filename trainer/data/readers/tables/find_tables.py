@@ -35,6 +35,8 @@ _DEEPER_LISTS = (
 _PARTITION = re.compile(r".*(?:partition|split|subset).*\.(?:txt|csv|tsv)", re.IGNORECASE)
 _TRAINING_WORD, _TESTING_WORD = re.compile(r"train(?:val|ing)?"), re.compile(r"test(?:ing)?")
 _TRAINING_LISTS = re.compile(r"images?_\w+_train(?:val)?\.txt")  # FGVC-Aircraft
+OF_ROWS = re.compile(r"(?:.*[\W_])?(?:idxs?|inds?|index(?:es)?|indices|rows?)(?:[\W_].*)?", re.IGNORECASE)
+"""Names of lists of row numbers, such as Derm7pt's ``test_indexes.csv``."""
 DESCRIBES = re.compile(r"(?:^|[^a-z])(?:features?|meta[\W_]*data|meta|values|info|attributes?)(?:[^a-z]|$)")
 
 
@@ -90,7 +92,8 @@ def find_tables(folder: Path, encoding: str | None = None) -> Tables:
     others = [path for path in paths if path not in samples]
     # The user's own submissions may be in the folder, too.
     sample = _one("sample submission", [p for p in samples if "sample" in p.stem.lower()] or samples)
-    tests = _preferred([path for path in others if split_of(path.stem) == "test"], "test")
+    tests = [path for path in others if split_of(path.stem) == "test" and not OF_ROWS.fullmatch(path.stem)]
+    tests = _preferred(tests, "test")
     labels = tuple(path for path in others if split_of(path.stem) != "test")
     several = tuple(tests) if len(tests) > 1 else ()
     only = tests[0] if len(tests) == 1 else None

@@ -48,7 +48,11 @@ def choose_training_table(
         return _named_by_user(search, tables, search.options.table)
     found = sort_tables(search, _candidates(search, tables, beside_classes), part_tables)
     naming, lost = without_class_lists(search, found.naming, found.naming), found.lost
+    labelling = any(is_named_training(one.table.path) and one.unclear is None and found_images(one) for one in naming)
     for candidate in without_class_lists(search, found.nameless, naming):
+        if labelling:
+            search.leave_out(candidate.table.path, ", which names no image")
+            continue
         place, folders = search.place_of(candidate.table.path), listed(search.class_folders, 4)
         raise DataError(
             f"{place} names no image, and none of the folders {folders}. If the folders are the classes, "
