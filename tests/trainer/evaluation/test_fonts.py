@@ -127,7 +127,13 @@ def test_plain_names_need_no_other_font(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 @pytest.mark.parametrize(
-    ("text", "package"), [("한글", "fonts-noto-cjk"), ("हिन्दी", "fonts-noto-core"), ("\U0001f344", "fonts-symbola")]
+    ("text", "package"),
+    [
+        ("한글", "fonts-noto-cjk"),
+        ("हिन्दी", "fonts-noto-core"),
+        ("\U0001f344", "fonts-symbola"),
+        ("한हि", "fonts-noto-cjk fonts-noto-core"),
+    ],
 )
 def test_the_package_depends_on_the_script(
     text: str, package: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture

@@ -41,6 +41,7 @@ from trainer.data.readers.doubts.folder_advice import (
 )
 from trainer.data.readers.doubts.other_tables import (
     bare_tables,
+    files_in,
     how_to_save,
     may_give_labels,
     other_tables,
@@ -61,6 +62,9 @@ from trainer.formats.class_lists import json_lists_classes
 from trainer.formats.delimited import read_table
 from trainer.formats.labels import encode, text_problem, unify_labels
 from trainer.inference.printable import name_problem, printable
+
+_ANNOTATIONS = frozenset(("ann", "anno", "annos", "annotation", "annotations", "labels"))
+"""Names of folders inside of a class folder that may hold the labels of its images."""
 
 
 def read(folder: Path, options: DataOptions) -> ReadResult | None:
@@ -101,6 +105,7 @@ def read(folder: Path, options: DataOptions) -> ReadResult | None:
     if options.layout is None:
         _refuse_own_tables(folder, folders)
         _refuse_part_twins([path.name for path in folders])
+        _refuse_inner_annotations(folder, folders, files)
         telling = [path for path in others if path in apart or may_give_labels(path)]
         refuse_other_labels(folder, telling, [path.name for path in folders])
     if lists is not None:
@@ -274,6 +279,22 @@ def _refuse_part_twins(names: Sequence[str]) -> None:
             f"the folders {listed(parts, 4)} may hold test or validation images of {listed(others, 4)} by their names. "
             "Move the test images into one folder test, and validation images out of the data folder. If the folders "
             "are classes, add --layout folders (data.layout)"
+        )
+
+
+def _refuse_inner_annotations(folder: Path, folders: Sequence[Path], files: ImageFiles) -> None:
+    """Refuse folders of which each holds files of annotations beside its images, as Supervisely's data sets do."""
+    found = [
+        next((path for path in subfolders(one) if path.name.lower() in _ANNOTATIONS and not files.paths_in(path)), None)
+        for one in folders
+    ]
+    inner = [path for path in found if path is not None and files_in(path)]
+    if len(inner) == len(folders) > 0:
+        raise DataError(
+            f"each of the folders {listed([path.name for path in folders], 4)} holds annotations, such as "
+            f"{printable(inner[0].relative_to(folder).as_posix())}, and may be a data set instead of a class. If the "
+            "annotations hold the labels, write a table labels.csv with the columns image and label, and one row for "
+            "each image. If the folders are the classes, add --layout folders (data.layout)"
         )
 
 

@@ -256,7 +256,7 @@ def test_a_table_of_groups_beside_the_training_table_is_left_out(tmp_path: Path)
     write_table(tmp_path / "train_clean.csv", [("landmark_id", "images"), *groups])
     found = read_images(tmp_path, verify=False)
     assert by_id(found) == {name: str(i % 3) for i, name in enumerate(names)}
-    assert any("train_clean.csv, which names no image" in note for note in found.notes)
+    assert any("not read: train_clean.csv" in note for note in found.notes)
 
 
 @pytest.mark.parametrize(("name", "text"), [("test_idx.txt", "3\n4\n8\n"), ("test_indexes.csv", "indexes\n3\n4\n8\n")])
@@ -266,3 +266,38 @@ def test_a_list_of_row_numbers_divides_nothing(tmp_path: Path, name: str, text: 
     found = read_images(tmp_path, verify=False)
     assert len(found.train_ids) == 12
     assert any(f"not used: {name!r}: numbers in place of images" in warning for warning in found.warnings)
+
+
+@pytest.mark.parametrize("ending", ["", "-samples"])
+def test_a_list_of_numbered_classes_labels_no_numbered_images(tmp_path: Path, ending: str) -> None:
+    """As Teachable Machine writes it."""
+    for seed, name in enumerate(("Class 1", "Class 2")):
+        for i in range(5):
+            save(tmp_path / f"{name}{ending}" / f"{i}.png", 5 * seed + i, 8)
+    (tmp_path / "labels.txt").write_text("0 Class 1\n1 Class 2\n")
+    found = read_images(tmp_path, verify=False)
+    assert found.class_names == (f"Class 1{ending}", f"Class 2{ending}") and len(found.train_ids) == 10
+
+
+def test_folders_that_hold_annotations_each_are_a_question(tmp_path: Path) -> None:
+    """As the data sets of a Supervisely project."""
+    for seed, name in enumerate(("ds0", "ds1")):
+        for i in range(4):
+            save(tmp_path / name / "img" / f"{name}_{i}.png", 4 * seed + i, 8)
+            (tmp_path / name / "ann").mkdir(exist_ok=True)
+            (tmp_path / name / "ann" / f"{name}_{i}.png.json").write_text("{}")
+    assert "holds annotations, such as ds0/ann, and may be a data set instead of a class" in problems_of(tmp_path)
+    assert read_images(tmp_path, DataOptions(layout="folders"), verify=False).class_names == ("ds0", "ds1")
+    rows = [(f"{name}_{i}.png", "cd"[i % 2]) for name in ("ds0", "ds1") for i in range(4)]
+    write_table(tmp_path / "labels.csv", [("image", "label"), *rows])
+    assert by_id(read_images(tmp_path, verify=False)) == dict(rows)
+
+
+def test_a_text_table_beside_class_folders_is_mentioned(tmp_path: Path) -> None:
+    for seed, name in enumerate(("30601", "30602")):
+        save(tmp_path / "faces" / name / f"{seed}.png", seed, 8)
+    text = "user_id\toriginal_image\tgender\n30601\tx.jpg\tm\n30602\ty.jpg\tf\n"
+    (tmp_path / "fold_0_data.txt").write_text(text)
+    (tmp_path / "notes.txt").write_text("Some words, and a comma.\nMore words.\n")
+    warnings = "\n".join(read_images(tmp_path, verify=False).warnings)
+    assert "'fold_0_data.txt', because the folders give the labels" in warnings and "notes.txt" not in warnings

@@ -27,6 +27,7 @@ OWN_TABLES = ("folds.csv", "oof.csv", "test_proba.csv", "predictions.csv", REVIE
 """Usual names of the tables that Retable writes."""
 OWN_HELP = "the header is that of a table that Retable wrote; --table NAME (data.table) reads it"
 _MOST_TABLES = 200
+_LONGEST_LINE = 2**16
 _DEEPER_LISTS = (
     *("list.txt", "trainval.txt", "train.txt", "labels.txt", "train_list.txt"),
     *("list_attr_celeba.txt", "identity_celeba.txt"),
@@ -124,10 +125,20 @@ def packed_images(folder: Path) -> list[Path]:
 
 
 def unread_tables(tables: Tables, read: Collection[Path]) -> list[str]:
-    """A warning about tables beside the class folders, but for those that were ``read``; a text may be anything."""
-    named = (path for path in tables.labels if path.suffix.lower() != ".txt" or is_named_training(path))
-    names = [path.name for path in named if path not in read]
+    """A warning about tables beside the class folders, but for those that were ``read``."""
+    names = [
+        path.name for path in tables.labels if path not in read and (_seems_table(path) or is_named_training(path))
+    ]
     return [f"not read: {listed(names)}, because the folders give the labels"] if names else []
+
+
+def _seems_table(path: Path) -> bool:
+    """Whether a file is a table by its extension, or a text whose first two lines have as many tabs or commas."""
+    if path.suffix.lower() != ".txt":
+        return True
+    with path.open("rb") as file:
+        first, second = file.readline(_LONGEST_LINE), file.readline(_LONGEST_LINE)
+    return any(first.count(mark) == second.count(mark) > 1 for mark in (b"\t", b",", b";"))
 
 
 def packed_warnings(folder: Path) -> list[str]:

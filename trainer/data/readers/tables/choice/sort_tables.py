@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 from trainer.common.errors import DataError
 from trainer.data.readers.columns.image_column import PROBED_ROWS
 from trainer.data.readers.columns.label_names import any_usual_label
+from trainer.data.readers.matching.id_spellings import composed
 from trainer.data.readers.matching.image_files import ImageAmbiguousError
 from trainer.data.readers.matching.match_images import ImageMatcher
 from trainer.data.readers.tables.choice.label_search import LabelSearch
@@ -16,8 +18,9 @@ from trainer.data.readers.tables.find_tables import is_named_training, is_named_
 from trainer.data.readers.tables.folder_labels import FolderTable, folder_names, folder_table, may_name_folders
 from trainer.data.readers.tables.training_table import TrainingTable
 from trainer.formats.class_lists import labels_names, listing_column
-from trainer.formats.delimited import first_rows, read_table
+from trainer.formats.delimited import first_rows, read_lines, read_table
 
+_NUMBERED = re.compile(r"\d+[\s,;:]+(.+)")
 _WIDE = 50  # columns; a wider table holds pixels, and only its first rows are searched for the names of images
 
 
@@ -58,11 +61,27 @@ def sort_tables(search: LabelSearch, paths: Sequence[Path], part_tables: Collect
             search.warnings.append(f"not read: {place}, validation images (folds are cut from the others)")
         elif path in links.describing:
             search.leave_out(path, ", which describes images that another table labels")
+        elif path.suffix.lower() == ".txt" and _numbers_classes(search, path):
+            search.leave_out(path, ", which lists the classes")
         elif path in links.tables:
             found.naming.append(search.candidate(links.tables[path].table))
         else:
             _sort(search, path, names, found)
     return found
+
+
+def _numbers_classes(search: LabelSearch, path: Path) -> bool:
+    """Whether each line is a number and the name of a class folder, as ``0 cat`` beside ``cat`` or ``cat-samples``.
+
+    The numbers may be the names of images, too. Teachable Machine names its folders in the second way.
+    """
+    try:
+        lines = [line.strip() for line in read_lines(path, search.options.encoding) if line.strip()]
+    except DataError:  # no list
+        return False
+    names = [found[1] for line in lines if (found := _NUMBERED.fullmatch(line))]
+    folders = {composed(name).casefold().removesuffix("-samples") for name in search.class_folders}
+    return len(names) == len(lines) == len(folders) > 1 and {composed(name).casefold() for name in names} == folders
 
 
 def _sort(search: LabelSearch, path: Path, names: frozenset[str], found: SortedTables) -> None:
