@@ -69,7 +69,7 @@ def print_probes(console: Console, snapshot: StudySnapshot, most: int | None = R
         say(
             console,
             f"{failed} of {len(ranked) + failed} probes failed: `search status --failed --study {name}` shows the "
-            f"reasons, `search retry --failed --study {name}` tries them again.",
+            f"reasons, `search retry --failed --study {name}` lets the next worker try them again.",
         )
 
 

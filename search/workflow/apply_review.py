@@ -54,7 +54,8 @@ def apply_review(name: str | None, url: str, data: Path | None, review: Path) ->
     earlier = read_corrections(path) if path.exists() else []
     merged = merge_review(images, earlier, rows)
     if not merged.decided:
-        say(console, f"{review} holds no decision yet: the column decision of all {len(rows)} rows is empty.")
+        why = f"the column decision of all {len(rows)} rows is empty" if rows else "it lists no image"
+        say(console, f"{review} holds no decision yet: {why}.")
         return
     applied = check_corrections(images, merged.corrections)
     try:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from trainer.common.errors import DataError
 from trainer.data.corrections.apply import ADVICE, Corrected, apply_again, apply_corrections_beside
+from trainer.data.corrections.two_labels import with_two_labels
 from trainer.data.file_names import is_data, split_of
 from trainer.data.image_set import DataOptions, ImageSet
 from trainer.data.inspection import InspectedImages, Progress, inspect_images
@@ -83,7 +84,7 @@ def read_images(
     elif data_options.corrections:
         corrected = apply_corrections_beside(result.image_set)
     problems = [*result.problems, *corrected.problems]
-    image_set = corrected.image_set
+    image_set = with_two_labels(corrected.image_set)
     image_set = measure_ranges(image_set) if ranges is None else with_ranges(image_set, ranges)
     image_set = _with_formula_warnings(image_set)
     bad_train: dict[int, str] = {}

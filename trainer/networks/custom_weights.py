@@ -22,7 +22,7 @@ from trainer.formats.weights.origin import read_origin
 from trainer.formats.weights.trained_on import UNKNOWN_IMAGES, TrainedOn
 from trainer.networks.backbones import full_name
 from trainer.networks.pretrained.find_weights import check_readable, find_pretrained_weights
-from trainer.networks.pretrained.folder_networks import SUFFIXES
+from trainer.networks.pretrained.folder_networks import SUFFIXES, check_exists
 from trainer.networks.pretrained.load_weights import read_shapes, read_state_dict
 
 if TYPE_CHECKING:
@@ -51,8 +51,7 @@ def custom_weights_file(init: str, weights_dir: Path | None) -> Path:
             f"init = {init!r} is a checkpoint in the weights folder, and no such folder was given: "
             f"--weights FOLDER, with {wanted} in it{hint}"
         )
-    if not weights_dir.is_dir():
-        raise BackboneError(f"the weights folder {weights_dir} does not exist")
+    check_exists(weights_dir)
     check_readable(weights_dir)
     folder = weights_dir.resolve()
     for suffix in SUFFIXES:

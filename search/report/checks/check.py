@@ -28,6 +28,7 @@ from trainer.common.errors import BackboneError
 from trainer.data.description import LONGEST_LINE, describe
 from trainer.inference.predictions import folder_problem
 from trainer.inference.printable import excerpt
+from trainer.networks.pretrained.folder_networks import check_exists
 from trainer.shift.adversarial import Shift, TooFewImages, importance_weights, measure_shift, shifted_classes
 from trainer.shift.descriptors import SCALARS
 from trainer.shift.leaks import metadata_features
@@ -66,6 +67,8 @@ def check(folder: Path, *, settings: DataSettings, n_folds: int, request: CheckR
         FileNotOurs: the table would replace another file.
     """
     console = open_console()
+    if request.weights is not None:
+        check_exists(request.weights)
     if request.backbone is not None:
         from trainer.networks.backbones import check_backbone
         from trainer.networks.pretrained.find_weights import missing_weights

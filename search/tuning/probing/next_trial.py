@@ -190,7 +190,7 @@ def _enqueue_best(stores: Stores, study: Study, optuna_study: optuna.Study, kept
         for number, backbone in enumerate(kept[:LEAST_KEPT], 1):
             params = _default_with(study.spec, backbone.name) if backbone.name not in tried else None
             if params is not None:
-                origin = f"{PROBED}: {backbone.name} has rank {number} of {len(kept)} by its probe"
+                origin = f"{PROBED}: {backbone.name} has rank {number} of {len(kept)} by the probes at one image size"
                 attributes = {EPOCHS_ATTRIBUTE: study.spec.recipe["epochs"], ORIGIN_ATTRIBUTE: origin}
                 optuna_study.enqueue_trial(params, user_attrs=attributes)
         record_enqueued(stores, study.id, optuna_study)

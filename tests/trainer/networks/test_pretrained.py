@@ -16,6 +16,7 @@ from trainer.common.errors import BackboneError
 from trainer.networks.build import create_backbone
 from trainer.networks.pretrained import find_weights
 from trainer.networks.pretrained.find_weights import find_pretrained_weights, missing_weights, weights_at_hand
+from trainer.networks.pretrained.folder_networks import networks_in_folder, unknown_files
 from trainer.networks.pretrained.missing_message import missing_weights_message
 from trainer.recipe.recipe import Recipe
 
@@ -264,3 +265,10 @@ def test_networks_of_the_family_that_are_at_hand_are_named(tmp_path: Path) -> No
     assert "space.backbone.at_hand=true" in several and "recipe.backbone" not in several
     by_name = 'space.backbone.match=["resnet18", "tf_efficientnet_lite0.in1k", "vit_tiny_patch16_224.augreg_in21k"]'
     assert f"--set '{by_name}'" in several
+
+
+def test_a_weights_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
+    for look in (networks_in_folder, unknown_files, lambda folder: weights_at_hand([FULL_NAME], folder)):
+        with pytest.raises(BackboneError, match="nothere does not exist"):
+            look(tmp_path / "nothere")
+    assert networks_in_folder(None) == unknown_files(None) == []

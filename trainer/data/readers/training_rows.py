@@ -27,7 +27,6 @@ from trainer.inference.printable import name_problem, printable
 
 SHOWN_IDS = 5  # repeated ids that are named one by one
 SHOWN_ROWS = 3  # row numbers in one message
-_MANY_LABELLED = 0.05  # share of images in rows of different labels from which the rows may list several labels
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,7 +100,7 @@ def read_training_rows(
         problems += mixed_lists(table, columns.lists.separator, labels)
     if several:
         labels = labels_of_images(table, columns, labels)
-    kept, repeated, two_labels = _drop_repeated(table, columns, labels)
+    kept, repeated = _drop_repeated(table, columns, labels)
     usable: list[TrainingRow] = []
     unfound: list[SkippableProblem] = []
     labels_of_unfound: set[str] = set()
@@ -154,7 +153,7 @@ def read_training_rows(
         rows=tuple(usable),
         problems=tuple(problems),
         skippable=tuple(skippable),
-        warnings=(*warnings, *two_labels),
+        warnings=tuple(warnings),
         notes=match.notes,
     )
 
@@ -176,33 +175,24 @@ def _refuse_names_without_folders(
 
 def _drop_repeated(
     table: Table, columns: Columns, labels: Mapping[int, str]
-) -> tuple[list[int], list[SkippableProblem], list[str]]:
-    """The first row of each pair of id and label; problems of repeated rows; warnings about ids with several labels."""
+) -> tuple[list[int], list[SkippableProblem]]:
+    """The first row of each pair of id and label, and problems of repeated rows."""
     by_id: dict[str, list[int]] = defaultdict(list)
     for index in labels:
         by_id[table.rows[index][columns.id]].append(index)
     kept: list[int] = []
     repeated: list[SkippableProblem] = []
-    warnings: list[str] = []
+    differing = 0
     for identifier, indices in by_id.items():
         first_with = {labels[index]: index for index in reversed(indices)}
         kept += first_with.values()
         if len(first_with) < len(indices):
             repeated.append(SkippableProblem(lost_id=None, message=_given_again(table, identifier, indices, labels)))
-        if len(first_with) > 1:
-            warnings.append(_two_labels(table, identifier, list(first_with.values())[::-1], labels))
+        differing += len(first_with) > 1
     if len(repeated) > SHOWN_IDS:
-        message = _many_given_again(table, by_id, labels, len(repeated), len(warnings))
+        message = _many_given_again(table, by_id, labels, len(repeated), differing)
         repeated = [SkippableProblem(lost_id=None, message=message)]
-    seems_several = len(warnings) >= _MANY_LABELLED * len(by_id)
-    if len(warnings) > SHOWN_IDS:
-        warnings = [*warnings[:SHOWN_IDS], f"... and {len(warnings) - SHOWN_IDS} more images with several labels"]
-    if warnings and seems_several:
-        warnings.append(
-            f"{table.path.name}: if an image may have several of the labels at once, such as every object in it, add "
-            "--several-labels yes (data.several_labels)"
-        )
-    return sorted(kept), repeated, warnings
+    return sorted(kept), repeated
 
 
 def _given_again(table: Table, identifier: str, indices: Sequence[int], labels: Mapping[int, str]) -> str:
@@ -229,12 +219,6 @@ def _many_given_again(
         f"{len(indices)} rows ({_rows(table, indices)}). One row for each label is enough: if the table lists boxes or "
         f"crops, write one row for each image, with its main class{also}"
     )
-
-
-def _two_labels(table: Table, identifier: str, indices: Sequence[int], labels: Mapping[int, str]) -> str:
-    """Message for an id with different labels. Annotators may disagree, so both rows are kept."""
-    given = " and ".join(map(repr, dict.fromkeys(labels[index] for index in indices)))
-    return f"{_rows(table, indices)}: the image {identifier!r} has the labels {given}; both rows are kept, in one fold"
 
 
 def _rows(table: Table, indices: Sequence[int]) -> str:

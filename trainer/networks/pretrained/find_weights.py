@@ -16,7 +16,7 @@ from typing import Literal
 
 from trainer.common.errors import BackboneError, TrainerError
 from trainer.networks.backbones import check_backbone, full_name
-from trainer.networks.pretrained.folder_networks import SUFFIXES
+from trainer.networks.pretrained.folder_networks import SUFFIXES, check_exists
 
 HUB_TIMEOUT = 5.0  # seconds until the hub counts as unreachable
 HUB_FILES = ("model.safetensors", "pytorch_model.bin")
@@ -125,8 +125,7 @@ def _locate(name: str, weights_dir: Path | None, *, ask_hub: bool) -> WeightsLoc
 
     config = get_pretrained_cfg(name)
     if weights_dir is not None:
-        if not weights_dir.is_dir():
-            raise BackboneError(f"the weights folder {weights_dir} does not exist")
+        check_exists(weights_dir)
         check_readable(weights_dir)
         for stem in (name, full_name(name)):
             for suffix in SUFFIXES:

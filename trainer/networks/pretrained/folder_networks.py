@@ -5,13 +5,28 @@ from __future__ import annotations
 import difflib
 from pathlib import Path
 
+from trainer.common.errors import BackboneError
 from trainer.inference.printable import printable
 
 SUFFIXES = (".safetensors", ".pth")  # of files in a weights folder, in order of preference
 
 
+def check_exists(weights_dir: Path) -> None:
+    """Check that there is such a folder.
+
+    Raises:
+        BackboneError: there is none.
+    """
+    if not weights_dir.is_dir():
+        raise BackboneError(f"the weights folder {weights_dir} does not exist")
+
+
 def networks_in_folder(weights_dir: Path | None) -> list[str]:
-    """The names of timm's networks, with their tags or without, that have a file in the weights folder."""
+    """The names of timm's networks, with their tags or without, that have a file in the weights folder.
+
+    Raises:
+        BackboneError: there is no such folder.
+    """
     files = _weights_files(weights_dir)
     known = _known_networks() if files else set()
     return sorted({file.stem for file in files if file.stem in known})
@@ -21,6 +36,9 @@ def unknown_files(weights_dir: Path | None) -> list[Path]:
     """The files in the weights folder that have the name of no network of timm.
 
     Weights that Retable wrote have a description beside them, and any name.
+
+    Raises:
+        BackboneError: there is no such folder.
     """
     files = [file for file in _weights_files(weights_dir) if not file.with_suffix(".json").exists()]
     known = _known_networks() if files else set()
@@ -42,4 +60,7 @@ def _known_networks() -> set[str]:
 
 
 def _weights_files(weights_dir: Path | None) -> list[Path]:
-    return sorted(file for file in weights_dir.iterdir() if file.suffix in SUFFIXES) if weights_dir else []
+    if weights_dir is None:
+        return []
+    check_exists(weights_dir)
+    return sorted(file for file in weights_dir.iterdir() if file.suffix in SUFFIXES)

@@ -159,6 +159,8 @@ def test_one_of_two_labels_of_an_image_is_dropped(kaggle: Callable[..., Path], d
     correct(folder, ("a0", "cat", decision))
     found = read_images(folder)
     assert found.train_ids.count("a0") == 1 and by_id(found)["a0"] == "dog"
+    assert not any("rows are kept" in warning for warning in found.warnings)
+    assert any("both rows are kept" in warning for warning in read_images(folder, RAW).warnings)
     applied = found.corrections
     assert applied is not None and (applied.corrected, applied.dropped, applied.dropped_rows) == (0, 0, 1)
     assert "0 labels corrected, 0 images dropped, 1 row of other images dropped by the corrections" in applied.sentence

@@ -1,0 +1,50 @@
+"""Warnings about images to which several rows give different labels, as far as corrections have not settled them."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import defaultdict
+from collections.abc import Sequence
+
+from trainer.data.image_set import ImageSet
+from trainer.data.images import FileImages
+
+SHOWN_IMAGES = 5  # images named one by one
+_SHOWN_ROWS = 3  # row numbers in one message
+_MANY = 0.05  # share of images in rows of different labels from which the rows may list several labels
+
+
+def with_two_labels(image_set: ImageSet) -> ImageSet:
+    """The set with a warning for each image that has several labels. Annotators may disagree, so all rows are kept."""
+    images = image_set.train_images
+    if image_set.several_labels or not isinstance(images, FileImages) or not images.named_by:
+        return image_set
+    by_id: dict[str, list[int]] = defaultdict(list)
+    for row, identifier in enumerate(image_set.train_ids):
+        by_id[identifier].append(row)
+    several = {identifier: rows for identifier, rows in by_id.items() if len(rows) > 1}
+    if not several:
+        return image_set
+    warnings = [
+        f"{_rows_named([images.named_by[row] for row in rows])}: the image {identifier!r} has the labels "
+        f"{' and '.join(repr(image_set.class_names[image_set.y[row]]) for row in rows)}; "
+        f"{'both' if len(rows) == 2 else 'all'} rows are kept, in one fold"
+        for identifier, rows in several.items()
+    ]
+    if len(warnings) > SHOWN_IMAGES:
+        warnings = [*warnings[:SHOWN_IMAGES], f"... and {len(warnings) - SHOWN_IMAGES} more images with several labels"]
+    if len(several) >= _MANY * len(by_id):
+        table = images.named_by[0].rpartition(" row ")[0]
+        warnings.append(
+            f"{table}: if an image may have several of the labels at once, such as every object in it, add "
+            "--several-labels yes (data.several_labels)"
+        )
+    return dataclasses.replace(image_set, warnings=(*image_set.warnings, *warnings))
+
+
+def _rows_named(names: Sequence[str]) -> str:
+    """Rows of one table: ``train.csv rows 2 and 8``."""
+    table, numbers = names[0].rpartition(" row ")[0], [name.rpartition(" row ")[2] for name in names]
+    if len(numbers) > _SHOWN_ROWS:
+        numbers = [", ".join(numbers[:_SHOWN_ROWS]), f"{len(numbers) - _SHOWN_ROWS} more"]
+    return f"{table} rows {' and '.join(numbers)}"
