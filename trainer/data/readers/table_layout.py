@@ -121,7 +121,16 @@ def read(folder: Path, options: DataOptions) -> ReadResult | None:
         labelled = {path: cell for cell, path in matcher.match(chosen.image_cells()).paths.items()}
         images = files.of_split(list(files.paths), "test")
         ids = {} if chosen.linked is None else chosen.linked.paths(files)
-        lists = lists_beside(folder, chosen.table.path, labelled, images, images_apart(files), options.encoding, ids)
+        lists = lists_beside(
+            folder,
+            chosen.table.path,
+            labelled,
+            images,
+            images_apart(files),
+            options.encoding,
+            ids,
+            has_tests=test_table is not None or sample is not None,
+        )
         others = [lists.parts] if lists.parts is not None else []
     table, names, columns = divided(chosen.table, first, chosen.names, chosen.columns, others, matcher)
     table, test_part, part_warnings = split_parts(table, first, columns)

@@ -85,6 +85,17 @@ def test_a_split_of_an_unread_kind_beside_a_table_is_a_question(tmp_path: Path, 
     assert set(read_images(tmp_path, verify=False).test_ids) == {"9.png", "10.png"}, "the advice"
 
 
+def test_files_called_after_a_part_divide_nothing_where_the_test_images_are_known(tmp_path: Path) -> None:
+    """As in ISIC 2024, whose images are also in HDF5 files."""
+    table(tmp_path, folder="train-image")
+    for seed in range(3):
+        save(tmp_path / "test-image" / f"t{seed}.png", 50 + seed, 8)
+    for name in ("train-image.hdf5", "test-image.hdf5", "test-metadata.parquet"):
+        (tmp_path / name).write_bytes(b"x")
+    found = read_images(tmp_path, verify=False)
+    assert (len(found.train_ids), len(found.test_ids)) == (12, 3)
+
+
 @pytest.mark.parametrize("line", ["9.png,10.png,11.png", "9.png 10.png 11.png", "9.png; 10.png; 11.png;"])
 def test_a_list_may_have_all_images_on_one_line(tmp_path: Path, line: str) -> None:
     (table(tmp_path) / "test.txt").write_text(f"{line}\n")

@@ -91,7 +91,7 @@ def divide_by_lists(
     classes = set(class_of.values())
     known = spellings(paths)
     if divide:
-        refuse_unread_lists(folder, places, known, f", {ALL_PARTS}")
+        refuse_unread_lists(folder, places, known, f", {ALL_PARTS}", has_tests=bool(apart["test"]))
     try:
         lists = read_part_files(folder, places, known, classes if divide else (), encoding)
     except DataError:

@@ -49,6 +49,8 @@ def lists_beside(
     apart: Mapping[Part, Sequence[str]],
     encoding: str | None,
     ids: Mapping[str, str] | None = None,
+    *,
+    has_tests: bool = False,
 ) -> TableLists:
     """Read the lists in the data folder, in its folders and beside the table.
 
@@ -59,6 +61,7 @@ def lists_beside(
         images: paths of all images.
         apart: those in folders for testing and validation.
         ids: the path of the image of each id that another table names; in the lists, too, these ids are no file names.
+        has_tests: whether a table lists the test images.
 
     Raises:
         DataError: a file of an unread kind may divide the images, images are in the lists of two parts, the table
@@ -66,7 +69,8 @@ def lists_beside(
     """
     known = {**spellings(images), **spellings(sorted(labelled)), **(ids or {})}
     places = [folder, *(path for path in subfolders(folder) if not path.is_symlink()), table.parent]
-    refuse_unread_lists(folder, places, known, "; without it, the images of all rows are trained on")
+    otherwise = "; without it, the images of all rows are trained on"
+    refuse_unread_lists(folder, places, known, otherwise, has_tests=has_tests or bool(apart["test"]))
     numbers = tuple(number_lists(folder, places, known, encoding))
     found = [one for one in read_part_files(folder, places, known, (), encoding) if one.path != table]
     found = of_own_folders(found, apart, encoding)

@@ -21,7 +21,9 @@ _SPLIT = re.compile(r"split|partition", re.IGNORECASE)
 _MOST_BYTES = 2**26
 
 
-def refuse_unread_lists(folder: Path, places: Iterable[Path], known: Mapping[str, str], otherwise: str) -> None:
+def refuse_unread_lists(
+    folder: Path, places: Iterable[Path], known: Mapping[str, str], otherwise: str, *, has_tests: bool
+) -> None:
     """Refuse to train on all images beside a file of an unread kind that may divide them.
 
     Its name speaks of a part or a split. A text has to name an image, too.
@@ -31,6 +33,7 @@ def refuse_unread_lists(folder: Path, places: Iterable[Path], known: Mapping[str
         places: the folders that may hold such files.
         known: `trainer.data.readers.parts.part_files.spellings` of the images.
         otherwise: how all images are trained on, as the end of a sentence.
+        has_tests: whether the test images are known otherwise. Then a file called ``test-image.hdf5`` divides nothing.
 
     Raises:
         DataError: there is such a file.
@@ -39,7 +42,8 @@ def refuse_unread_lists(folder: Path, places: Iterable[Path], known: Mapping[str
         kind = path.suffix.lower()
         if kind not in (*_TEXTS, *_BINARY) or not path.is_file() or not is_data(path):
             continue
-        if part_of_stem(path.stem) is None and not _SPLIT.search(path.stem):
+        of_part = part_of_stem(path.stem) is not None and not has_tests
+        if not of_part and not _SPLIT.search(path.stem):
             continue
         if is_other_table(path) and may_give_labels(path):  # a table of labels, which is refused as such
             continue
