@@ -178,9 +178,9 @@ def _read_as(reader: Reader, folder: Path, inner: Path, options: DataOptions) ->
 
 def _begins_inside(folder: Path, inner: Path) -> str:
     """Where the paths in messages about ``inner`` begin; empty if it is the data ``folder``."""
-    return (
-        "" if inner == folder else f"All paths here begin inside of {printable(inner.relative_to(folder).as_posix())}"
-    )
+    if inner == folder:
+        return ""
+    return f"All paths here begin inside of {printable(inner.relative_to(folder).as_posix())}"
 
 
 def _only_folder(folder: Path) -> Path | None:

@@ -79,8 +79,9 @@ def list_images(given: Sequence[str | os.PathLike[str]]) -> ListedImages:
     repeated = 0
     if any(not os.fspath(path) for path in given):
         raise ModelError("the path of the images is empty: is a shell variable unset? `.` is the working folder")
+    without_links = {Path(path).resolve() for path in given}
     for path in map(Path, given):
-        for names, source in _images_in(path, notes, {Path(other).resolve() for other in given}):
+        for names, source in _images_in(path, notes, without_links):
             repeated += names[-1] in listed
             listed.setdefault(names[-1], (names, source))
     if repeated:

@@ -26,13 +26,13 @@ def reason(mean: float, *members: MemberName) -> str:
      (-0.015, "differs by -1.5 ± 1.0 points from trial 3 alone, out-of-fold, nested. That is no clear loss")],
 )  # fmt: skip
 def test_a_mean_that_is_used(mean: float, says: str) -> None:
-    told = reason(mean, LEADER, OTHER)
-    assert told.startswith("The average of trials 3, 7") and says in told
-    assert ("no clear loss" in told) == (mean < 0.01)
+    sentence = reason(mean, LEADER, OTHER)
+    assert sentence.startswith("The average of trials 3, 7") and says in sentence
+    assert ("no clear loss" in sentence) == (mean < 0.01)
 
 
 def test_a_mean_that_is_left_out() -> None:
-    told = reason(-0.03, LEADER)
-    assert told.startswith("Trial 3 alone: ") and told.endswith(
+    sentence = reason(-0.03, LEADER)
+    assert sentence.startswith("Trial 3 alone: ") and sentence.endswith(
         "differs by -3.0 ± 1.0 points from it, out-of-fold, nested: a clear loss."
     )

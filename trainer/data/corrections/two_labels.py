@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from trainer.data.image_set import ImageSet
 from trainer.data.images import FileImages
 
-SHOWN_IMAGES = 5  # images named one by one
+_SHOWN_IMAGES = 5  # images named one by one
 _SHOWN_ROWS = 3  # row numbers in one message
 _MANY = 0.05  # share of images in rows of different labels from which the rows may list several labels
 
@@ -31,8 +31,8 @@ def with_two_labels(image_set: ImageSet) -> ImageSet:
         f"{'both' if len(rows) == 2 else 'all'} rows are kept, in one fold"
         for identifier, rows in several.items()
     ]
-    if len(warnings) > SHOWN_IMAGES:
-        warnings = [*warnings[:SHOWN_IMAGES], f"... and {len(warnings) - SHOWN_IMAGES} more images with several labels"]
+    if (more := len(warnings) - _SHOWN_IMAGES) > 0:
+        warnings = [*warnings[:_SHOWN_IMAGES], f"... and {more} more images with several labels"]
     if len(several) >= _MANY * len(by_id):
         table = images.named_by[0].rpartition(" row ")[0]
         warnings.append(

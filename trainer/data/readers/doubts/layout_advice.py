@@ -28,16 +28,17 @@ def layout_advice(folder: Path, options: DataOptions) -> str:
     unread = f"Not read: {listed(path.name for path in own)}: {OWN_HELP}" if own else ""
     broken = list(chain.from_iterable(_table_problems(path, options.encoding) for path in labels))
     links = _link_hint(folder) if options.layout in (None, "folders") else ""
-    hint = _labels_hint(folder, labels, options, is_explained=bool(broken or links))
+    hint = _labels_hint(folder, labels, options, broken=bool(broken), linked=bool(links))
     return "\n".join(filter(None, (links, unread, *first_lines(broken), hint)))
 
 
-def _labels_hint(folder: Path, labels: Sequence[Path], options: DataOptions, *, is_explained: bool) -> str:
+def _labels_hint(folder: Path, labels: Sequence[Path], options: DataOptions, *, broken: bool, linked: bool) -> str:
     """Where the labels may be: in folders further down, in a table of pixels, in files that are not read.
 
     Args:
         labels: the tables that may hold labels.
-        is_explained: whether another sentence says why there are none.
+        broken: whether another sentence says why some of them cannot be read.
+        linked: whether another sentence names links to folders.
     """
     files = ImageFiles.scan(folder)
     if options.layout in (None, "folders") and (classes := inner_classes(folder, files)) is not None:
@@ -53,8 +54,8 @@ def _labels_hint(folder: Path, labels: Sequence[Path], options: DataOptions, *, 
     others = other_tables(folder) or deeper
     if files.paths and others:
         return _other_tables_hint(folder, others, files)
-    hint = files.missing_hint()
-    if files.paths and not is_explained and options.layout in (None, "table"):
+    hint = files.packed_hint() if linked else files.missing_hint()
+    if files.paths and not (broken or linked) and options.layout in (None, "table"):
         hint += "\n" * bool(hint) + (
             f"Nothing gives the labels of {len(files.paths)} images. If their names do, write a table labels.csv with "
             f"the columns image and label, and one row for each image, such as {printable(files.paths[0])}"

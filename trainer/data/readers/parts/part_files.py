@@ -22,6 +22,7 @@ SUFFIXES = (".txt", ".lst", ".list", ".dat", ".log", ".csv", ".tsv", ".json")
 _JOINED = re.compile(r"(train|test|val|valid)(?:ing|idation)?[_\-]?(?:lists?|names?|files?|ids?|imgs?|split)[_\-]?\d*")
 _SHORT: Mapping[str, Part] = {"tr": "train", "te": "test", "va": "val"}
 _NUMBER = re.compile(r"\d+")
+_PAIRS = re.compile(r"duplicat|(?:^|[^a-z])pairs", re.IGNORECASE)
 _EXCLUDES = re.compile(
     r"(?:^|[^a-z])(?:not|dont|exclu\w*|ignored?|skip(?:ped)?|unused|discard(?:ed)?|reject(?:ed|s)?|to_?remove|removed"
     r"|bad|corrupt(?:ed)?|broken|black_?list|deny_?list)(?:[^a-z]|$)",
@@ -121,7 +122,7 @@ def of_own_folders(
 
 def part_of_stem(stem: str) -> Part | None:
     """The part that the name of a list mentions; None for lists of pairs, such as ``Training_Duplicates``."""
-    if re.search("duplicat|pairs", stem, re.IGNORECASE):
+    if _PAIRS.search(stem):
         return None
     if joined := _JOINED.fullmatch(stem.lower()):
         return part_of(joined[1])

@@ -15,8 +15,8 @@ from trainer.inference.printable import printable
 
 _TEXTS = (".yaml", ".yml", ".toml", ".jsonl", ".ndjson")
 _BINARY = (
-    *(".npy", ".npz", ".pkl", ".pickle", ".mat", ".h5", ".hdf5", ".parquet", ".feather", ".xlsx", ".xls", ".ods"),
-)
+    ".npy", ".npz", ".pkl", ".pickle", ".mat", ".h5", ".hdf5", ".parquet", ".feather", ".xlsx", ".xls", ".ods",
+)  # fmt: skip
 _SPLIT = re.compile(r"split|partition", re.IGNORECASE)
 _MOST_BYTES = 2**26
 

@@ -75,6 +75,8 @@ def _numbers_classes(search: LabelSearch, path: Path) -> bool:
 
     The numbers may be the names of images, too. Teachable Machine names its folders in the second way.
     """
+    if not search.class_folders:
+        return False
     try:
         lines = [line.strip() for line in read_lines(path, search.options.encoding) if line.strip()]
     except DataError:  # no list

@@ -13,7 +13,7 @@ from trainer.data.readers.matching.id_spellings import is_image_name
 from trainer.data.readers.matching.match_images import ImageMatcher
 from trainer.data.readers.tables.links.keyed_table import shortened
 from trainer.data.readers.tables.training_table import TrainingTable
-from trainer.formats.delimited import SUFFIXES, read_table
+from trainer.formats.delimited import SUFFIXES, first_rows, read_table
 from trainer.inference.printable import printable
 
 _MOST_BYTES = 2**24
@@ -66,6 +66,8 @@ def _pairs(path: Path, encoding: str | None) -> Iterator[Mapping[str, str]]:
             content = json.loads(path.read_bytes())
             rows: list[Sequence[object]] = list(content.items()) if isinstance(content, dict) else []
         else:
+            if max(map(len, first_rows(path, 2, encoding=encoding)), default=0) > 2:
+                return
             cells = read_table(path, encoding=encoding).rows
             rows = [row if len(row) > 1 else row[0].split(None, 1) for row in cells]
     except (DataError, OSError, ValueError, RecursionError):  # no such file; others report it where it matters
