@@ -81,9 +81,9 @@ def _parts_of_column(file: str, name: str, cells: Sequence[str], notes: list[str
     """
     if cells and all(map(is_image_name, cells)):  # test_0001.jpg is a test image
         stems = {cell.lower(): PurePosixPath(cell).stem.lower() for cell in cells}
-        parts_of_stems = {cell: part for cell, stem in stems.items() if (part := part_of(stem))}
-        several = len({"train", *parts_of_stems.values()}) == len(set(parts_of_stems.values())) > 1
-        return parts_of_stems if several and len(parts_of_stems) == len(stems) else None
+        if not are_parts_alone(set(stems.values())):
+            return None
+        return {cell: part for cell, stem in stems.items() if (part := part_of(stem))}
     counts = Counter(cell.lower() for cell in cells)
     plain = plain_name(name)
     if (numbered := numbered_parts(plain, counts)) is not None:

@@ -25,7 +25,8 @@ JOINT = "\n"
 NO_LABELS = "[]"
 """Cell of an image without labels, among cells that list labels. An empty cell may be one that was forgotten."""
 OPTION = "--several-labels"
-_DOCUMENT = re.compile(r"\{.*\}", re.DOTALL)
+JSON = re.compile(r"\{.*\}", re.DOTALL)
+"""A cell that holds an object of JSON, as annotation tools write it."""
 _IN_BRACKETS = re.compile(r"""\[\s*(?:(['"]).*\1|[^\]]+,.*)\s*\]""", re.DOTALL)
 
 CONNECTORS = frozenset(("&", "+", "/", "-", "and", "und", "et", "y", "e", "og", "och", "en", "with", "or"))
@@ -140,7 +141,7 @@ def lists_in_column(
             f"{where}: {len(bracketed)} labels are lists in brackets, such as {bracketed[0][:_SHOWN]!r}: write the "
             f"labels with | between them, such as cat|dog, and {NO_LABELS} for an image without any"
         )
-    if asked == "yes" and (documents := [cell for cell in stripped if _DOCUMENT.fullmatch(cell)]):
+    if asked == "yes" and (documents := [cell for cell in stripped if JSON.fullmatch(cell)]):
         raise DataError(
             f"{where}: {len(documents)} labels are JSON, such as {documents[0][:_SHOWN]!r}: write the labels with | "
             f"between them, such as cat|dog, and {NO_LABELS} for an image without any"

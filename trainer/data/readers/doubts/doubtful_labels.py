@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterable, Sequence
 from trainer.common.errors import counted, listed
 from trainer.data.readers.columns.choose_columns import Columns
 from trainer.data.readers.columns.several.other_marks import OTHER_MARKS, lists_by_marks, shown
-from trainer.data.readers.columns.several_labels import SEPARATORS
+from trainer.data.readers.columns.several_labels import JSON, SEPARATORS
 from trainer.formats.delimited import Table
 from trainer.formats.labels import SeveralLabels, is_number
 from trainer.formats.shares import share
@@ -20,7 +20,6 @@ _WORDS = frozenset((
     "test", "testing", "testset", "holdout", "heldout",
 ))  # fmt: skip
 """Words for a missing label, without blanks and punctuation."""
-_JSON = re.compile(r"\{.*\}", re.DOTALL)
 _MARKS = re.compile(r"[?\-_.*/\[\](){}\u2013\u2014\uff1f]+")
 _NO_LABEL = re.compile(r"255|99+")  # whole numbers above those of the classes
 _LATIN = str.maketrans(
@@ -81,7 +80,7 @@ def _measured(where: str, counts: Counter[str]) -> list[str]:
 
 def _documents(where: str, counts: Counter[str]) -> list[str]:
     """A warning if labels are objects of JSON, as annotation tools write them."""
-    found = sorted(filter(_JSON.fullmatch, counts))
+    found = sorted(filter(JSON.fullmatch, counts))
     if not found:
         return []
     return [
