@@ -15,7 +15,7 @@ from search.export.exported_model import verify_model, write_model
 from search.export.final_model import Imported, MemberRefits, Refits
 from search.export.model_card import CardFacts, write_card
 from search.export.notes import ExportNotes, ImportNotes, RecipeNotes
-from search.export.output.export import Export
+from search.export.output.export import Export, MemberSummary
 from search.export.output.folder import Owner, writing
 from search.export.output.manifest import manifest_of, write_manifest
 from search.export.output.replacement import replace_export
@@ -126,7 +126,7 @@ def _export(
         folder=folder,
         files=tuple(names),
         metric=plan.metric,
-        members=tuple(part.member.name for part in refits.all_members),
+        members=tuple(_summary(part) for part in refits.all_members),
         estimate=facts.estimate,
         score=facts.score,
         score_error=facts.score_error,
@@ -144,10 +144,13 @@ def _export(
         expected=facts.expected,
         forecast=forecast,
         blend_method=plan.choice.method if len(refits.all_members) > 1 else "equal",
-        recipe=plan.leader.recipe.to_flat(),
-        default=plan.leader.study.spec.default_recipe(),
         warnings=own_warnings,
     )
+
+
+def _summary(part: MemberRefits | Imported) -> MemberSummary:
+    recipe = None if isinstance(part, Imported) else part.member.recipe.to_flat()
+    return MemberSummary(name=part.member.name, recipe=recipe, default=part.member.study.spec.default_recipe())
 
 
 def _notes(plan: ExportPlan, refits: Refits, doubts: Sequence[str]) -> ExportNotes:

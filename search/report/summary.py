@@ -199,24 +199,29 @@ def _answer(export: Export) -> Iterator[tuple[str, list[str | Text]]]:
 
 
 def _recipe(export: Export) -> Iterator[str | Text]:
-    """The members of the final model, and the leader's settings."""
-    leader = export.members[0]
+    """The members of the final model, and the settings of each recipe among them."""
     several = len(export.members) > 1
     if several:
+        names = members_named(member.name for member in export.members)
         networks = f" ({export.networks} networks)" * bool(export.networks)
-        yield Text(f"{BLEND_NAMES[export.blend_method]} of {members_named(export.members)}{networks}", style="bold")
-    if leader.trial is None:
-        return
-    network = f"{export.recipe['backbone']} at {export.recipe['image_size']} px"
-    average = "1 network" if export.networks == 1 else f"average of {export.networks} networks"
-    line = f"{leader}: {network}" + ("" if several else f", {average}")
-    yield line if several else Text(line, style="bold")
-    shown = ("backbone", "image_size")
-    if export.recipe.get("method") == LINEAR_PROBE:
-        yield probe_line(export.recipe)
-        return
-    settings = difference({k: v for k, v in export.recipe.items() if k not in shown}, export.default)
-    yield settings or "all other settings as in the default recipe"
+        yield Text(f"{BLEND_NAMES[export.blend_method]} of {names}{networks}", style="bold")
+    for member in export.members:
+        if member.recipe is None:
+            continue
+        line = f"{member.name}: {member.recipe['backbone']} at {member.recipe['image_size']} px"
+        is_probe = member.recipe.get("method") == LINEAR_PROBE
+        if several:
+            yield f"{line}, {'linear probe' if is_probe else _settings(member.recipe, member.default)}"
+        else:
+            average = "1 network" if export.networks == 1 else f"average of {export.networks} networks"
+            yield Text(f"{line}, {average}", style="bold")
+            yield probe_line(member.recipe) if is_probe else _settings(member.recipe, member.default)
+
+
+def _settings(recipe: Mapping[str, Scalar], default: Mapping[str, Scalar]) -> str:
+    """The settings of a recipe that differ from the default, besides its backbone and image size."""
+    others = {name: value for name, value in recipe.items() if name not in ("backbone", "image_size")}
+    return difference(others, default) or "all other settings as in the default recipe"
 
 
 def probe_line(recipe: Mapping[str, Scalar]) -> str:
@@ -239,7 +244,7 @@ def _expected(export: Export) -> Text:
         )
     if export.estimate is not None:
         value = f"{export.estimate.shrunk:.4f} ± {export.estimate.error:.4f}"
-        return Text.assemble(f"{metric} ", (value, "bold"), f" of {export.members[0]} alone, by fresh splits")
+        return Text.assemble(f"{metric} ", (value, "bold"), f" of {export.members[0].name} alone, by fresh splits")
     if export.score is not None:
         value = f"{export.score:.4f} ± {export.score_error or 0.0:.4f}"
         return Text.assemble(f"less than the out-of-fold {metric} of ", (value, "bold"))

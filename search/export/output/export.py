@@ -13,14 +13,25 @@ from trainer.recipe.recipe import Scalar
 
 
 @dataclass(frozen=True, kw_only=True)
+class MemberSummary:
+    """A recipe or imported predictions in the blend of an export."""
+
+    name: MemberName
+    recipe: Mapping[str, Scalar] | None
+    """Flat, as exported; None for imported predictions."""
+    default: Mapping[str, Scalar]
+    """The default recipe of its study, flat."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Export:
     """An export that `search.export.files.write_export` has written."""
 
     folder: Path
     files: tuple[str, ...]
     metric: str
-    members: tuple[MemberName, ...]
-    """Recipes and imports in the blend, the leader first."""
+    members: tuple[MemberSummary, ...]
+    """All members of the blend, the leader first."""
     estimate: Estimate | None
     """The leader's own, from fresh splits; None if no recipe was confirmed."""
     score: float | None
@@ -48,10 +59,6 @@ class Export:
     """The forecast as numbers, see `search.statistics.score_forecast.Forecast`."""
     blend_method: str
     """How the members are blended: a key of `search.export.rationale.BLEND_NAMES`."""
-    recipe: Mapping[str, Scalar]
-    """The leader's, flat, as exported."""
-    default: Mapping[str, Scalar]
-    """The default recipe of the study that found the leader."""
     warnings: tuple[str, ...]
     """Facts about the final model, and whether it averages fewer networks than an earlier export."""
     doubts: tuple[str, ...] = ()

@@ -15,9 +15,11 @@ from search.export.final_model import Refits
 from search.page.gallery.contents import MOST_PICTURES, MOST_SHARES, SHOWN_CLASSES, SIDE, TEST, TRAIN, Gallery, Picture
 from search.page.gallery.networks import Clock, FoldNetworks, HeldOut, TimeIsOver, devices_for, held_out
 from search.page.gallery.thumbnails import encoded, focus_of, shrunk, under_map
+from search.page.labels.candidates import NothingToJudge, find_candidates
 from search.runtime.home import Home
 from search.statistics.blending.blends import with_label_count
 from search.statistics.ranking import average
+from search.study_state.study import Study
 from storage.stores import Stores
 from storage.values import WorkKind
 from trainer.common.arrays import Float32Array
@@ -66,10 +68,11 @@ def draw_gallery(
     if "test" in stores.trials.prediction_names(held.record.id):
         test = stores.trials.prediction(held.record.id, "test")
     most = MOST_PICTURES - (0 if test is None else FAR)
+    suspects = _suspects(stores, held.study)
     examples = (
-        choose_label_examples(images.y, oof, blend, most)
+        choose_label_examples(images.y, oof, blend, most, suspects)
         if images.several_labels
-        else choose_examples(images.y, oof, most)
+        else choose_examples(images.y, oof, most, list(suspects))
     )
     artist.add_training_images(examples, oof)
     artist.use_networks(test)
@@ -81,6 +84,15 @@ def draw_gallery(
         notes=tuple(excerpt(note) for note in artist.notes),
         pictures=tuple(shot.finished() for shot in artist.shots),
     )
+
+
+def _suspects(stores: Stores, study: Study) -> dict[int, NDArray[np.int64]]:
+    """The images whose labels may be wrong, with the proposed labels: those that the rest of the report names."""
+    try:
+        found = find_candidates(stores, study)
+    except NothingToJudge:
+        return {}
+    return {} if found.too_many else {each.row: each.proposed_label for each in found.candidates}
 
 
 def _source(held: HeldOut, number: int) -> str:

@@ -17,7 +17,7 @@ _FAR = (
     "The farthest from the training images by the features of one network. Nothing says that they are predicted "
     "wrongly.",
 )
-_SUSPECT = "By the predictions of this model alone. A hard image looks the same, so look at each one."
+_SUSPECT = "By the mean predictions of all trials, as listed with the data. A hard image looks the same: look at each."
 _TITLES = {
     Reason.LOSS: ("Largest losses", "The images whose label has the lowest probability."),
     Reason.MISTAKE: ("Most confident mistakes", "The errors in which another class has the highest probability."),

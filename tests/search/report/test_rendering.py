@@ -18,7 +18,7 @@ from rich.console import Console
 from rich.text import Text
 
 from search.export.notes import ExportNotes
-from search.export.output.export import Export
+from search.export.output.export import Export, MemberSummary
 from search.report.backbone_table import BackbonesRequest, show_backbones
 from search.report.checks.check import CheckRequest, check
 from search.report.exports.submissions import ScoreRequest, submissions
@@ -41,6 +41,7 @@ from storage.values import Failure, StudyState, WorkKind
 from studies.settings import DataSettings
 from tests.search.report.test_comparison import confirmed
 from tests.search.small_study import STUDY, make_context, study_plan
+from trainer.recipe.recipe import Scalar
 
 WIDTHS = (60, 80, 120)
 ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
@@ -310,12 +311,17 @@ RECIPE = {"backbone": "resnet18.a1_in1k", "image_size": 224, "optimizer.lr": 0.0
 FORECAST = {"expected": 0.9941, "low": 0.9801, "high": 0.9998, "level": 0.9, "test_images": 597}
 
 
+def member(name: MemberName, **changes: Scalar) -> MemberSummary:
+    default = {**RECIPE, "optimizer.lr": 0.001, "augment.rotate": 0.0}
+    return MemberSummary(name=name, recipe=None if name.is_imported else {**RECIPE, **changes}, default=default)
+
+
 def export(**changes: object) -> Export:
     facts: dict[str, object] = {
         "folder": Path("retable/quickstart"),
         "files": ("MODEL_CARD.md", "folds.csv", "model", "oof.csv", "submission.csv", "test_proba.csv"),
         "metric": "accuracy",
-        "members": (MemberName(trial=7),),
+        "members": (member(MemberName(trial=7)),),
         "estimate": None,
         "score": 0.9925,
         "score_error": 0.0025,
@@ -328,8 +334,6 @@ def export(**changes: object) -> Export:
         "expected": "",
         "forecast": FORECAST,
         "blend_method": "equal",
-        "recipe": RECIPE,
-        "default": {**RECIPE, "optimizer.lr": 0.001, "augment.rotate": 0.0},
         "warnings": (),
     }
     return Export(**{**facts, **changes})  # type: ignore[arg-type]
@@ -368,10 +372,17 @@ def test_commands_that_are_all_long_stand_above_their_purposes(screen: Screen, m
 
 
 def test_an_exported_ensemble_of_several_studies(screen: Screen) -> None:
-    members = (MemberName(trial=7, study="aug_tuning"), MemberName(trial=12, study="full"), MemberName(label="big"))
+    members = (
+        member(MemberName(trial=7, study="aug_tuning")),
+        member(MemberName(trial=12, study="full"), backbone="resnet34.a1_in1k", **{"optimizer.lr": 0.001}),
+        member(MemberName(trial=3, study="full", is_probe=True), method="linear_probe", image_size=288),
+        member(MemberName(label="big")),
+    )
     made = export(members=members, networks=12, blend_method="stack")
     text = shown(screen, lambda console: print_export(console, made, study="aug_tuning", compared=False))
-    lines = holds(text, screen, "aug_tuning:7", "full:12", "imported big", "12 networks", "lr=0.00306")
+    lines = holds(text, screen, "aug_tuning:7", "full:12", "imported big", "12 networks", "lr=0.00306 rotate=9.74")
+    holds(text, screen, "full:12: resnet34.a1_in1k at 224 px, rotate=9.74")
+    holds(text, screen, "full:3: resnet18.a1_in1k at 288 px, linear probe")
     assert not any("search compare" in line for line in lines), "there are no finalists"
     assert "search status --study aug_tuning" in " ".join(lines)
 
@@ -381,7 +392,10 @@ def test_an_exported_ensemble_of_several_studies(screen: Screen) -> None:
     [
         ({"forecast": None}, "0.9925 ± 0.0025"),
         ({"forecast": None, "score": None}, "unknown"),
-        ({"recipe": RECIPE, "default": RECIPE}, "the default recipe"),
+        (
+            {"members": (MemberSummary(name=MemberName(trial=7), recipe=RECIPE, default=RECIPE),)},
+            "the default recipe",
+        ),
         ({"files": ("MODEL_CARD.md", "model")}, "MODEL_CARD.md"),
     ],
 )

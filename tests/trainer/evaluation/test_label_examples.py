@@ -92,26 +92,30 @@ def test_errors_of_a_weak_label_name_it() -> None:
     assert [e.label for e in weak] == [5] * OF_CLASS
 
 
-def test_a_suspicious_label_is_named_unless_most_would_be() -> None:
+def test_a_suspicious_label_is_named() -> None:
     y = labels(200)
     y[0, 0], y[1:30, 1] = 0, 1
     proba = right(y, 0.9)
     proba[0, 0], proba[1:30, :3] = 0.93, np.where(y[1:30, :3] == 1, 0.3, 0.7)  # other images have larger losses
-    found = {example.row: example for example in choose_label_examples(y, proba, PLAIN, 60)}
-    assert Reason.SUSPECT in found[0].reasons
-    doubtful = np.where(np.random.default_rng(1).random(y.shape) < 0.4, 1.0 - right(y), right(y))
-    assert not any(Reason.SUSPECT in e.reasons for e in choose_label_examples(y, doubtful, PLAIN, 60))
+    proposed = y[0].copy()
+    proposed[0] = 1
+    chosen = choose_label_examples(y, proba, PLAIN, 60, {0: proposed})
+    (suspect,) = [each for each in chosen if Reason.SUSPECT in each.reasons]
+    assert (suspect.row, suspect.label) == (0, 0)
 
 
 def test_a_label_that_the_threshold_hides_may_be_missing() -> None:
-    """The label is not predicted, so its absence is no error, but images without it have a far lower probability."""
+    """The label is not predicted, so its absence is no error of these predictions."""
     y = labels(200)
     proba = right(y, 0.9)
     proba[:, 0] = np.where(y[:, 0] == 1, 0.7, 0.02)
     y[3, 0], proba[3, 0] = 0, 0.72
+    proposed = y[3].copy()
+    proposed[0] = 1
     high = Blend(weights=(1.0,), several_labels=True, offsets=(-2.0, 0.0, 0.0, 0.0))
-    (suspect,) = [e for e in choose_label_examples(y, proba, high, 60) if Reason.SUSPECT in e.reasons]
-    assert suspect.row == 3 and Reason.WRONG not in suspect.reasons
+    chosen = choose_label_examples(y, proba, high, 60, {3: proposed})
+    (suspect,) = [each for each in chosen if Reason.SUSPECT in each.reasons]
+    assert (suspect.row, suspect.label) == (3, 0) and Reason.WRONG not in suspect.reasons
 
 
 def test_images_without_predictions_are_not_chosen() -> None:

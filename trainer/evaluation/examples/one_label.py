@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -10,7 +12,6 @@ from trainer.evaluation.class_scores import class_scores, confusions
 from trainer.evaluation.confusion.confusion_matrix import confusion_matrix
 from trainer.evaluation.examples.choice import Choice, by_falling, weakest_first
 from trainer.evaluation.examples.example import Example, Reason
-from trainer.evaluation.label_errors.one_label import find_label_errors
 from trainer.evaluation.metrics import Probabilities
 
 LOSSES, MISTAKES, SUSPECTS = 10, 10, 8
@@ -20,17 +21,19 @@ PAIRS, OF_PAIR = 6, 2
 _LEAST = 1e-12  # probabilities below count as this in losses
 
 
-def choose_examples(y: NDArray[np.int64], proba: Probabilities, most: int) -> list[Example]:
+def choose_examples(
+    y: NDArray[np.int64], proba: Probabilities, most: int, suspects: Sequence[int] = ()
+) -> list[Example]:
     """Choose training images, each once.
 
     Args:
         y: labels, int64, shape (n,), 0 .. C - 1.
         proba: probabilities by models that were not trained on the image, shape (n, C). A row with NaN is not chosen.
         most: largest number of images.
+        suspects: rows of the images whose labels may be wrong, the clearest first.
 
     Returns:
-        By reason, and the clearest cases of each reason first. No label is suspicious if too many are
-        (`trainer.evaluation.label_errors.one_label.LabelErrors.too_many`).
+        By reason, and the clearest cases of each reason first.
     """
     judged = np.flatnonzero(np.isfinite(proba).all(axis=1))
     if not len(judged):
@@ -46,14 +49,14 @@ def choose_examples(y: NDArray[np.int64], proba: Probabilities, most: int) -> li
         [i for i in by_confidence if (labels[i], predicted[i]) == (pair.true, pair.predicted)]
         for pair in confusions(counts)[:PAIRS]
     ]
-    errors = find_label_errors(labels, p)
-    suspects = [] if errors.too_many else errors.rows.tolist()
+    place = {row: i for i, row in enumerate(judged.tolist())}
+    doubtful = [place[row] for row in suspects if row in place]
     choice = Choice(most)
     choice.add(Reason.LOSS, by_loss, LOSSES)
     choice.add(Reason.MISTAKE, by_confidence, MISTAKES)
     for rows in pairs:
         choice.add(Reason.PAIR, rows, OF_PAIR)
-    choice.add(Reason.SUSPECT, suspects, SUSPECTS)
+    choice.add(Reason.SUSPECT, doubtful, SUSPECTS)
     of_class: dict[int, list[int]] = {}
     for row in by_falling(loss, wrong):  # an error is one of the true and of the predicted class
         for label in (int(labels[row]), int(predicted[row])):
@@ -63,7 +66,7 @@ def choose_examples(y: NDArray[np.int64], proba: Probabilities, most: int) -> li
         Reason.LOSS: set(by_loss[:LOSSES]),
         Reason.MISTAKE: set(by_confidence[:MISTAKES]),
         Reason.PAIR: {row for rows in pairs for row in rows[:OF_PAIR]},
-        Reason.SUSPECT: set(suspects),
+        Reason.SUSPECT: set(doubtful),
     }
     return [
         Example(

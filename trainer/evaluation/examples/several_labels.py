@@ -5,6 +5,9 @@ A label is predicted as the final model predicts it: by the thresholds of its bl
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -12,7 +15,6 @@ from trainer.common.arrays import Float64Array
 from trainer.evaluation.class_scores import label_scores
 from trainer.evaluation.examples.choice import Choice, by_falling, weakest_first
 from trainer.evaluation.examples.example import Example, Reason
-from trainer.evaluation.label_errors.several_labels import find_several_label_errors
 from trainer.evaluation.metrics import Probabilities
 from trainer.inference.blend import Blend, log_odds
 
@@ -24,7 +26,13 @@ are the probabilities 0.38 to 0.62."""
 _LEAST = 1e-12  # probabilities below count as this in losses
 
 
-def choose_label_examples(y: NDArray[np.int64], proba: Probabilities, blend: Blend, most: int) -> list[Example]:
+def choose_label_examples(
+    y: NDArray[np.int64],
+    proba: Probabilities,
+    blend: Blend,
+    most: int,
+    suspects: Mapping[int, NDArray[np.int64]] = MappingProxyType({}),
+) -> list[Example]:
     """Choose training images with several labels, each once.
 
     Args:
@@ -32,11 +40,11 @@ def choose_label_examples(y: NDArray[np.int64], proba: Probabilities, blend: Ble
         proba: probabilities by models that were not trained on the image, shape (n, C). A row with NaN is not chosen.
         blend: decides which labels are predicted; of several labels.
         most: largest number of images.
+        suspects: the images whose labels may be wrong, the clearest first: row and proposed labels, int64 (C,).
 
     Returns:
         By reason, and the clearest cases of each reason first. Each names the label that its first reason is about: of
-        a large loss the label that adds most to it. No label is suspicious if too many images are
-        (`trainer.evaluation.label_errors.several_labels.SeveralLabelErrors.too_many`).
+        a large loss the label that adds most to it.
     """
     judged = np.flatnonzero(np.isfinite(proba).all(axis=1))
     if not len(judged):
@@ -47,10 +55,11 @@ def choose_label_examples(y: NDArray[np.int64], proba: Probabilities, blend: Ble
     missed, wrong = has & ~predicted, predicted & ~has
     loss: Float64Array = -np.log(np.maximum(np.where(has, p, 1.0 - p), _LEAST))
     distance = np.abs(log_odds(p) + (np.array(blend.offsets) if blend.offsets else 0.0))
-    errors = find_several_label_errors(y[judged], p)
-    suspects = [] if errors.too_many else errors.rows.tolist()
+    place = {row: i for i, row in enumerate(judged.tolist())}
+    doubtful = {place[row]: proposed for row, proposed in suspects.items() if row in place}
     contradicted = np.zeros(has.shape, bool)
-    contradicted[errors.rows] = errors.changed
+    for row, proposed in doubtful.items():
+        contradicted[row] = has[row] != (proposed == 1)
     weakest = weakest_first([own.score.f1 for own in label_scores(y[judged], p, labels)])
     # Of each reason, the images from the clearest to the least clear one, and the label that it is about in each image.
     rows = {
@@ -58,7 +67,7 @@ def choose_label_examples(y: NDArray[np.int64], proba: Probabilities, blend: Ble
         Reason.MISSED: by_falling(_largest(loss, missed), np.flatnonzero(missed.any(axis=1))),
         Reason.WRONG: by_falling(_largest(loss, wrong), np.flatnonzero(wrong.any(axis=1))),
         Reason.UNSURE: by_falling(-distance.min(axis=1), np.flatnonzero((distance <= NEAR).any(axis=1))),
-        Reason.SUSPECT: suspects,
+        Reason.SUSPECT: list(doubtful),
     }
     about = {
         Reason.LOSS: loss.argmax(axis=1),

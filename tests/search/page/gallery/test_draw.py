@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -29,6 +30,7 @@ from storage.values import FULL_DATA_SPLIT, WorkKind
 from tests.search.page.html_reader import read_html, section
 from tests.search.small_study import work_on
 from trainer.data.images import FileImages
+from trainer.evaluation.label_errors.candidate import Candidate
 
 pytestmark = pytest.mark.slow
 
@@ -83,6 +85,18 @@ def test_every_picture_has_the_prediction_and_a_map(context: StudyContext, refit
     far = [picture for picture in gallery.pictures if picture.part == TEST]
     assert sorted(picture.row for picture in far) == list(range(6))
     assert all(picture.labels is None and picture.map is not None for picture in far)
+
+
+def test_doubtful_labels_are_those_of_the_review(
+    context: StudyContext, refits: Refits, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All trials together find them, not the leader alone."""
+    doubted = [Candidate(row=row, given=(), proposed=(), proposed_label=np.int64(0), confidence=0.9) for row in (5, 8)]
+    for too_many, expected in ((False, [5, 8]), (True, [])):
+        review = SimpleNamespace(candidates=doubted, too_many=too_many)
+        monkeypatch.setattr("search.page.gallery.draw.find_candidates", lambda *_, review=review: review)
+        marked = [picture.row for picture in draw(context, refits).pictures if "suspect" in picture.reasons]
+        assert sorted(marked) == expected
 
 
 def test_the_network_that_held_an_image_out_draws_its_map(
