@@ -21,7 +21,7 @@ from trainer.data.file_names import (
     names_no_class,
     split_of,
 )
-from trainer.data.readers.doubts.doubtful_folders import is_aside
+from trainer.data.readers.doubts.folders.doubtful_folders import is_aside
 from trainer.data.readers.doubts.other_tables import is_other_table, may_give_labels
 from trainer.data.readers.matching.image_files import ImageFiles
 from trainer.data.readers.tables.find_tables import is_unlabelled

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
 
-from trainer.common.errors import DataError, counted, listed
+from trainer.common.errors import DataError, counted
 from trainer.data.file_names import is_held_out, masks_among
 from trainer.data.image_set import DataOptions, ImageSet
 from trainer.data.images import FileImages
@@ -28,10 +28,10 @@ from trainer.data.readers.class_folders import (
     subfolders,
 )
 from trainer.data.readers.competition_test_set import TrainingConventions, read_test_set
-from trainer.data.readers.doubts.doubtful_folders import doubtful_folders, images_in_two_formats, part_twins
 from trainer.data.readers.doubts.doubtful_labels import doubtful_labels
 from trainer.data.readers.doubts.files_apart import labels_apart
-from trainer.data.readers.doubts.folder_advice import (
+from trainer.data.readers.doubts.folders.doubtful_folders import doubtful_folders, images_in_two_formats
+from trainer.data.readers.doubts.folders.folder_advice import (
     mask_warnings,
     nested_advice,
     not_classes,
@@ -39,9 +39,14 @@ from trainer.data.readers.doubts.folder_advice import (
     part_beside_message,
     parts_message,
 )
+from trainer.data.readers.doubts.folders.folder_refusals import (
+    refuse_inner_annotations,
+    refuse_own_tables,
+    refuse_part_twins,
+    refuse_two_training_folders,
+)
 from trainer.data.readers.doubts.other_tables import (
     bare_tables,
-    files_in,
     how_to_save,
     may_give_labels,
     other_tables,
@@ -53,7 +58,6 @@ from trainer.data.readers.parts.part_files import images_apart
 from trainer.data.readers.sample_submission import spelled_as_in
 from trainer.data.readers.tables.find_tables import (
     find_tables,
-    is_named_training,
     own_warnings,
     packed_warnings,
     unread_tables,
@@ -62,9 +66,6 @@ from trainer.formats.class_lists import json_lists_classes
 from trainer.formats.delimited import read_table
 from trainer.formats.labels import encode, text_problem, unify_labels
 from trainer.inference.printable import name_problem, printable
-
-_ANNOTATIONS = frozenset(("ann", "anno", "annos", "annotation", "annotations", "labels"))
-"""Names of folders inside of a class folder that may hold the labels of its images."""
 
 
 def read(folder: Path, options: DataOptions) -> ReadResult | None:
@@ -83,6 +84,7 @@ def read(folder: Path, options: DataOptions) -> ReadResult | None:
             if parts := part_folders(folder, root, files):
                 find_test_folder(folder)
                 raise DataError(part_beside_message(folder, root, parts, files, options))
+        refuse_two_training_folders(folder, files)
         return None
     if root is None or len(candidates) < 2:
         return None
@@ -103,9 +105,9 @@ def read(folder: Path, options: DataOptions) -> ReadResult | None:
     read = lists.read if lists is not None else ()
     others = [path for path in others if path not in read and not json_lists_classes(path, labels)]
     if options.layout is None:
-        _refuse_own_tables(folder, folders)
-        _refuse_part_twins([path.name for path in folders])
-        _refuse_inner_annotations(folder, folders, files)
+        refuse_own_tables(folder, folders)
+        refuse_part_twins([path.name for path in folders])
+        refuse_inner_annotations(folder, folders, files)
         telling = [path for path in others if path in apart or may_give_labels(path)]
         refuse_other_labels(folder, telling, [path.name for path in folders])
     if lists is not None:
@@ -175,22 +177,6 @@ def read(folder: Path, options: DataOptions) -> ReadResult | None:
     )
     advice = files.packed_hint() if test.problems else ""
     return ReadResult(image_set=image_set, problems=test.problems, skippable=tuple(found.bad_names), advice=advice)
-
-
-def _refuse_own_tables(folder: Path, folders: Sequence[Path]) -> None:
-    """Refuse folders of which several hold a table of labels each, as sites or cameras do.
-
-    Raises:
-        DataError: there are such tables.
-    """
-    own = [path for place in folders for path in find_tables(place).labels if is_named_training(path)]
-    if len({path.parent for path in own}) > 1:
-        names = listed((path.relative_to(folder).as_posix() for path in own), 4)
-        raise DataError(
-            f"{names} may hold the labels of the images beside them. Join them into one table labels.csv in the data "
-            f"folder, with paths such as {own[0].parent.name}/1.jpg; or, if the folders are the classes, add --layout "
-            "folders (data.layout)"
-        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -269,33 +255,6 @@ def _class_problems(folder: Path, class_folder: Path, content: ClassContent, fil
             f"{content.nested[0]}: a class folder holds its images directly, but {name} has folders with images"
         )
     return problems
-
-
-def _refuse_part_twins(names: Sequence[str]) -> None:
-    """Refuse class folders of which some may hold test or validation images of others."""
-    if twins := part_twins(names):
-        parts, others = [name for name, _ in twins], list(dict.fromkeys(other for _, other in twins))
-        raise DataError(
-            f"the folders {listed(parts, 4)} may hold test or validation images of {listed(others, 4)} by their names. "
-            "Move the test images into one folder test, and validation images out of the data folder. If the folders "
-            "are classes, add --layout folders (data.layout)"
-        )
-
-
-def _refuse_inner_annotations(folder: Path, folders: Sequence[Path], files: ImageFiles) -> None:
-    """Refuse folders of which each holds files of annotations beside its images, as Supervisely's data sets do."""
-    found = [
-        next((path for path in subfolders(one) if path.name.lower() in _ANNOTATIONS and not files.paths_in(path)), None)
-        for one in folders
-    ]
-    inner = [path for path in found if path is not None and files_in(path)]
-    if len(inner) == len(folders) > 0:
-        raise DataError(
-            f"each of the folders {listed([path.name for path in folders], 4)} holds annotations, such as "
-            f"{printable(inner[0].relative_to(folder).as_posix())}, and may be a data set instead of a class. If the "
-            "annotations hold the labels, write a table labels.csv with the columns image and label, and one row for "
-            "each image. If the folders are the classes, add --layout folders (data.layout)"
-        )
 
 
 def _unread_warnings(folder: Path, root: Path, files: ImageFiles, test_folder: Path | None) -> list[str]:

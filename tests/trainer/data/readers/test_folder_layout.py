@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -178,6 +179,14 @@ def test_all_damaged_images_are_named_at_once(tmp_path: Path) -> None:
     found = read_images(tmp_path, DataOptions(skip_bad=True))
     assert found.skipped == ("cat/9.png", "dog/10.png", "dog/11.png")
     assert len(found.warnings) == 3
+
+
+def test_two_folders_of_training_images_are_refused_and_one_is_read(tmp_path: Path) -> None:
+    for place in ("train", "training"):
+        classes(tmp_path / place)
+    assert "'train', 'training': each could be the folder of the training images" in problems_of(tmp_path)
+    shutil.rmtree(tmp_path / "training")
+    assert len(read_images(tmp_path, verify=False).class_names) > 1
 
 
 def test_an_unknown_layout_is_explained(tmp_path: Path) -> None:

@@ -149,3 +149,24 @@ def test_a_folder_that_may_be_no_class_is_named(tmp_path: Path, name: str) -> No
         folder_of(tmp_path, [f"{c}/{i}.png" for c in ("cat", "dog", name) for i in range(3)]), verify=False
     )
     assert any(f"the folder {name!r} is read as a class" in warning for warning in found.warnings)
+
+
+def test_a_copy_further_down_with_other_labels_is_named_and_can_be_chosen(tmp_path: Path) -> None:
+    def table(changed: int) -> str:
+        return rows_of("id,label", 12, lambda number: (f"{number:03}", KINDS[(number + (number < changed)) % 3]))
+
+    folder = folder_of(tmp_path, names(12), train=table(0))
+    copy = folder / "backup" / "train.csv"
+    copy.parent.mkdir()
+    copy.write_text(table(0), encoding="utf-8")
+    assert not any("backup" in warning for warning in read_images(folder, verify=False).warnings)
+    copy.write_text(table(2), encoding="utf-8")
+    images = read_images(folder, verify=False)
+    assert labels_of(images)[:3] == ["cat", "dog", "emu"]
+    (warning,) = [warning for warning in images.warnings if "backup" in warning]
+    assert "gives 2 of 12 images another label than train.csv" in warning and "--table backup/train.csv" in warning
+    chosen = read_images(folder, DataOptions(table="backup/train.csv"), verify=False)
+    assert labels_of(chosen)[:3] == ["dog", "emu", "emu"]
+    copy.write_text(rows_of("id,label", 12, lambda number: (f"{number:03}", number % 3)), encoding="utf-8")
+    of_numbers = read_images(folder, verify=False)
+    assert not any("backup" in warning for warning in of_numbers.warnings), "numbers of the same classes"

@@ -11,7 +11,7 @@ from trainer.common.errors import DataError, first_lines, listed
 from trainer.data.file_names import folder_split, is_data
 from trainer.data.image_set import DataOptions
 from trainer.data.readers.class_folders import subfolders
-from trainer.data.readers.doubts.folder_choice import inner_classes
+from trainer.data.readers.doubts.folders.folder_choice import inner_classes
 from trainer.data.readers.doubts.other_tables import how_to_save, is_coco, may_give_labels, other_tables
 from trainer.data.readers.matching.image_files import LINK_HELP, ImageFiles
 from trainer.data.readers.tables.find_tables import OWN_HELP, find_tables

@@ -9,7 +9,7 @@ from pathlib import PurePosixPath
 from trainer.common.errors import DataError, counted, listed
 from trainer.data.readers.columns.ambiguous_labels import NoLabelColumnError
 from trainer.data.readers.columns.choose_columns import NoSuchColumnError
-from trainer.data.readers.doubts.folder_choice import folders_choice
+from trainer.data.readers.doubts.folders.folder_choice import folders_choice
 from trainer.data.readers.matching.id_spellings import composed
 from trainer.data.readers.tables.choice.label_search import LabelSearch
 from trainer.data.readers.tables.find_tables import claim_level, is_named_training

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from trainer.common.errors import DataError, listed
 from trainer.data.readers.doubts.files_apart import texts_apart
-from trainer.data.readers.doubts.folder_choice import folders_choice
+from trainer.data.readers.doubts.folders.folder_choice import folders_choice
 from trainer.data.readers.parts.part_files import part_of_stem
 from trainer.data.readers.tables.against_folders import tells_other_labels
 from trainer.data.readers.tables.choice.best_table import (
@@ -19,6 +19,7 @@ from trainer.data.readers.tables.choice.best_table import (
     refuse_other_question,
 )
 from trainer.data.readers.tables.choice.class_tables import without_class_lists
+from trainer.data.readers.tables.choice.deeper_labels import warn_of_deeper_labels
 from trainer.data.readers.tables.choice.label_search import LabelSearch
 from trainer.data.readers.tables.choice.sort_tables import names_images, sort_tables
 from trainer.data.readers.tables.find_tables import Tables, deeper_tables, is_named_training, named_table
@@ -75,6 +76,7 @@ def choose_training_table(
         search.notes.append(chosen.linked.note())
     if search.class_folders and search.options.label_column is None:
         refuse_other_question(search, chosen)
+    warn_of_deeper_labels(search, chosen)
     return chosen
 
 

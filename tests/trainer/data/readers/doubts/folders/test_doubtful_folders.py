@@ -40,6 +40,21 @@ def test_classes_that_may_be_places_or_times_of_the_recording(
     assert what in warnings and repr(names[0]) in warnings and "labels.csv" in warnings
 
 
+def test_numbered_folders_of_several_classes_may_be_parts_of_them(tmp_path: Path) -> None:
+    warnings = warnings_of(tmp_path, ("cats_1", "cats_2", "dogs 1", "dogs 2", "birds"))
+    assert "'cats_1', 'cats_2'" in warnings and "'dogs 1', 'dogs 2'" in warnings and "put their images" in warnings
+
+
+@pytest.mark.parametrize("names", [("type_1", "type_2", "type_3"), ("cats_1", "dogs_1"), ("1", "2", "10", "20")])
+def test_numbered_classes_are_not_doubted(tmp_path: Path, names: tuple[str, ...]) -> None:
+    assert "parts of one class" not in warnings_of(tmp_path, names)
+
+
+@pytest.mark.parametrize("name", ["runs", "logs", "wandb", "lightning_logs"])
+def test_folders_of_other_programs(tmp_path: Path, name: str) -> None:
+    assert f"the folder {name!r} is read as a class" in warnings_of(tmp_path, ("cat", "dog", name))
+
+
 @pytest.mark.parametrize(
     "name", ["cat - Copy", "cat (2)", "cat 2", "Copy of cat", "cat_old", "Cat - Kopie", "unsorted", "to_sort"]
 )

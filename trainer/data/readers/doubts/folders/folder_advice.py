@@ -10,9 +10,9 @@ from trainer.common.errors import listed
 from trainer.data.file_names import folder_part, holds_masks, is_held_out, masks_are_worn, names_no_class, split_of
 from trainer.data.image_set import DataOptions
 from trainer.data.readers.class_folders import class_folders, holds_lists, subfolders
-from trainer.data.readers.doubts.doubtful_folders import holds_copies
 from trainer.data.readers.doubts.files_apart import labels_apart
-from trainer.data.readers.doubts.folder_choice import folders_choice, inner_classes
+from trainer.data.readers.doubts.folders.doubtful_folders import holds_copies
+from trainer.data.readers.doubts.folders.folder_choice import folders_choice, inner_classes
 from trainer.data.readers.doubts.other_tables import bare_tables, how_to_save, may_give_labels, other_tables
 from trainer.data.readers.matching.image_files import ImageFiles
 from trainer.data.readers.tables.find_tables import find_tables

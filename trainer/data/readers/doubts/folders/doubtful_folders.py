@@ -26,6 +26,7 @@ _COPY = re.compile(
     r"|[ _-]+(?:old|alt|backup|bak))",
     re.IGNORECASE,
 )
+_NUMBERED = re.compile(r"(.*[^\W\d_])[\W_]*\d+")
 _AUGMENTED = re.compile(r"(.+?)[\W_]+(?:aug|augmented|augmentation|flipped|rotated|resized|cropped)", re.IGNORECASE)
 _COPIES = frozenset((
     "aug", "augmented", "augmentation", "augmentations", "flipped", "rotated", "thumb", "thumbs", "thumbnail",
@@ -43,7 +44,9 @@ _ASIDE = frozenset((
     "rejects", "extra", "extras", "misc", "miscellaneous", "various", "sample", "samples", "example", "examples",
     "thumbnail", "thumbnails", "thumbs", "preview", "previews", "augmented", "augmentation", "aug", "synthetic",
     "generated", "plots", "plot", "figures", "figure", "screenshots", "screenshot", "submission", "submissions",
-    "query", "gallery", "holdout", "heldout", "topredict", "external",
+    "query", "gallery", "holdout", "heldout", "topredict", "external", "runs",
+    "logs", "wandb", "mlruns", "lightninglogs",
+    "checkpoints", "tensorboard",
     "prueba", "pruebas", "essai", "essais", "probe", "hiddentest", "testseta", "testsetb", "未分類", "その他",
 ))  # fmt: skip
 """Names of folders with images that people have put aside, made or not sorted yet, without blanks and punctuation."""
@@ -126,4 +129,22 @@ def doubtful_folders(names: Sequence[str]) -> list[str]:
             )
         elif is_aside(name) or _is_copy_of(name, known):
             warnings.append(f"the folder {name!r} is read as a class; if it is none, move it out of the data")
-    return warnings
+    return [*warnings, *_numbered_alike(names)]
+
+
+def _numbered_alike(names: Sequence[str]) -> list[str]:
+    """A warning if folders share names but for a number at the end, as ``cats_1``, ``cats_2``, ``dogs_1``, ``dogs_2``.
+
+    One shared name, as in ``type_1`` and ``type_2``, numbers the classes.
+    """
+    by_stem: dict[str, list[str]] = defaultdict(list)
+    for name in names:
+        if found := _NUMBERED.fullmatch(name):
+            by_stem[found[1].casefold()].append(name)
+    alike = [own for own in by_stem.values() if len(own) > 1]
+    if len(alike) < 2:
+        return []
+    return [
+        f"the folders {listed(alike[0], 3)} are read as classes of their own, and so are {listed(alike[1], 3)}; if the "
+        "numbers tell only parts of one class, put their images into one folder"
+    ]

@@ -13,7 +13,7 @@ from trainer.data.readers.class_folders import (
     holds_single_images,
     subfolders,
 )
-from trainer.data.readers.doubts.doubtful_folders import holds_copies, is_aside
+from trainer.data.readers.doubts.folders.doubtful_folders import holds_copies, is_aside
 from trainer.data.readers.matching.image_files import ImageFiles
 from trainer.inference.printable import printable
 

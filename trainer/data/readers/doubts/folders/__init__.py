@@ -1,0 +1,1 @@
+"""Doubts about the folders of images, and what to do about them."""
