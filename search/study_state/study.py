@@ -185,6 +185,13 @@ class Study:
         return f"search pretrain --name {weights} --data DATA"
 
     @property
+    def beginning_another(self) -> str:
+        """The command that begins another study of this kind, on the folder DATA."""
+        if self.budget == 0 and self.second is None and not self.is_pretraining:
+            return "search probe DATA --name NAME"
+        return "search start --study FILE --name NAME --data DATA"
+
+    @property
     def length_in_folds(self) -> int:
         """Number of folds of a plain cross-validation that trains on as many images as a trial; 1: on all, once."""
         folds = self.protocol.folds

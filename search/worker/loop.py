@@ -6,7 +6,6 @@ import logging
 import time
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING
 
 from search.runtime.disk import CACHE_QUOTA, QUOTA, TIDY_INTERVAL, tidy
 from search.runtime.home import Home
@@ -29,9 +28,6 @@ from storage.stores import Stores
 from storage.values import StudyState, WorkKind
 from studies.errors import StudyError
 from trainer.common.errors import BackboneError, DataError
-
-if TYPE_CHECKING:
-    pass
 
 POLL_INTERVAL = 2.0  # seconds between two looks at an empty queue
 REOPEN_INTERVAL = 300.0  # seconds after which a study that could not be opened is tried again

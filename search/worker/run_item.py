@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import traceback
 from collections.abc import Callable, Collection
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import optuna
 
@@ -34,9 +34,6 @@ from storage.queue.items import WorkItem
 from storage.values import PROBE_NOTE, TOO_LATE_NOTE, Failure, TrialOutcome, TrialStatus, WorkKind
 from trainer.common.memory_errors import is_out_of_memory, shortage_in_words
 from trainer.inference.printable import excerpt
-
-if TYPE_CHECKING:
-    pass
 
 MAX_REASON = 2_000  # characters of a stored message
 

@@ -159,7 +159,7 @@ def _groups_note(groups: Groups, counts: NDArray[np.int64], study: Study) -> str
     note = f"{within:,} of {text.counted(wrong, 'error')} lie within these groups ({within / wrong:.0%})."
     if study.second is not None:
         return note
-    command = f"search start --study NAME --two-stage-from {study.name}"
+    command = f"search start --study {study.name}-groups --two-stage-from {study.name}"
     return f"{note} A second stage can learn to tell them apart, and is used only if that really helps: {command}"
 
 

@@ -72,7 +72,7 @@ class ScheduleView:
         begun = {record.number for record in snapshot.records}
         origins = origins_of(self._stores, study.name)
         waiting = [n for n, origin in origins.items() if n not in begun and origin.partition(":")[0] != PROBE]
-        named = f" ({trials_named(waiting)} of the planned list did not end)" * bool(waiting and planned)
+        named = f" ({trials_named(waiting)} of the planned list did not end)" * bool(waiting and ran)
         command = completed(f"search start --study {study.name} --hours +1")
         line = (
             f"{counts}{named}: the time until the deadline of {clock(study.deadline)} is too short for "

@@ -28,6 +28,12 @@ def test_it_is_the_row_and_its_specification(stores: Stores, stored: Study) -> N
         read_study(stores, "shapes")
 
 
+def test_another_study_of_probes_begins_with_probe(stores: Stores, stored: Study) -> None:
+    assert stored.beginning_another == "search start --study FILE --name NAME --data DATA"
+    stores.studies.set_budget(stored.id, 0)
+    assert read_study(stores, "colours").beginning_another == "search probe DATA --name NAME"
+
+
 def test_there_may_be_none(stores: Stores) -> None:
     with pytest.raises(NoStudy):
         read_study(stores, None)
