@@ -11,6 +11,8 @@ import pytest
 from storage.stores import open_stores
 from tests.command_line import ENVIRONMENT, CommandLine
 from tests.search.small_study import STUDY
+from trainer.data.read import read_images
+from trainer.formats.label_tables import CORRECTIONS_FILE, Correction, write_corrections
 
 pytestmark = pytest.mark.slow
 
@@ -25,19 +27,22 @@ def test_every_command_goes_on_with_the_labels_of_the_begin(
         assert done.returncode == 0, (arguments, done.stdout, done.stderr)
         return " ".join(done.stdout.split())
 
-    def correct(*rows: str) -> None:
-        (tmp_path / "review.csv").write_text("\n".join(["id,given,decision", *rows, ""]))
-        search("labels", "--apply", "review.csv", "--study", "raw" if len(rows) == 2 else "colours")
-
     study_file.write_text(STUDY.replace("epochs = 3", "epochs = 1").replace("folds = 2", "folds = 3"))
     data = Path(shutil.copytree(competition_folder, tmp_path / "data"))
     start = ("start", "--study", study_file, "--data", data, "--no-probe")
-    search(*start, "--name", "raw", "--trials", "1")
-    correct("p000,blue,red", "p002,red,drop")
+    raw = read_images(data, verify=False).fingerprint
+    decided = (("p000", "blue", "red"), ("p002", "red", None))
+    write_corrections(
+        data / CORRECTIONS_FILE,
+        [Correction(id=name, given=given, label=label, fingerprint=raw) for name, given, label in decided],
+    )
     search(*start, "--trials", "1")
     stores = open_stores(f"sqlite:///{tmp_path / 'retable.db'}")
     begun = stores.study("colours")
-    correct("p003,blue,green", "p004,green,drop", "p000,red,green")
+    (tmp_path / "review.csv").write_text(
+        "id,given,decision\np003,blue,green\np004,green,drop\np000,red,green\n", encoding="utf-8"
+    )
+    search("labels", "--apply", "review.csv", "--study", "colours")
 
     for options in ((), ("--no-corrections",)):
         out = search(*start, "--trials", "2", *options)
@@ -53,8 +58,9 @@ def test_every_command_goes_on_with_the_labels_of_the_begin(
         search(command[0], *command[1:], "--study", "colours")
     search(*start[:2], "taught", "--distil-from", "colours")
     fingerprints = {study.name: study.fingerprint for study in stores.studies.all()}
-    assert fingerprints["colours"] == fingerprints["taught"] == begun.fingerprint != fingerprints["raw"]
-    search(*start, "--name", "later", "--trials", "1")
-    assert stores.study("later").fingerprint not in fingerprints.values()
-    assert len(stores.datasets.get(stores.study("later").fingerprint).train_ids) == 28
+    assert fingerprints["colours"] == fingerprints["taught"] == begun.fingerprint
     stores.database.close()
+    later = read_images(data, verify=False)
+    assert later.fingerprint not in (begun.fingerprint, raw)
+    assert len(later.train_ids) == 28
+    assert later.class_names[later.y[later.train_ids.index("p000")]] == "green"

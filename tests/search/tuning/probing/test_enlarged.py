@@ -14,11 +14,8 @@ from search.tuning.restore_optuna import optuna_study
 from search.worker.run_item import run_item
 from search.worker.study_context import StudyContext
 from storage.values import TrialRecord, TrialStatus, WorkKind
-from tests.databases import DIALECTS
 from tests.search.small_study import work_on
 from tests.search.tuning.probing.networks import NETWORKS, Make
-
-pytestmark = pytest.mark.parametrize("dialect", DIALECTS, indirect=True)
 
 
 def probes_of(context: StudyContext) -> list[TrialRecord]:

@@ -31,10 +31,7 @@ from storage.optuna_storage.optuna_trials import end_waiting
 from storage.queue.items import WorkItem
 from storage.stores import Stores
 from storage.values import Failure, StudyState, TrialRecord, TrialStatus, WorkKind
-from tests.databases import DIALECTS
 from tests.search.small_study import STUDY, make_context, study_plan, work_on
-
-pytestmark = pytest.mark.parametrize("dialect", DIALECTS, indirect=True)
 
 GOOD, TRUNCATED, MISLABELLED, MISSING = "test_resnet", "test_convnext", "test_vit", "test_efficientnet"
 PROBES_ONLY = STUDY.replace('backbone = "test_resnet"\n', "").replace('"scratch"', '"pretrained"')

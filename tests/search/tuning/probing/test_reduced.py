@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import pytest
-
 from search.study_state.optuna_attributes import PROBE_SIZE_ATTRIBUTE
 from search.tuning.probing.next_trial import _wanted_probes
 from search.worker.study_context import StudyContext
 from storage.values import TrialStatus, WorkKind
-from tests.databases import DIALECTS
 from tests.search.small_study import work_on
 from tests.search.tuning.probing.networks import NETWORKS, Make
-
-pytestmark = pytest.mark.parametrize("dialect", DIALECTS, indirect=True)
 
 SIZE = "recipe.image_size=96"
 """A change with which the study has a probe on images of 64 pixels, and two on 96."""
