@@ -56,7 +56,7 @@ def describe(image_set: ImageSet, duplicates: DuplicateReport, n_folds: int) -> 
         lines.append(f"groups: {values} of the group column; images with the same value stay in one fold")
     lines.append(f"test images: {len(image_set.test_ids)}")
     if image_set.submission is not None:
-        lines.append(_submission(image_set.submission))
+        lines.append(_submission(image_set.submission, from_table=image_set.reader == "table"))
     lines += duplicate_lines(image_set, duplicates)
     if image_set.skipped:
         lines.append(f"left out: {counted(len(image_set.skipped), 'training image')}")
@@ -109,8 +109,8 @@ def _sizes(image_set: ImageSet) -> list[str]:
     ]
 
 
-def _submission(form: SubmissionFormat) -> str:
-    source = f"as in {form.source}" if form.source else "no sample: columns as in the training table"
+def _submission(form: SubmissionFormat, *, from_table: bool) -> str:
+    source = f"as in {form.source}" if form.source else "no sample" + ": columns as in the training table" * from_table
     if form.header is None:
         header = "no header"
     elif 0 < len(form.header) <= _SHOWN:

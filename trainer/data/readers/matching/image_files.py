@@ -136,18 +136,28 @@ class ImageFiles:
             return f"The images may be in {printable(links[0])}, which {why}: such links are not followed; {LINK_HELP}"
         if packed := self.packed_hint():
             return packed
-        unread = {path: kind for path, kind in self.other.unread.items() if kind not in _TABLES}
+        unread = {
+            path: kind
+            for path, kind in self.other.unread.items()
+            if kind not in _TABLES and not (path.lower().endswith(ARCHIVES) and self._is_unpacked(path))
+        }
         return f"There {'is' if len(unread) == 1 else 'are'} {unread_message(unread)}" if unread else ""
 
     def packed_hint(self) -> str:
         """The archives that may hold images that were not found, as a sentence; empty without archives."""
-        packed = [path for path in self.other.unread if path.lower().endswith(ARCHIVES)]
+        packed = [path for path in self.other.unread if path.lower().endswith(ARCHIVES) and not self._is_unpacked(path)]
         if not packed:
             return ""
         shown = ", ".join(map(printable, packed[:3])) + " and others" * (len(packed) > 3)
         if all(map(_ARRAYS.search, packed)):
             return f"{shown}: volumes (NIfTI) and arrays (IDX) are not read: save each image as a PNG file"
         return f"The images may be in {shown}: unpack {'it' if len(packed) == 1 else 'them'} first"
+
+    def _is_unpacked(self, archive: str) -> bool:
+        """Whether the folder of the same name beside an archive holds images."""
+        path = PurePosixPath(archive)
+        beside = str(path.with_name(path.name.split(".")[0])).casefold()
+        return any(name.casefold().startswith(f"{beside}/") for name in self.paths)
 
     def ignored_notes(self) -> list[str]:
         """A note that counts the hidden files and those of the operating system."""
@@ -219,7 +229,9 @@ class ImageFiles:
             raise ImageLookupError(f"the id {problem}")
         pure = PurePosixPath(wanted)
         if pure.is_absolute() or ".." in pure.parts or re.match(r"[A-Za-z]:", wanted):
-            raise ImageOutsideError(f"{identifier!r} leaves the data folder; ids are file names or paths inside it")
+            raise ImageOutsideError(
+                f"there is no image {identifier!r}: the path leaves the data folder, and no image inside ends like it"
+            )
         if "/" in wanted and wanted in self._splits:
             return self._inside(wanted)
         for key in (pure.name, "stem:" + pure.name, "fold:" + pure.name.casefold()):

@@ -117,10 +117,11 @@ def _is_sample(stem: str) -> bool:
 def packed_images(folder: Path) -> list[Path]:
     """Archives directly in a folder, but for packed tables, and for those that are unpacked beside them."""
     found = [path for path in files_in(folder) if path.name.lower().endswith(ARCHIVES)]
+    unpacked = {path.name.casefold() for path in folder.iterdir() if path.is_dir()}
     return [
         path
         for path in found
-        if not path.name.lower().endswith(OTHER_TABLES) and not (folder / path.name.split(".")[0]).is_dir()
+        if not path.name.lower().endswith(OTHER_TABLES) and path.name.split(".")[0].casefold() not in unpacked
     ]
 
 
