@@ -1,0 +1,137 @@
+"""Step 1: the tables and images of a data folder, and the table among them that labels the training images."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from trainer.common.errors import DataError
+from trainer.data.image_set import DataOptions
+from trainer.data.readers.class_folders import class_folder_names, class_root
+from trainer.data.readers.columns.header import column_names
+from trainer.data.readers.columns.label_columns import SampleHints
+from trainer.data.readers.columns.label_names import is_usual_label
+from trainer.data.readers.competition_test_set import sample_has_header
+from trainer.data.readers.matching.id_spellings import composed
+from trainer.data.readers.matching.image_files import ImageFiles
+from trainer.data.readers.matching.match_images import ImageMatcher
+from trainer.data.readers.tables.choice.choose_table import choose_training_table
+from trainer.data.readers.tables.choice.label_search import LabelSearch
+from trainer.data.readers.tables.find_tables import Tables, deeper_part_tables, deeper_tables, find_tables
+from trainer.data.readers.tables.folder_labels import tables_beside_classes
+from trainer.data.readers.tables.joined_tables import join_tables
+from trainer.data.readers.tables.links.link_tables import link_tables
+from trainer.data.readers.tables.links.other_names import refuse_other_names
+from trainer.data.readers.tables.part_tables import PartTable, find_part_tables
+from trainer.data.readers.tables.training_table import TrainingTable
+from trainer.formats.delimited import Table, read_table
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Sources:
+    """The tables and images of a data folder."""
+
+    options: DataOptions
+    files: ImageFiles
+    tables: Tables
+    sample: Table | None
+    """The sample submission."""
+    test_table: Table | None
+    """The table of the test images."""
+    hints: SampleHints
+    """What ``sample`` says about the labels."""
+    class_folders: Sequence[str]
+    """Names of the folders that could be the classes."""
+    matcher: ImageMatcher
+    """Finds training images."""
+    chosen: TrainingTable
+    """It labels the training images."""
+    dividing: Sequence[PartTable]
+    """Tables that divide the images into parts."""
+    is_joined: bool
+    """Whether ``chosen`` was joined from several tables of numbered images."""
+    notes: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+
+    @property
+    def folder(self) -> Path:
+        """The data folder."""
+        return self.files.root
+
+
+def find_sources(folder: Path, options: DataOptions) -> Sources | None:
+    """Find the tables and images of a folder; None if no table labels images.
+
+    Raises:
+        DataError: a table cannot be read, or several tables fit equally well.
+    """
+    tables = find_tables(folder, options.encoding)
+    files = ImageFiles.scan(folder)
+    sample = read_table(tables.sample, encoding=options.encoding) if tables.sample else None
+    test_table = read_table(tables.test, encoding=options.encoding) if tables.test else None
+    hints = _hints(sample, ImageMatcher(files, "test"), test_table)
+    class_folders = [] if options.layout == "table" else class_folder_names(folder, files)
+    matcher = ImageMatcher(files, "train")
+    dividing = find_part_tables((*tables.labels, *deeper_part_tables(folder)), matcher, options.encoding)
+    joined = join_tables(tables.labels, matcher, options.encoding, class_folders) if options.table is None else None
+    notes, warnings = ([], []) if joined is None else (list(joined.notes), list(joined.warnings))
+    if joined is not None:
+        dividing = [joined.parts] if joined.parts is not None else []
+        chosen: TrainingTable | None = TrainingTable(joined.table, options, matcher, hints)
+    else:
+        beside = tables_beside_classes(class_root(folder, files), folder, class_folders)
+        named = None if options.table is None else folder / options.table
+        deeper = [] if class_folders and named is None else deeper_tables(folder, options.encoding)
+        links = link_tables((*tables.labels, *beside, *deeper), matcher, options, hints, named)
+        dividing = [*(entry for entry in dividing if entry.path not in links.tables), *links.parts]
+        search = LabelSearch(
+            files=files,
+            options=options,
+            sample=hints,
+            class_folders=class_folders,
+            links=links,
+            notes=notes,
+            warnings=warnings,
+        )
+        chosen = choose_training_table(search, tables, beside, [entry.path for entry in dividing])
+    if chosen is None:
+        if dividing and not class_folders:
+            raise DataError(f"{dividing[0].path.name} divides the images into parts, but no table labels them")
+        return None
+    if joined is None and chosen.linked is None and options.table is None and options.id_column is None:
+        refuse_other_names(folder, chosen, matcher, options.encoding)
+    notes += [chosen.boxes.note] if chosen.boxes is not None else []
+    if (testing := tables.test_beside(chosen.table.path)) is not None and testing != tables.test:
+        test_table = read_table(testing, encoding=options.encoding)
+    named_by_user = chosen.table.path in (tables.test, *tables.tests)
+    return Sources(
+        options=options,
+        files=files,
+        tables=tables,
+        sample=sample,
+        test_table=None if named_by_user else test_table,
+        hints=hints,
+        class_folders=class_folders,
+        matcher=matcher,
+        chosen=chosen,
+        dividing=[entry for entry in dividing if entry.path != chosen.table.path],
+        is_joined=joined is not None,
+        notes=notes,
+        warnings=warnings,
+    )
+
+
+def _hints(sample: Table | None, matcher: ImageMatcher, test_table: Table | None) -> SampleHints:
+    if sample is None:
+        return SampleHints()
+    header = column_names(sample, True) if sample_has_header(sample, matcher, test_table) else ()
+    values: set[str] = set()
+    if sample.width == 2:
+        position = 1 if not header or not is_usual_label(header[0]) else 0
+        values = {composed(row[position].strip()) for row in sample.rows[1 if header else 0 :]}
+    return SampleHints(header=header, values=frozenset(values if len(values) > 1 or _has_words(values) else ()))
+
+
+def _has_words(values: Collection[str]) -> bool:
+    return any(len(value.split()) > 1 for value in values)

@@ -1,0 +1,120 @@
+"""Step 2: the rows of the training table that are for training, with what each column holds."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from trainer.common.errors import DataError
+from trainer.data.readers.columns.choose_columns import Columns
+from trainer.data.readers.columns.several.denied_rows import without_denied_rows
+from trainer.data.readers.columns.several.label_lists import with_lists
+from trainer.data.readers.parts.divide_table import TableLists, lists_beside
+from trainer.data.readers.parts.part_files import images_apart
+from trainer.data.readers.tables.names_of_test_images import one_for_several
+from trainer.data.readers.tables.part_tables import divided, split_parts
+from trainer.data.readers.tables.reading.sources import Sources
+from trainer.formats.delimited import Table
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class TrainingPart:
+    """The rows for training, and the table of the test images."""
+
+    table: Table
+    """Without rows of other parts."""
+    first: int
+    """Index of the first row below the header."""
+    names: Sequence[str]
+    """Of the columns."""
+    columns: Columns
+    test_table: Table | None
+    warnings: tuple[str, ...]
+
+    @property
+    def has_header(self) -> bool:
+        """Whether the first row names the columns."""
+        return self.first == 1
+
+    @property
+    def lists_labels(self) -> bool:
+        """Whether an image may have several labels."""
+        return self.columns.lists is not None
+
+    @property
+    def rows(self) -> Sequence[Sequence[str]]:
+        """The rows below the header."""
+        return self.table.rows[self.first :]
+
+    @property
+    def used(self) -> set[int | None]:
+        """Indices of the columns that are read."""
+        columns = self.columns
+        return {columns.id, columns.image, columns.label, columns.group, columns.part, *columns.classes}
+
+
+def training_part(sources: Sources) -> TrainingPart:
+    """Divide the training table by its column of parts, a table of parts, or lists of images.
+
+    Raises:
+        DataError: columns or lists are ambiguous, or contradict each other.
+    """
+    chosen, options, test_table = sources.chosen, sources.options, sources.test_table
+    lists, others = TableLists(), list(sources.dividing)
+    if not sources.is_joined and chosen.columns.part is None and not others:
+        lists = _lists(sources)
+        others = [lists.parts] if lists.parts is not None else []
+    first = chosen.first
+    table, names, columns = divided(chosen.table, first, chosen.names, chosen.columns, others, sources.matcher)
+    table, test_part, part_warnings = split_parts(table, first, columns)
+    if test_part is not None and (test_table is None or test_table.path in lists.used):
+        test_table = test_part
+    test_table = test_table or (lists.test if sources.sample is None else None)
+    if chosen.of_folders is None:
+        _refuse_groups(table, first, names, columns, sources.sample)
+    table, columns = with_lists(table, first, names, columns, options, sources.hints)
+    table, denials = without_denied_rows(table, first, names, columns, options.several_labels)
+    return TrainingPart(
+        table=table,
+        first=first,
+        names=names,
+        columns=columns,
+        test_table=test_table,
+        warnings=(*part_warnings, *lists.warnings, *columns.warnings, *denials),
+    )
+
+
+def _lists(sources: Sources) -> TableLists:
+    """The lists of images beside the training table."""
+    chosen, files = sources.chosen, sources.files
+    return lists_beside(
+        sources.folder,
+        chosen.table.path,
+        {path: cell for cell, path in sources.matcher.match(chosen.image_cells()).paths.items()},
+        files.of_split(list(files.paths), "test"),
+        images_apart(files),
+        sources.options.encoding,
+        {} if chosen.linked is None else chosen.linked.paths(files),
+        has_tests=sources.test_table is not None or sources.sample is not None,
+    )
+
+
+def _refuse_groups(table: Table, first: int, names: Sequence[str], columns: Columns, sample: Table | None) -> None:
+    """Raise a DataError if the column of ids gives one value to several images, as that of a patient does."""
+    if columns.id == columns.image:
+        return
+    images: dict[str, set[str]] = defaultdict(set)
+    for row in table.rows[first:]:
+        images[row[columns.id].strip()].add(row[columns.image].strip())
+    several = next((identifier for identifier, found in images.items() if len(found) > 1), None)
+    if several is None:
+        return
+    name, where = names[columns.id], table.path.name
+    if sample is not None and name in sample.rows[0]:
+        raise one_for_several(sample.path.name, repr(name), several, f"{len(images[several])} images in {where}")
+    raise DataError(
+        f"{where}: {name!r} has the value {several!r} for {len(images[several])} images, so it is no column of ids. "
+        "Choose another one with --id-column NAME (data.id_column); --group-column NAME (data.group_column) keeps the "
+        "images of one value in one fold"
+    )
