@@ -49,6 +49,14 @@ def counted(number: int, thing: str) -> str:
     return f"{number} {thing if number == 1 else plural}"
 
 
+def rows_named(table: str, numbers: Sequence[str], most: int = 3) -> str:
+    """Rows of a table for a message: ``train.csv rows 2 and 8``, ``train.csv rows 2, 3, 4 and 9 more``."""
+    shown = list(numbers)
+    if len(shown) > most:
+        shown = [", ".join(shown[:most]), f"{len(shown) - most} more"]
+    return f"{table} rows {' and '.join(shown)}"
+
+
 def listed(names: Iterable[str], limit: int = 12) -> str:
     """Names for a message: the first ``limit``, quoted and separated by commas, and the number of the others."""
     given = list(names)

@@ -6,11 +6,11 @@ import dataclasses
 from collections import defaultdict
 from collections.abc import Sequence
 
+from trainer.common.errors import rows_named
 from trainer.data.image_set import ImageSet
 from trainer.data.images import FileImages
 
 _SHOWN_IMAGES = 5  # images named one by one
-_SHOWN_ROWS = 3  # row numbers in one message
 _MANY = 0.05  # share of images in rows of different labels from which the rows may list several labels
 
 
@@ -43,8 +43,5 @@ def with_two_labels(image_set: ImageSet) -> ImageSet:
 
 
 def _rows_named(names: Sequence[str]) -> str:
-    """Rows of one table: ``train.csv rows 2 and 8``."""
-    table, numbers = names[0].rpartition(" row ")[0], [name.rpartition(" row ")[2] for name in names]
-    if len(numbers) > _SHOWN_ROWS:
-        numbers = [", ".join(numbers[:_SHOWN_ROWS]), f"{len(numbers) - _SHOWN_ROWS} more"]
-    return f"{table} rows {' and '.join(numbers)}"
+    """Rows of one table, each named as ``train.csv row 8``."""
+    return rows_named(names[0].rpartition(" row ")[0], [name.rpartition(" row ")[2] for name in names])

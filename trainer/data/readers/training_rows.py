@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from trainer.common.errors import DataError, listed
+from trainer.common.errors import DataError, listed, rows_named
 from trainer.data.readers.base import SkippableProblem
 from trainer.data.readers.columns.choose_columns import Columns
 from trainer.data.readers.columns.row_labels import labels_of_images, mixed_lists, read_labels
@@ -26,7 +26,6 @@ from trainer.formats.labels import SimilarLabels, unify_labels
 from trainer.inference.printable import name_problem, printable
 
 SHOWN_IDS = 5  # repeated ids that are named one by one
-SHOWN_ROWS = 3  # row numbers in one message
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -222,10 +221,7 @@ def _many_given_again(
 
 
 def _rows(table: Table, indices: Sequence[int]) -> str:
-    numbers = [str(table.numbers[index]) for index in indices]
-    if len(numbers) > SHOWN_ROWS:
-        numbers = [", ".join(numbers[:SHOWN_ROWS]), f"{len(numbers) - SHOWN_ROWS} more"]
-    return f"{table.path.name} rows {' and '.join(numbers)}"
+    return rows_named(table.path.name, [str(table.numbers[index]) for index in indices])
 
 
 def _shared_files(rows: Iterable[TrainingRow]) -> list[str]:
