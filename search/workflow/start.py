@@ -5,16 +5,18 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
+from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 
 from rich.console import Console
 from rich.text import Text
 
 from search.engines.interface import Fleet
 from search.engines.local import LocalFleet
-from search.engines.plan import plan_fleet
+from search.engines.plan import FleetPlan, plan_fleet
 from search.export.output.folder import Owner, check_output, output_folder
-from search.export.plan import queue_refits
+from search.export.plan import ExportPlan, queue_refits
 from search.report.dashboard.publish import StateKeeper
 from search.report.finalists.comparison import draw_finalists
 from search.report.live.planned_trials import print_warm_starts
@@ -27,6 +29,7 @@ from search.runtime.errors import EXIT_INTERRUPTED, SearchError
 from search.runtime.home import Home
 from search.statistics.ranking import NothingFinished
 from search.study_setup.create_study import StudyPlan, create_study, resume
+from search.study_setup.data_folder import Competition
 from search.study_setup.deadline import set_deadline
 from search.study_setup.image_weights import weights_lines
 from search.study_setup.prepare import StartRequest, prepare
@@ -88,8 +91,7 @@ def start(request: StartRequest) -> None:
     console = open_console(quiet=request.quiet)
     planned = plan_fleet(request.workers)
     study_plan = prepare(request, console)
-    name, images = study_plan.name, study_plan.competition.images
-    home = Home(root=request.workers.home)
+    name, home = study_plan.name, Home(root=request.workers.home)
     owner = Owner.of(stores_if_any(request.storage_url), name)
     check_output(output_folder(owner, home, request.output), owner)
     stores = open_stores(request.storage_url, create=True, outage_timeout=OUTAGE_TIMEOUT)
@@ -101,11 +103,19 @@ def start(request: StartRequest) -> None:
     if again.total:
         say(console, again.sentence(name))
     study, deadline = set_deadline(stores, study, request.hours, begun=_begin_of_command(stores, request))
-    due = export_is_due(stores)
-    late = due(read_snapshot(stores, name))
+    run = _Run(
+        console=console,
+        stores=stores,
+        study=study,
+        competition=study_plan.competition,
+        folder=study_plan.folder,
+        home=home,
+        request=request,
+        due=export_is_due(stores),
+    )
+    late = run.is_due()
     notes = (*planned.notes, *weights_lines(stores, study))
-    where = "no worker" if late else planned.where
-    print_study(console, study, study_plan.competition, where, notes)
+    print_study(console, study, study_plan.competition, "no worker" if late else planned.where, notes)
     if verb == "begins":
         print_warm_starts(console, origins_of(stores, name), probes_only=study.budget == 0)
     if deadline:
@@ -116,86 +126,131 @@ def start(request: StartRequest) -> None:
         hint = "" if "`--hours +" in deadline else " `--hours +2` continues for two more hours."
         with loud(console):
             say(console, f"No worker starts, because the export begins now. It holds what has finished.{hint}")
+    _export(run, _search(run, None if late else planned))
 
+
+@dataclass(frozen=True, kw_only=True)
+class _Run:
+    """A search under way."""
+
+    console: Console
+    stores: Stores
+    study: Study
+    competition: Competition
+    folder: Path
+    """The data folder."""
+    home: Home
+    request: StartRequest
+    due: Callable[[StudySnapshot], bool]
+    """Whether the deadline asks for the export."""
+
+    @property
+    def name(self) -> str:
+        return self.study.name
+
+    def snapshot(self) -> StudySnapshot:
+        return read_snapshot(self.stores, self.name)
+
+    def is_due(self) -> bool:
+        return self.due(self.snapshot())
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Searched:
+    """What a search leaves to the export."""
+
+    plan: ExportPlan
+    refits: list[tuple[int, ...]]
+    """Ids of the work items, by member."""
+    shown: int
+    """Number of ended trials that are printed."""
+
+
+def _search(run: _Run, planned: FleetPlan | None) -> _Searched:
+    """Search, confirm the finalists and refit the members of the final model, until the deadline.
+
+    Args:
+        planned: the workers to start; None: the export begins now.
+    """
     with ExitStack() as stack:
-        stack.enter_context(supervising(stores, study, home))
+        stack.enter_context(supervising(run.stores, run.study, run.home))
         fleet = None
-        if not late:
+        if planned is not None:
             give_back_memory()  # what reading the images took, for the workers
-            fleet = make_fleet(planned, stores, study, study_plan.folder, request.workers, home)
+            fleet = make_fleet(planned, run.stores, run.study, run.folder, run.request.workers, run.home)
         if fleet is not None:
             stack.enter_context(fleet)
-        signals = stop_signals(fleet, request.workers)
         try:
-            folder = output_folder(Owner.of(stores, name), home, request.output)
-            provisional = ProvisionalSubmission(stores, study, images, folder, console)
-            schedule = ScheduleView(stores, console)
-            sharing, starts = SharingView(console), StartsView(stores, console)
-            page = StateKeeper(stores, home)
-
-            def look(snapshot: StudySnapshot) -> None:
-                provisional.update(snapshot)
-                schedule.update(snapshot)
-                sharing.update(snapshot)
-                starts.update(snapshot)
-                page.update(snapshot)
-
-            over = partial(either_holds, search_is_over, due)
-            watch(stores, name, over, fleet=fleet, signals=signals, console=console, on_snapshot=look)
-            snapshot = _end_paused_trials(stores, study, home, console, request.workers.tracking)
-            print_search_over(console, snapshot)
-            schedule.print_left_out(snapshot)
-            if study.budget == 0:
-                print_probes(console, snapshot)
-            shown = len(snapshot.records)
-
-            def until(over: Callable[[StudySnapshot], bool]) -> None:
-                in_time = partial(either_holds, over, due)
-                watch(
-                    stores,
-                    name,
-                    in_time,
-                    fleet=fleet,
-                    signals=signals,
-                    console=console,
-                    shown=shown,
-                    on_snapshot=page.update,
-                )
-
-            run_confirmation(stores, study, images, home, until, console)
-            draw_finalists(stores, name, home)
-            plan = plan_in_time(stores, study, home, console)
-            say_refits(stores, plan, home, console)
-            ids = queue_refits(stores, plan, home)
-            # Workers of this host keep weights here; those elsewhere do so only where they share this home.
-            elsewhere = partial(either_holds, refits_are_over, no_worker_here(home))
-            until(refits_are_over if isinstance(fleet, LocalFleet) else elsewhere)
+            return _watch_stages(run, fleet)
         except NothingFinished as problem:
-            if not due(read_snapshot(stores, name)):
+            if not run.is_due():
                 raise
-            raise DeadlineTooShort(name) from problem
+            raise DeadlineTooShort(run.name) from problem
         except Interrupted:
-            print_interrupted(console, name)
+            print_interrupted(run.console, run.name)
             raise SystemExit(EXIT_INTERRUPTED) from None
         finally:
-            if due(read_snapshot(stores, name)):
-                _end_trainings(stores, name, fleet)
-    snapshot = read_snapshot(stores, name)
-    if not refits_are_over(snapshot) and not due(snapshot):
-        run_refits(stores, study, study_plan.folder, request.workers, home, console, shown=shown)
-    plan, ids = plan_of_finished(stores, plan, ids, home, console)
-    with loud(console):
+            if run.is_due():
+                _end_trainings(run.stores, run.name, fleet)
+
+
+def _watch_stages(run: _Run, fleet: Fleet | None) -> _Searched:
+    """Show the stages of a search one after another while its workers do them."""
+    console, stores, study, name, home = run.console, run.stores, run.study, run.name, run.home
+    signals, images = stop_signals(fleet, run.request.workers), run.competition.images
+    folder = output_folder(Owner.of(stores, name), home, run.request.output)
+    provisional = ProvisionalSubmission(stores, study, images, folder, console)
+    schedule, page = ScheduleView(stores, console), StateKeeper(stores, home)
+    views = (provisional, schedule, SharingView(console), StartsView(stores, console), page)
+
+    def look(snapshot: StudySnapshot) -> None:
+        for view in views:
+            view.update(snapshot)
+
+    over = partial(either_holds, search_is_over, run.due)
+    watch(stores, name, over, fleet=fleet, signals=signals, console=console, on_snapshot=look)
+    snapshot = _end_paused_trials(stores, study, home, console, run.request.workers.tracking)
+    print_search_over(console, snapshot)
+    schedule.print_left_out(snapshot)
+    if study.budget == 0:
+        print_probes(console, snapshot)
+    shown = len(snapshot.records)
+
+    def until(over: Callable[[StudySnapshot], bool]) -> None:
+        in_time = partial(either_holds, over, run.due)
+        watch(
+            stores, name, in_time, fleet=fleet, signals=signals, console=console, shown=shown, on_snapshot=page.update
+        )
+
+    run_confirmation(stores, study, images, home, until, console)
+    draw_finalists(stores, name, home)
+    plan = plan_in_time(stores, study, home, console)
+    say_refits(stores, plan, home, console)
+    refits = queue_refits(stores, plan, home)
+    # Workers of this host keep weights here; those elsewhere do so only where they share this home.
+    elsewhere = partial(either_holds, refits_are_over, no_worker_here(home))
+    until(refits_are_over if isinstance(fleet, LocalFleet) else elsewhere)
+    return _Searched(plan=plan, refits=refits, shown=shown)
+
+
+def _export(run: _Run, searched: _Searched) -> None:
+    """Train what workers elsewhere have left, and export."""
+    workers, snapshot = run.request.workers, run.snapshot()
+    if not refits_are_over(snapshot) and not run.due(snapshot):
+        run_refits(run.stores, run.study, run.folder, workers, run.home, run.console, shown=searched.shown)
+    plan, refits = plan_of_finished(run.stores, searched.plan, searched.refits, run.home, run.console)
+    with loud(run.console):
         finish_export(
-            console,
-            stores,
+            run.console,
+            run.stores,
             plan,
-            ids,
-            images,
-            home,
-            request.output,
+            refits,
+            run.competition.images,
+            run.home,
+            run.request.output,
             None,
             keep_better=True,
-            tracking=request.workers.tracking,
+            tracking=workers.tracking,
         )
 
 

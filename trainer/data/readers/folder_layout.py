@@ -53,17 +53,18 @@ from trainer.data.readers.doubts.other_tables import (
     refuse_other_labels,
 )
 from trainer.data.readers.matching.image_files import LINK_HELP, ImageFiles
-from trainer.data.readers.parts.divide_classes import divide_by_lists
+from trainer.data.readers.parts.divide_classes import PartLists, divide_by_lists
 from trainer.data.readers.parts.part_files import images_apart
 from trainer.data.readers.sample_submission import spelled_as_in
 from trainer.data.readers.tables.find_tables import (
+    Tables,
     find_tables,
     own_warnings,
     packed_warnings,
     unread_tables,
 )
 from trainer.formats.class_lists import json_lists_classes
-from trainer.formats.delimited import read_table
+from trainer.formats.delimited import Table, read_table
 from trainer.formats.labels import encode, text_problem, unify_labels
 from trainer.inference.printable import name_problem, printable
 
@@ -75,24 +76,10 @@ def read(folder: Path, options: DataOptions) -> ReadResult | None:
         DataError: options that need a table, class folders that cannot be used, or a sample that cannot be used.
     """
     files = ImageFiles.scan(folder)
-    root = class_root(folder, files)
-    candidates = [] if root is None else [path.name for path in class_folders(folder, root) if not holds_lists(path)]
-    if options.layout != "folders" and not class_folder_names(folder, files):
-        if root is not None and hold_images(folder, root, files) > 1:
-            if seem_parts(candidates):
-                raise DataError(parts_message(folder, root, candidates, files, options))
-            if parts := part_folders(folder, root, files):
-                find_test_folder(folder)
-                raise DataError(part_beside_message(folder, root, parts, files, options))
-        refuse_two_training_folders(folder, files)
+    root = _root_of_classes(folder, options, files)
+    if root is None:
         return None
-    if root is None or len(candidates) < 2:
-        return None
-    given = [name for name in ("id_column", "label_column", "group_column") if getattr(options, name) is not None]
-    given += ["several_labels"] * (options.several_labels == "yes")
-    if given:
-        flags = ", ".join(f"--{name.replace('_', '-')} (data.{name})" for name in given)
-        raise DataError(f"{folder} has no training table: leave out {flags}")
+    _refuse_options_of_tables(folder, options)
     derived = mask_folders_among(class_folders(folder, root), files) if options.layout is None else []
     folders = [path for path in class_folders(folder, root) if path not in derived and not holds_lists(path)]
     found = _images_of(folder, folders, files)
@@ -128,12 +115,7 @@ def read(folder: Path, options: DataOptions) -> ReadResult | None:
         ids_have_extension=True,
     )
     test_folder = find_test_folder(folder)
-    test_files = files.under(test_folder.name) if test_folder else ImageFiles(folder, (), other=files.other)
-    listed_here = test_folder is None and lists is not None and (lists.test is not None or tables.are_tests(read))
-    test_path = None if listed_here else tables.test_beside(None)
-    test_table = read_table(test_path, encoding=options.encoding) if test_path else None
-    if lists is not None and lists.test is not None and test_folder is None:
-        test_files, test_table = ImageFiles(folder, lists.test_paths, other=files.other), lists.test
+    test_files, test_table = _test_images(files, test_folder, tables, lists, options.encoding)
     test = read_test_set(test_files, conventions, sample=sample, test_table=test_table)
     prefix = "" if root == folder else f"{root.relative_to(folder).as_posix()}/"
     image_set = ImageSet(
@@ -151,7 +133,7 @@ def read(folder: Path, options: DataOptions) -> ReadResult | None:
         notes=(
             f"labels are the names of the folders in {prefix or 'the data folder'}",
             *(lists.notes if lists is not None else ()),
-            *not_splits(candidates),
+            *not_splits(_candidates(folder, root)),
             *test.notes,
             *files.ignored_notes(),
         ),
@@ -177,6 +159,52 @@ def read(folder: Path, options: DataOptions) -> ReadResult | None:
     )
     advice = files.packed_hint() if test.problems else ""
     return ReadResult(image_set=image_set, problems=test.problems, skippable=tuple(found.bad_names), advice=advice)
+
+
+def _root_of_classes(folder: Path, options: DataOptions, files: ImageFiles) -> Path | None:
+    """The folder that holds the class folders; None without class folders.
+
+    Raises:
+        DataError: the folders are parts of the images, or several hold the training images.
+    """
+    root = class_root(folder, files)
+    candidates = [] if root is None else _candidates(folder, root)
+    if options.layout == "folders" or class_folder_names(folder, files):
+        return root if len(candidates) > 1 else None
+    if root is not None and hold_images(folder, root, files) > 1:
+        if seem_parts(candidates):
+            raise DataError(parts_message(folder, root, candidates, files, options))
+        if parts := part_folders(folder, root, files):
+            find_test_folder(folder)
+            raise DataError(part_beside_message(folder, root, parts, files, options))
+    refuse_two_training_folders(folder, files)
+    return None
+
+
+def _candidates(folder: Path, root: Path) -> list[str]:
+    """Names of the folders that may be classes."""
+    return [path.name for path in class_folders(folder, root) if not holds_lists(path)]
+
+
+def _refuse_options_of_tables(folder: Path, options: DataOptions) -> None:
+    """Raise a DataError for options that need a table."""
+    given = [name for name in ("id_column", "label_column", "group_column") if getattr(options, name) is not None]
+    given += ["several_labels"] * (options.several_labels == "yes")
+    if given:
+        flags = ", ".join(f"--{name.replace('_', '-')} (data.{name})" for name in given)
+        raise DataError(f"{folder} has no training table: leave out {flags}")
+
+
+def _test_images(
+    files: ImageFiles, test_folder: Path | None, tables: Tables, lists: PartLists | None, encoding: str | None
+) -> tuple[ImageFiles, Table | None]:
+    """The images for testing, in their folder or among the classes by ``lists``, and their table."""
+    if test_folder is None and lists is not None and lists.test is not None:
+        return ImageFiles(files.root, lists.test_paths, other=files.other), lists.test
+    is_listed = test_folder is None and lists is not None and tables.are_tests(lists.read)
+    path = None if is_listed else tables.test_beside(None)
+    found = ImageFiles(files.root, (), other=files.other) if test_folder is None else files.under(test_folder.name)
+    return found, None if path is None else read_table(path, encoding=encoding)
 
 
 @dataclass(frozen=True, kw_only=True)
