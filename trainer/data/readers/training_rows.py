@@ -83,17 +83,10 @@ def read_training_rows(
     labels, problems, unlabelled, warnings = read_labels(table, first, names, columns)
     several = columns.lists is not None
     if columns.label is not None:
-        # Of several labels of one image, each by itself.
-        each = [label.split(JOINT) if several else [label] for label in labels.values()]
         try:
-            unified, merged = unify_labels([name for own in each for name in own], similar, whole=whole)
+            labels, merged = _unified(labels, similar, several=several, whole=whole)
         except DataError as error:
             raise DataError([*problems, *error.problems], error.advice) from error
-        of_rows = iter(unified)
-        labels = {
-            index: JOINT.join(dict.fromkeys(next(of_rows) for _ in own))
-            for index, own in zip(labels, each, strict=True)
-        }
         warnings += merged
     if columns.lists is not None and columns.lists.separator is not None:
         problems += mixed_lists(table, columns.lists.separator, labels)
@@ -134,27 +127,42 @@ def read_training_rows(
         ids = [table.rows[index][columns.image] for index in kept]
         if shift := shifted_numbers(ids, match.errors, [row.path for row in usable], files.paths):
             problems.append(f"{table.path.name}: {shift}")
-    found = {name for row in usable for name in (row.label.split(JOINT) if several else [row.label])}
-    if several:
-        labels_of_unfound = {name for label in labels_of_unfound for name in label.split(JOINT) if name}
-    classes = [names[column] for column in columns.classes]
-    problems += [
+    found, lost = (
+        {name for label in own for name in (label.split(JOINT) if several else [label]) if name or not several}
+        for own in ([row.label for row in usable], labels_of_unfound)
+    )
+    without_image = [
         f"{table.path.name}: the label {label!r} has no image; add its images or remove its rows"
-        for label in sorted(labels_of_unfound - found)
+        for label in sorted(lost - found)
     ]
-    unused = [name for name in classes if name not in found | labels_of_unfound]
-    if unused:
+    if unused := [names[column] for column in columns.classes if names[column] not in found | lost]:
         warnings.append(
             f"{table.path.name}: no image has the label {listed(unused)}: not trained, and always 0 in a submission"
         )
-    problems += _shared_files(usable)
     return TrainingRows(
         rows=tuple(usable),
-        problems=tuple(problems),
+        problems=(*problems, *without_image, *_shared_files(usable)),
         skippable=tuple(skippable),
         warnings=tuple(warnings),
         notes=match.notes,
     )
+
+
+def _unified(
+    labels: Mapping[int, str], similar: SimilarLabels, *, several: bool, whole: bool
+) -> tuple[dict[int, str], list[str]]:
+    """The labels in one spelling each, and warnings about those that were merged. Of several labels each by itself.
+
+    Raises:
+        DataError: labels differ only in spelling, and ``similar`` does not say what to do.
+    """
+    each = [label.split(JOINT) if several else [label] for label in labels.values()]
+    unified, merged = unify_labels([name for own in each for name in own], similar, whole=whole)
+    of_rows = iter(unified)
+    joined = {
+        index: JOINT.join(dict.fromkeys(next(of_rows) for _ in own)) for index, own in zip(labels, each, strict=True)
+    }
+    return joined, merged
 
 
 def _refuse_names_without_folders(
