@@ -118,10 +118,17 @@ def print_ranking(console: Console, snapshot: StudySnapshot) -> None:
 def trial_counts(snapshot: StudySnapshot) -> str:
     """Number of ended trials by status, and of ended probes: ``3 finished, 5 pruned; 4 probes (1 failed)``.
 
-    In a study of probes alone, these are counted by status.
+    In a study of probes alone, these are counted by status. A probe that failed, and finished when it was
+    repeated, counts once.
     """
     probes_only = snapshot.study.budget == 0
-    ended = [record for record in snapshot.records if record.status is not None]
+    done = [r.recipe for r in snapshot.records if r.is_probe and r.status is TrialStatus.FINISHED]
+    ended = [
+        record
+        for record in snapshot.records
+        if record.status is TrialStatus.FINISHED
+        or (record.status is not None and not (record.is_probe and record.recipe in done))
+    ]
     counts = Counter(record.status for record in ended if probes_only or not record.is_probe)
     text = ", ".join(f"{counts[status]} {status}" for status in TrialStatus if counts[status])
     probes = [record for record in ended if record.is_probe]

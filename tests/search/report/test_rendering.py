@@ -27,17 +27,18 @@ from search.report.finalists.comparison import compare, compare_finalists
 from search.report.live.progress import ProgressView, print_trial, recipe_difference
 from search.report.status import show_status
 from search.report.study_list import show_studies, show_study
-from search.report.summary import print_export, print_search_over
+from search.report.summary import print_export, print_search_over, trial_counts
 from search.runtime.console import Column, facts_in, note, print_table, say, say_facts, shortened
 from search.statistics.estimates import Estimate
 from search.statistics.member_names import MemberName
 from search.study_setup.create_study import create_study
 from search.study_state.snapshot import StudySnapshot, read_snapshot
 from search.study_state.study import Study
+from search.study_state.time_left import EndedTrainings
 from search.workflow.import_predictions import list_imports
 from storage.records.imports import ImportedPredictions
 from storage.stores import Stores, open_stores
-from storage.values import Failure, StudyState, WorkKind
+from storage.values import PROBE_NOTE, Failure, StudyState, TrialRecord, TrialStatus, WorkKind
 from studies.settings import DataSettings
 from tests.search.report.test_comparison import confirmed
 from tests.search.small_study import STUDY, make_context, study_plan
@@ -472,6 +473,24 @@ def test_the_end_of_a_search(study: tuple[Stores, Study], screen: Screen) -> Non
     lines = printed(shown(screen, lambda console: print_search_over(console, stopped)))
     assert all(cell_len(line) <= screen.width for line in lines)
     assert "10 finished" in lines[0] and "five trials in a row failed" in " ".join(lines)
+
+
+def test_a_probe_that_was_repeated_counts_once(study: tuple[Stores, Study]) -> None:
+    stores, stored = study
+    snapshot = read_snapshot(stores, stored.name)
+    first = snapshot.records[0]
+    sizes = {size: {**(first.recipe or {}), "method": "linear_probe", "image_size": size} for size in (96, 128)}
+
+    def probe(size: int, status: TrialStatus) -> TrialRecord:
+        return replace(first, recipe=sizes[size], status=status, note={PROBE_NOTE: True})
+
+    failed, again = probe(96, TrialStatus.FAILED), probe(96, TrialStatus.FINISHED)
+    other = probe(128, TrialStatus.FAILED)
+    texts = [
+        trial_counts(replace(snapshot, ended=EndedTrainings(trials=(first, *probes))))
+        for probes in ((failed,), (failed, again), (failed, again, other))
+    ]
+    assert texts == ["1 finished; 1 probe (1 failed)", "1 finished; 1 probe", "1 finished; 2 probes (1 failed)"]
 
 
 COLUMNS = (
