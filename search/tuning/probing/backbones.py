@@ -49,6 +49,8 @@ class ProbeResults:
         """The best first; empty before the first probe has finished."""
         self.settled: frozenset[int] = frozenset()
         """Numbers of the probes, once all have ended and their consequences are drawn; until then empty."""
+        self.may_go_further = True
+        """Whether a probe on still larger images may follow (`search.tuning.probing.further_probe`)."""
 
     @property
     def kept(self) -> list[ProbedBackbone]:

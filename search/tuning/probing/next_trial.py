@@ -19,6 +19,7 @@ from search.study_state.time_budget import MARGIN
 from search.study_state.time_left import latest_probe_end, probes_end
 from search.study_state.training_costs import predicted_cost
 from search.tuning.probing.backbones import LEAST_KEPT, ProbedBackbone, ProbeResults
+from search.tuning.probing.further_probe import Standing, enqueue_further_probe, standing_of_probes
 from search.tuning.probing.plan import SIZE_STEP
 from search.tuning.restore_optuna import record_enqueued
 from search.tuning.suggest import value_of
@@ -56,7 +57,8 @@ def begin_next_trial(
     (`LEAST_KEPT`), and with the starting weights whose probe beats that of its own; waiting trials end whose backbone
     has a probe that is clearly worse. Trial 0 stays, because
     others are compared with it: it is the first or the second that is trained. It gets the best-probed backbone if
-    every probe of its own failed.
+    every probe of its own failed. Where the trials so far gain nothing over the best probe, that is begun once more on
+    still larger images.
 
     Args:
         has_room: whether the budget allows another trial that is no probe.
@@ -87,7 +89,27 @@ def begin_next_trial(
         _enqueue_best(stores, study, optuna_study, probes.kept)
         _enqueue_better_start(stores, study, optuna_study, probes)
         probes.settled = frozenset(trial.number for trial in comparing)
+    if comparing and probes.may_go_further:
+        begun = _begin_further_probe(stores, study, optuna_study, probes)
+        if begun is not None:
+            return begun
     return _begin_waiting_trial(optuna_study, probes) or optuna_study.ask()
+
+
+def _begin_further_probe(
+    stores: Stores, study: Study, optuna_study: optuna.Study, probes: ProbeResults
+) -> optuna.Trial | None:
+    """Begin the best probe again on still larger images, once trials have gained nothing over it, if there is time."""
+    standing = standing_of_probes(stores, study)
+    probes.may_go_further = standing is not Standing.BEATEN
+    if not isinstance(standing, TrialRecord):
+        return None
+    backbone = str((standing.recipe or {})["backbone"])
+    if not _is_time_on_larger_images(study, probes.read(), backbone, stores.database.now()):
+        return None
+    probes.may_go_further = False
+    number = enqueue_further_probe(stores, study, optuna_study, standing)
+    return None if number is None else begin_waiting(optuna_study, number)
 
 
 def _wanted_probes(study: Study, waiting: Sequence[FrozenTrial], probes: ProbeResults) -> list[FrozenTrial]:
@@ -261,7 +283,13 @@ def _is_time_for_probe(
         return True
     if PROBE_SIZE_ATTRIBUTE not in trial.user_attrs or _is_reduced(trial, probes):
         return now < probes_end(study)
-    backbone = _probed_backbone(study, trial)
+    return _is_time_on_larger_images(study, ended, _probed_backbone(study, trial), now)
+
+
+def _is_time_on_larger_images(study: Study, ended: Sequence[TrialRecord], backbone: str, now: float) -> bool:
+    """Whether a probe of a backbone on images one step larger than before would end in time."""
+    if study.deadline is None:
+        return True
     sizes = [int(r.recipe["image_size"]) for r in ended if r.recipe and r.recipe["backbone"] == backbone]
     least = max(sizes, default=0) + SIZE_STEP
     cost = predicted_cost(ended, {"backbone": backbone, "method": LINEAR_PROBE, "image_size": least})

@@ -16,7 +16,7 @@ from tests.benchmarks.training.shape_folders import write_shapes
 def made_up(seed: int, *, gained: float, real: bool, lost: bool = False) -> Run:
     return Run(
         data="d", seed=seed, labelled=100, leader=0.8, mean=0.8 + gained, members=2, real_gain=real,
-        no_clear_loss=not lost,
+        no_clear_loss=not lost, without_last=0.79,
     )  # fmt: skip
 
 
@@ -26,6 +26,7 @@ def test_a_rule_gains_only_where_it_uses_the_mean() -> None:
     (row, of_all) = rule_rows(runs)
     assert row["real gain"] == "0.7 ± 0.7" and row["no clear loss"] == "1.0 ± 0.6" and row["always"] == "0.0 ± 1.5"
     assert (row["data"], of_all["data"]) == ("d", "all") and row["always"] == of_all["always"]
+    assert row["the last size adds"] == "2.0 ± 0.6", "3, 2 and, where the mean is left out, 1 point"
 
 
 def test_features_with_errors_of_their_own_are_blended_and_copies_are_not() -> None:
@@ -40,8 +41,10 @@ def test_features_with_errors_of_their_own_are_blended_and_copies_are_not() -> N
     first = features()
     run = measure("made", [first, features(), features()], folds=5, seed=1)
     assert run.members == 3 and run.real_gain and run.no_clear_loss and run.mean > run.leader + 0.05
+    assert run.without_last < run.exported
     copied = measure("made", [first, first], folds=5, seed=1)
     assert copied.members == 1 and not copied.real_gain and copied.no_clear_loss and copied.mean == copied.leader
+    assert copied.without_last == copied.exported
 
 
 @pytest.mark.slow
