@@ -100,13 +100,20 @@ def read_table(path: Path, delimiter: str | None = None, *, encoding: str | None
                 rows.append(tuple(row))
                 numbers.append(number)
     except csv.Error as error:
-        raise DataError(f"{path.name} row {number + 1}: {error}; is a quotation mark left open?") from error
+        raise DataError(
+            f"{path.name} row {number + 1}: {error}; is a quotation mark left open? Inside of a quoted cell, write it "
+            "twice"
+        ) from error
     if not rows:
         raise DataError(f"{path.name} is empty: a table with one row per image is expected")
     width = len(rows[0])
     rows = [row if any(cell.strip() for cell in row[width:]) else row[:width] for row in rows]
     if ragged := _ragged(path.name, rows, numbers, delimiter):
         raise DataError(ragged)
+    if width == 1 and len(rows) > 1 and text.lstrip().startswith('"') and _hold_rows([row[0] for row in rows]):
+        raise DataError(
+            f"{path.name}: each line as a whole stands in quotation marks, such as {rows[1][0]!r}: remove the marks"
+        )
     return Table(
         path=path,
         rows=tuple(rows),
@@ -116,6 +123,11 @@ def read_table(path: Path, delimiter: str | None = None, *, encoding: str | None
         bom=data.startswith(_BOM),
         encoding=used_encoding,
     )
+
+
+def _hold_rows(cells: Sequence[str]) -> bool:
+    """Whether each cell seems to be a row of the same number of cells."""
+    return any(len({cell.count(mark) for cell in cells}) == 1 and mark in cells[0] for mark in ",;\t")
 
 
 def read_lines(path: Path, encoding: str | None = None) -> list[str]:

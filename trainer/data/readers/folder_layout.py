@@ -149,7 +149,7 @@ def read(folder: Path, options: DataOptions) -> ReadResult | None:
             *unread_tables(tables, read),
             *(f"{printable(path.name)} is not read: {how_to_save(path)}" for path in others),
             *own_warnings(tables),
-            *packed_warnings(folder),
+            *packed_warnings(folder, root),
             *_unread_warnings(folder, root, files, test_folder),
             *files.unread_warnings(
                 path.relative_to(folder).as_posix() for path in (*folders, test_folder) if path is not None

@@ -11,6 +11,7 @@ from trainer.data.images import FileImages
 from trainer.data.readers.base import Reader, ReadResult
 from trainer.data.readers.columns.several_labels import free_separator
 from trainer.data.readers.competition_test_set import CompetitionTestSet, TrainingConventions, read_test_set
+from trainer.data.readers.doubts.other_tables import bare_tables, how_to_save, may_give_labels, other_tables
 from trainer.data.readers.doubts.possible_groups import possible_groups
 from trainer.data.readers.doubts.unread_images import held_out, in_other_folders, in_test_folders, unlisted
 from trainer.data.readers.doubts.unused_marks import unused_marks
@@ -19,6 +20,7 @@ from trainer.data.readers.tables.find_tables import own_warnings, packed_warning
 from trainer.data.readers.tables.reading.labelled_rows import LabelledRows, read_labelled_rows
 from trainer.data.readers.tables.reading.sources import Sources, find_sources
 from trainer.data.readers.tables.reading.training_part import TrainingPart, training_part
+from trainer.formats.class_lists import json_lists_classes
 from trainer.inference.printable import printable
 
 
@@ -69,6 +71,7 @@ def read(folder: Path, options: DataOptions) -> ReadResult | None:
             *labelled.warnings,
             *test.warnings,
             *own_warnings(sources.tables),
+            *(f"{printable(path.name)} is not read: {how_to_save(path)}" for path in _other_labels(folder, labelled)),
             *packed_warnings(folder),
             *in_test_folders(where, files, paths),
             *possible_groups(where, part.names, part.rows, part.used),
@@ -125,6 +128,12 @@ def _read_tables(sources: Sources, part: TrainingPart) -> set[Path]:
     """The tables that are read."""
     test = None if part.test_table is None else part.test_table.path
     return {path for path in (sources.chosen.table.path, sources.tables.sample, test) if path is not None}
+
+
+def _other_labels(folder: Path, labelled: LabelledRows) -> list[Path]:
+    """Files beside the table whose names say that they hold labels, of kinds that are not read."""
+    found = [path for path in (*other_tables(folder), *bare_tables(folder)) if may_give_labels(path)]
+    return [path for path in found if not json_lists_classes(path, labelled.class_names)]
 
 
 def _image_folders(paths: Iterable[str]) -> set[str]:

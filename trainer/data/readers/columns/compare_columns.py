@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 
+from trainer.common.errors import DataError, listed
+from trainer.data.readers.columns.label_names import any_usual_label, plain_name
 from trainer.data.readers.columns.several_labels import SEPARATORS, parts_of
 from trainer.formats.labels import is_number
 
+_CORRECTIONS = frozenset(("corrected", "correction", "final", "relabel", "relabelled", "relabeled", "consensus"))
+"""Names of columns that correct labels."""
+_CORRECTING = _CORRECTIONS | {"correct", "new", "true", "actual", "expert", "revised", "fixed", "gold", "updated"}
+"""Words beside ``label`` in the names of such columns."""
 _SAME_QUESTION = 0.8  # share of equal cells from which two columns of two values answer the same question
 
 
@@ -25,6 +32,37 @@ def answers_otherwise(rows: Sequence[Sequence[str]], labels: int, column: int) -
     if len(classes) == 2 or any(map(is_number, classes)):
         return len(answers) > 1 and agreeing >= _SAME_QUESTION
     return agreeing >= 0.5 or len(pairs) * 2 <= len(rows)
+
+
+def corrects(names: Sequence[str], rows: Sequence[Sequence[str]], labels: int, column: int) -> bool:
+    """Whether a column corrects some labels by its name and its cells, perhaps with a new class: ``true_label``."""
+    words = set(plain_name(names[column]).split("_"))
+    rest = words - _CORRECTING
+    of_labels = any_usual_label(["_".join(sorted(rest))]) if rest else not words.isdisjoint(_CORRECTIONS)
+    if words == rest or not of_labels:
+        return False
+    return any(row[column].strip() not in ("", row[labels].strip()) for row in rows)
+
+
+def refuse_epithets(file: str, names: Sequence[str], rows: Sequence[Sequence[str]], labels: int) -> None:
+    """Refuse the second part of a species' name as the label, because several genera have it: ``vulgaris``.
+
+    Raises:
+        DataError: the column is called ``species``, and one of its values stands beside several of ``genus``.
+    """
+    plain = [plain_name(name) for name in names]
+    if plain[labels] != "species" or "genus" not in plain:
+        return
+    genera: dict[str, set[str]] = defaultdict(set)
+    for row in rows:
+        genera[row[labels].strip()].add(row[plain.index("genus")].strip())
+    shared = next((value for value, found in genera.items() if value and len(found - {""}) > 1), None)
+    if shared is not None:
+        raise DataError(
+            f"{file}: several genera have the species {shared!r}, such as {listed(sorted(genera[shared]), 3)}. Write "
+            "genus and species into one column and choose it with --label-column NAME (data.label_column); "
+            f"--label-column {names[labels]} takes the species alone"
+        )
 
 
 def numbers_words(rows: Sequence[Sequence[str]], column: int, words: Sequence[str]) -> bool:

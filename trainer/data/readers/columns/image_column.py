@@ -75,6 +75,8 @@ def image_column(
     rivals += [c for c in unusual if counts or refers_to_images(names[c]) or _fits_as_well(rows, found, chosen, c)]
     # Beside a column without a usual name, a number may be that of the image.
     rivals += [c for c in many if best == 3 and names[c].strip().lower() in _NUMBERS and c not in (chosen, *rivals)]
+    # Beside an id, a column of file names without a usual name may refer to other images: duplicate_of, source_file.
+    rivals += [c for c in many if best == 1 and rank(c) == 2 and not _is_name(names[chosen]) and _all_differ(rows, c)]
     rivals = [column for column in rivals if _differ(rows, matches, chosen, column)]
     if rivals and chosen != sampled:
         both = listed(names[column] for column in sorted((chosen, *rivals)))
@@ -102,6 +104,16 @@ def image_column(
     return chosen
 
 
+def _is_name(name: str) -> bool:
+    """Whether the name of a column is a plain word for images, such as ``photo`` or ``frame``."""
+    return _OF_IMAGES.fullmatch(plain_name(name)) is not None and "_" not in plain_name(name)
+
+
+def _all_differ(rows: Sequence[Sequence[str]], column: int) -> bool:
+    cells = [row[column] for row in rows[:PROBED_ROWS]]
+    return len(set(cells)) == len(cells)
+
+
 def refers_to_images(name: str) -> bool:
     """Whether the name of a column says that its cells may name images: ``photo_id``, ``frame``, ``file no``."""
     return plain_name(name) in _NAMES_OF_IMAGES or _OF_IMAGES.fullmatch(plain_name(name)) is not None
@@ -110,7 +122,7 @@ def refers_to_images(name: str) -> bool:
 def _fits_as_well(rows: Sequence[Sequence[str]], found: Mapping[int, int], chosen: int, other: int) -> bool:
     """Whether another column than the chosen one has an image of its own for each row, too, and does not count rows."""
     cells = [row[other] for row in rows[:PROBED_ROWS]]
-    return found[other] >= found[chosen] and len(set(cells)) == len(cells) and not is_sequence(cells)
+    return found[other] >= found[chosen] and _all_differ(rows, other) and not is_sequence(cells)
 
 
 def is_file_name(cell: str) -> bool:

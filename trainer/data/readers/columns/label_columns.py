@@ -20,9 +20,11 @@ from trainer.data.readers.columns.class_columns import (
 )
 from trainer.data.readers.columns.compare_columns import (
     answers_otherwise,
+    corrects,
     holding_ranked,
     lists_classes,
     numbers_words,
+    refuse_epithets,
     same_classes,
 )
 from trainer.data.readers.columns.label_names import (
@@ -225,14 +227,15 @@ class LabelChoice:
             DataError: one of them gives some images another one of the same labels.
         """
         names, rows = self.names, self.rows
-        differing = [names[c] for c in others if answers_otherwise(rows, chosen, c)]
+        refuse_epithets(self.file, names, rows, chosen)
+        differing = [names[c] for c in others if answers_otherwise(rows, chosen, c) or corrects(names, rows, chosen, c)]
         counted = [name for name in differing if one_stem([names[chosen], name])]
         differing = [name for name in differing if self.several != "yes" or name not in counted]
         if differing:
             raise ambiguous(
                 self.file,
                 [names[chosen], *differing],
-                why="They hold the same classes, but differ in some rows. ",
+                why="They differ in some rows. ",
                 counted=bool(counted) and self.several == "auto",
             )
         left = [names[c] for c in others if self._may_be_labels(c) and not same_classes(rows, chosen, c)]

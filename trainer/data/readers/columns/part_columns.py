@@ -24,6 +24,11 @@ from trainer.formats.parts import (
     seems_numbered,
 )
 
+_BESIDE_TRAINING = frozenset((
+    "external", "evaluate", "evaluating", "leaderboard", "challenge", "benchmark", "benchmarking", "final", "blind",
+    "hidden", "unseen", "scoring", "submission", "inference", "predict", "prediction", "internal", "other", "none", "",
+))  # fmt: skip
+"""Words that may be parts beside ``train``, in lower case."""
 _FOLD_NAMES = (
     "fold", "folds", "kfold", "k_fold", "fold_id", "fold_no", "fold_number", "foldid", "cv_fold", "cv",
 )  # fmt: skip
@@ -98,7 +103,8 @@ def _parts_of_column(file: str, name: str, cells: Sequence[str], notes: list[str
     named = is_part_column(plain)
     if known and (len(values) > 1 or named) and (named or "train" in parts.values()):
         return parts
-    if flagged or divides_rows(plain, values) or seems_numbered(plain, counts) or may_divide(plain, values):
+    trained = "train" in parts.values() and not known and values - parts.keys() <= _BESIDE_TRAINING
+    if flagged or trained or divides_rows(plain, values) or seems_numbered(plain, counts) or may_divide(plain, values):
         unknown = [cell for cell in dict.fromkeys(cells) if cell.lower() not in parts]
         count = sum(cell.lower() not in parts for cell in cells)
         raise DataError(

@@ -15,6 +15,7 @@ from trainer.data.file_names import (
     is_data,
     is_held_out,
     is_own_picture,
+    names_no_class,
     split_of,
 )
 from trainer.data.readers.matching.mask_folders import mask_folders
@@ -145,9 +146,12 @@ class ImageFiles:
 
     def packed_hint(self) -> str:
         """The archives that may hold images that were not found, as a sentence; empty without archives."""
-        packed = [path for path in self.other.unread if path.lower().endswith(ARCHIVES) and not self._is_unpacked(path)]
+        archives = [path for path in self.other.unread if path.lower().endswith(ARCHIVES)]
+        packed = [path for path in archives if not self._is_unpacked(path)]
         if not packed:
-            return ""
+            if not archives or not self.paths:
+                return ""
+            return f"If the images are in {printable(archives[0])}, it was not unpacked as a whole: unpack it again"
         shown = ", ".join(map(printable, packed[:3])) + " and others" * (len(packed) > 3)
         if all(map(_ARRAYS.search, packed)):
             return f"{shown}: volumes (NIfTI) and arrays (IDX) are not read: save each image as a PNG file"
@@ -196,7 +200,10 @@ class ImageFiles:
 
     @cached_property
     def _split_folders(self) -> dict[str, tuple[Split | None, PurePosixPath]]:
-        """The split of each path by its folder names, and the folder that decides: the innermost one of a split."""
+        """The split of each path by its folder names, and the folder that decides: the innermost one of a split.
+
+        A folder among the classes of a split is a class, as ``test/train`` beside ``test/bus``.
+        """
         siblings: dict[PurePosixPath, set[str]] = defaultdict(set)
         for path in self.paths:
             for folder in PurePosixPath(path).parents:
@@ -205,8 +212,10 @@ class ImageFiles:
 
         def place(folder: PurePosixPath) -> tuple[Split | None, PurePosixPath]:
             if folder not in known:
-                own = folder_split(folder.name, siblings[folder.parent])
-                known[folder] = (own, folder) if own else place(folder.parent)
+                own, outer = folder_split(folder.name, siblings[folder.parent]), place(folder.parent)
+                beside = siblings[folder.parent] - {folder.name}
+                is_class = outer[0] is not None and beside and not any(map(names_no_class, beside))
+                known[folder] = outer if own is None or is_class else (own, folder)
             return known[folder]
 
         return {path: place(PurePosixPath(path).parent) for path in self.paths}

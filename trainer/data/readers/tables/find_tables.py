@@ -142,9 +142,10 @@ def _seems_table(path: Path) -> bool:
     return any(first.count(mark) == second.count(mark) > 1 for mark in (b"\t", b",", b";"))
 
 
-def packed_warnings(folder: Path) -> list[str]:
-    """A warning about the archives in a data folder."""
-    names = [printable(path.name) for path in packed_images(folder)]
+def packed_warnings(folder: Path, *inner: Path) -> list[str]:
+    """A warning about the archives directly in a data folder, and in ``inner`` folders of it."""
+    found = [path for place in dict.fromkeys((folder, *inner)) for path in packed_images(place)]
+    names = [printable(path.relative_to(folder).as_posix()) for path in found]
     if not names:
         return []
     shown = ", ".join(names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")

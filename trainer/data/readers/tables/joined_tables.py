@@ -70,8 +70,9 @@ def join_tables(
         return None
     if len(labelling) > 1:
         raise DataError(
-            f"{listed(path.name for path in labelling)}: each labels the numbers of {images.name}; move all but one "
-            "out of the data folder, or add --layout folders (data.layout) if the folders are the classes"
+            f"{listed(path.name for path in labelling)}: each labels the numbers of {images.name}. If they label "
+            "different images, join them into one table; if they contradict each other, move all but one out of the "
+            "data folder; if the folders are the classes, add --layout folders (data.layout)"
         )
     numbered = {key: path for key, path in pairs[images].items() if is_image_name(path)}  # without a header
     folders = {key: PurePosixPath(path).parent.name for key, path in numbered.items()}

@@ -23,7 +23,7 @@ _SOURCE = re.compile(
 _COPY = re.compile(
     r"(?:copy of |kopie von |copie de )(?P<of>.+)|(?P<name>.+?)"
     r"(?:[ _-]*\(\d+\)| [2-9]|[ _-]+(?:copy|kopie|copie|copia|コピー)(?:[ _-]*\(?\d+\)?)?"
-    r"|[ _-]+(?:old|alt|backup|bak))",
+    r"|[ _-]+(?:kopia|副本|копия|\(copia\)|orig|original)|[ _.-]+(?:old|alt|backup|bak)|~)",
     re.IGNORECASE,
 )
 _NUMBERED = re.compile(r"(.*[^\W\d_])[\W_]*\d+")
@@ -48,6 +48,10 @@ _ASIDE = frozenset((
     "logs", "wandb", "mlruns", "lightninglogs",
     "checkpoints", "tensorboard",
     "prueba", "pruebas", "essai", "essais", "probe", "hiddentest", "testseta", "testsetb", "未分類", "その他",
+    "tests", "testclean", "testcorrupted", "extratest", "unlabeledtest", "unlabelledtest", "teste", "testes", "valtest",
+    "nolabels", "unseen", "hidden", "blind", "leaderboard", "submit", "forsubmission", "challenge", "scoring", "target",
+    "评测", "提交用", "提出用", "推論用", "nuevacarpeta", "новаяпапка", "新しいフォルダー", "新建文件夹",
+    "nouveaudossier", "nuovacartella", "novapasta", "sinclasificar",
 ))  # fmt: skip
 """Names of folders with images that people have put aside, made or not sorted yet, without blanks and punctuation."""
 

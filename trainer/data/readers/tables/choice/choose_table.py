@@ -19,7 +19,7 @@ from trainer.data.readers.tables.choice.best_table import (
     refuse_other_question,
 )
 from trainer.data.readers.tables.choice.class_tables import without_class_lists
-from trainer.data.readers.tables.choice.deeper_labels import warn_of_deeper_labels
+from trainer.data.readers.tables.choice.deeper_labels import warn_of_deeper_tables
 from trainer.data.readers.tables.choice.label_search import LabelSearch
 from trainer.data.readers.tables.choice.sort_tables import names_images, sort_tables
 from trainer.data.readers.tables.find_tables import Tables, deeper_tables, is_named_training, named_table
@@ -76,7 +76,7 @@ def choose_training_table(
         search.notes.append(chosen.linked.note())
     if search.class_folders and search.options.label_column is None:
         refuse_other_question(search, chosen)
-    warn_of_deeper_labels(search, chosen)
+    warn_of_deeper_tables(search, chosen, (*part_tables, *search.links.lists, *search.links.tables, *beside_classes))
     return chosen
 
 

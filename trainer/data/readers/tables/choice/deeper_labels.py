@@ -1,44 +1,67 @@
-"""Tables further down that contradict the table of labels, as a copy in ``backup/`` or ``old/`` does."""
+"""Tables further down that are not read beside the table of labels: copies in ``backup/``, corrections, parts."""
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 
-from trainer.common.errors import DataError
+from trainer.common.errors import DataError, counted
+from trainer.data.readers.columns.label_names import any_usual_label
 from trainer.data.readers.tables.choice.label_search import LabelSearch
 from trainer.data.readers.tables.choice.sort_tables import names_images
 from trainer.data.readers.tables.find_tables import deeper_tables, is_named_training
+from trainer.data.readers.tables.part_tables import part_table
 from trainer.data.readers.tables.training_table import TrainingTable
+from trainer.formats.delimited import Table
 
 
-def warn_of_deeper_labels(search: LabelSearch, chosen: TrainingTable) -> None:
-    """Warn of tables below the folder of ``chosen`` whose names are those of labels, and which give images others.
+def warn_of_deeper_tables(search: LabelSearch, chosen: TrainingTable, read: Collection[Path]) -> None:
+    """Warn of tables below the folder of ``chosen`` that give its images other labels, label others, or divide them.
 
     A table of other labels, as numbers instead of names, contradicts nothing.
+
+    Args:
+        read: tables with another use.
     """
-    if chosen.unclear is not None or not is_named_training(chosen.table.path):
+    if chosen.unclear is not None:
         return
-    own, known = chosen.labels, set(chosen.labels.values())
     for path in deeper_tables(search.folder, search.options.encoding):
-        if path == chosen.table.path or path.parent == chosen.table.path.parent or not is_named_training(path):
+        if path in (chosen.table.path, *read) or path.parent == chosen.table.path.parent:
             continue
-        theirs = _labels_of(search, path)
-        differing = sorted(name for name in own.keys() & theirs.keys() if theirs[name] != own[name])
-        if known & set(theirs.values()) and differing:
-            name, place = differing[0], search.place_of(path)
+        table = _table_of_images(search, path)
+        if table is None:
+            continue
+        place, used = search.place_of(path), search.place_of(chosen.table.path)
+        if part_table(table, search.matcher) is not None:
             search.warnings.append(
-                f"not read: {place}, which gives {len(differing)} of {len(own)} images another label than "
-                f"{search.place_of(chosen.table.path)}, such as {theirs[name]!r} instead of {own[name]!r} for {name}; "
-                f"--table {place} chooses it"
+                f"not read: {place}, which seems to divide the images into parts; if it should, move it beside {used}"
             )
+        elif problem := _difference(search, chosen, table):
+            search.warnings.append(f"not read: {place}, which {problem}; --table {place} chooses it")
 
 
-def _labels_of(search: LabelSearch, path: Path) -> dict[str, str]:
-    """The label of each image file that a table names; empty if it names none, or cannot be read as labels."""
+def _difference(search: LabelSearch, chosen: TrainingTable, table: Table) -> str:
+    """What a table of labels says that the chosen one does not, as the end of a sentence; empty: nothing."""
+    other = search.candidate(table)
+    if other.unclear is not None or not (is_named_training(table.path) or any_usual_label(other.names)):
+        return ""
+    own, theirs = chosen.labels, other.labels
+    if not set(own.values()) & set(theirs.values()):
+        return ""
+    differing = sorted(name for name in own.keys() & theirs.keys() if theirs[name] != own[name])
+    if differing:
+        name = differing[0]
+        return (
+            f"gives {len(differing)} of {len(own)} images another label than {search.place_of(chosen.table.path)}, "
+            f"such as {theirs[name]!r} instead of {own[name]!r} for {name}"
+        )
+    further = len(theirs.keys() - own.keys())
+    return f"labels {counted(further, 'further image')}" if further else ""
+
+
+def _table_of_images(search: LabelSearch, path: Path) -> Table | None:
+    """The table at ``path``; None if it names no image, or is no table."""
     try:
-        if not names_images(path, search.matcher, search.options.encoding):
-            return {}
-        candidate = search.candidate(search.read(path))
-        return {} if candidate.unclear is not None else dict(candidate.labels)
-    except DataError:  # no table
-        return {}
+        return search.read(path) if names_images(path, search.matcher, search.options.encoding) else None
+    except DataError:
+        return None

@@ -100,6 +100,7 @@ def _sort(search: LabelSearch, path: Path, names: frozenset[str], found: SortedT
     if problem:
         found.broken.append(problem)
     if _lacks_rows(search, path):
+        search.read(path)  # reports what makes its rows unreadable, if it has some
         raise DataError(
             f"{search.place_of(path)} has no rows below its header, though it may be meant to hold the labels: "
             "write them there, or remove the file"

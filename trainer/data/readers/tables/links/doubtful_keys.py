@@ -6,11 +6,12 @@ import shlex
 from collections.abc import Mapping, Sequence
 
 from trainer.common.errors import DataError, listed
-from trainer.data.readers.columns.image_column import ID_NAMES, PROBED_ROWS
+from trainer.data.readers.columns.image_column import ID_NAMES, PROBED_ROWS, refers_to_images
 from trainer.data.readers.columns.label_columns import SampleHints
 from trainer.data.readers.columns.label_names import plain_name
 from trainer.data.readers.matching.id_spellings import is_image_name
 from trainer.data.readers.matching.match_images import ImageMatcher
+from trainer.data.readers.tables.folder_labels import speaks_of_groups
 from trainer.data.readers.tables.links.find_keys import Key, rival_keys
 from trainer.data.readers.tables.links.keyed_table import KeyedTable
 
@@ -34,6 +35,36 @@ def refuse_contradiction(table: KeyedTable, keys: Sequence[tuple[KeyedTable, Key
                 f"{first.table.path.name} and {listing.table.path.name} name different images for the id {one!r} "
                 f"of {where}: leave only one of them in the folder"
             )
+
+
+def refuse_foreign_keys(listing: KeyedTable, table: KeyedTable, key: Key) -> None:
+    """Raise a DataError if another column of the table of image names may hold the ids of the other table.
+
+    In ``images(id, file_name, patient_id)`` and ``patients(id, diagnosis)`` both tables number their own rows.
+    """
+    ours, theirs, where = listing.names[key.listing], table.names[key.other], table.table.path
+    if plain_name(ours) not in ID_NAMES:
+        return
+    wanted = set(map(key.spelled, table.values(key.other)))
+    for column, name in enumerate(listing.names):
+        if column in (key.listing, listing.image) or not _may_refer_to(name, where.stem):
+            continue
+        values = set(map(key.spelled, listing.values(column)))
+        if len(values) > 1 and values <= wanted:
+            raise DataError(
+                f"the column {theirs!r} of {where.name} may hold the {ours!r} or the {name!r} of "
+                f"{listing.table.path.name}. If it is the first, add --id-column {shlex.quote(theirs)} "
+                f"(data.id_column); if it is the second, rename it to {name!r}"
+            )
+
+
+def _may_refer_to(name: str, stem: str) -> bool:
+    """Whether the name of a column says that its cells are the ids of another table: ``patient_id``, ``sample``."""
+    plain, of_table = plain_name(name), plain_name(stem)
+    thing = plain.removesuffix("id").rstrip("_")
+    if plain in ID_NAMES or not thing:
+        return False
+    return thing != plain or of_table.startswith(thing) or speaks_of_groups(name) or refers_to_images(name)
 
 
 def _is_one_file(one: str, two: str, matcher: ImageMatcher) -> bool:

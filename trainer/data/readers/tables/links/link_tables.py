@@ -16,6 +16,7 @@ from trainer.data.readers.tables.find_tables import DESCRIBES, is_named_training
 from trainer.data.readers.tables.links.doubtful_keys import (
     are_image_names,
     refuse_contradiction,
+    refuse_foreign_keys,
     refuse_numbers,
     refuse_unclear,
 )
@@ -148,6 +149,8 @@ class _Linking:
             rivals = [] if self._asked(table) else [(one, r) for one, key in sure for r in rival_keys(one, table, key)]
             refuse_contradiction(table, [*sure, *rivals], self._matcher)
         listing, key = max(sure, key=lambda found: len(found[1].files))
+        if self._options.id_column is None:
+            refuse_foreign_keys(listing, table, key)
         files = {cell: images[0] for _, other in sure for cell, images in other.files.items()}
         cells = table.cells(key.other)
         missing = list(dict.fromkeys(cell for cell in cells if key.spelled(cell) not in files))

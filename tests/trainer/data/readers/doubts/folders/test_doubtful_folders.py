@@ -50,13 +50,38 @@ def test_numbered_classes_are_not_doubted(tmp_path: Path, names: tuple[str, ...]
     assert "parts of one class" not in warnings_of(tmp_path, names)
 
 
-@pytest.mark.parametrize("name", ["runs", "logs", "wandb", "lightning_logs"])
+@pytest.mark.parametrize("name", ["runs", "logs", "wandb", "lightning_logs", "checkpoints"])
 def test_folders_of_other_programs(tmp_path: Path, name: str) -> None:
     assert f"the folder {name!r} is read as a class" in warnings_of(tmp_path, ("cat", "dog", name))
 
 
 @pytest.mark.parametrize(
-    "name", ["cat - Copy", "cat (2)", "cat 2", "Copy of cat", "cat_old", "Cat - Kopie", "unsorted", "to_sort"]
+    "name",
+    [
+        *(
+            "cat - Copy",
+            "cat (2)",
+            "cat 2",
+            "Copy of cat",
+            "cat_old",
+            "Cat - Kopie",
+            "cat kopia",
+            "cat - 副本",
+            "cat.old",
+            "cat~",
+        ),
+        *(
+            "unsorted",
+            "to_sort",
+            "Nueva carpeta",
+            "Новая папка",
+            "tests",
+            "extra_test",
+            "unseen",
+            "leaderboard",
+            "推論用",
+        ),
+    ],
 )
 def test_copies_and_folders_put_aside(tmp_path: Path, name: str) -> None:
     warnings = warnings_of(tmp_path, ("cat", "dog", name))

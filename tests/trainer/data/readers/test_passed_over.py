@@ -1,0 +1,177 @@
+"""Labels, parts and images that lie elsewhere than where a reader looks first: read, asked about or named."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from tests.trainer.data.readers.test_second_answers import KINDS, folder_of, names, refused, rows_of
+from tests.trainer.images import labels_of, save
+from trainer.data.image_set import DataOptions
+from trainer.data.read import read_images
+
+IDS = [f"{number:03}" for number in range(12)]
+
+
+def labels_table(columns: str, *cells: Sequence[object]) -> str:
+    """A table of 12 images with the given columns after that of the ids."""
+    return rows_of(columns, 12, lambda number: (IDS[number], *(column[number] for column in cells)))
+
+
+def warnings_of(folder: Path, word: str) -> list[str]:
+    return [warning for warning in read_images(folder, verify=False).warnings if word in warning]
+
+
+@pytest.mark.parametrize("name", ["train", "Training", "test", "val"])
+@pytest.mark.parametrize("parts", [("train", "test"), ("training", "testing"), ("train_images", "test_images")])
+def test_a_class_may_be_called_like_a_part(tmp_path: Path, name: str, parts: tuple[str, str]) -> None:
+    for number, kind in enumerate(("bus", name)):
+        for i in range(4):
+            save(tmp_path / parts[0] / kind / f"{i}.png", 10 * number + i, 8)
+            save(tmp_path / parts[1] / kind / f"{i}.png", 100 + 10 * number + i, 8)
+    images = read_images(tmp_path, verify=False)
+    assert set(images.class_names) == {"bus", name} and len(images.y) == 8
+    assert set(images.test_ids) == {f"{kind}/{i}.png" for kind in ("bus", name) for i in range(4)}
+
+
+def test_a_sample_names_the_test_images_of_a_class_called_train(tmp_path: Path) -> None:
+    for i in range(8):
+        kind = ("bus", "train")[i % 2]
+        save(tmp_path / "train" / kind / f"{i}.png", i, 8)
+        save(tmp_path / "test" / kind / f"t{i}.png", 100 + i, 8)
+    ids = [f"t{i}.png" for i in range(8)]
+    (tmp_path / "sample_submission.csv").write_text("\n".join(["id,label", *(f"{each},bus" for each in ids)]))
+    assert read_images(tmp_path, verify=False).test_ids == tuple(ids)
+
+
+@pytest.mark.parametrize("column", ["duplicate_of", "source_file", "original_name", "reference_image", "image_url"])
+def test_a_column_of_other_images_beside_an_id_is_a_question(tmp_path: Path, column: str) -> None:
+    other = [f"{name}.png" for name in (*IDS[5:], *IDS[:5])]
+    kinds = [KINDS[number % 3] for number in range(12)]
+    folder = folder_of(tmp_path, names(12), labels=labels_table(f"id,{column},label", other, kinds))
+    assert f"the columns 'id', '{column}' name images, but different ones" in refused(folder)
+    images = read_images(folder, DataOptions(id_column="id"), verify=False)
+    assert labels_of(images) == kinds and images.train_images.paths == tuple(names(12))
+
+
+@pytest.mark.parametrize("column", ["filename", "photo"])
+def test_a_usual_column_of_file_names_goes_before_a_number(tmp_path: Path, column: str) -> None:
+    other = [f"{name}.png" for name in (*IDS[5:], *IDS[:5])]
+    kinds = [KINDS[number % 3] for number in range(12)]
+    folder = folder_of(tmp_path, names(12), labels=labels_table(f"id,{column},label", other, kinds))
+    images = read_images(folder, verify=False)
+    assert dict(zip(images.train_images.paths, labels_of(images), strict=True))["images/005.png"] == kinds[0]
+
+
+@pytest.mark.parametrize(
+    ("column", "table"), [("patient_id", "patients"), ("object_id", "objects"), ("sample", "labels")]
+)
+def test_ids_of_another_table_are_not_those_of_the_images(tmp_path: Path, column: str, table: str) -> None:
+    files = [f"images/pic{7 * i}.png" for i in range(12)]
+    listing = rows_of(f"id,file_name,{column}", 12, lambda i: (i + 1, f"pic{7 * i}.png", i // 2 + 1))
+    labels = rows_of("id,diagnosis", 12, lambda i: (i + 1, KINDS[i % 3]))
+    folder = folder_of(tmp_path, files, images=listing, **{table: labels})
+    problem = refused(folder)
+    assert f"the column 'id' of {table}.csv may hold the 'id' or the '{column}' of images.csv" in problem
+    assert "--id-column id" in problem and f"rename it to '{column}'" in problem
+    assert labels_of(read_images(folder, DataOptions(id_column="id"), verify=False)) == [
+        KINDS[i % 3] for i in range(12)
+    ]
+    (folder / f"{table}.csv").write_text(labels.replace("id,", f"{column},", 1), encoding="utf-8")
+    assert "may hold the 'id'" not in refused(folder), "the question is answered"
+
+
+def test_a_table_of_parts_further_down_is_named(tmp_path: Path) -> None:
+    kinds = [KINDS[number % 3] for number in range(12)]
+    folder = folder_of(tmp_path, names(12), labels=labels_table("image,label", kinds))
+    inner = folder / "splits" / "official.csv"
+    inner.parent.mkdir()
+    inner.write_text(labels_table("image,set", ["train", "test", "train"] * 4), encoding="utf-8")
+    (warning,) = warnings_of(folder, "official.csv")
+    assert "seems to divide the images into parts" in warning and "move it beside labels.csv" in warning
+    inner.rename(folder / "official.csv")
+    images = read_images(folder, verify=False)
+    assert (len(images.y), len(images.test_ids)) == (8, 4)
+
+
+def test_labels_of_further_images_further_down_are_named(tmp_path: Path) -> None:
+    first, second = (
+        rows_of("image,label", 6, lambda i, start=start: (IDS[start + i], KINDS[i % 3])) for start in (0, 6)
+    )
+    folder = folder_of(tmp_path, names(12), labels=first)
+    (folder / "more").mkdir()
+    (folder / "more" / "annotations.csv").write_text(second, encoding="utf-8")
+    assert any("labels 6 further images" in warning for warning in warnings_of(folder, "more/annotations.csv"))
+
+
+@pytest.mark.parametrize("name", ["labels_final.xlsx", "labels.parquet", "train.pkl", "labels.jsonl", "labels.csv.gz"])
+def test_labels_of_other_kinds_beside_a_table_are_named(tmp_path: Path, name: str) -> None:
+    kinds = [KINDS[number % 3] for number in range(12)]
+    folder = folder_of(tmp_path, names(12), labels_2019=labels_table("image,label", kinds))
+    (folder / name).write_bytes(b"PK\x03\x04")
+    assert any("is not read: save it as CSV" in warning for warning in warnings_of(folder, name))
+
+
+def test_an_archive_among_the_classes_is_named(tmp_path: Path) -> None:
+    for i in range(6):
+        save(tmp_path / "train" / KINDS[i % 2] / f"{i}.png", i, 8)
+    (tmp_path / "train" / "bird.zip").write_bytes(b"PK")
+    assert warnings_of(tmp_path, "bird.zip") == ["not read: train/bird.zip: unpack it"]
+
+
+def test_an_archive_that_is_unpacked_in_part_is_named_where_images_are_missing(tmp_path: Path) -> None:
+    kinds = [KINDS[number % 3] for number in range(12)]
+    folder = folder_of(tmp_path, names(9, "train"), train=labels_table("id,label", kinds))
+    (folder / "train.zip").write_bytes(b"PK")
+    assert "If the images are in train.zip, it was not unpacked as a whole: unpack it again" in refused(folder)
+    for number, name in enumerate(names(12, "train")):
+        save(folder / name, number, 8)
+    assert not warnings_of(folder, "train.zip")
+
+
+def test_a_species_that_several_genera_have_is_a_question(tmp_path: Path) -> None:
+    genera, species = ("Sciurus", "Sturnus", "Felis") * 4, ("vulgaris", "vulgaris", "catus") * 4
+    folder = folder_of(tmp_path, names(12), labels=labels_table("image,genus,species", genera, species))
+    assert "several genera have the species 'vulgaris', such as 'Sciurus', 'Sturnus'" in refused(folder)
+    assert len(read_images(folder, DataOptions(label_column="species"), verify=False).class_names) == 2
+    whole = [f"{genus} {kind}" for genus, kind in zip(genera, species, strict=True)]
+    table = labels_table("image,genus,species,taxon", genera, species, whole)
+    (folder / "labels.csv").write_text(table, encoding="utf-8")
+    assert len(read_images(folder, DataOptions(label_column="taxon"), verify=False).class_names) == 3
+    own = labels_table("image,genus,species", genera, ("niger", "vulgaris", "catus") * 4)
+    (folder / "labels.csv").write_text(own, encoding="utf-8")
+    assert len(read_images(folder, verify=False).class_names) == 3
+
+
+@pytest.mark.parametrize("column", ["corrected_label", "new_label", "true_label", "expert_label", "final"])
+def test_a_correction_with_a_new_class_is_a_question(tmp_path: Path, column: str) -> None:
+    kinds, corrected = [KINDS[number % 3] for number in range(12)], ["", "", "lynx", *[""] * 9]
+    folder = folder_of(tmp_path, names(12), labels=labels_table(f"image,label,{column}", kinds, corrected))
+    assert re.search(rf"could be 'label', '{column}'\. They differ in some rows", refused(folder))
+    assert labels_of(read_images(folder, DataOptions(label_column="label"), verify=False)) == kinds
+
+
+@pytest.mark.parametrize(
+    ("column", "words"),
+    [("cohort", ("train", "external")), ("role", ("Train", "Evaluate")), ("purpose", ("training", "benchmarking"))],
+)
+def test_train_beside_an_unknown_part_is_a_question(tmp_path: Path, column: str, words: tuple[str, str]) -> None:
+    kinds, parts = [KINDS[number % 3] for number in range(12)], [words[number > 8] for number in range(12)]
+    folder = folder_of(tmp_path, names(12), labels=labels_table(f"image,label,{column}", kinds, parts))
+    assert f"{column!r} seems to divide the rows" in refused(folder)
+    written = ["test" if part == words[1] else "train" for part in parts]
+    (folder / "labels.csv").write_text(labels_table(f"image,label,{column}", kinds, written), encoding="utf-8")
+    assert len(read_images(folder, verify=False).test_ids) == 3
+
+
+def test_quotation_marks_of_other_programs_are_explained(tmp_path: Path) -> None:
+    folder = folder_of(tmp_path, names(4, "train"), train='id,label\n000,"5\\" pot"\n001,"6\\" pot"\n')
+    assert "train.csv row 2: " in refused(folder) and "write it twice" in refused(folder)
+    lines = "\n".join(f'"{IDS[i]},{KINDS[i % 2]}"' for i in range(4))
+    (folder / "train.csv").write_text(f'"id,label"\n{lines}\n', encoding="utf-8")
+    assert "each line as a whole stands in quotation marks, such as '000,cat'" in refused(folder)
+    (folder / "train.csv").write_text(f"id,label\n{lines}\n".replace('"', ""), encoding="utf-8")
+    assert labels_of(read_images(folder, verify=False)) == ["cat", "dog", "cat", "dog"]
