@@ -17,6 +17,7 @@ from search.study_state.training_costs import length_ratio
 from storage.records.datasets import StoredDataset
 from storage.stores import Stores
 from storage.values import DEFAULT_TRIAL, StudyState, TrialRecord, TrialStatus, WorkKind
+from trainer.common.errors import counted
 from trainer.data.readers.doubts.formulas import formula_warnings
 from trainer.evaluation.several_labels import has_several
 
@@ -52,12 +53,19 @@ def _about_probes(stores: Stores, plan: ExportPlan) -> Iterator[str]:
     """That fine-tuning has gained nothing over the linear probes."""
     tuned = [record for study in plan.studies for record in _finished(stores, study) if not record.is_probe]
     if tuned and all(member.trial.is_probe for member in plan.members):
-        best = max(record.value or 0.0 for record in tuned)
+        best = max(tuned, key=lambda record: record.value or 0.0)
         trials = f"the best of {len(tuned)} fine-tuned trials" if len(tuned) > 1 else "the only fine-tuned trial"
         yield (
-            f"fine-tuning has gained nothing over the linear probe so far: {trials} scores {best:.4f}, "
-            f"{plan.leader.name} {plan.leader.trial.value or 0.0:.4f}"
+            f"fine-tuning has gained nothing over the linear probe so far: {trials} scores {_score_at(best)}, "
+            f"{plan.leader.name} {_score_at(plan.leader.trial)}"
         )
+
+
+def _score_at(record: TrialRecord) -> str:
+    """The score of a trial with its image size and epochs, since a deadline may have shortened it."""
+    recipe = record.recipe or {}
+    epochs = "" if record.is_probe else f" after {counted(int(recipe.get('epochs', 0)), 'epoch')}"
+    return f"{record.value or 0.0:.4f}{epochs} at {recipe.get('image_size')} px"
 
 
 def _about_scores(stores: Stores, plan: ExportPlan, export: Export) -> Iterator[str]:

@@ -81,7 +81,7 @@ class AppliedCorrections:
         if self.several_labels:
             labels = f"the labels of {self.corrected} {'image' if self.corrected == 1 else 'images'} corrected"
         images = f"{self.dropped} {'image' if self.dropped == 1 else 'images'} dropped"
-        rows = f", {self.dropped_rows} {'row' if self.dropped_rows == 1 else 'rows'} of other images dropped"
+        rows = f", {self.dropped_rows} of several rows of an image dropped"
         return f"{labels}, {images}{rows * bool(self.dropped_rows)} by the corrections in {self.file}"
 
 

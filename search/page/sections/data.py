@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
-
-import numpy as np
 
 from search.page import text
 from search.page.facts import Facts
@@ -78,13 +77,12 @@ def _corrections(dataset: StoredDataset) -> Iterator[str]:
 def _duplicates(dataset: StoredDataset) -> Iterator[str]:
     if dataset.groups is None:
         return
-    training = dataset.groups[: len(dataset.y)]
-    _, sizes = np.unique(training, return_counts=True)
-    together = sizes[sizes > 1]
-    if len(together):
+    images = dict(zip(dataset.train_ids, dataset.groups[: len(dataset.y)].tolist(), strict=True))
+    together = [count for count in Counter(images.values()).values() if count > 1]
+    if together:
         yield (
-            f"{text.counted(int(together.sum()), 'training image')} form {text.counted(len(together), 'group')} of "
-            f"near-duplicates, up to {int(together.max())} in one. A group is always in one fold."
+            f"{text.counted(sum(together), 'training image')} form {text.counted(len(together), 'group')} of "
+            f"near-duplicates, up to {max(together)} in one. A group is always in one fold."
         )
     else:
         yield "No two training images are near-duplicates."
@@ -96,8 +94,8 @@ def _shift(facts: Facts) -> Iterator[str]:
         yield "There are no test images."
     elif facts.study.protocol.weighting == "none":
         yield (
-            "Whether the test images look like the training images is not stored with a study: "
-            "`search check DATA` compares them."
+            "`search check DATA` compares the test images with the training images by their sizes and their content. "
+            "What it finds is not stored with a study."
         )
 
 

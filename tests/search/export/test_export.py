@@ -94,7 +94,9 @@ def test_the_export_has_the_recorded_recipe_changed_by_the_final_table(exported:
     assert best.recipe is not None
     (member,) = config["members"]
     assert member["recipe"] == {**best.recipe, "epochs": 4}
-    assert exported.members == (MemberName(trial=best.number),)
+    (exported_member,) = exported.members
+    assert exported_member.name == MemberName(trial=best.number)
+    assert exported_member.recipe == member["recipe"] and exported_member.default == context.spec.default_recipe()
     assert len(member["weights"]) == 2 * 2, "folds x seeds"
     record = context.stores.exports.all(context.study.id)[-1]
     assert record.recipe == member["recipe"] and record.score == exported.score
