@@ -76,7 +76,7 @@ class ScheduleView:
         command = completed(f"search start --study {study.name} --hours +1")
         line = (
             f"{counts}{named}: the time until the deadline of {clock(study.deadline)} is too short for "
-            f"{'more' if ran else 'one'}. `{command}` goes on, also with a trial that is under way."
+            f"{'more' if ran else 'one'}. `{command}` goes on, and continues a trial that was under way."
         )
         with loud(self._console):
             say(self._console, line)
