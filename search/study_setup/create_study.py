@@ -27,8 +27,6 @@ from search.study_setup.weights_folder import remembered_path
 from search.study_state.optuna_attributes import (
     EPOCHS_ATTRIBUTE,
     ORIGIN_ATTRIBUTE,
-    PROBE_ATTRIBUTE,
-    PROBE_SIZE_ATTRIBUTE,
     SIBLINGS,
 )
 from search.study_state.study import Study, read_study
@@ -223,11 +221,7 @@ def _waiting_trials(
     trials: list[tuple[dict[str, object], dict[str, object]]] = [
         (dict(start.params), {EPOCHS_ATTRIBUTE: epochs, ORIGIN_ATTRIBUTE: start.origin}) for start in warm_starts
     ]
-    for probe in plan_probes(spec):
-        attributes = {EPOCHS_ATTRIBUTE: 1, ORIGIN_ATTRIBUTE: probe.origin, PROBE_ATTRIBUTE: True}
-        if probe.resized:
-            attributes[PROBE_SIZE_ATTRIBUTE] = probe.recipe.image_size
-        trials.append((dict(probe.params), attributes))
+    trials += [(dict(probe.params), dict(probe.attributes)) for probe in plan_probes(spec)]
     return trials
 
 

@@ -215,5 +215,5 @@ def open_for_training(folder: Path, study: Study, stores: Stores) -> ImageSet:
     raise DataMismatch(
         f"{folder} does not hold the images that this study was begun with (fingerprint {images.fingerprint[:12]}, "
         f"the study's is {study.fingerprint[:12]}). {about}Point --data at the original "
-        f"folder, or begin a study of these images: `{study.beginning_another}`{unread}"
+        f"folder, or begin a study of these images: `{study.beginning_another(folder)}`{unread}"
     )

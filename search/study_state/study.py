@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
+from pathlib import Path
 
 from search.runtime.errors import SearchError
 from search.tracking.tracker import TrackedStudy
@@ -184,12 +186,12 @@ class Study:
         weights = self.name.removeprefix(PRETRAINING_PREFIX).rpartition("-")[0]
         return f"search pretrain --name {weights} --data DATA"
 
-    @property
-    def beginning_another(self) -> str:
-        """The command that begins another study of this kind, on the folder DATA."""
+    def beginning_another(self, folder: Path) -> str:
+        """The command that begins another study of this kind on the images of a folder."""
+        data = shlex.quote(str(folder))
         if self.budget == 0 and self.second is None and not self.is_pretraining:
-            return "search probe DATA --name NAME"
-        return "search start --study FILE --name NAME --data DATA"
+            return f"search probe {data} --name NAME"
+        return f"search start --study FILE --name NAME --data {data}"
 
     @property
     def length_in_folds(self) -> int:

@@ -6,9 +6,11 @@ from collections.abc import Mapping
 from typing import Any
 
 import optuna
+from optuna.trial import FrozenTrial
 
 from search.study_state.optuna_attributes import PROBE_ATTRIBUTE, PROBE_SIZE_ATTRIBUTE
 from search.tuning.probing.plan import as_probe
+from storage.optuna_storage.optuna_trials import FIXED_PARAMS
 from studies.space.dimension import Dimension, choose, field_of
 from studies.spec import StudySpec
 from trainer.recipe.recipe import Recipe, Scalar
@@ -43,6 +45,11 @@ def sample(trial: optuna.Trial, spec: StudySpec) -> Recipe:
 def value_of(params: Mapping[str, Any], field: str) -> Any:
     """Value of the parameter that sets a recipe field, among parameters by name; None if none sets it."""
     return next((value for name, value in params.items() if field_of(name) == field), None)
+
+
+def sampled_value(trial: FrozenTrial, field: str) -> Any:
+    """Value of the parameter that sets a recipe field in a trial, which may wait; None if none sets it."""
+    return value_of({**trial.system_attrs.get(FIXED_PARAMS, {}), **trial.params}, field)
 
 
 def _suggest(trial: optuna.Trial, dimension: Dimension) -> Scalar:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shlex
 from pathlib import Path
 
 from search.runtime.console import open_console, say
@@ -76,7 +75,7 @@ def apply_review(name: str | None, url: str, data: Path | None, review: Path) ->
 def _next(study: Study, folder: Path, *, changes: bool) -> str:
     if not changes:
         return "No label changes, so every study goes on as before. `search labels` lists none of these images again."
-    command = study.beginning_another.replace("DATA", shlex.quote(str(folder)))
+    command = study.beginning_another(folder)
     return (
         f"Study {study.name} keeps the labels that it was begun with. A new study reads the corrections: `{command}`, "
         "with the options with which this one began. With --no-corrections (data.corrections = false) it reads the "

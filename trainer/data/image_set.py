@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from trainer.common.errors import DataError
+from trainer.common.errors import DataError, counted
 from trainer.data.images import ChosenImages, Images, content_digests
 from trainer.data.inspection import InspectedImages
 from trainer.evaluation.several_labels import class_counts, has_several, label_names, label_text
@@ -81,7 +81,7 @@ class AppliedCorrections:
         if self.several_labels:
             labels = f"the labels of {self.corrected} {'image' if self.corrected == 1 else 'images'} corrected"
         images = f"{self.dropped} {'image' if self.dropped == 1 else 'images'} dropped"
-        rows = f", {self.dropped_rows} of several rows of an image dropped"
+        rows = f", {counted(self.dropped_rows, 'row')} of images with several rows dropped"
         return f"{labels}, {images}{rows * bool(self.dropped_rows)} by the corrections in {self.file}"
 
 

@@ -6,50 +6,19 @@ than each of them (the benchmark `blended_probes`).
 
 from __future__ import annotations
 
-from enum import Enum, auto
-
 import optuna
-from optuna.trial import FrozenTrial
+from optuna.trial import FrozenTrial, TrialState
 
-from search.study_state.optuna_attributes import (
-    EPOCHS_ATTRIBUTE,
-    ORIGIN_ATTRIBUTE,
-    PROBE_ATTRIBUTE,
-    PROBE_SIZE_ATTRIBUTE,
-)
+from search.study_state.optuna_attributes import PROBE_SIZE_ATTRIBUTE
 from search.study_state.study import Study
 from search.tuning.probing.plan import SIZE_STEP, Probe, as_probe, enlarged_size
 from search.tuning.restore_optuna import record_enqueued
-from search.tuning.suggest import value_of
+from search.tuning.suggest import sampled_value
 from storage.database.locks import Purpose, exclusive
 from storage.optuna_storage.optuna_trials import FIXED_PARAMS
 from storage.stores import Stores
-from storage.values import TrialRecord, TrialStatus, WorkKind
+from storage.values import TrialRecord
 from trainer.recipe.recipe import Recipe
-
-
-class Standing(Enum):
-    """Why no probe is the best result of a study."""
-
-    UNKNOWN = auto()
-    """No probe or no trial has finished."""
-    BEATEN = auto()
-    """A trial has a higher score."""
-
-
-def standing_of_probes(stores: Stores, study: Study) -> TrialRecord | Standing:
-    """The best finished probe, if trials have finished and none has a higher score."""
-    finished = [
-        (record.value, record)
-        for record in stores.trials.records(study.id, kind=WorkKind.SEARCH, status=TrialStatus.FINISHED)
-        if record.value is not None
-    ]
-    probes = [pair for pair in finished if pair[1].is_probe]
-    trained = [value for value, record in finished if not record.is_probe]
-    if not probes or not trained:
-        return Standing.UNKNOWN
-    value, best = max(probes, key=lambda pair: pair[0])
-    return best if value >= max(trained) else Standing.BEATEN
 
 
 def enqueue_further_probe(stores: Stores, study: Study, optuna_study: optuna.Study, best: TrialRecord) -> int | None:
@@ -59,7 +28,8 @@ def enqueue_further_probe(stores: Stores, study: Study, optuna_study: optuna.Stu
         best: a probe of this backbone and start.
 
     Returns:
-        The number of the trial; None if there is such a probe already, none on enlarged images, or no larger size.
+        The number of the trial; None if there is such a probe already, none on enlarged images has finished, or there
+        is no larger size.
     """
     recipe = Recipe.from_flat(best.recipe or {})
     size = further_size(recipe.backbone, study.spec.probe.enlarge)
@@ -68,17 +38,11 @@ def enqueue_further_probe(stores: Stores, study: Study, optuna_study: optuna.Stu
         return None
     with exclusive(stores.database, Purpose.TRIALS):
         of_size = _probes_by_size(study, optuna_study, recipe)
-        if size in of_size or enlarged not in of_size:
+        if size in of_size or enlarged not in of_size or of_size[enlarged].state is not TrialState.COMPLETE:
             return None
         params = of_size[enlarged].system_attrs.get(FIXED_PARAMS, {})
         probe = Probe(params=params, recipe=as_probe(recipe, size), resized=True)
-        attributes = {
-            EPOCHS_ATTRIBUTE: 1,
-            ORIGIN_ATTRIBUTE: probe.origin,
-            PROBE_ATTRIBUTE: True,
-            PROBE_SIZE_ATTRIBUTE: size,
-        }
-        optuna_study.enqueue_trial(dict(params), user_attrs=attributes)
+        optuna_study.enqueue_trial(dict(params), user_attrs=probe.attributes)
         record_enqueued(stores, study.id, optuna_study)
         return _probes_by_size(study, optuna_study, recipe)[size].number
 
@@ -94,8 +58,7 @@ def _probes_by_size(study: Study, optuna_study: optuna.Study, recipe: Recipe) ->
     """The probes of the recipe's backbone and start on resized images, by image size."""
     found = {}
     for trial in optuna_study.get_trials(deepcopy=False):
-        params = {**trial.system_attrs.get(FIXED_PARAMS, {}), **trial.params}
-        backbone, init = (value_of(params, name) or study.spec.recipe[name] for name in ("backbone", "init"))
+        backbone, init = (sampled_value(trial, name) or study.spec.recipe[name] for name in ("backbone", "init"))
         if PROBE_SIZE_ATTRIBUTE in trial.user_attrs and (backbone, init) == (recipe.backbone, recipe.init):
             found[int(trial.user_attrs[PROBE_SIZE_ATTRIBUTE])] = trial
     return found

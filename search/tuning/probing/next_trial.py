@@ -19,15 +19,15 @@ from search.study_state.time_budget import MARGIN
 from search.study_state.time_left import latest_probe_end, probes_end
 from search.study_state.training_costs import predicted_cost
 from search.tuning.probing.backbones import LEAST_KEPT, ProbedBackbone, ProbeResults
-from search.tuning.probing.further_probe import Standing, enqueue_further_probe, standing_of_probes
+from search.tuning.probing.further_probe import enqueue_further_probe
 from search.tuning.probing.plan import SIZE_STEP
 from search.tuning.restore_optuna import record_enqueued
-from search.tuning.suggest import value_of
+from search.tuning.suggest import sampled_value
 from storage.database.locks import Purpose, exclusive
 from storage.optuna_storage.optuna_trials import FIXED_PARAMS, begin_waiting, end_waiting, set_fixed_params
 from storage.records.enqueued_trials import EnqueuedRecord
 from storage.stores import Stores
-from storage.values import DEFAULT_TRIAL, TrialRecord, TrialStatus
+from storage.values import DEFAULT_TRIAL, TrialRecord, TrialStatus, WorkKind
 from studies.space.fit_recipe import fit
 from studies.spec import StudySpec
 from trainer.recipe.recipe import LINEAR_PROBE
@@ -57,8 +57,8 @@ def begin_next_trial(
     (`LEAST_KEPT`), and with the starting weights whose probe beats that of its own; waiting trials end whose backbone
     has a probe that is clearly worse. Trial 0 stays, because
     others are compared with it: it is the first or the second that is trained. It gets the best-probed backbone if
-    every probe of its own failed. Where the trials so far gain nothing over the best probe, that is begun once more on
-    still larger images.
+    every probe of its own failed. Where the trials so far gain nothing over the best probe, its backbone is probed once
+    more on still larger images.
 
     Args:
         has_room: whether the budget allows another trial that is no probe.
@@ -99,17 +99,30 @@ def begin_next_trial(
 def _begin_further_probe(
     stores: Stores, study: Study, optuna_study: optuna.Study, probes: ProbeResults
 ) -> optuna.Trial | None:
-    """Begin the best probe again on still larger images, once trials have gained nothing over it, if there is time."""
-    standing = standing_of_probes(stores, study)
-    probes.may_go_further = standing is not Standing.BEATEN
-    if not isinstance(standing, TrialRecord):
+    """Begin a probe of the best-probed backbone on still larger images, if trials have gained nothing over its probe
+    and there is time.
+    """
+    finished = [
+        record
+        for record in stores.trials.records(study.id, kind=WorkKind.SEARCH, status=TrialStatus.FINISHED)
+        if record.value is not None
+    ]
+    tried = [record for record in finished if record.is_probe]
+    best = max(tried, key=_value, default=None)
+    leader = max((record for record in finished if not record.is_probe), key=_value, default=None)
+    if best is None or leader is None:
         return None
-    backbone = str((standing.recipe or {})["backbone"])
-    if not _is_time_on_larger_images(study, probes.read(), backbone, stores.database.now()):
+    probes.may_go_further = _value(leader) <= _value(best)
+    backbone, now = str((best.recipe or {})["backbone"]), stores.database.now()
+    if not probes.may_go_further or not _is_time_on_larger_images(study, tried, backbone, now):
         return None
     probes.may_go_further = False
-    number = enqueue_further_probe(stores, study, optuna_study, standing)
+    number = enqueue_further_probe(stores, study, optuna_study, best)
     return None if number is None else begin_waiting(optuna_study, number)
+
+
+def _value(record: TrialRecord) -> float:
+    return record.value or 0.0
 
 
 def _wanted_probes(study: Study, waiting: Sequence[FrozenTrial], probes: ProbeResults) -> list[FrozenTrial]:
@@ -195,8 +208,7 @@ def _begin_waiting_trial(optuna_study: optuna.Study, probes: ProbeResults) -> op
 
 def backbone_of(trial: FrozenTrial) -> str:
     """The sampled backbone of a trial, which may wait; empty if it samples none."""
-    params = {**trial.system_attrs.get(FIXED_PARAMS, {}), **trial.params}
-    return str(value_of(params, "backbone") or "")
+    return str(sampled_value(trial, "backbone") or "")
 
 
 def _enqueue_best(stores: Stores, study: Study, optuna_study: optuna.Study, kept: Sequence[ProbedBackbone]) -> None:

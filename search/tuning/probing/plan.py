@@ -11,6 +11,12 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from search.study_state.optuna_attributes import (
+    EPOCHS_ATTRIBUTE,
+    ORIGIN_ATTRIBUTE,
+    PROBE_ATTRIBUTE,
+    PROBE_SIZE_ATTRIBUTE,
+)
 from studies.space.fit_recipe import fit
 from studies.spec import StudySpec
 from trainer.networks.architectures import architecture_of
@@ -41,6 +47,12 @@ class Probe:
     """The recipe of the probe."""
     resized: bool = False
     """Whether its images are smaller or larger than those of all trials; see `reduced_size` and `enlarged_size`."""
+
+    @property
+    def attributes(self) -> dict[str, Scalar]:
+        """The user attributes of its trial in Optuna."""
+        found: dict[str, Scalar] = {EPOCHS_ATTRIBUTE: 1, ORIGIN_ATTRIBUTE: self.origin, PROBE_ATTRIBUTE: True}
+        return {**found, PROBE_SIZE_ATTRIBUTE: self.recipe.image_size} if self.resized else found
 
     @property
     def origin(self) -> str:

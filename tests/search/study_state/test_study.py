@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -29,9 +31,10 @@ def test_it_is_the_row_and_its_specification(stores: Stores, stored: Study) -> N
 
 
 def test_another_study_of_probes_begins_with_probe(stores: Stores, stored: Study) -> None:
-    assert stored.beginning_another == "search start --study FILE --name NAME --data DATA"
+    folder = Path("my images")
+    assert stored.beginning_another(folder) == "search start --study FILE --name NAME --data 'my images'"
     stores.studies.set_budget(stored.id, 0)
-    assert read_study(stores, "colours").beginning_another == "search probe DATA --name NAME"
+    assert read_study(stores, "colours").beginning_another(folder) == "search probe 'my images' --name NAME"
 
 
 def test_there_may_be_none(stores: Stores) -> None:

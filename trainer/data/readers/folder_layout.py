@@ -2,38 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
 
 from trainer.common.errors import DataError, counted
-from trainer.data.file_names import is_held_out, masks_among
+from trainer.data.file_names import is_held_out
 from trainer.data.image_set import DataOptions, ImageSet
 from trainer.data.images import FileImages
-from trainer.data.readers.base import Reader, ReadResult, SkippableProblem
+from trainer.data.readers.base import Reader, ReadResult
 from trainer.data.readers.class_folders import (
-    ClassContent,
     class_folder_names,
     class_folders,
     class_root,
-    content_of_class,
     find_test_folder,
     hold_images,
     holds_lists,
-    in_two_classes,
     mask_folders_among,
     part_folders,
     seem_parts,
     subfolders,
 )
+from trainer.data.readers.class_images import images_of
 from trainer.data.readers.competition_test_set import TrainingConventions, read_test_set
 from trainer.data.readers.doubts.doubtful_labels import doubtful_labels
 from trainer.data.readers.doubts.files_apart import labels_apart
 from trainer.data.readers.doubts.folders.doubtful_folders import doubtful_folders, images_in_two_formats
 from trainer.data.readers.doubts.folders.folder_advice import (
     mask_warnings,
-    nested_advice,
     not_classes,
     not_splits,
     part_beside_message,
@@ -52,7 +47,7 @@ from trainer.data.readers.doubts.other_tables import (
     other_tables,
     refuse_other_labels,
 )
-from trainer.data.readers.matching.image_files import LINK_HELP, ImageFiles
+from trainer.data.readers.matching.image_files import ImageFiles
 from trainer.data.readers.parts.divide_classes import PartLists, divide_by_lists
 from trainer.data.readers.parts.part_files import images_apart
 from trainer.data.readers.sample_submission import spelled_as_in
@@ -65,8 +60,8 @@ from trainer.data.readers.tables.find_tables import (
 )
 from trainer.formats.class_lists import json_lists_classes
 from trainer.formats.delimited import Table, read_table
-from trainer.formats.labels import encode, text_problem, unify_labels
-from trainer.inference.printable import name_problem, printable
+from trainer.formats.labels import encode, unify_labels
+from trainer.inference.printable import printable
 
 
 def read(folder: Path, options: DataOptions) -> ReadResult | None:
@@ -82,7 +77,7 @@ def read(folder: Path, options: DataOptions) -> ReadResult | None:
     _refuse_options_of_tables(folder, options)
     derived = mask_folders_among(class_folders(folder, root), files) if options.layout is None else []
     folders = [path for path in class_folders(folder, root) if path not in derived and not holds_lists(path)]
-    found = _images_of(folder, folders, files)
+    found = images_of(folder, folders, files)
     paths, labels = found.paths, found.labels
     places = list(dict.fromkeys((folder, root)))
     apart = labels_apart(folder, root, files)
@@ -205,84 +200,6 @@ def _test_images(
     path = None if is_listed else tables.test_beside(None)
     found = ImageFiles(files.root, (), other=files.other) if test_folder is None else files.under(test_folder.name)
     return found, None if path is None else read_table(path, encoding=encoding)
-
-
-@dataclass(frozen=True, kw_only=True)
-class _ClassImages:
-    """The images of all class folders."""
-
-    paths: list[str] = field(default_factory=list)
-    """Relative to the data folder."""
-    labels: list[str] = field(default_factory=list)
-    """Of each of `paths`: the name of its class folder."""
-    bad_names: list[SkippableProblem] = field(default_factory=list)
-    masks: list[str] = field(default_factory=list)
-    """Masks of other images, by their names; they are none of `paths`."""
-
-
-def _images_of(folder: Path, folders: Sequence[Path], files: ImageFiles) -> _ClassImages:
-    """Collect the images of the class ``folders``.
-
-    Raises:
-        DataError: class folders that cannot be used.
-    """
-    found = _ClassImages()
-    problems: list[str] = []
-    nested: dict[str, Sequence[str]] = {}
-    for class_folder in folders:
-        inside = files.paths_in(class_folder)
-        name = class_folder.relative_to(folder).as_posix()
-        content = content_of_class(name, inside, files.other.linked)
-        problems += _class_problems(folder, class_folder, content, files)
-        if content.nested:
-            nested[name] = content.nested
-        inside = tuple(content.images)
-        unusable = {path: problem for path in inside if (problem := name_problem(path))}
-        found.bad_names.extend(
-            SkippableProblem(lost_id=printable(path), message=f"{printable(path)}: the file name {problem}")
-            for path, problem in unusable.items()
-        )
-        own_masks = masks_among(inside)
-        found.masks.extend((*own_masks, *content.masks))
-        usable = [path for path in inside if path not in unusable and path not in own_masks]
-        found.paths.extend(usable)
-        found.labels.extend([class_folder.name] * len(usable))
-    problems += in_two_classes(files, found.paths, found.labels)
-    problems += files.closed_problems()
-    if problems:
-        raise DataError(problems, nested_advice(folder, nested, files) if nested else "")
-    return found
-
-
-def _class_problems(folder: Path, class_folder: Path, content: ClassContent, files: ImageFiles) -> list[str]:
-    """What forbids the use of a class folder with this ``content``."""
-    name = class_folder.relative_to(folder).as_posix()
-    if class_folder.is_symlink():
-        return [f"{name} is a link to a folder: such links are not followed; {LINK_HELP}"]
-    if problem := name_problem(class_folder.name):
-        return [f"the class folder {printable(name)}: its name {problem}"]
-    if problem := text_problem(class_folder.name):
-        return [f"the class folder {name!r} {problem}"]
-    outside = [
-        f"{printable(link)} {why}: such links are not followed; copy its images into {printable(name)} itself"
-        for link, why in sorted(files.other.unfollowed.items())
-        if link.startswith(f"{name}/")
-    ]
-    if outside:
-        return outside
-    if not content.images and not content.nested:
-        tables = [path for place in (class_folder, *subfolders(class_folder)) for path in other_tables(place)]
-        labels = f"; or, if {printable(tables[0].name)} in it holds the labels, save it as CSV" if tables else ""
-        return [
-            f"the class folder {name} holds no images; add images or remove the folder{labels}",
-            *files.unread_warnings([name]),
-        ]
-    problems = [files.link_problem(path) for path in content.images if path in files.escaping]
-    if content.nested:
-        problems.append(
-            f"{content.nested[0]}: a class folder holds its images directly, but {name} has folders with images"
-        )
-    return problems
 
 
 def _unread_warnings(folder: Path, root: Path, files: ImageFiles, test_folder: Path | None) -> list[str]:

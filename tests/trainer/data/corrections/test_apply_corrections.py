@@ -164,7 +164,7 @@ def test_one_of_two_labels_of_an_image_is_dropped(kaggle: Callable[..., Path], d
     applied = found.corrections
     assert applied is not None and (applied.corrected, applied.dropped, applied.dropped_rows) == (0, 0, 1)
     assert (
-        "0 labels corrected, 0 images dropped, 1 of several rows of an image dropped by the corrections"
+        "0 labels corrected, 0 images dropped, 1 row of images with several rows dropped by the corrections"
         in applied.sentence
     )
 

@@ -76,7 +76,11 @@ def image_column(
     # Beside a column without a usual name, a number may be that of the image.
     rivals += [c for c in many if best == 3 and names[c].strip().lower() in _NUMBERS and c not in (chosen, *rivals)]
     # Beside an id, a column of file names without a usual name may refer to other images: duplicate_of, source_file.
-    rivals += [c for c in many if best == 1 and rank(c) == 2 and not _is_name(names[chosen]) and _all_differ(rows, c)]
+    rivals += [
+        c
+        for c in many
+        if best == 1 and rank(c) == 2 and not _is_word_for_images(names[chosen]) and _all_differ(rows, c)
+    ]
     rivals = [column for column in rivals if _differ(rows, matches, chosen, column)]
     if rivals and chosen != sampled:
         both = listed(names[column] for column in sorted((chosen, *rivals)))
@@ -104,8 +108,8 @@ def image_column(
     return chosen
 
 
-def _is_name(name: str) -> bool:
-    """Whether the name of a column is a plain word for images, such as ``photo`` or ``frame``."""
+def _is_word_for_images(name: str) -> bool:
+    """Whether the name of a column is a single word for images, such as ``photo`` or ``frame``."""
     return _OF_IMAGES.fullmatch(plain_name(name)) is not None and "_" not in plain_name(name)
 
 

@@ -18,9 +18,10 @@ from trainer.data.file_names import (
     names_no_class,
     split_of,
 )
+from trainer.data.readers.matching.archives import archive_hint, archives_among, packed_archives
 from trainer.data.readers.matching.mask_folders import mask_folders
 from trainer.formats.labels import natural_key, text_problem
-from trainer.inference.file_kinds import ARCHIVES, SUFFIXES
+from trainer.inference.file_kinds import SUFFIXES
 from trainer.inference.find_images import FoundFiles, find_images, ignored_message, unread_message
 from trainer.inference.printable import printable
 
@@ -28,7 +29,6 @@ IMAGE_SUFFIXES = tuple(sorted(SUFFIXES))
 """Extensions of image files, in lower case."""
 LINK_HELP = "put a copy of the folder in its place, or remove the link"
 """What to do about a link to a folder that is not followed."""
-_ARRAYS = re.compile(r"\.nii\.gz$|-ubyte\.gz$", re.IGNORECASE)
 _TABLES = (".csv", ".tsv", ".txt")  # never meant by an id
 
 
@@ -137,31 +137,20 @@ class ImageFiles:
             return f"The images may be in {printable(links[0])}, which {why}: such links are not followed; {LINK_HELP}"
         if packed := self.packed_hint():
             return packed
-        unread = {
-            path: kind
-            for path, kind in self.other.unread.items()
-            if kind not in _TABLES and not (path.lower().endswith(ARCHIVES) and self._is_unpacked(path))
-        }
+        unread = {path: kind for path, kind in self.other.unread.items() if kind not in _TABLES}
         return f"There {'is' if len(unread) == 1 else 'are'} {unread_message(unread)}" if unread else ""
 
     def packed_hint(self) -> str:
         """The archives that may hold images that were not found, as a sentence; empty without archives."""
-        archives = [path for path in self.other.unread if path.lower().endswith(ARCHIVES)]
-        packed = [path for path in archives if not self._is_unpacked(path)]
-        if not packed:
-            if not archives or not self.paths:
-                return ""
+        archives = archives_among(self.other.unread)
+        if archives and not self._packed:
             return f"If the images are in {printable(archives[0])}, it was not unpacked as a whole: unpack it again"
-        shown = ", ".join(map(printable, packed[:3])) + " and others" * (len(packed) > 3)
-        if all(map(_ARRAYS.search, packed)):
-            return f"{shown}: volumes (NIfTI) and arrays (IDX) are not read: save each image as a PNG file"
-        return f"The images may be in {shown}: unpack {'it' if len(packed) == 1 else 'them'} first"
+        return archive_hint(self._packed)
 
-    def _is_unpacked(self, archive: str) -> bool:
-        """Whether the folder of the same name beside an archive holds images."""
-        path = PurePosixPath(archive)
-        beside = str(path.with_name(path.name.split(".")[0])).casefold()
-        return any(name.casefold().startswith(f"{beside}/") for name in self.paths)
+    @cached_property
+    def _packed(self) -> list[str]:
+        """The archives that are not unpacked."""
+        return packed_archives(self.other.unread, self._by_folder)
 
     def ignored_notes(self) -> list[str]:
         """A note that counts the hidden files and those of the operating system."""
@@ -213,10 +202,13 @@ class ImageFiles:
         def place(folder: PurePosixPath) -> tuple[Split | None, PurePosixPath]:
             if folder not in known:
                 own, outer = folder_split(folder.name, siblings[folder.parent]), place(folder.parent)
-                beside = siblings[folder.parent] - {folder.name}
-                is_class = outer[0] is not None and beside and not any(map(names_no_class, beside))
-                known[folder] = outer if own is None or is_class else (own, folder)
+                decides = own is not None and not (outer[0] and is_among_classes(folder))
+                known[folder] = (own, folder) if decides else outer
             return known[folder]
+
+        def is_among_classes(folder: PurePosixPath) -> bool:
+            beside = siblings[folder.parent] - {folder.name}
+            return bool(beside) and not any(map(names_no_class, beside))
 
         return {path: place(PurePosixPath(path).parent) for path in self.paths}
 
@@ -324,7 +316,7 @@ class ImageFiles:
 
     @cached_property
     def _mask_folders(self) -> frozenset[str]:
-        return mask_folders(self.paths, may_be_packed=bool(self.packed_hint()))
+        return mask_folders(self.paths, may_be_packed=bool(self._packed))
 
     def _is_barred(self, path: str, split: Split, named: int, exclusive: bool) -> bool:
         """Whether a folder of the path that the id does not name says that the image is of another kind."""

@@ -10,7 +10,7 @@ from pathlib import PurePosixPath
 from trainer.common.errors import listed
 from trainer.data.readers.matching.id_spellings import composed
 from trainer.data.readers.matching.match_images import ImageMatcher
-from trainer.data.readers.training_rows import TrainingRow
+from trainer.data.readers.tables.reading.training_rows import TrainingRow
 from trainer.formats.class_lists import odd_rows
 from trainer.formats.delimited import Table
 from trainer.inference.printable import printable

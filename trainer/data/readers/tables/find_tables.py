@@ -19,8 +19,8 @@ from trainer.data.file_names import (
     split_of,
 )
 from trainer.data.readers.doubts.other_tables import OTHER_TABLES, files_in
+from trainer.data.readers.matching.archives import packed_archives
 from trainer.formats.delimited import SUFFIXES, first_rows
-from trainer.inference.file_kinds import ARCHIVES
 from trainer.inference.printable import printable
 
 OWN_TABLES = ("folds.csv", "oof.csv", "test_proba.csv", "predictions.csv", REVIEW_TABLE)
@@ -116,13 +116,9 @@ def _is_sample(stem: str) -> bool:
 
 def packed_images(folder: Path) -> list[Path]:
     """Archives directly in a folder, but for packed tables, and for those that are unpacked beside them."""
-    found = [path for path in files_in(folder) if path.name.lower().endswith(ARCHIVES)]
-    unpacked = {path.name.casefold() for path in folder.iterdir() if path.is_dir()}
-    return [
-        path
-        for path in found
-        if not path.name.lower().endswith(OTHER_TABLES) and path.name.split(".")[0].casefold() not in unpacked
-    ]
+    files = [path.name for path in files_in(folder)]
+    packed = packed_archives(files, [path.name for path in folder.iterdir() if path.is_dir()])
+    return [folder / name for name in packed if not name.lower().endswith(OTHER_TABLES)]
 
 
 def unread_tables(tables: Tables, read: Collection[Path]) -> list[str]:

@@ -19,10 +19,10 @@ from trainer.data.readers.tables.choice.best_table import (
     refuse_other_question,
 )
 from trainer.data.readers.tables.choice.class_tables import without_class_lists
-from trainer.data.readers.tables.choice.deeper_labels import warn_of_deeper_tables
+from trainer.data.readers.tables.choice.deeper_warnings import warn_of_deeper_tables
 from trainer.data.readers.tables.choice.label_search import LabelSearch
 from trainer.data.readers.tables.choice.sort_tables import names_images, sort_tables
-from trainer.data.readers.tables.find_tables import Tables, deeper_tables, is_named_training, named_table
+from trainer.data.readers.tables.find_tables import Tables, is_named_training, named_table
 from trainer.data.readers.tables.folder_labels import FolderTable, folder_table, refused
 from trainer.data.readers.tables.training_table import TrainingTable
 
@@ -47,7 +47,8 @@ def choose_training_table(
     """
     if search.options.table is not None:
         return _named_by_user(search, tables, search.options.table)
-    found = sort_tables(search, _candidates(search, tables, beside_classes), part_tables)
+    candidates = _candidates(search, tables, beside_classes)
+    found = sort_tables(search, candidates, part_tables)
     naming, lost = without_class_lists(search, found.naming, found.naming), found.lost
     labelling = any(is_named_training(one.table.path) and one.unclear is None and found_images(one) for one in naming)
     for candidate in without_class_lists(search, found.nameless, naming):
@@ -76,7 +77,7 @@ def choose_training_table(
         search.notes.append(chosen.linked.note())
     if search.class_folders and search.options.label_column is None:
         refuse_other_question(search, chosen)
-    warn_of_deeper_tables(search, chosen, (*part_tables, *search.links.lists, *search.links.tables, *beside_classes))
+    warn_of_deeper_tables(search, chosen, {*candidates, *part_tables, *search.links.lists, *search.links.tables})
     return chosen
 
 
@@ -115,7 +116,7 @@ def _candidates(search: LabelSearch, tables: Tables, beside_classes: Sequence[Pa
     paths = [*tables.labels, *beside_classes]
     if any(map(is_named_training, paths)):
         return paths
-    deeper = deeper_tables(search.folder, search.options.encoding)
+    deeper = list(search.deeper)
     if search.class_folders:
         deeper = [path for path in deeper if path.suffix.lower() != ".txt"] + texts_apart(search.folder, search.files)
         deeper = [path for path in deeper if _is_apart(search, path)]

@@ -29,6 +29,8 @@ class LabelSearch:
     """Names of the folders that could be the classes; empty if there are none."""
     links: Links
     """The tables that are joined with one of image names."""
+    deeper: Sequence[Path]
+    """The tables in the folders below, as `deeper_tables` finds them."""
     notes: list[str] = field(default_factory=list)
     """A sentence for each table that is not read."""
     warnings: list[str] = field(default_factory=list)

@@ -18,7 +18,7 @@ from trainer.data.readers.tables.against_folders import (
 )
 from trainer.data.readers.tables.reading.sources import Sources
 from trainer.data.readers.tables.reading.training_part import TrainingPart
-from trainer.data.readers.training_rows import TrainingRows, read_training_rows
+from trainer.data.readers.tables.reading.training_rows import TrainingRows, read_training_rows
 from trainer.evaluation.several_labels import Labels
 from trainer.formats.labels import encode
 

@@ -82,8 +82,9 @@ def find_sources(folder: Path, options: DataOptions) -> Sources | None:
     else:
         beside = tables_beside_classes(class_root(folder, files), folder, class_folders)
         named = None if options.table is None else folder / options.table
-        deeper = [] if class_folders and named is None else deeper_tables(folder, options.encoding)
-        links = link_tables((*tables.labels, *beside, *deeper), matcher, options, hints, named)
+        deeper = deeper_tables(folder, options.encoding)
+        naming = (*tables.labels, *beside, *([] if class_folders and named is None else deeper))
+        links = link_tables(naming, matcher, options, hints, named)
         dividing = [*(entry for entry in dividing if entry.path not in links.tables), *links.parts]
         search = LabelSearch(
             files=files,
@@ -91,6 +92,7 @@ def find_sources(folder: Path, options: DataOptions) -> Sources | None:
             sample=hints,
             class_folders=class_folders,
             links=links,
+            deeper=deeper,
             notes=notes,
             warnings=warnings,
         )

@@ -9,7 +9,7 @@ from trainer.common.errors import DataError, counted
 from trainer.data.readers.columns.label_names import any_usual_label
 from trainer.data.readers.tables.choice.label_search import LabelSearch
 from trainer.data.readers.tables.choice.sort_tables import names_images
-from trainer.data.readers.tables.find_tables import deeper_tables, is_named_training
+from trainer.data.readers.tables.find_tables import is_named_training
 from trainer.data.readers.tables.part_tables import part_table
 from trainer.data.readers.tables.training_table import TrainingTable
 from trainer.formats.delimited import Table
@@ -21,12 +21,12 @@ def warn_of_deeper_tables(search: LabelSearch, chosen: TrainingTable, read: Coll
     A table of other labels, as numbers instead of names, contradicts nothing.
 
     Args:
-        read: tables with another use.
+        read: tables that have another use, or a sentence of their own.
     """
     if chosen.unclear is not None:
         return
-    for path in deeper_tables(search.folder, search.options.encoding):
-        if path in (chosen.table.path, *read) or path.parent == chosen.table.path.parent:
+    for path in search.deeper:
+        if path in read or path.parent == chosen.table.path.parent:
             continue
         table = _table_of_images(search, path)
         if table is None:
