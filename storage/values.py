@@ -315,6 +315,9 @@ TOO_LATE_NOTE = "too_late"
 of the release (both Unix seconds), and the number of search trials that had ended by then.
 """
 
+GIVEN_UP_NOTE = "given_up"
+"""Entry beside `TOO_LATE_NOTE`: why the trial would end too late, a text for people."""
+
 
 RUNGS_NOTE = "rungs"
 """Key in the note of a search item: its number of epochs, and its value at each rung that it has reached."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 
 from rich.console import Console
@@ -24,6 +25,7 @@ from search.runtime.console import Column, note, open_console, print_table, say,
 from search.runtime.disk import GIB, DiskUse, disk_use
 from search.runtime.heartbeat import SEEN_WITHIN
 from search.runtime.home import Home
+from search.statistics.member_names import trials_named
 from search.study_setup.deadline import clock
 from search.study_setup.image_weights import weights_lines
 from search.study_setup.second_study import compare_with_first, lines_about
@@ -31,11 +33,13 @@ from search.study_state.gpu_sharing import sharing_lines
 from search.study_state.snapshot import StudySnapshot, read_snapshot
 from search.study_state.stages import running_work, search_is_over
 from search.study_state.study import Study
+from search.study_state.time_left import given_up_trials
 from search.tuning.restore_optuna import restore_if_gone
 from search.tuning.warm_starts import origins_of
 from storage.records.workers import Role
 from storage.stores import Stores, open_stores
 from storage.values import StudyState, TrialStatus
+from trainer.inference.printable import excerpt
 
 SHOWN_EXPORTS = 3
 """Number of listed exports, the latest ones."""
@@ -106,7 +110,7 @@ def print_status(console: Console, stores: Stores, name: str | None, home: Path,
             say(console, f"You can hand in {provisional}: it holds the best so far, until the first export.")
         if over and not snapshot.workers and not stays:
             say(console, f"Nothing is exported yet: {continuing} continues with the next stage.")
-    _print_left(console, snapshot, late=_is_late(stores, study))
+    _print_left(console, snapshot, given_up_trials(stores, study), late=_is_late(stores, study))
     failed = stores.trials.records(study.id, status=TrialStatus.FAILED)
     if failed:
         hint = (
@@ -173,15 +177,20 @@ def _is_late(stores: Stores, study: Study) -> bool:
     return study.deadline is not None and stores.database.now() >= study.deadline
 
 
-def _print_left(console: Console, snapshot: StudySnapshot, *, late: bool) -> None:
-    """The trials that wait for a worker or are paused.
+def _print_left(console: Console, snapshot: StudySnapshot, given_up: Mapping[int, str], *, late: bool) -> None:
+    """The trials that wait for more time or for a worker, or are paused.
 
     Args:
+        given_up: why trials were given up for the deadline, by number.
         late: whether the deadline has passed, so that none of them continues before another one is set.
     """
     lines = []
-    if snapshot.waiting:
-        lines.append(f"{snapshot.waiting} trial{' waits' if snapshot.waiting == 1 else 's wait'} for a worker")
+    if given_up:
+        reason = next((f" ({excerpt(text)})" for text in given_up.values() if text), "")
+        were = "was" if len(given_up) == 1 else "were"
+        lines.append(f"{trials_named(sorted(given_up))} {were} given up for the deadline{reason}")
+    if waiting := snapshot.waiting - len(given_up):
+        lines.append(f"{waiting} trial{' waits' if waiting == 1 else 's wait'} for a worker")
     if snapshot.trials_paused:
         count = f"{snapshot.trials_paused} trial{' is' if snapshot.trials_paused == 1 else 's are'} paused"
         lines.append(count if late else f"{count}; the best of them continue")

@@ -24,8 +24,12 @@ def search_is_over(snapshot: StudySnapshot) -> bool:
     study = snapshot.study
     if snapshot.running or snapshot.paused:
         return False
-    if study.state is StudyState.STOPPED or not snapshot.in_time_for_trial:
+    left = snapshot.seconds_to_deadline
+    if study.state is StudyState.STOPPED or (left is not None and left <= 0.0):
         return True
+    if not snapshot.in_time_for_trial:
+        # A probe may be in time where no other trial is.
+        return study.budget == 0 or not snapshot.probes_waiting
     if snapshot.waiting or snapshot.probes_waiting or snapshot.trials_paused:
         return False
     return study.budget is not None and snapshot.counted >= study.budget

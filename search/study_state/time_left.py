@@ -29,9 +29,18 @@ from search.study_state.training_costs import (
     upper_quantile,
     wall_seconds,
 )
+from storage.queue.items import WaitingItem
 from storage.records.workers import Role, WorkerRecord
 from storage.stores import Stores
-from storage.values import DEFAULT_TRIAL, PREDICTED_NOTE, TOO_LATE_NOTE, TrialRecord, TrialStatus, WorkKind
+from storage.values import (
+    DEFAULT_TRIAL,
+    GIVEN_UP_NOTE,
+    PREDICTED_NOTE,
+    TOO_LATE_NOTE,
+    TrialRecord,
+    TrialStatus,
+    WorkKind,
+)
 from studies.spec import StudySpec
 
 GIVE_UPS = 3
@@ -110,13 +119,30 @@ def _are_given_up(stores: Stores, study: Study, costs: Costs, *, ended: int, now
     """
     waiting, released = stores.queue.waiting(study.id, WorkKind.SEARCH), []
     for item in waiting:
-        match item.note.get(TOO_LATE_NOTE):
-            case [deadline, float(moment), count] if (deadline, count) == (study.deadline, ended):
+        match _too_late(item):
+            case (deadline, moment, count) if (deadline, count) == (study.deadline, ended):
                 released.append(moment)
     if not released or now - max(released) <= SETTLED:
         return False
     is_last = len(released) == len(waiting) and not stores.queue.may_begin(study.id)
     return is_last or len(released) >= most_give_ups(costs)
+
+
+def given_up_trials(stores: Stores, study: Study) -> dict[int, str]:
+    """Why workers have given up trials for the present deadline of a study, for people, by trial number."""
+    return {
+        item.trial_number: str(item.note.get(GIVEN_UP_NOTE, ""))
+        for item in stores.queue.waiting(study.id, WorkKind.SEARCH)
+        if item.trial_number is not None and (late := _too_late(item)) and late[0] == study.deadline
+    }
+
+
+def _too_late(item: WaitingItem) -> tuple[float, float, int] | None:
+    """The values of `TOO_LATE_NOTE` of a trial; None if it was not given up."""
+    match item.note.get(TOO_LATE_NOTE):
+        case [float(deadline), float(moment), int(ended)]:
+            return deadline, moment, ended
+    return None
 
 
 def probes_end(study: Study) -> float:

@@ -132,6 +132,7 @@ class _WorkerLoop:
 
     def _run(self, context: StudyContext, item: WorkItem, orphans: set[int]) -> bool:
         """`run_item`, after which this process keeps no memory of the GPU and rests if others hold it."""
+        study = read_study(self._stores, context.study.name)
         try:
             return run_item(
                 context,
@@ -139,7 +140,8 @@ class _WorkerLoop:
                 self._stop_test(item),
                 orphans,
                 overdue=lambda: self._signals.overdue,
-                limit=self._deadline_guard.limit(read_study(self._stores, context.study.name), item),
+                limit=self._deadline_guard.limit(study, item),
+                is_time_for_trial=partial(self._deadline_guard.is_time_for_trial, study),
             )
         except GpuBusy:
             self._rests_until = time.monotonic() + REST

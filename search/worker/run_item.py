@@ -31,7 +31,7 @@ from storage.database.outages import is_outage
 from storage.errors import StorageError, StorageUnavailableError
 from storage.optuna_storage.optuna_trials import running_trial
 from storage.queue.items import WorkItem
-from storage.values import PROBE_NOTE, TOO_LATE_NOTE, Failure, TrialOutcome, TrialStatus, WorkKind
+from storage.values import GIVEN_UP_NOTE, PROBE_NOTE, TOO_LATE_NOTE, Failure, TrialOutcome, TrialStatus, WorkKind
 from trainer.common.memory_errors import is_out_of_memory, shortage_in_words
 from trainer.inference.printable import excerpt
 
@@ -48,13 +48,14 @@ def run_item(
     *,
     overdue: Callable[[], bool] = lambda: False,
     limit: Limit | None = None,
+    is_time_for_trial: Callable[[], bool] = lambda: True,
 ) -> bool:
     """Run a work item that this worker has just taken.
 
     Afterwards one of these holds: the outcome is stored and reported to Optuna; the trial is paused; the item is
     released because ``stop_requested`` or because of its ``limit``; another worker has taken it over; the item is
-    discarded because the budget is used up and no probe waits, or because its probe would end too late. Errors in the
-    training are handled by the policies of `search.runtime.failures`.
+    discarded because no probe waits and the budget or the time is used up, or because its probe would end too late.
+    Errors in the training are handled by the policies of `search.runtime.failures`.
 
     Args:
         stop_requested: whether to stop after the current epoch.
@@ -62,6 +63,7 @@ def run_item(
             them instead of asking Optuna for a new trial.
         overdue: whether to abandon the training immediately; its last checkpoint stays.
         limit: what the study's deadline leaves of the training; None: no limit.
+        is_time_for_trial: whether the study's deadline allows another trial that is no probe.
 
     Returns:
         Whether there was something to train: false for a discarded item.
@@ -75,7 +77,7 @@ def run_item(
         try:
             trial = None
             if item.kind is WorkKind.SEARCH:
-                assigned, trial = _assign_trial(context, item, orphans)
+                assigned, trial = _assign_trial(context, item, orphans, is_time_for_trial)
                 if trial is None:
                     context.stores.queue.discard(item)
                     return False
@@ -112,17 +114,17 @@ def run_item(
             _store(context, item, outcome)
         elif task.limit.missed is not None and item.note.get(PROBE_NOTE):
             _give_up(context, item, lease, task.limit.missed)
-        elif context.stores.queue.release(item, note=_too_late(context, item, task.limit.missed)):
+        elif context.stores.queue.release(item, note=_too_late(context, item, task.limit)):
             log.info("%s is released; the next worker continues it", describe(item))
         return True
 
 
-def _too_late(context: StudyContext, item: WorkItem, missed: float | None) -> dict[str, Any] | None:
-    """The note of a trial that would miss the deadline ``missed``, see `TOO_LATE_NOTE`; None for another item."""
-    if missed is None or item.kind is not WorkKind.SEARCH:
+def _too_late(context: StudyContext, item: WorkItem, limit: Limit) -> dict[str, Any] | None:
+    """The note of a trial that would miss the deadline, see `TOO_LATE_NOTE`; None for another item."""
+    if limit.missed is None or item.kind is not WorkKind.SEARCH:
         return None
     ended = context.stores.trials.count(context.study.id, WorkKind.SEARCH)
-    return {TOO_LATE_NOTE: [missed, context.stores.database.now(), ended]}
+    return {TOO_LATE_NOTE: [limit.missed, context.stores.database.now(), ended], GIVEN_UP_NOTE: limit.given_up}
 
 
 def _store(context: StudyContext, item: WorkItem, outcome: TrialOutcome) -> None:
@@ -233,22 +235,22 @@ def _apply(policy: Policy, context: StudyContext, item: WorkItem, reason: str) -
 
 
 def _assign_trial(
-    context: StudyContext, item: WorkItem, orphans: Collection[int]
+    context: StudyContext, item: WorkItem, orphans: Collection[int], is_time_for_trial: Callable[[], bool]
 ) -> tuple[WorkItem | None, optuna.Trial | None]:
     """Assign an Optuna trial and its recipe to a search item.
 
     The trial is the one that the item already has, or an orphaned one, or a new one.
 
     Returns:
-        The item with trial number and recipe (None: the lease was lost), and the trial (None: the budget is used up and
-        no probe waits).
+        The item with trial number and recipe (None: the lease was lost), and the trial (None: no probe waits, and the
+        budget or the time is used up).
     """
     study = context.optuna_study
     if item.trial_number is not None:
         return item, running_trial(study, item.trial_number)
 
     def has_room() -> bool:
-        return context.stores.queue.has_room(item)
+        return is_time_for_trial() and context.stores.queue.has_room(item)
 
     for number in orphans:
         try:

@@ -38,6 +38,7 @@ from search.study_state.stages import refits_are_over, search_is_over
 from search.study_state.study import Study, read_study
 from search.tracking.options import TrackingOptions
 from search.tracking.trackers import Trackers
+from search.tuning.probing.further_probe import enqueue_last_probe
 from search.tuning.probing.give_up import enqueue_given_up, give_up_waiting_probes
 from search.tuning.retry import retry_host_failures
 from search.tuning.warm_starts import origins_of
@@ -210,6 +211,11 @@ def _watch_stages(run: _Run, fleet: Fleet | None) -> _Searched:
     over = partial(either_holds, search_is_over, run.due)
     watch(stores, name, over, fleet=fleet, signals=signals, console=console, on_snapshot=look)
     snapshot = _end_paused_trials(stores, study, home, console, run.request.workers.tracking)
+    if (fleet is not None or snapshot.workers) and enqueue_last_probe(stores, read_study(stores, name)) is not None:
+        say(console, "No trial is better than the best probe: it is made once more, on larger images.")
+        shown = len(snapshot.records)
+        watch(stores, name, over, fleet=fleet, signals=signals, console=console, shown=shown, on_snapshot=look)
+        snapshot = run.snapshot()
     print_search_over(console, snapshot)
     schedule.print_left_out(snapshot)
     if study.budget == 0:

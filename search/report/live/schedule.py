@@ -15,7 +15,7 @@ from search.study_state.gpu_sharing import sharing_lines
 from search.study_state.snapshot import StudySnapshot
 from search.study_state.stages import search_is_over
 from search.study_state.time_budget import Costs, Outline, outline
-from search.study_state.time_left import expected_end, read_costs
+from search.study_state.time_left import expected_end, given_up_trials, read_costs
 from search.study_state.training_costs import wall_seconds
 from search.tuning.probing.plan import PROBE
 from search.tuning.warm_starts import origins_of
@@ -69,6 +69,9 @@ class ScheduleView:
             about = "About " if study.budget is None else ""
             trials = "1 trial was" if planned == 1 else f"{planned} trials were"
             counts = f"{about}{trials} planned, and {ran or 'none'} ended"
+        given_up = next(
+            (f" (trial {n}: {text})" for n, text in given_up_trials(self._stores, study).items() if text), ""
+        )
         begun = {record.number for record in snapshot.records}
         origins = origins_of(self._stores, study.name)
         waiting = [n for n, origin in origins.items() if n not in begun and origin.partition(":")[0] != PROBE]
@@ -76,7 +79,8 @@ class ScheduleView:
         command = completed(f"search start --study {study.name} --hours +1")
         line = (
             f"{counts}{named}: the time until the deadline of {clock(study.deadline)} is too short for "
-            f"{'more' if ran else 'one'}. `{command}` goes on, and continues a trial that was under way."
+            f"{'more' if ran else 'one'}{excerpt(given_up)}. `{command}` goes on, and continues a trial that was under "
+            "way."
         )
         with loud(self._console):
             say(self._console, line)

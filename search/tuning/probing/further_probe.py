@@ -1,24 +1,73 @@
 """A further probe on still larger images, where fine-tuning has gained nothing over the probes.
 
 It costs one pass over the images, less than most trainings, and the mean of probes on images of several sizes is better
-than each of them (the benchmark `blended_probes`).
+than each of them (the benchmark `blended_probes`). It begins between two trials. A search that ends before it could,
+because the budget is used up or no further trial fits before the deadline, ends with it.
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from search.study_state.optuna_attributes import PROBE_SIZE_ATTRIBUTE
 from search.study_state.study import Study
+from search.study_state.training_costs import finished_probes
 from search.tuning.probing.plan import SIZE_STEP, Probe, as_probe, enlarged_size
+from search.tuning.probing.probe_time import is_time_on_larger_images
+from search.tuning.restore_optuna import optuna_study as backend_of
 from search.tuning.restore_optuna import record_enqueued
 from search.tuning.suggest import sampled_value
 from storage.database.locks import Purpose, exclusive
 from storage.optuna_storage.optuna_trials import FIXED_PARAMS
 from storage.stores import Stores
-from storage.values import TrialRecord
+from storage.values import StudyState, TrialRecord, TrialStatus, WorkKind
 from trainer.recipe.recipe import Recipe
+
+
+def finished_trials(stores: Stores, study_id: int) -> list[TrialRecord]:
+    """The finished trials of a study, probes included."""
+    return stores.trials.records(study_id, kind=WorkKind.SEARCH, status=TrialStatus.FINISHED)
+
+
+def unbeaten_probe(finished: Sequence[TrialRecord]) -> TrialRecord | None:
+    """The best probe, by the probability of the true class, if no trial has a better score than all probes; else None.
+
+    Args:
+        finished: as `finished_trials` returns them.
+    """
+    leader = max(finished, key=lambda record: (record.value or 0.0, record.is_probe), default=None)
+    if leader is None or not leader.is_probe:
+        return None
+    return max(finished_probes(finished), key=lambda record: record.mean_true_probability or 0.0)
+
+
+def is_time_for_further_probe(study: Study, finished: Sequence[TrialRecord], best: TrialRecord, now: float) -> bool:
+    """Whether a further probe of the backbone of ``best`` would end in time.
+
+    Args:
+        finished: as `finished_trials` returns them.
+        now: Unix seconds on the database's clock.
+    """
+    return is_time_on_larger_images(study, finished_probes(finished), str((best.recipe or {})["backbone"]), now)
+
+
+def enqueue_last_probe(stores: Stores, study: Study) -> int | None:
+    """Enqueue a further probe at the end of a search, as `enqueue_further_probe`.
+
+    Returns:
+        As there; None as well if a trial is better than every probe, the search was stopped, trains no network, or has
+        no time left.
+    """
+    finished = finished_trials(stores, study.id)
+    best = unbeaten_probe(finished)
+    if best is None or study.budget == 0 or study.state is StudyState.STOPPED:
+        return None
+    if not is_time_for_further_probe(study, finished, best, stores.database.now()):
+        return None
+    return enqueue_further_probe(stores, study, backend_of(stores, study.stored), best)
 
 
 def enqueue_further_probe(stores: Stores, study: Study, optuna_study: optuna.Study, best: TrialRecord) -> int | None:

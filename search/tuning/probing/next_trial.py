@@ -15,22 +15,23 @@ from search.study_state.optuna_attributes import (
     PROBE_SIZE_ATTRIBUTE,
 )
 from search.study_state.study import Study
-from search.study_state.time_budget import MARGIN
-from search.study_state.time_left import latest_probe_end, probes_end
-from search.study_state.training_costs import predicted_cost
 from search.tuning.probing.backbones import LEAST_KEPT, ProbedBackbone, ProbeResults
-from search.tuning.probing.further_probe import enqueue_further_probe
-from search.tuning.probing.plan import SIZE_STEP
+from search.tuning.probing.further_probe import (
+    enqueue_further_probe,
+    finished_trials,
+    is_time_for_further_probe,
+    unbeaten_probe,
+)
+from search.tuning.probing.probe_time import is_time_for_probe
 from search.tuning.restore_optuna import record_enqueued
 from search.tuning.suggest import sampled_value
 from storage.database.locks import Purpose, exclusive
 from storage.optuna_storage.optuna_trials import FIXED_PARAMS, begin_waiting, end_waiting, set_fixed_params
 from storage.records.enqueued_trials import EnqueuedRecord
 from storage.stores import Stores
-from storage.values import DEFAULT_TRIAL, TrialRecord, TrialStatus, WorkKind
+from storage.values import DEFAULT_TRIAL, TrialRecord, TrialStatus
 from studies.space.fit_recipe import fit
 from studies.spec import StudySpec
-from trainer.recipe.recipe import LINEAR_PROBE
 
 NO_TIME = "the probes have had their share of the time until the deadline"
 """Reason of a probe that never began."""
@@ -102,27 +103,16 @@ def _begin_further_probe(
     """Begin a probe of the best-probed backbone on still larger images, if trials have gained nothing over its probe
     and there is time.
     """
-    finished = [
-        record
-        for record in stores.trials.records(study.id, kind=WorkKind.SEARCH, status=TrialStatus.FINISHED)
-        if record.value is not None
-    ]
-    tried = [record for record in finished if record.is_probe]
-    best = max(tried, key=_value, default=None)
-    leader = max((record for record in finished if not record.is_probe), key=_value, default=None)
-    if best is None or leader is None:
+    finished = finished_trials(stores, study.id)
+    if all(record.is_probe for record in finished):
         return None
-    probes.may_go_further = _value(leader) <= _value(best)
-    backbone, now = str((best.recipe or {})["backbone"]), stores.database.now()
-    if not probes.may_go_further or not _is_time_on_larger_images(study, tried, backbone, now):
+    best = unbeaten_probe(finished)
+    probes.may_go_further = best is not None
+    if best is None or not is_time_for_further_probe(study, finished, best, stores.database.now()):
         return None
     probes.may_go_further = False
     number = enqueue_further_probe(stores, study, optuna_study, best)
     return None if number is None else begin_waiting(optuna_study, number)
-
-
-def _value(record: TrialRecord) -> float:
-    return record.value or 0.0
 
 
 def _wanted_probes(study: Study, waiting: Sequence[FrozenTrial], probes: ProbeResults) -> list[FrozenTrial]:
@@ -158,7 +148,7 @@ def _begin_probe(
         ended: records of the probes that have ended.
     """
     now = stores.database.now()
-    late = [trial for trial in waiting if not _is_time_for_probe(study, ended, trial, now, probes)]
+    late = [trial for trial in waiting if not _is_in_time(study, ended, trial, now, probes)]
     _cancel(stores, study, optuna_study, late, NO_TIME)
     for trial in waiting:
         if trial not in late and (begun := begin_waiting(optuna_study, trial.number)) is not None:
@@ -279,31 +269,9 @@ def _probed_backbone(study: Study, trial: FrozenTrial) -> str:
     return backbone_of(trial) or str(study.spec.recipe["backbone"])
 
 
-def _is_time_for_probe(
+def _is_in_time(
     study: Study, ended: Sequence[TrialRecord], trial: FrozenTrial, now: float, probes: ProbeResults
 ) -> bool:
-    """Whether another probe may begin before the probes have had their share of the time until the deadline.
-
-    A probe on enlarged images has to end in time instead (`latest_probe_end`), at least if its images are only one step
-    larger: the worker reduces their size to the time. The first probe may always begin, and so may all where no trials
-    follow.
-
-    Args:
-        now: Unix seconds on the database's clock.
-    """
-    if study.deadline is None or study.budget == 0 or not ended:
-        return True
-    if PROBE_SIZE_ATTRIBUTE not in trial.user_attrs or _is_reduced(trial, probes):
-        return now < probes_end(study)
-    return _is_time_on_larger_images(study, ended, _probed_backbone(study, trial), now)
-
-
-def _is_time_on_larger_images(study: Study, ended: Sequence[TrialRecord], backbone: str, now: float) -> bool:
-    """Whether a probe of a backbone on images one step larger than before would end in time."""
-    if study.deadline is None:
-        return True
-    sizes = [int(r.recipe["image_size"]) for r in ended if r.recipe and r.recipe["backbone"] == backbone]
-    least = max(sizes, default=0) + SIZE_STEP
-    cost = predicted_cost(ended, {"backbone": backbone, "method": LINEAR_PROBE, "image_size": least})
-    seconds = MARGIN * cost.total(1) if cost is not None else 0.0
-    return now + seconds < latest_probe_end(study, ended, backbone, least)
+    """Whether a waiting probe may begin ``now``, Unix seconds; see `is_time_for_probe`."""
+    on_larger_images = PROBE_SIZE_ATTRIBUTE in trial.user_attrs and not _is_reduced(trial, probes)
+    return is_time_for_probe(study, ended, _probed_backbone(study, trial), now, on_larger_images=on_larger_images)

@@ -47,19 +47,30 @@ class DeadlineGuard:
         self._limits: dict[int, TimeLimit] = {}  # of the trainings that were given up, by work item id
 
     def kinds_to_begin(self, study: Study) -> tuple[WorkKind, ...]:
-        """The kinds of work that may begin now: those that would leave enough time for the work that follows them."""
+        """The kinds of work that may begin now: those that would leave enough time for the work that follows them.
+
+        Where no trial fits any more, a probe that waits may.
+        """
         if study.deadline is None:
             return tuple(WorkKind)
         state = self._read(study)
         costs, now, deadline = state.costs, state.now, study.deadline
         refit_end = latest_end(costs, WorkKind.REFIT, deadline=deadline, final_seconds=0.0)
+        probe_waits = study.budget != 0 and self._stores.queue.probes(study.id)[1] > 0
         may_begin = {
-            WorkKind.SEARCH: is_time_for_trial(costs, now=now, deadline=deadline) and self._trials_may_fit(state),
+            WorkKind.SEARCH: self._is_time_for_trial(state, deadline) or probe_waits,
             WorkKind.CONFIRM: confirmations_in_time(costs, now=now, deadline=deadline) > 0,
             # After the deadline, `search export-best` has asked for a refit.
             WorkKind.REFIT: now >= deadline or now + (costs.final or 0.0) <= refit_end,
         }
         return tuple(kind for kind in WorkKind if may_begin[kind])
+
+    def is_time_for_trial(self, study: Study) -> bool:
+        """Whether a new trial that is no probe may begin now."""
+        return study.deadline is None or self._is_time_for_trial(self._read(study), study.deadline)
+
+    def _is_time_for_trial(self, state: StudyTime, deadline: float) -> bool:
+        return is_time_for_trial(state.costs, now=state.now, deadline=deadline) and self._trials_may_fit(state)
 
     def is_time_for_whole_trial(self, study: Study) -> bool:
         """Whether a new trial could train all its epochs before the stages that follow the search."""

@@ -31,6 +31,8 @@ class Limit(Protocol):
     """Why the training was shortened or ended early, for people; empty if it was not."""
     missed: float | None
     """The deadline that the training would miss, once it has been given up; else None."""
+    given_up: str
+    """Why the training would miss it, for people; empty while it has not been given up."""
 
     def fit(self, recipe: Recipe) -> None:
         """Called before the training. Raises `TooSlow` if it is known to end too late."""
@@ -59,6 +61,7 @@ class NoLimit:
 
     reason = ""
     missed: float | None = None
+    given_up = ""
 
     def fit(self, recipe: Recipe) -> None:
         """See `Limit`, as below."""

@@ -90,6 +90,7 @@ class TimeLimit:
         self.reason = ""
         self.missed: float | None = None
         """The deadline that the training would miss, once it has been given up; else None."""
+        self.given_up = ""
         self.of_probe = False
         """Whether the training is a linear probe, once `fit` has been called."""
 
@@ -163,7 +164,7 @@ class TimeLimit:
             if state.now + cost.total(left) <= end:
                 return Verdict.CONTINUE
             if report.epoch < self._least_epochs(state, recipe, report.epochs):
-                self.missed = state.study.deadline
+                self._give_up(state, f"epoch {report.epoch} of {report.epochs} took {report.seconds:.0f} s", end)
                 return Verdict.STOP
             if state.now + MARGIN * cost.total(1) <= end:
                 return Verdict.CONTINUE
@@ -178,8 +179,17 @@ class TimeLimit:
             state = self._refresh()
             if not self._is_due(state):
                 return False
-            self.missed = state.study.deadline
+            self._give_up(state, "it was under way when the export had to begin")
             return True
+
+    def _give_up(self, state: StudyTime, reason: str, end: float | None = None) -> None:
+        """Record that the training is given up.
+
+        Args:
+            end: when it would have to end, Unix seconds.
+        """
+        left = "" if end is None else f", and {max(0.0, end - state.now):.0f} s were left for the trial"
+        self.missed, self.given_up = state.study.deadline, f"{reason}{left}"
 
     def _is_due(self, state: StudyTime) -> bool:
         """Whether the export has to begin, by a state that `_refresh` has read."""
@@ -210,8 +220,8 @@ class TimeLimit:
             within = left / SHORTENED_MARGIN
             shorter = shortened(recipe, plain, within, probed=bool(probed), sufficient=enough)
             if shorter is None or length(shorter.to_flat()) < self._least_length(state, recipe, enough):
-                self.missed = state.study.deadline
-                raise OutOfTime(f"one epoch takes about {cost.epoch:.0f} s, and {max(0.0, left):.0f} s are left for it")
+                self._give_up(state, f"one epoch takes about {cost.epoch:.0f} s", state.now + left)
+                raise OutOfTime(self.given_up)
         else:
             # There is nothing else to do with the time, so the shortest training is tried even if it seems too long.
             shorter = shortened(recipe, plain, left / SHORTENED_MARGIN) or recipe.replace(

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from search.report.live.schedule import ScheduleView, schedule_line
+from search.report.status import show_status
 from search.runtime.console import open_console
 from search.runtime.heartbeat import Heartbeat
 from search.study_state.snapshot import read_snapshot
@@ -20,7 +21,16 @@ from search.worker.lease import LEASE
 from search.worker.limits.deadline_guard import DeadlineGuard
 from search.worker.study_context import StudyContext
 from storage.stores import Stores
-from storage.values import PREDICTED_NOTE, SHORTENED_NOTE, StudyState, TrialOutcome, TrialStatus, WorkKind
+from storage.values import (
+    GIVEN_UP_NOTE,
+    PREDICTED_NOTE,
+    SHORTENED_NOTE,
+    TOO_LATE_NOTE,
+    StudyState,
+    TrialOutcome,
+    TrialStatus,
+    WorkKind,
+)
 from studies.load_study import load_study
 from tests.search.instant_training import pretending
 from tests.search.small_study import work_on
@@ -163,6 +173,31 @@ def test_a_search_without_a_trial_says_why(
         view = ScheduleView(stores, open_console())
         view.print_left_out(replace(snapshot, study=replace(snapshot.study, stored=other)))
         assert said(capsys) == ""
+
+
+@pytest.mark.parametrize("late", [False, True])
+def test_a_trial_that_was_given_up_is_named_with_the_reason(
+    context: StudyContext, stores: Stores, url: str, capsys: pytest.CaptureFixture[str], late: bool
+) -> None:
+    now = stores.database.now()
+    deadline = now - 1.0 if late else now + 60.0
+    item = stores.queue.take(context.study.id, context.worker, 60.0)
+    assert item is not None
+    item = stores.queue.assign_trial(item, 0, context.spec.default_recipe())
+    assert item is not None
+    stores.studies.set_deadline(context.study.id, deadline, hours=0.1, period_began=now - 300.0)
+    why = "one epoch takes about 183 s, and 42 s were left for the trial"
+    assert stores.queue.release(item, note={TOO_LATE_NOTE: [deadline, now - 30.0, 0], GIVEN_UP_NOTE: why})
+    ScheduleView(stores, open_console()).print_left_out(read_snapshot(stores, "colours"))
+    assert f"is too short for one (trial 0: {why}). `search start" in said(capsys)
+    show_status("colours", url, context.home.root)
+    output = said(capsys)
+    assert f"trial 0 was given up for the deadline ({why})" in output and "wait" not in output
+    assert ("the deadline has passed, and `search start --study colours --hours +1` continues" in output) is late
+    stores.studies.set_deadline(context.study.id, now + 7200.0)
+    show_status("colours", url, context.home.root)
+    output = said(capsys)
+    assert "given up" not in output and "1 trial waits for a worker" in output
 
 
 def test_trials_are_rehearsed_until_one_has_ended_but_probes_never(context: StudyContext, stores: Stores) -> None:

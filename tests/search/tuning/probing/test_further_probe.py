@@ -5,15 +5,20 @@ from __future__ import annotations
 from dataclasses import replace
 
 import optuna
+import pytest
 
 from search.study_state.optuna_attributes import ORIGIN_ATTRIBUTE, PROBE_ATTRIBUTE, PROBE_SIZE_ATTRIBUTE
-from search.study_state.study import read_study
+from search.study_state.snapshot import read_snapshot
+from search.study_state.stages import search_is_over
+from search.study_state.study import Study, read_study
+from search.study_state.training_costs import finished_probes
 from search.tuning.probing.backbones import ProbeResults
-from search.tuning.probing.further_probe import further_size
+from search.tuning.probing.further_probe import enqueue_last_probe, further_size
 from search.tuning.probing.next_trial import begin_next_trial
+from search.worker.limits.deadline_guard import DeadlineGuard
 from search.worker.run_item import run_item
 from search.worker.study_context import StudyContext
-from storage.values import TrialOutcome, TrialStatus, WorkKind
+from storage.values import StudyState, TrialOutcome, TrialStatus, WorkKind
 from tests.search.small_study import work_on
 from tests.search.tuning.probing.networks import Make
 
@@ -36,14 +41,14 @@ def begin(context: StudyContext) -> optuna.Trial:
     return begun
 
 
-def end_trial(context: StudyContext, value: float) -> None:
+def end_trial(context: StudyContext, value: float, *, seconds: float = 1.0) -> None:
     """End the next trial, which is no probe, with a score."""
     item = context.stores.queue.take(context.study.id, "worker-a", 60.0)
     begun = begin(context)
     assert item is not None and PROBE_ATTRIBUTE not in begun.user_attrs
     named = context.stores.queue.assign_trial(item, begun.number, context.spec.default_recipe())
     outcome = TrialOutcome(
-        status=TrialStatus.FINISHED, value=value, brier=0.5, ambiguity=0.0, epochs_done=1, seconds=1.0
+        status=TrialStatus.FINISHED, value=value, brier=0.5, ambiguity=0.0, epochs_done=1, seconds=seconds
     )
     assert named is not None and context.stores.queue.store(named, outcome)
 
@@ -53,10 +58,9 @@ def test_the_best_probe_is_made_again_on_larger_images_once(make: Make) -> None:
     best = make_probes(context)
     end_trial(context, best - 0.01)
     begun = begin(context)
-    leader = max(
-        context.stores.trials.records(context.study.id, kind=WorkKind.SEARCH), key=lambda record: record.value or 0.0
-    )
-    backbone = str((leader.recipe or {})["backbone"])
+    probes = finished_probes(context.stores.trials.records(context.study.id))
+    surest = max(probes, key=lambda record: record.mean_true_probability or 0.0)
+    backbone = str((surest.recipe or {})["backbone"])
     size = further_size(backbone, context.spec.probe.enlarge)
     assert begun.user_attrs[PROBE_SIZE_ATTRIBUTE] == size and size is not None
     assert f"{backbone} at {size} px" in begun.user_attrs[ORIGIN_ATTRIBUTE]
@@ -98,6 +102,57 @@ def test_without_enlarged_probes_there_is_none(make: Make) -> None:
         assert item is not None and run_item(context, item, lambda: False)
     end_trial(context, -1.0)
     assert PROBE_ATTRIBUTE not in begin(context).user_attrs
+
+
+def leave(context: StudyContext, seconds: float) -> Study:
+    """Set the deadline of the study that many seconds from now; it has as much time again behind it."""
+    now = context.stores.database.now()
+    context.stores.studies.set_deadline(context.study.id, now + seconds, period_began=now - seconds)
+    return read_study(context.stores, context.study.name)
+
+
+def test_a_search_that_trained_nothing_ends_with_it(make: Make) -> None:
+    context = make(4)
+    make_probes(context)
+    study = leave(context, 300.0)
+    number = enqueue_last_probe(context.stores, study)
+    assert number is not None and enqueue_last_probe(context.stores, study) is None, "once"
+    snapshot = read_snapshot(context.stores, study.name)
+    assert snapshot.probes_waiting == 1
+    for in_time in (True, False):
+        assert not search_is_over(replace(snapshot, in_time_for_trial=in_time))
+    assert search_is_over(replace(snapshot, seconds_to_deadline=-1.0)), "it may begin no more"
+    # A worker without time for a trial makes the probe, and nothing after it.
+    for makes in (True, False):
+        item = context.stores.queue.take(study.id, "worker-a", 60.0)
+        assert item is not None
+        assert run_item(context, item, lambda: False, is_time_for_trial=lambda: False) is makes
+    record = context.stores.trials.records(study.id)[-1]
+    assert (record.number, record.is_probe, record.status) == (number, True, TrialStatus.FINISHED)
+    assert len(context.stores.trials.records(study.id)) == 5
+
+
+def test_a_worker_takes_it_where_no_trial_fits(make: Make) -> None:
+    context = make(4)
+    end_trial(context, make_probes(context) - 0.01, seconds=10_000.0)
+    guard, study = DeadlineGuard(context.stores), leave(context, 300.0)
+    assert WorkKind.SEARCH not in guard.kinds_to_begin(study)
+    assert enqueue_last_probe(context.stores, study) is not None
+    assert WorkKind.SEARCH in guard.kinds_to_begin(study) and not guard.is_time_for_trial(study)
+
+
+@pytest.mark.parametrize("reason", ["a better trial", "stopped", "no time", "trains no network"])
+def test_a_search_ends_without_it(make: Make, reason: str) -> None:
+    context = make(4)
+    best = make_probes(context)
+    if reason == "a better trial":
+        end_trial(context, best + 0.01)
+    if reason == "stopped":
+        context.stores.studies.set_state(context.study.id, StudyState.STOPPED)
+    if reason == "trains no network":
+        context.stores.studies.set_budget(context.study.id, 0)
+    study = leave(context, 10.0 if reason == "no time" else 300.0)
+    assert enqueue_last_probe(context.stores, study) is None
 
 
 def test_a_whole_search_makes_it_beside_its_budget(make: Make) -> None:
