@@ -122,7 +122,7 @@ class ArrayImages:
     """Images in one array (n, height, width) or (n, height, width, 1 or 3) of integers or floats in 0..255."""
 
     label: str
-    """The array's name in messages, such as ``christ-train-imgs.npz arr_0``."""
+    """The array's name in messages, such as ``pathmnist.npz train_images``."""
     array: NDArray[Any]
     rows: tuple[int, ...]
     """Indices of the rows of ``array`` that make up the sequence, from 0."""

@@ -13,10 +13,11 @@ from trainer.data.corrections.two_labels import with_two_labels
 from trainer.data.file_names import is_data, split_of
 from trainer.data.image_set import DataOptions, ImageSet
 from trainer.data.inspection import InspectedImages, Progress, inspect_images
-from trainer.data.readers import folder_layout, npz_layout, table_layout
+from trainer.data.readers import folder_layout, table_layout
 from trainer.data.readers.base import Reader, ReadResult
 from trainer.data.readers.doubts.formulas import formula_warnings
 from trainer.data.readers.doubts.layout_advice import layout_advice
+from trainer.data.readers.npz import npz_layout
 from trainer.data.value_ranges import measure_ranges, with_level_warning, with_ranges
 from trainer.formats.delimited import SUFFIXES
 from trainer.formats.label_tables import CORRECTIONS_FILE, Correction

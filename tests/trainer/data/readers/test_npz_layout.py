@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from tests.trainer.images import labels_of, problems_of, sample_image
+from tests.trainer.images import labels_of, problems_of, sample_image, save
 from trainer.data.read import DataOptions, read_images
 
 IMAGES = np.stack([sample_image(i, 12) for i in range(6)])
@@ -78,7 +78,7 @@ def test_every_bad_row_is_named_and_can_be_left_out(tmp_path: Path) -> None:
     images[4, 3, 3, 1] = 256.5
     write(tmp_path, images)
     message = problems_of(tmp_path)
-    assert "christ-train-imgs.npz arr_0[1]" in message and "christ-train-imgs.npz arr_0[4]" in message
+    assert "christ-train-imgs.npz[1]" in message and "christ-train-imgs.npz[4]" in message
     found = read_images(tmp_path, DataOptions(skip_bad=True))
     assert found.skipped == ("1", "4")
     assert found.train_ids == ("0", "2", "3", "5")
@@ -89,11 +89,68 @@ def test_images_in_0_to_1_are_not_taken_for_black_ones(tmp_path: Path) -> None:
     assert "multiply it by 255" in problems_of(write(tmp_path, IMAGES / 255.0))
 
 
-def test_another_key_is_named(tmp_path: Path) -> None:
+def test_another_key_beside_it_may_be_meant(tmp_path: Path) -> None:
     write(tmp_path)
     np.savez(tmp_path / "christ-train-imgs.npz", images=IMAGES)
+    assert len(read_images(tmp_path).y) == 6
+    np.savez(tmp_path / "christ-train-imgs.npz", images=IMAGES, images_small=IMAGES[:, :4])
     message = problems_of(tmp_path)
-    assert "'arr_0'" in message and "'images'" in message
+    assert "'christ-train-imgs.npz images', 'christ-train-imgs.npz images_small': each could hold the train" in message
+
+
+MEDMNIST = {
+    "train_images": IMAGES, "train_labels": LABELS[:, None], "val_images": IMAGES[:2], "val_labels": LABELS[:2, None],
+    "test_images": IMAGES[:3], "test_labels": LABELS[:3, None],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        tuple(MEDMNIST),
+        ("x_train", "y_train", "x_val", "y_val", "x_test", "y_test"),
+        ("trainX", "trainY", "validX", "validY", "testX", "testY"),
+        ("X", "y", "Xval", "yval", "Xtest", "ytest"),
+        ("images", "labels", "val_data", "val_target", "test_data", "test_target"),
+    ],
+)
+@pytest.mark.parametrize("apart", [False, True])
+def test_names_of_keys_and_npy_files_say_what_an_array_is(tmp_path: Path, names: tuple[str, ...], apart: bool) -> None:
+    named = dict(zip(names, MEDMNIST.values(), strict=True))
+    if apart:
+        for name, array in named.items():
+            np.save(tmp_path / f"{name}.npy", array)
+    else:
+        np.savez(tmp_path / "pathmnist.npz", **named)
+    found = read_images(tmp_path)
+    assert labels_of(found) == [str(label) for label in LABELS] and found.test_ids == ("0", "1", "2")
+    np.testing.assert_array_equal(found.train_images.read(4), IMAGES[4])
+    shown = [f"{name}.npy" if apart else f"pathmnist.npz {name}" for name in names]
+    assert found.warnings == (f"not read: {shown[2]}, because folds are cut from {shown[0]}",)
+    assert found.notes == (f"not used: {shown[5]}",)
+    if not apart:
+        save(tmp_path / "a" / "1.png", 1, 8)
+        save(tmp_path / "b" / "1.png", 2, 8)
+        assert read_images(tmp_path).reader == "folders", "arrays beside images may be features"
+
+
+def test_two_sets_in_one_folder_are_a_question(tmp_path: Path) -> None:
+    for name in ("bloodmnist", "pathmnist"):
+        np.savez(tmp_path / f"{name}.npz", **MEDMNIST)
+    assert "each could hold the train labels; leave only one of them" in problems_of(tmp_path)
+
+
+@pytest.mark.parametrize("suffix", [".npy", ".npz"])
+def test_a_damaged_array_is_named(tmp_path: Path, suffix: str) -> None:
+    np.save(tmp_path / "y_train.npy", LABELS)
+    file = tmp_path / f"x_train{suffix}"
+    write_array: Any = np.save if suffix == ".npy" else np.savez
+    write_array(file, IMAGES)
+    assert len(read_images(tmp_path).y) == 6
+    file.write_bytes(file.read_bytes()[:-200])
+    assert f"x_train{suffix} " in problems_of(tmp_path)
+    write_array(file, np.array([{}], dtype=object), allow_pickle=True)
+    assert "holds pickled Python objects" in problems_of(tmp_path)
 
 
 def test_pickled_objects_are_refused_and_never_loaded(tmp_path: Path) -> None:
@@ -128,7 +185,7 @@ def test_a_file_that_is_cut_off(tmp_path: Path) -> None:
 
 def test_numbers_that_do_not_fit(tmp_path: Path) -> None:
     assert "has 5 labels, christ-train-imgs.npz has 6 images" in problems_of(write(tmp_path, labels=LABELS[:5]))
-    assert "arr_0[2]: the label nan is not a whole number" in problems_of(
+    assert "christ-train-labels.npz[2]: the label nan is not a whole number" in problems_of(
         write(tmp_path, labels=np.array([1, 2, np.nan, 1, 2, 1]))
     )
 
@@ -140,7 +197,7 @@ def test_string_labels_and_missing_parts(tmp_path: Path) -> None:
     without_test = read_images(tmp_path)
     assert without_test.test_ids == () and without_test.submission is None
     (tmp_path / "christ-train-labels.npz").unlink()
-    assert "no file of training labels" in problems_of(tmp_path)
+    assert "no array of training labels" in problems_of(tmp_path)
 
 
 def test_labels_of_the_test_set_are_not_used(tmp_path: Path) -> None:

@@ -1,0 +1,1 @@
+"""Reading of images and labels that lie in arrays of numpy."""
