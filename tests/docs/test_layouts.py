@@ -6,6 +6,7 @@ import re
 import shlex
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -81,15 +82,20 @@ def build(found: Example, root: Path) -> None:
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_text(found.tables[path], encoding="utf-8")
         elif file.suffix == ".npz":
-            np.savez(file, arr_0=array(remark, seed))
+            np.savez(file, **arrays(remark, seed))
         else:
             assert file.suffix.lower() in IMAGES, f"the page does not show {path}"
             save(file, seed)
 
 
+def arrays(remark: str, seed: int) -> dict[str, Any]:
+    """The arrays that a remark such as ``train_images: 2 x 16 x 16 x 3; train_labels: 2 labels, 0 to 1`` describes."""
+    named = (part.split(": ") for part in remark.split("; "))
+    return {key: array(shape, seed) for key, shape in named}
+
+
 def array(remark: str, seed: int) -> np.ndarray:
-    """The array that a remark such as ``arr_0: 2 x 16 x 16 x 3`` or ``arr_0: 4 labels, 0 to 1`` describes."""
-    numbers = [int(number) for number in re.findall(r"\b\d+\b", remark.removeprefix("arr_0:"))]
+    numbers = [int(number) for number in re.findall(r"\b\d+\b", remark)]
     if "labels" in remark:
         count, low, high = numbers
         return low + np.arange(count) % (high - low + 1)
