@@ -6,6 +6,7 @@ import re
 from collections.abc import Collection, Mapping
 
 from trainer.formats.part_words import ENGLISH, KIND_WORDS, Part, foreign_part, without_accents
+from trainer.formats.shares import NO, YES
 
 _NEUTRAL = ("public", "private", "extra", "set", "data", "images", "image", "split")
 _COLUMNS = (
@@ -28,9 +29,9 @@ _WORDS = re.compile(r"[^\W_]+")
 _MAYBE_FLAG = ("test", "testing", "val", "valid", "validation", "eval")
 """Names of columns of 0 and 1 that mark held-out rows, unless they say whether something was tested or is valid."""
 _MOST_PARTS = 3  # distinct values of a column with another name that may divide the rows
-TRUE = ("1", "true", "yes", "1.0", "t", "y", "x", "\u2713", "\u2714")
+TRUE = ("1", "1.0", *YES)
 """Values that say yes in a column such as ``is_train``, in lower case."""
-_FALSE = ("0", "false", "no", "0.0", "f", "n")
+_FALSE = ("0", "0.0", *NO)
 
 
 def part_of(value: str) -> Part | None:

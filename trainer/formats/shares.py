@@ -6,8 +6,21 @@ from collections.abc import Sequence
 
 from trainer.formats.labels import is_number
 
-_TRUE = frozenset(("true", "t", "yes", "y", "wahr", "vrai", "verdadero", "verdadeiro", "vero", "x", "✓", "✔", "○", "●"))
-_FALSE = frozenset(("", "false", "f", "no", "n", "falsch", "faux", "falso", "-"))
+# fmt: off
+YES = frozenset((
+    "true", "t", "yes", "y", "wahr", "vrai", "verdadero", "verdadeiro", "vero", "x", "✓", "✔", "○", "◯", "●",
+    "ja", "oui", "si", "sí", "sì", "sim", "да", "так", "tak", "ano", "evet", "igen", "kyllä",
+    "はい", "あり", "有", "是", "예",
+))
+"""Words and marks that say yes, in lower case."""
+NO = frozenset((
+    "false", "f", "no", "n", "falsch", "faux", "falso", "✗", "✘", "\u00d7",
+    "nein", "non", "não", "nao", "нет", "ні", "nie", "ne", "hay\u0131r", "nem", "ei", "nee", "nej",
+    "いいえ", "なし", "無", "无", "否", "아니오",
+))
+"""Words and marks that say no, in lower case."""
+# fmt: on
+_FALSE = NO | {"", "-"}
 
 
 def share(cell: str) -> float | None:
@@ -19,7 +32,7 @@ def share(cell: str) -> float | None:
     if is_number(text):
         value = float(text)
         return value if 0 <= value <= 1 else None
-    return 1.0 if text in _TRUE else 0.0 if text in _FALSE else None
+    return 1.0 if text in YES else 0.0 if text in _FALSE else None
 
 
 def signed_share(cell: str) -> float | None:

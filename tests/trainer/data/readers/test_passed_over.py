@@ -175,3 +175,52 @@ def test_quotation_marks_of_other_programs_are_explained(tmp_path: Path) -> None
     assert "each line as a whole stands in quotation marks, such as '000,cat'" in refused(folder)
     (folder / "train.csv").write_text(f"id,label\n{lines}\n".replace('"', ""), encoding="utf-8")
     assert labels_of(read_images(folder, verify=False)) == ["cat", "dog", "cat", "dog"]
+
+
+@pytest.mark.parametrize("place", ["lists/holdout_ids.txt", "evaluation/gold.csv", "a/b/test.txt", "heldOut.csv"])
+def test_a_list_of_other_images_further_down_is_named(tmp_path: Path, place: str) -> None:
+    kinds = [KINDS[number % 3] for number in range(12)]
+    folder = folder_of(tmp_path, names(12), labels=labels_table("id,label", kinds))
+    file = folder / place
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text("".join(f"{name}.png\n" for name in IDS[:3]))
+    (warning,) = warnings_of(folder, "not used")
+    assert f"{place}, which names 3 images that labels.csv labels, such as images/000.png" in warning
+    rows = (folder / "labels.csv").read_text().splitlines()
+    (folder / "labels.csv").write_text("\n".join([rows[0], *rows[4:]]))
+    assert warnings_of(folder, "not used") == [] and len(read_images(folder, verify=False).y) == 9
+
+
+@pytest.mark.parametrize("place", ["notes/testimonials.txt", "results/test_scores.csv", "labels/test/000.txt"])
+def test_other_texts_are_no_lists(tmp_path: Path, place: str) -> None:
+    folder = folder_of(
+        tmp_path, names(12), labels=labels_table("id,label", [KINDS[number % 3] for number in range(12)])
+    )
+    file = folder / place
+    file.parent.mkdir(parents=True)
+    file.write_text("fold,score\n0,0.5\n1,0.7\n")
+    assert read_images(folder, verify=False).warnings == ()
+
+
+@pytest.mark.parametrize("mark", ["\u3003", "\u2033", "dito", "do.", "\u540c\u4e0a"])
+def test_a_mark_for_the_label_above_is_no_class(tmp_path: Path, mark: str) -> None:
+    kinds = [mark if number % 4 else KINDS[number // 4] for number in range(12)]
+    folder = folder_of(tmp_path, names(12), labels=labels_table("id,label", kinds))
+    assert f"labels.csv row 3: the label {mark!r} stands for that of a row above" in refused(folder)
+
+
+@pytest.mark.parametrize(
+    ("yes", "no"), [("ja", "nein"), ("oui", "non"), ("\u3042\u308a", "\u306a\u3057"), ("\u25cb", "\u00d7")]
+)
+def test_columns_of_classes_say_yes_and_no_in_other_languages(tmp_path: Path, yes: str, no: str) -> None:
+    columns = [[yes if number % 3 == kind else no for number in range(12)] for kind in range(3)]
+    folder = folder_of(tmp_path, names(12), labels=labels_table("id,cat,dog,emu", *columns))
+    assert labels_of(read_images(folder, verify=False)) == [KINDS[number % 3] for number in range(12)]
+
+
+def test_a_column_that_may_divide_the_rows_in_other_words_is_named(tmp_path: Path) -> None:
+    kinds = [KINDS[number % 3] for number in range(12)]
+    phases = ["final" if number % 6 == 0 else "development" for number in range(12)]
+    folder = folder_of(tmp_path, names(12), labels=labels_table("id,label,phase", kinds, phases))
+    shown = "the column 'phase' ('development' in 10 rows, 'final' in 2 rows) is not used"
+    assert any(shown in note for note in read_images(folder, verify=False).notes)

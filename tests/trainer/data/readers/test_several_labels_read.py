@@ -267,7 +267,7 @@ def test_columns_that_are_labels_and_those_that_are_not_are_named(tmp_path: Path
     assert [warning.split("'")[1] for warning in found.warnings] == ["animal", "sex", "grade"]
 
 
-@pytest.mark.parametrize(("yes", "no"), [("ja", "nein"), ("1", "2")])
+@pytest.mark.parametrize(("yes", "no"), [("on", "off"), ("1", "2")])
 def test_other_words_for_yes_and_no_are_named(tmp_path: Path, yes: str, no: str) -> None:
     rows = [",".join((no, yes)[value] for value in row) for row in COLUMNS]
     message = problems_of(folder(tmp_path, "image,b,a,c", rows), DataOptions(several_labels="yes"))

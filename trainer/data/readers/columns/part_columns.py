@@ -34,6 +34,10 @@ _FOLD_NAMES = (
 )  # fmt: skip
 
 
+_FEW_PARTS = 4
+"""Values up to which a column that is called as parts are may divide the rows."""
+
+
 def choose_part_column(
     file: str,
     names: Sequence[str],
@@ -45,7 +49,7 @@ def choose_part_column(
 
     Args:
         taken: columns that are no candidates.
-        notes: a sentence is added where numbers are read as parts.
+        notes: a sentence is added where numbers are read as parts, and for a column that may divide the rows.
 
     Raises:
         DataError: the column has values whose part is unknown, or several columns divide the rows differently.
@@ -111,6 +115,11 @@ def _parts_of_column(file: str, name: str, cells: Sequence[str], notes: list[str
             f"{file}: the column {name!r} seems to divide the rows for training and testing, but {count} rows hold "
             f"{listed(unknown, 4)}. Write train, val or test there, or remove these rows; if the column says "
             "something else, remove it, or choose it with --label-column or --group-column"
+        )
+    if named and plain not in _FOLD_NAMES and 1 < len(values) <= _FEW_PARTS:
+        shown = ", ".join(f"{value!r} in {count} rows" for value, count in counts.most_common())
+        notes.append(
+            f"the column {name!r} ({shown}) is not used; if it divides the rows, write train, val or test there"
         )
     return None
 

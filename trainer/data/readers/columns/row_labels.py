@@ -14,6 +14,12 @@ from trainer.formats.delimited import Table
 from trainer.formats.labels import is_missing, text_problem
 from trainer.formats.shares import signed_share
 
+_DITTO = frozenset((
+    "\u3003", "\u2033", "\u201d", "\u201c", '"', "''", "``", '-"-', '- " -', '"-"', "do.", "dto.", "dito", "idem",
+    "\u540c\u4e0a", "\u3005",
+))  # fmt: skip
+"""Marks and words for the label of the row above, in lower case."""
+
 
 class _BadRowError(TrainerError):
     """A cell that cannot be used. The message is the cause alone, without the row's name."""
@@ -102,6 +108,8 @@ def _label(cells: Sequence[str], names: Sequence[str], columns: Columns) -> tupl
             if bad := next(filter(None, map(text_problem, parts)), None if parts or label == NO_LABELS else "is empty"):
                 raise _BadRowError(f"the label {bad}")
             return JOINT.join(parts), False
+        if label.lower() in _DITTO:
+            raise _BadRowError(f"the label {label!r} stands for that of a row above; write that label")
         if problem := text_problem(label):
             raise _BadRowError(f"the label {problem}")
         return label, False

@@ -9,6 +9,7 @@ from pathlib import Path, PurePosixPath
 from trainer.common.errors import DataError, listed
 from trainer.data.readers.class_folders import subfolders
 from trainer.data.readers.matching.id_spellings import has_image_suffix
+from trainer.data.readers.parts.lists_apart import warn_of_lists
 from trainer.data.readers.parts.number_lists import number_lists
 from trainer.data.readers.parts.part_files import (
     PartFile,
@@ -78,7 +79,8 @@ def lists_beside(
     if "trainval" in table.stem.lower():  # the lists of its two parts divide nothing
         dividing = [one for one in dividing if one.part == "test"]
     if not any(set(labelled) - set(one.images) for one in dividing):
-        return TableLists(test=_test_images(found, table, labelled), warnings=numbers)
+        apart_lists = [] if has_tests or apart["test"] else warn_of_lists(folder, table, labelled, known)
+        return TableLists(test=_test_images(found, table, labelled), warnings=(*numbers, *apart_lists))
     _refuse_overlap(table, labelled, dividing)
     names = listed(dict.fromkeys(one.name for one in dividing), 4)
     for part in ("train", "val", "test"):

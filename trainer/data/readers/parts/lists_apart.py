@@ -1,0 +1,84 @@
+"""Lists that are not read and may name test images among those that a table labels: ``lists/holdout_ids.txt``."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Collection, Iterator, Mapping
+from itertools import pairwise
+from pathlib import Path
+
+from trainer.common.errors import DataError, counted
+from trainer.data.file_names import is_data
+from trainer.data.readers.parts.listed_images import listed_images
+from trainer.formats.part_words import Part
+from trainer.formats.parts import part_of
+from trainer.inference.printable import printable
+
+_SUFFIXES = (".txt", ".lst", ".list", ".csv", ".tsv")
+_WORD = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])|[^\W\d_]+")
+_OTHER_WORDS: Mapping[str, Part] = {
+    "heldout": "test",
+    "held_out": "test",
+    "gold": "test",
+    "unseen": "test",
+    "blind": "test",
+}
+"""Further words for images that are not for training."""
+_MOST = 50
+"""Files that are read at most."""
+_MOST_BYTES = 2**22
+
+
+def warn_of_lists(folder: Path, table: Path, images: Collection[str], known: Mapping[str, str]) -> list[str]:
+    """Warn of every list in the data folder that speaks of test or validation images by its name, and names ``images``.
+
+    A text file has to have such a name itself; of a table that of its folder counts as well.
+
+    Args:
+        table: the training table.
+        images: paths of the images that it labels.
+        known: `trainer.data.readers.parts.part_files.spellings` of the images.
+    """
+    warnings = []
+    for path in _candidates(folder, table):
+        try:
+            listed, lost = listed_images(path, known, None)
+        except DataError:
+            continue
+        both = [image for image in listed if image in images]
+        if not both or len(lost) > len(listed) or len(both) == len(images):
+            continue
+        name = printable(path.relative_to(folder).as_posix())
+        warnings.append(
+            f"not used: {name}, which names {counted(len(both), 'image')} that {printable(table.name)} labels, such as "
+            f"{printable(both[0])}; if these are not for training, remove their rows from {printable(table.name)}"
+        )
+    return warnings
+
+
+def _candidates(folder: Path, table: Path) -> list[Path]:
+    found: list[Path] = []
+    for path in _files(folder):
+        place = path.relative_to(folder)
+        words = [path.stem, *(place.parts[:-1] if path.suffix.lower() in (".csv", ".tsv") else ())]
+        if path != table and any(map(_speaks_of_held_out, words)) and path.stat().st_size <= _MOST_BYTES:
+            found.append(path)
+            if len(found) == _MOST:
+                break
+    return found
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    for here, subfolders, names in os.walk(folder):
+        subfolders[:] = sorted(name for name in subfolders if is_data(Path(here) / name))
+        for name in sorted(names):
+            path = Path(here) / name
+            if path.suffix.lower() in _SUFFIXES and is_data(path) and path.is_file():
+                yield path
+
+
+def _speaks_of_held_out(name: str) -> bool:
+    words = [word.lower() for word in _WORD.findall(name)]
+    joined = [f"{first}_{second}" for first, second in pairwise(words)]
+    return any((part_of(word) or _OTHER_WORDS.get(word)) in ("test", "val") for word in (*words, *joined))
