@@ -291,4 +291,4 @@ def print_interrupted(console: Console, name: str) -> None:
     """Print that an interrupted study can be continued, on a quiet console as well."""
     with loud(console):
         say(console)
-        say(console, f"Study {name} is interrupted. The same command continues it after the last stored epoch.")
+        say(console, f"Study {name} is interrupted, and nothing is lost. The same command continues it.")

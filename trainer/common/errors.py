@@ -71,9 +71,15 @@ def first_lines(lines: Sequence[str], limit: int = 10) -> list[str]:
 
 
 def suggest(given: str, valid: Iterable[str]) -> str:
-    """The end of an error message: the valid names nearest to ``given``, or up to 24 valid names, or nothing."""
+    """The end of an error message: the valid names nearest to ``given``, or up to 24 valid names, or nothing.
+
+    Names with dots are near if their last parts are equal, as ``recipe.optimizer.lr`` is to ``recipe.lr``.
+    """
     names = list(valid)
-    close = difflib.get_close_matches(given, names, n=3, cutoff=0.5)
+    table, _, last = given.rpartition(".")
+    alike = [name for name in names if name.endswith(f".{last}")] if last else []
+    close = [name for name in alike if name.startswith(table.partition(".")[0])][:3]
+    close = close or difflib.get_close_matches(given, names, n=3, cutoff=0.5)
     if close:
         return f"; did you mean {' or '.join(close)}?"
     if len(names) <= 24:

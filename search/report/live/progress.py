@@ -225,9 +225,9 @@ def recipe_difference(record: TrialRecord, default: Mapping[str, Scalar]) -> str
     """The settings of a trial that differ from trial 0, in the order of the recipe's fields."""
     recipe = record.recipe or {}
     if record.number == 0:  # its own backbone may have no usable weights
-        own = ("backbone", "epochs", "image_size")  # a deadline may have shortened it
+        own = ("backbone", "epochs", "image_size", "freeze")  # a deadline may have shortened it
         changed = [name for name in own if recipe.get(name) not in (None, default.get(name))]
-        parts = [str(recipe[name]) if name == "backbone" else f"{name}={recipe[name]}" for name in changed]
+        parts = [str(recipe[name]) if name == "backbone" else f"{name}={short(recipe[name])}" for name in changed]
         return "the default recipe" + f" with {' '.join(parts)}" * bool(parts)
     if record.is_probe:
         start = "" if recipe.get("init") in (None, "pretrained") else f" from {recipe['init']}"

@@ -125,6 +125,7 @@ def test_one_backbone_in_place_of_a_sweep_leaves_the_ranges_of_its_family() -> N
     [
         ("recipe.drop", "give FIELD=VALUE"),
         ("recipe.drop=", "give FIELD=VALUE"),
+        ("recipe.lr=1", "there is no setting 'recipe.lr'; did you mean recipe.optimizer.lr?"),
         ("recipe.dorp=1", "there is no setting 'recipe.dorp'; did you mean recipe.drop"),
         ("optimizer.lr=1", "did you mean recipe.optimizer.lr?"),
         ("protocol.fold=3", "did you mean protocol.folds"),
