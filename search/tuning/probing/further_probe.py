@@ -58,12 +58,11 @@ def enqueue_last_probe(stores: Stores, study: Study) -> int | None:
     """Enqueue a further probe at the end of a search, as `enqueue_further_probe`.
 
     Returns:
-        As there; None as well if a trial is better than every probe, the search was stopped, trains no network, or has
-        no time left.
+        As there; None as well if a trial is better than every probe, the search was stopped, or it has no time left.
     """
     finished = finished_trials(stores, study.id)
     best = unbeaten_probe(finished)
-    if best is None or study.budget == 0 or study.state is StudyState.STOPPED:
+    if best is None or study.state is StudyState.STOPPED:
         return None
     if not is_time_for_further_probe(study, finished, best, stores.database.now()):
         return None

@@ -141,7 +141,7 @@ def test_a_worker_takes_it_where_no_trial_fits(make: Make) -> None:
     assert WorkKind.SEARCH in guard.kinds_to_begin(study) and not guard.is_time_for_trial(study)
 
 
-@pytest.mark.parametrize("reason", ["a better trial", "stopped", "no time", "trains no network"])
+@pytest.mark.parametrize("reason", ["a better trial", "stopped", "no time"])
 def test_a_search_ends_without_it(make: Make, reason: str) -> None:
     context = make(4)
     best = make_probes(context)
@@ -149,8 +149,6 @@ def test_a_search_ends_without_it(make: Make, reason: str) -> None:
         end_trial(context, best + 0.01)
     if reason == "stopped":
         context.stores.studies.set_state(context.study.id, StudyState.STOPPED)
-    if reason == "trains no network":
-        context.stores.studies.set_budget(context.study.id, 0)
     study = leave(context, 10.0 if reason == "no time" else 300.0)
     assert enqueue_last_probe(context.stores, study) is None
 
