@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
@@ -16,7 +16,7 @@ from trainer.data.readers.columns.part_columns import choose_part_column, unused
 from trainer.data.readers.columns.several.stated_labels import leave_statements
 from trainer.data.readers.columns.several_labels import LabelLists
 from trainer.data.readers.matching.id_spellings import composed, words_of
-from trainer.data.readers.matching.match_images import ImageMatcher
+from trainer.data.readers.matching.match_images import ColumnMatch, ImageMatcher
 from trainer.formats.delimited import Table
 from trainer.formats.part_words import Part
 from trainer.formats.shares import are_signed, share, signed_share
@@ -90,28 +90,12 @@ def choose_columns(
     file = table.path.name
     if len(set(names)) != len(names):
         raise DataError(f"{file} has two columns with the same name: {listed(names)}")
-
-    def position(name: str, option: str) -> int:
-        if composed(name) not in names:
-            flag = f"--{option.replace('_', '-')}"
-            raise NoSuchColumnError(f"{file} has no column {name!r} ({flag}, data.{option}); it has {listed(names)}")
-        return list(names).index(composed(name))
-
     probed = rows[:PROBED_ROWS]
     matches = [matcher.match(row[column] for row in probed) for column in range(len(names))]
-    naming = [
-        name
-        for name, match in zip(names, matches, strict=True)
-        if match.paths and not (_PIXEL.fullmatch(name) or is_usual_label(name))
-    ]
-    if len(names) > _PIXEL_COLUMNS and not naming:
-        raise DataError(
-            f"{file}: none of its {len(names)} columns names an image. Tables of pixel values are not read: save each "
-            "row as an image file, and name the files in a table of ids and labels"
-        )
-    label = None if options.label_column is None else position(options.label_column, "label_column")
-    group = None if options.group_column is None else position(options.group_column, "group_column")
-    asked = None if options.id_column is None else position(options.id_column, "id_column")
+    _refuse_pixels(file, names, matches)
+    label = _named(file, names, options.label_column, "label_column")
+    group = _named(file, names, options.group_column, "group_column")
+    asked = _named(file, names, options.id_column, "id_column")
     notes: list[str] = []
     warnings: list[str] = []
     part, parts = choose_part_column(file, names, rows, {label, group, asked}, notes)
@@ -123,34 +107,19 @@ def choose_columns(
     else:
         free = [column for column in range(len(names)) if column not in {label, group, part, asked}]
         image = image_column(file, names, rows, free, matches, sampled, notes)
-    if asked is not None:
-        id_position = asked
-    elif sampled is not None:
-        id_position = sampled
-    elif joined is not None:
-        id_position = joined[0]
-    elif matches[image].paths:
-        id_position = image
-    else:
-        usual = (column for column, name in enumerate(names) if plain_name(name) in ID_NAMES and column != label)
-        id_position = next(usual, next(column for column in range(len(names)) if column != label or len(names) == 1))
+    id_position = _id_column(names, image, label, asked, sampled, joined, found=bool(matches[image].paths))
     image = image if matches[image].paths or joined is not None else id_position
     classes: tuple[int, ...] = ()
     if label is None:
         taken = {id_position, image, group, part, *(joined or ())}
-        free = [c for c in range(len(names)) if c not in taken and not counts_rows(names, rows, c)]
-        asked_for = [c for c in free if names[c] in sample.header]
-        free = sorted({*leave_statements(names, rows, image, free), *asked_for})
-        folders = [PurePosixPath(matches[image].paths.get(row[image], "")).parent.name for row in probed]
-        words = words_of(row[image] for row in rows)
         choice = LabelChoice(
             file=file,
             names=names,
             rows=rows,
-            free=free,
+            free=_may_be_labels(names, rows, image, taken, sample),
             sample=sample,
-            folders=folders,
-            words=words,
+            folders=[PurePosixPath(matches[image].paths.get(row[image], "")).parent.name for row in probed],
+            words=words_of(row[image] for row in rows),
             several=options.several_labels,
             row_name=lambda row: table.row_name(table.rows.index(tuple(row))),
             notes=notes,
@@ -170,3 +139,61 @@ def choose_columns(
         notes=tuple(notes),
         warnings=tuple(warnings),
     )
+
+
+def _named(file: str, names: Sequence[str], name: str | None, option: str) -> int | None:
+    """The position of the column that the user has named; None without a name."""
+    if name is None:
+        return None
+    if composed(name) not in names:
+        flag = f"--{option.replace('_', '-')}"
+        raise NoSuchColumnError(f"{file} has no column {name!r} ({flag}, data.{option}); it has {listed(names)}")
+    return list(names).index(composed(name))
+
+
+def _refuse_pixels(file: str, names: Sequence[str], matches: Sequence[ColumnMatch]) -> None:
+    """Refuse a table with many columns of which none names an image.
+
+    Args:
+        matches: the images that the cells of each column name.
+    """
+    naming = (
+        bool(match.paths) and not (_PIXEL.fullmatch(name) or is_usual_label(name))
+        for name, match in zip(names, matches, strict=True)
+    )
+    if len(names) > _PIXEL_COLUMNS and not any(naming):
+        raise DataError(
+            f"{file}: none of its {len(names)} columns names an image. Tables of pixel values are not read: save each "
+            "row as an image file, and name the files in a table of ids and labels"
+        )
+
+
+def _id_column(
+    names: Sequence[str],
+    image: int,
+    label: int | None,
+    asked: int | None,
+    sampled: int | None,
+    joined: tuple[int, int] | None,
+    *,
+    found: bool,
+) -> int:
+    """The column of the ids: that of the user, of the sample or of the joined tables; else the column of the images, if
+    these are found; else one with a usual name, or the first that holds no labels.
+    """
+    for known in (asked, sampled, joined[0] if joined is not None else None, image if found else None):
+        if known is not None:
+            return known
+    usual = (column for column, name in enumerate(names) if plain_name(name) in ID_NAMES and column != label)
+    return next(usual, next(column for column in range(len(names)) if column != label or len(names) == 1))
+
+
+def _may_be_labels(
+    names: Sequence[str], rows: Sequence[Sequence[str]], image: int, taken: Collection[int | None], sample: SampleHints
+) -> list[int]:
+    """The columns that may hold labels: those that are not ``taken``, count no rows and state nothing else about an
+    image, and those that the sample names.
+    """
+    free = [c for c in range(len(names)) if c not in taken and not counts_rows(names, rows, c)]
+    of_sample = [c for c in free if names[c] in sample.header]
+    return sorted({*leave_statements(names, rows, image, free), *of_sample})
