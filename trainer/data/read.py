@@ -196,9 +196,9 @@ def _only_folder(folder: Path) -> Path | None:
 
 
 def _unwrapped(folder: Path, table: str | None) -> Path:
-    """``folder``, or the innermost of the only folders inside that holds tables.
+    """``folder``, or the innermost of the only folders inside that holds tables or further folders.
 
-    The tables there mean what tables in a data folder mean, such as ``test.csv``.
+    Tables, lists and folders there mean what they mean in a data folder, such as ``test.csv`` and ``splits/test.txt``.
 
     Args:
         table: path of the table that the user named, which has to be in the folder.
@@ -207,7 +207,9 @@ def _unwrapped(folder: Path, table: str | None) -> Path:
     while inner is not None and split_of(inner.name) is None:
         entries = [path for path in inner.iterdir() if path.is_file() and path.suffix.lower() in SUFFIXES]
         names = [path.name for path in entries if path.name != CORRECTIONS_FILE]
-        if not all(map(_DOCUMENT.fullmatch, names)) and (table is None or (inner / table).is_file()):
+        holds_more = any(path.is_dir() and is_data(path) for path in inner.iterdir())
+        holds_more = holds_more or not all(map(_DOCUMENT.fullmatch, names))
+        if holds_more and (table is None or (inner / table).is_file()):
             found = inner
         inner = _only_folder(inner)
     return found

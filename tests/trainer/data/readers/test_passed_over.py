@@ -224,3 +224,38 @@ def test_a_column_that_may_divide_the_rows_in_other_words_is_named(tmp_path: Pat
     folder = folder_of(tmp_path, names(12), labels=labels_table("id,label,phase", kinds, phases))
     shown = "the column 'phase' ('development' in 10 rows, 'final' in 2 rows) is not used"
     assert any(shown in note for note in read_images(folder, verify=False).notes)
+
+
+@pytest.mark.parametrize("outer", ["D", "images", "data", "My Dataset v2", "D/E"])
+@pytest.mark.parametrize("beside", ["", "README.md"])
+def test_one_folder_around_the_data_changes_nothing(tmp_path: Path, outer: str, beside: str) -> None:
+    files = [f"{kind}/{kind[0]}{number}.png" for kind in KINDS for number in range(4)]
+    wrapped = tmp_path / "data" / outer
+    for number, name in enumerate(files):
+        save(wrapped / name, number, 8)
+    (wrapped / "splits").mkdir()
+    for part, rest in (("train", "01"), ("val", "2"), ("test", "3")):
+        (wrapped / "splits" / f"{part}.txt").write_text("".join(f"{name}\n" for name in files if name[-5] in rest))
+    if beside:
+        (tmp_path / "data" / beside).write_text("Drawings")
+    found = [read_images(folder, verify=False) for folder in (tmp_path / "data", wrapped)]
+    assert found[0].train_ids == found[1].train_ids and len(found[0].y) == 6
+    assert found[0].test_ids == found[1].test_ids and len(found[0].test_ids) == 3
+
+
+@pytest.mark.parametrize("outer", ["D", "D/E"])
+def test_one_folder_around_a_table_and_its_lists_changes_nothing(tmp_path: Path, outer: str) -> None:
+    kinds = [KINDS[number % 3] for number in range(12)]
+    folder = tmp_path / "data" / outer
+    for number, name in enumerate(names(12)):
+        save(folder / name, number, 8)
+    for name, text in (
+        ("meta/labels.csv", labels_table("id,label", kinds)),
+        ("splits/train.txt", "".join(f"{name}.png\n" for name in IDS[:8])),
+        ("splits/test.txt", "".join(f"{name}.png\n" for name in IDS[8:])),
+    ):
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_text(text)
+    found = read_images(tmp_path / "data", verify=False)
+    assert len(found.y) == 8 and len(found.test_ids) == 4
+    assert found.train_ids == read_images(folder, verify=False).train_ids
