@@ -259,3 +259,19 @@ def test_one_folder_around_a_table_and_its_lists_changes_nothing(tmp_path: Path,
     found = read_images(tmp_path / "data", verify=False)
     assert len(found.y) == 8 and len(found.test_ids) == 4
     assert found.train_ids == read_images(folder, verify=False).train_ids
+
+
+@pytest.mark.parametrize("root", ["train_metadata", "train", "Training_LesionGroupings"])
+@pytest.mark.parametrize("labels", ["labels", "GroundTruth/Training_GroundTruth", "annotations/a"])
+def test_a_table_of_another_question_does_not_hide_the_labels(tmp_path: Path, root: str, labels: str) -> None:
+    sexes = [("f", "m")[number % 2] for number in range(12)]
+    kinds = [KINDS[number % 3] for number in range(12)]
+    sites = [("back", "arm", "leg")[number % 3] for number in range(12)]
+    others = [("sex", [sexes]), ("lesion_id,sex,site", [[f"L{number // 2}" for number in range(12)], sexes, sites])]
+    for number, (columns, cells) in enumerate(others[: 1 if labels == "labels" else 2]):
+        folder = folder_of(tmp_path / str(number), names(12), **{root: labels_table(f"id,{columns}", *cells)})
+        (folder / labels).parent.mkdir(exist_ok=True)
+        (folder / f"{labels}.csv").write_text(labels_table("id,finding", kinds))
+        message = refused(folder)
+        assert f"{labels}.csv may hold the labels by its name. Choose with --table {labels}.csv" in message
+        assert labels_of(read_images(folder, DataOptions(table=f"{labels}.csv"), verify=False)) == kinds
