@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -261,8 +262,13 @@ def test_one_folder_around_a_table_and_its_lists_changes_nothing(tmp_path: Path,
     assert found.train_ids == read_images(folder, verify=False).train_ids
 
 
-@pytest.mark.parametrize("root", ["train_metadata", "train", "Training_LesionGroupings"])
-@pytest.mark.parametrize("labels", ["labels", "GroundTruth/Training_GroundTruth", "annotations/a"])
+@pytest.mark.parametrize(
+    ("root", "labels"),
+    [
+        ("train", "labels"),
+        *itertools.product(["train_metadata", "train"], ["GroundTruth/Training_GroundTruth", "annotations/a"]),
+    ],
+)
 def test_a_table_of_another_question_does_not_hide_the_labels(tmp_path: Path, root: str, labels: str) -> None:
     sexes = [("f", "m")[number % 2] for number in range(12)]
     kinds = [KINDS[number % 3] for number in range(12)]
