@@ -14,7 +14,12 @@ from search.export.output.manifest import OutputKind, read_manifest
 from search.export.plan import ExportPlan
 from search.runtime.errors import SearchError
 from storage.errors import StorageError
+from storage.records.exports import ExportRecord
 from storage.stores import Stores
+
+
+LEAST_DIFFERENCE = 5e-4
+"""Difference of two expected scores, in the study's metric, from which it is named."""
 
 
 class EarlierExportStays(SearchError):
@@ -45,7 +50,8 @@ def compare_with_earlier(
     *,
     keep_better: bool,
 ) -> list[str]:
-    """A warning if the study's export in ``target`` averages more networks than the one that is to replace it.
+    """A warning if the study's export in ``target`` averages more networks than the one that is to replace it, or was
+    expected to score more.
 
     Args:
         forecast: of the score of ``refits`` on the test images, as stored.
@@ -56,10 +62,9 @@ def compare_with_earlier(
     """
     before = _larger_export(stores, plan, refits, target, forecast)
     if before is None:
-        return []
-    when = f"{datetime.datetime.fromtimestamp(before.created):%Y-%m-%d %H:%M}"
+        return _lower_expectation(stores, plan, target, forecast)
     comparison = (
-        f"the export of {when} averages {before.networks} networks, one of what has finished now "
+        f"the export of {_moment(before.created)} averages {before.networks} networks, one of what has finished now "
         f"{networks_of(plan, refits)}{before.expected}"
     )
     enlarge = f"`search export-best --study {plan.study.name} --seeds {before.seeds}`"
@@ -80,9 +85,8 @@ def _larger_export(
     stores: Stores, plan: ExportPlan, refits: Refits, target: Path, forecast: Mapping[str, Any] | None
 ) -> _Larger | None:
     """The study's export in ``target``, if it averages more networks than ``refits``; else None."""
-    manifest = read_manifest(target)
-    record = next((e for e in reversed(stores.exports.all(plan.study.id)) if e.folder == str(target)), None)
-    if manifest is None or manifest.kind is not OutputKind.EXPORT or record is None:
+    record = _record_of(stores, plan, target)
+    if record is None:
         return None
     try:
         notes = ExportNotes.from_json(record.notes)
@@ -106,6 +110,30 @@ def _larger_export(
         is_better=same or no_gain,
         expected=expected,
     )
+
+
+def _lower_expectation(stores: Stores, plan: ExportPlan, target: Path, forecast: Mapping[str, Any] | None) -> list[str]:
+    """A warning if the export that is to be replaced was expected to score more; empty if it was not."""
+    record = _record_of(stores, plan, target)
+    before, now = _expected(record.forecast if record is not None else None), _expected(forecast)
+    if record is None or before is None or now is None or before - now < LEAST_DIFFERENCE:
+        return []
+    return [
+        f"the export of {_moment(record.created)}, which this one replaces, was expected to score {before:.4f}, and "
+        f"this one {now:.4f}; --output FOLDER writes an export beside earlier ones"
+    ]
+
+
+def _record_of(stores: Stores, plan: ExportPlan, target: Path) -> ExportRecord | None:
+    """The study's latest export in ``target``; None if there is none, or another program wrote the folder."""
+    manifest = read_manifest(target)
+    if manifest is None or manifest.kind is not OutputKind.EXPORT:
+        return None
+    return next((e for e in reversed(stores.exports.all(plan.study.id)) if e.folder == str(target)), None)
+
+
+def _moment(created: float) -> str:
+    return f"{datetime.datetime.fromtimestamp(created):%Y-%m-%d %H:%M}"
 
 
 def _trainings(notes: ExportNotes) -> dict[tuple[str | None, int], int]:

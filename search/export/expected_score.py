@@ -159,7 +159,8 @@ def _recipe_groups(
 ) -> Iterator[list[list[Float32Array]]]:
     """Groups of recipes, each the out-of-fold predictions of its trainings, to measure the gain from averaging.
 
-    Several members form one group. With a single member, each of the best finalists is a group of its own.
+    Several members form one group. With a single member, each of the best finalists of its kind, probe or not, is a
+    group of its own, but for those that are clearly worse: averaging adds more to a worse recipe.
     """
 
     def read(records: Iterable[TrialRecord]) -> list[Float32Array]:
@@ -171,6 +172,11 @@ def _recipe_groups(
     for confirmation in confirmations:
         rows = plan.estimates.rows if plan.estimates is not None else ()
         rank_of = {row.number: i for i, row in enumerate(rows) if row.study in ("", confirmation.study.name)}
-        finalists = sorted(confirmation.finalists, key=lambda finalist: rank_of.get(finalist.number, len(rank_of)))
+        eliminated = {row.number for row in rows if row.eliminated and row.number in rank_of}
+        finalists = [
+            finalist
+            for finalist in sorted(confirmation.finalists, key=lambda one: rank_of.get(one.number, len(rank_of)))
+            if finalist.trial.is_probe == parts[0].member.trial.is_probe and finalist.number not in eliminated
+        ]
         for finalist in finalists[:GROUPS]:
             yield [read(trainings_of(finalist.trial, finalist.recipe, finalist.rounds))]

@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import NormalDist
 
 import numpy as np
 from numpy.typing import NDArray
+
+from trainer.evaluation.metrics import METRICS
 
 _NORMAL = NormalDist()
 _TIE = 1e-12  # scores that differ by less are equal
@@ -192,6 +194,26 @@ def disagreement(first: Submission, second: Submission) -> float | None:
         return None
     different = first.labels != second.labels
     return float((different.any(axis=1) if different.ndim == 2 else different).mean())
+
+
+def without_copies(board: Board) -> list[Submission]:
+    """One submission for all that give every test image the same labels: the latest, with the public score of any.
+
+    Where the metric scores probabilities, equal labels make no copy.
+    """
+    if METRICS[board.metric].needs == "probabilities":
+        return list(board.submissions)
+    kept: list[Submission] = []
+    for submission in board.submissions:
+        copies = [other for other in kept if disagreement(other, submission) == 0.0]
+        known = (one.public for one in (submission, *copies) if one.public is not None)
+        merged = replace(
+            submission,
+            public=next(known, None),
+            is_overwritten=all(one.is_overwritten for one in (submission, *copies)),
+        )
+        kept = [*(other for other in kept if other not in copies), merged]
+    return kept
 
 
 def score_error(board: Board, submission: Submission, score: float, images: int) -> float:

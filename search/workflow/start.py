@@ -212,7 +212,8 @@ def _watch_stages(run: _Run, fleet: Fleet | None) -> _Searched:
     watch(stores, name, over, fleet=fleet, signals=signals, console=console, on_snapshot=look)
     snapshot = _end_paused_trials(stores, study, home, console, run.request.workers.tracking)
     if (fleet is not None or snapshot.workers) and enqueue_last_probe(stores, read_study(stores, name)) is not None:
-        reason = "" if study.budget == 0 else "No trial is better than the best probe. "
+        ended = "No trial is better than the best probe" if snapshot.counted else "No trial ended in time"
+        reason = "" if study.budget == 0 else f"{ended}. "
         say(console, f"{reason}The best probe is made once more, on still larger images.")
         shown = len(snapshot.records)
         watch(stores, name, over, fleet=fleet, signals=signals, console=console, shown=shown, on_snapshot=look)

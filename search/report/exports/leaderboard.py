@@ -26,6 +26,7 @@ from search.statistics.submission_scores import (
     mean_error,
     propose,
     score_error,
+    without_copies,
 )
 from trainer.evaluation.metrics import METRICS
 
@@ -133,8 +134,12 @@ def _agreement(board: Board, scored: Sequence[Submission]) -> Iterator[str]:
 
 def _hand_in(board: Board) -> Iterator[str]:
     """The two submissions to hand in; none once private scores are known, because then the competition is over."""
-    submissions = [submission for submission in board.submissions if submission.can_be_chosen]
-    if len(submissions) < 2 or any(submission.private is not None for submission in board.submissions):
+    if any(submission.private is not None for submission in board.submissions):
+        return
+    submissions = [submission for submission in without_copies(board) if submission.can_be_chosen]
+    if len(submissions) < 2:
+        if sum(submission.can_be_chosen for submission in board.submissions) > 1:
+            yield "All exports that can be handed in predict the same labels."
         return
     beliefs = [belief_of(board, submission) for submission in submissions]
     scores = []
@@ -157,8 +162,6 @@ def _hand_in(board: Board) -> Iterator[str]:
     differing = disagreement(submissions[first], submissions[second])
     if differing is None:
         gain = "Not all their labels are stored, so what the second one adds is unknown."
-    elif correlations[first, second] == 1:
-        gain = "Both predict the same labels."
     else:
         # At most: of the images with different labels, both submissions may be wrong on some.
         gain = (

@@ -120,7 +120,7 @@ def schedule_line(stores: Stores, snapshot: StudySnapshot) -> str:
         parts = [f"no whole trial any more, but perhaps a shortened one until {clock(plan.confirmation)}"]
     if plan.confirmation < plan.refits:
         parts.append(f"confirmation until {clock(plan.refits)}")
-    if plan.number_of_refits:
+    if plan.number_of_refits and plan.refits < plan.export:
         count = plan.number_of_refits
         parts.append(f"{count} refit{'s' * (count != 1)} until {clock(plan.export)}")
     return f"{_rehearsed(costs)}Plan: {', then '.join(parts) or 'no more trials'}; export by {clock(study.deadline)}."

@@ -141,3 +141,13 @@ def test_an_export_that_is_gone_is_no_obstacle(context: StudyContext, tmp_path: 
 def test_networks_of_all_images_are_not_counted_against_those_of_folds(context: StudyContext, tmp_path: Path) -> None:
     export(context, tmp_path / "out", seeds=1)
     assert export(context, tmp_path / "out", seeds=1, full_data=True).networks == 1
+
+
+@pytest.mark.parametrize(("before", "now", "named"), [(0.8, 0.7, True), (0.7, 0.8, False), (0.7, 0.6998, False)])
+def test_a_lower_expectation_than_that_of_the_replaced_export_is_named(
+    context: StudyContext, tmp_path: Path, before: float, now: float, named: bool
+) -> None:
+    export(context, tmp_path / "out", seeds=1, expected=before)
+    again = export(context, tmp_path / "out", seeds=1, expected=now)
+    found = [line for line in again.warnings if f"expected to score {before:.4f}, and this one {now:.4f}" in line]
+    assert bool(found) is named

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from search.export.candidates.members import ExportMember
 from search.export.doubts import doubts_of_data, doubts_of_export
-from search.export.expected_score import forecast_export, read_optimism
+from search.export.expected_score import _recipe_groups, forecast_export, read_optimism
 from search.export.files import write_export
 from search.export.final_model import RefitFailed, Refits, gather_refits
 from search.export.notes import ExportNotes, RecipeNotes
@@ -27,7 +27,7 @@ from search.export.plan import ExportPlan, plan_export, queue_refits
 from search.report.status import optimism_lines
 from search.statistics.paired_gain import shown_gain
 from search.study_setup.create_study import create_study
-from search.study_state.confirmation import freeze_split
+from search.study_state.confirmation import Confirmation, freeze_split, read_confirmation
 from search.study_state.snapshot import read_snapshot
 from search.study_state.training_costs import final_recipe
 from search.worker.study_context import StudyContext
@@ -323,6 +323,27 @@ def test_the_forecast_of_an_export(context: StudyContext) -> None:
     assert forecast.averaging > 0.05, "the right one of the two is the more confident"
     assert forecast.expected == pytest.approx(min(1.0, forecast.single + forecast.averaging))
     assert forecast.low < forecast.expected
+
+
+def test_only_recipes_like_the_exported_one_tell_what_averaging_adds(context: StudyContext) -> None:
+    plan = plan_export(context.stores, context.study, seeds=1, full_data=False)
+    parts = refit(context, plan).members[:1]
+    confirmation = read_confirmation(context.stores, context.study.name)
+    assert plan.estimates is not None and len(confirmation.finalists) > 1
+
+    def groups(plan: ExportPlan, confirmation: Confirmation) -> int:
+        return len(list(_recipe_groups(context.stores, plan, parts, [confirmation])))
+
+    rows = [replace(row, eliminated=False) for row in plan.estimates.rows]
+    alike = replace(plan, estimates=replace(plan.estimates, rows=tuple(rows)))
+    assert groups(alike, confirmation) == len(confirmation.finalists)
+    worse = [replace(row, eliminated=row.number != plan.leader.number) for row in rows]
+    assert groups(replace(plan, estimates=replace(plan.estimates, rows=tuple(worse))), confirmation) == 1
+    probes = tuple(
+        one if one.number == plan.leader.number else replace(one, trial=replace(one.trial, note={PROBE_NOTE: True}))
+        for one in confirmation.finalists
+    )
+    assert groups(alike, replace(confirmation, finalists=probes)) == 1
 
 
 def test_the_best_score_with_and_without_selection_bias(context: StudyContext) -> None:

@@ -129,7 +129,17 @@ def test_the_two_submissions_to_hand_in() -> None:
     (line,) = [line for line in said.splitlines() if line.startswith("To hand in")]
     assert "export 3 (" in line and "export 4 (" not in line
     assert ("export 1 (" in line) != ("export 2 (" in line), "no submission together with its copy"
-    assert "Both predict the same" in text(best, copy)
+    assert "All exports that can be handed in predict the same labels" in text(best, copy)
+
+
+def test_a_public_score_is_that_of_every_copy() -> None:
+    scored, copy = submission(1, 0.72, public=0.5), submission(2, 0.72)
+    other, third = submission(3, 0.68, labels=labels(0.3, seed=1)), submission(4, 0.67, labels=labels(0.3, seed=2))
+    (line,) = [line for line in text(scored, copy, other, third).splitlines() if line.startswith("To hand in")]
+    assert "export 1 (" not in line and "export 2 (0.7200" not in line, "the copy has no better score"
+    assert ("export 3 (" in line) or ("export 4 (" in line)
+    unscored = text(replace(scored, public=None), replace(copy, public=0.5), other, third)
+    assert [each for each in unscored.splitlines() if each.startswith("To hand in")] == [line]
 
 
 def test_an_overwritten_export_is_handed_in_only_if_the_competition_has_it() -> None:
