@@ -17,7 +17,6 @@ from storage.errors import StorageError
 from storage.records.exports import ExportRecord
 from storage.stores import Stores
 
-
 LEAST_DIFFERENCE = 5e-4
 """Difference of two expected scores, in the study's metric, from which it is named."""
 
