@@ -48,6 +48,8 @@ _MASK_WORDS = frozenset((
     "overlay", "overlays", "heatmap", "heatmaps", "gradcam", "saliency", "detections", "vis", "viz", "visualization",
     "visualizations", "visualisation", "visualisations", "マスク", "セグメンテーション", "アノテーション",
     "予測", "予測結果", "推論", "推論結果", "正解",
+    "segmented", "maske", "masken", "masque", "masques", "mascara", "mascaras", "\u043c\u0430\u0441\u043a\u0430",
+    "\u043c\u0430\u0441\u043a\u0438",
 ))
 """Words for masks, annotations, and what other programs make of the images."""
 _MASK_COMPANIONS = frozenset((
@@ -60,9 +62,13 @@ _MASK_COMPANIONS = frozenset((
 # fmt: on
 _NOT_WORN = r"(?:no|non|not|without|un|in?correct(?:ly)?|improper(?:ly)?|wrong(?:ly)?)[\W_]*mask"
 _WITHOUT_MASK = re.compile(rf"(?:^|[\W_]){_NOT_WORN}|mask(?:ed)?[\W_]*(?:off|less|\w*[\W_]+incorrect)", re.IGNORECASE)
+_MASK = (
+    r"masks?|maske|masque|m\u00e1scara|mascara|マスク|superpixels?|segmentations?|segmented|seg|annotations?|annotated"
+    r"|trimap|gt|ground[_-]?truth|labels?|pred(?:iction|icted)?s?|overlay|heatmap|gradcam|binary|contours?|roi|depth"
+)
 _MASK_STEM = re.compile(
-    r"(.+?)[_-](?:masks?|superpixels?|segmentations?|seg|annotations?|trimap|gt|pred(?:iction|icted)?s?|overlay|heatmap"
-    r"|gradcam)(?:[_-]?\d+)?",
+    rf"(?P<of>.+?)(?:[_.\- ](?:{_MASK})|(?<=[a-z\d])Mask|mask)(?:[_-]?\d+)?"
+    rf"|(?:{_MASK})[_.\- ](?P<after>.+)|Mask(?P<joined>[A-Z\d].*)",
     re.IGNORECASE,
 )
 OUTPUT_FOLDER = "retable"  # in the working directory, which may be the data folder
@@ -190,6 +196,11 @@ def holds_masks(name: str) -> bool:
     return _speaks_of(name, _MASK_WORDS, _MASK_COMPANIONS)
 
 
+def is_mask_word(word: str) -> bool:
+    """Whether a word in lower case means masks, annotations, or what other programs make of images."""
+    return without_accents(word) in _MASK_WORDS
+
+
 def masks_are_worn(names: Iterable[str]) -> bool:
     """Whether ``mask`` is a class, because another folder is called ``no_mask``, ``unmasked`` or the like."""
     return any(map(_WITHOUT_MASK.search, names))
@@ -226,7 +237,8 @@ def masks_among(paths: Sequence[str]) -> list[str]:
     """Those of the paths that are masks of another one by their names: ``a_mask.png`` beside ``a.png``."""
     stems = {str(PurePosixPath(path).with_suffix("")) for path in paths}
     owners = {path: _MASK_STEM.fullmatch(PurePosixPath(path).stem) for path in paths}
-    return [path for path, owner in owners.items() if owner and str(PurePosixPath(path).with_name(owner[1])) in stems]
+    named = {path: next(filter(None, owner.groups())) for path, owner in owners.items() if owner}
+    return [path for path, owner in named.items() if str(PurePosixPath(path).with_name(owner)) in stems]
 
 
 def _taken_apart(name: str) -> tuple[Split | None, list[str]]:

@@ -74,7 +74,11 @@ def json_lists_classes(path: Path, names: Collection[str]) -> bool:
         return False
     if isinstance(content, dict) and len(content) == 1:
         (content,) = content.values()  # {"classes": [...]}
-    entries = [list(content), list(content.values())] if isinstance(content, dict) else [content]
+    entries = [content]
+    if isinstance(content, dict):
+        values = list(map(str, content.values()))
+        # Of few values, each for several names, the names are patients or the like and the values are their labels.
+        entries = [list(content)] * (len(set(values)) == len(values)) + [list(content.values())]
     known = set(map(_plain, names))
     return any(
         isinstance(cells, list)

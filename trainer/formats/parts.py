@@ -146,9 +146,16 @@ def may_divide(name: str, values: Collection[str]) -> bool:
     filled = set(values) - {""}
     if speak_of_parts(filled):
         return True
-    if name in _MAYBE_FLAG:
-        return len(filled) == 2 and filled <= {*TRUE, *_FALSE}
+    if name in _MAYBE_FLAG or _names_part(name):
+        marked = len(filled) == 1 and "" in values and filled <= set(TRUE)
+        return marked or (len(filled) == 2 and filled <= {*TRUE, *_FALSE})
     return 1 < len(filled) <= _MOST_PARTS and any(part_of(value) in ("val", "test") for value in filled)
+
+
+def _names_part(name: str) -> bool:
+    """Whether the name of a column is that of a part: ``test_set``, ``valset``, ``hidden_test``, ``Testdaten``."""
+    plain = name.strip("?").removeprefix("is_").removeprefix("hidden_")
+    return (part_of(plain) or part_of(re.sub(r"(?:set|image|data|row|sample)s?$", "", plain))) is not None
 
 
 def _surely_divides(name: str) -> bool:

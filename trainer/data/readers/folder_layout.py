@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import chain
 from pathlib import Path
 
-from trainer.common.errors import DataError, counted
+from trainer.common.errors import DataError, counted, listed
 from trainer.data.file_names import is_held_out
 from trainer.data.image_set import DataOptions, ImageSet
 from trainer.data.images import FileImages
@@ -36,6 +36,7 @@ from trainer.data.readers.doubts.folders.folder_advice import (
 )
 from trainer.data.readers.doubts.folders.folder_refusals import (
     refuse_inner_annotations,
+    refuse_mask_twins,
     refuse_own_tables,
     refuse_part_twins,
     refuse_two_training_folders,
@@ -49,7 +50,8 @@ from trainer.data.readers.doubts.other_tables import (
 )
 from trainer.data.readers.matching.image_files import ImageFiles
 from trainer.data.readers.parts.divide_classes import PartLists, divide_by_lists
-from trainer.data.readers.parts.part_files import images_apart
+from trainer.data.readers.parts.lists_apart import warn_of_lists
+from trainer.data.readers.parts.part_files import images_apart, spellings
 from trainer.data.readers.sample_submission import spelled_as_in
 from trainer.data.readers.tables.find_tables import (
     Tables,
@@ -85,10 +87,12 @@ def read(folder: Path, options: DataOptions) -> ReadResult | None:
     divide = options.layout is None
     lists = divide_by_lists(folder, root, paths, images_apart(files), options.encoding, divide=divide)
     read = lists.read if lists is not None else ()
+    held_out = [] if lists is not None else warn_of_lists(folder, None, paths, spellings(paths))
     others = [path for path in others if path not in read and not json_lists_classes(path, labels)]
     if options.layout is None:
         refuse_own_tables(folder, folders)
         refuse_part_twins([path.name for path in folders])
+        refuse_mask_twins([path.name for path in folders])
         refuse_inner_annotations(folder, folders, files)
         telling = [path for path in others if path in apart or may_give_labels(path)]
         refuse_other_labels(folder, telling, [path.name for path in folders])
@@ -134,7 +138,7 @@ def read(folder: Path, options: DataOptions) -> ReadResult | None:
         ),
         warnings=(
             *merged,
-            *(lists.warnings_beside(test_folder) if lists is not None else ()),
+            *(lists.warnings_beside(test_folder) if lists is not None else held_out),
             *not_classes([path.name for path in folders]),
             *doubtful_folders([path.name for path in folders]),
             *images_in_two_formats(paths),
@@ -216,6 +220,11 @@ def _unread_warnings(folder: Path, root: Path, files: ImageFiles, test_folder: P
                 why = " (folds are cut from the training images)" if is_held_out(path.name) else ""
                 images = counted(len(files.paths_in(path)), "image")
                 warnings.append(f"not read: {images} in {path.name}/{why}")
+        classes = {path.name for path in class_folders(folder, root)}
+        parts = [path for path in subfolders(folder) if path == test_folder or is_held_out(path.name)]
+        inner = {path.name for part in parts for path in subfolders(part) if files.paths_in(path)}
+        if inner & classes and (lost := sorted(inner - classes)):
+            warnings.append(f"not trained: {listed(lost, 4)}, classes without a folder in {root.name}/")
     return warnings
 
 

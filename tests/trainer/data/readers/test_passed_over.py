@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -178,7 +179,7 @@ def test_quotation_marks_of_other_programs_are_explained(tmp_path: Path) -> None
     assert labels_of(read_images(folder, verify=False)) == ["cat", "dog", "cat", "dog"]
 
 
-@pytest.mark.parametrize("place", ["lists/holdout_ids.txt", "evaluation/gold.csv", "a/b/test.txt", "heldOut.csv"])
+@pytest.mark.parametrize("place", ["evaluation/gold.csv", "a/b/test.txt", "notes/private.txt"])
 def test_a_list_of_other_images_further_down_is_named(tmp_path: Path, place: str) -> None:
     kinds = [KINDS[number % 3] for number in range(12)]
     folder = folder_of(tmp_path, names(12), labels=labels_table("id,label", kinds))
@@ -186,7 +187,7 @@ def test_a_list_of_other_images_further_down_is_named(tmp_path: Path, place: str
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text("".join(f"{name}.png\n" for name in IDS[:3]))
     (warning,) = warnings_of(folder, "not used")
-    assert f"{place}, which names 3 images that labels.csv labels, such as images/000.png" in warning
+    assert f"{place}, which names 3 training images, such as images/000.png; if these" in warning
     rows = (folder / "labels.csv").read_text().splitlines()
     (folder / "labels.csv").write_text("\n".join([rows[0], *rows[4:]]))
     assert warnings_of(folder, "not used") == [] and len(read_images(folder, verify=False).y) == 9
@@ -281,3 +282,132 @@ def test_a_table_of_another_question_does_not_hide_the_labels(tmp_path: Path, ro
         message = refused(folder)
         assert f"{labels}.csv may hold the labels by its name. Choose with --table {labels}.csv" in message
         assert labels_of(read_images(folder, DataOptions(table=f"{labels}.csv"), verify=False)) == kinds
+
+
+@pytest.mark.parametrize(
+    "name", ["lists/holdout_ids.txt", "heldOut.csv", "hold_out.txt", "held_out_list.txt", "testliste.txt"]
+)
+@pytest.mark.parametrize("table", [True, False])
+def test_lists_of_held_out_images_are_those_of_the_test_set(tmp_path: Path, name: str, table: bool) -> None:
+    files = names(12) if table else [f"{KINDS[number % 3]}/{IDS[number]}.png" for number in range(12)]
+    kinds = [KINDS[number % 3] for number in range(12)]
+    folder = folder_of(tmp_path, files, **({"labels": labels_table("id,label", kinds)} if table else {}))
+    (folder / name).parent.mkdir(exist_ok=True)
+    (folder / name).write_text("".join(f"{file}\n" for file in files[9:]))
+    found = read_images(folder, verify=False)
+    assert len(found.y) == 9 and len(found.test_ids) == 3
+
+
+@pytest.mark.parametrize("name", ["private.txt", "unseen.csv"])
+def test_a_list_of_other_images_beside_class_folders_is_named(tmp_path: Path, name: str) -> None:
+    files = [f"{KINDS[number % 3]}/{IDS[number]}.png" for number in range(12)]
+    folder = folder_of(tmp_path, files)
+    (folder / name).write_text("".join(f"{file}\n" for file in files[9:]))
+    (warning,) = warnings_of(folder, "not used")
+    assert f"{name}, which names 3 training images" in warning and "move them out of the class folders" in warning
+    for file in files[9:]:
+        (folder / file).unlink()
+    assert warnings_of(folder, "not used") == []
+
+
+@pytest.mark.parametrize(
+    "name", ["to_delete.txt", "outliers.txt", "donottrain.txt", "low_quality.txt", "Ausschluss.txt"]
+)
+def test_a_list_of_images_to_leave_out_is_refused(tmp_path: Path, name: str) -> None:
+    files = [f"{KINDS[number % 3]}/{IDS[number]}.png" for number in range(12)]
+    folder = folder_of(tmp_path, files)
+    (folder / name).write_text(f"{files[0]}\n")
+    assert "may say by its name that these are not to be used" in refused(folder)
+
+
+@pytest.mark.parametrize("other", ["{}_mask", "{}-GT", "{} Masken", "masks_{}", "{}_segmented"])
+def test_folders_of_masks_beside_their_classes_are_a_question(tmp_path: Path, other: str) -> None:
+    files = [f"{kind}/{number}.png" for kind in ("benign", "malignant") for number in range(4)]
+    masks = [f"{other.format(kind)}/{number}.png" for kind in ("benign", "malignant") for number in range(4)]
+    folder = folder_of(tmp_path, [*files, *masks])
+    assert "may hold masks of the images of 'benign', 'malignant'" in refused(folder)
+    assert len(read_images(folder, DataOptions(layout="folders"), verify=False).class_names) == 4
+    for kind in ("benign", "malignant"):
+        (folder / other.format(kind)).rename(tmp_path / other.format(kind))
+    assert read_images(folder, verify=False).class_names == ("benign", "malignant")
+
+
+@pytest.mark.parametrize(
+    "mask", ["mask_{}", "Mask{}", "{}.mask", "gt_{}", "{}_groundtruth", "{}_label", "{}_roi", "{}_Maske"]
+)
+def test_masks_beside_their_images_are_left_out(tmp_path: Path, mask: str) -> None:
+    files = [f"{kind}/{number}.png" for kind in KINDS for number in range(3)]
+    masks = [f"{kind}/{mask.format(number)}.png" for kind in KINDS for number in range(3)]
+    found = read_images(folder_of(tmp_path, [*files, *masks]), verify=False)
+    assert found.train_images.paths == tuple(files) and any("masks (9)" in warning for warning in found.warnings)
+
+
+@pytest.mark.parametrize("name", ["cat_new", "cat_small", "excluded", "cat extra"])
+def test_a_folder_of_further_images_is_named(tmp_path: Path, name: str) -> None:
+    files = [f"{kind}/{number}.png" for kind in ("cat", "dog", name) for number in range(3)]
+    found = warnings_of(folder_of(tmp_path, files), "is read as a class")
+    assert any(repr(name) in warning for warning in found)
+
+
+@pytest.mark.parametrize(
+    "names_of", [("P01", "P02", "P17"), ("case_1", "case_2"), ("A01", "B12"), ("TCGA-2A", "TCGA-8K")]
+)
+def test_folders_of_patients_and_wells_are_doubtful_classes(tmp_path: Path, names_of: tuple[str, ...]) -> None:
+    folder = folder_of(tmp_path, [f"{name}/{number}.png" for name in names_of for number in range(3)])
+    assert "cameras, patients or recordings" in warnings_of(folder, "read as classes")[0]
+
+
+def test_labels_of_folders_in_json_are_no_list_of_classes(tmp_path: Path) -> None:
+    patients = [f"Q{number}x" for number in range(4)]
+    folder = folder_of(tmp_path, [f"{name}/{number}.png" for name in patients for number in range(3)])
+    (folder / "labels.json").write_text(json.dumps({name: "ab"[number % 2] for number, name in enumerate(patients)}))
+    assert "labels.json is not read, though it may hold the labels" in refused(folder)
+    (folder / "labels.json").write_text(json.dumps({name: number for number, name in enumerate(patients)}))
+    assert read_images(folder, verify=False).class_names == tuple(patients)
+
+
+@pytest.mark.parametrize("column", ["test_set", "TestSet", "valset", "hidden_test", "Testdaten", "evaluation"])
+@pytest.mark.parametrize("cells", [("0", "1"), ("", "x"), ("nein", "ja")])
+def test_a_flag_called_after_a_part_is_a_question(tmp_path: Path, column: str, cells: tuple[str, str]) -> None:
+    marks = [cells[number > 8] for number in range(12)]
+    kinds = [KINDS[number % 3] for number in range(12)]
+    folder = folder_of(tmp_path, names(12), labels=labels_table(f"id,label,{column}", kinds, marks))
+    assert f"the column {column!r} seems to divide the rows" in refused(folder)
+
+
+@pytest.mark.parametrize("value", ["{}.csv", "{}/", "img/{}", "data/{}.txt"])
+def test_a_column_of_sources_divides_the_rows(tmp_path: Path, value: str) -> None:
+    sources = [value.format("test" if number > 8 else "train") for number in range(12)]
+    kinds = [KINDS[number % 3] for number in range(12)]
+    folder = folder_of(tmp_path, names(12), labels=labels_table("id,label,source_file", kinds, sources))
+    found = read_images(folder, verify=False)
+    assert len(found.y) == 9 and found.test_ids == tuple(IDS[9:])
+
+
+@pytest.mark.parametrize(
+    ("column", "cells"), [("review_status", "ok,rejected"), ("deleted_at", ",2024-01-02"), ("wrong", ",x")]
+)
+def test_a_column_that_marks_bad_rows_is_named(tmp_path: Path, column: str, cells: str) -> None:
+    marks = [cells.split(",")[number % 5 == 0] for number in range(12)]
+    kinds = [KINDS[number % 3] for number in range(12)]
+    folder = folder_of(tmp_path, names(12), labels=labels_table(f"id,label,{column}", kinds, marks))
+    assert any(repr(column) in warning for warning in warnings_of(folder, "is not used"))
+
+
+@pytest.mark.parametrize("label", ["k.A.", "unbekannt", "cat?", "not sure", "\u4e0d\u660e", "01.02.2023"])
+def test_a_label_for_none_is_named(tmp_path: Path, label: str) -> None:
+    kinds = [label if number % 4 == 3 else KINDS[number % 3] for number in range(12)]
+    folder = folder_of(tmp_path, names(12), labels=labels_table("id,label", kinds))
+    assert any(repr(label) in warning for warning in read_images(folder, verify=False).warnings)
+
+
+@pytest.mark.parametrize("part", ["test", "val"])
+def test_a_class_that_only_other_parts_hold_is_named(tmp_path: Path, part: str) -> None:
+    kinds = [KINDS[number % 3] for number in range(12)]
+    parts = [part if kind == "emu" or number < 3 else "train" for number, kind in enumerate(kinds)]
+    table = folder_of(tmp_path / "table", names(12), labels=labels_table("id,label,split", kinds, parts))
+    assert warnings_of(table, "not trained") == ["not trained: 'emu', classes without a training row of labels.csv"]
+    files = [f"{part}/{kind}/{kind}.png" for kind in KINDS]
+    files += [f"train/{kind}/{number}.png" for kind in KINDS[:2] for number in range(3)]
+    folders = folder_of(tmp_path / "folders", files)
+    assert warnings_of(folders, "not trained") == ["not trained: 'emu', classes without a folder in train/"]

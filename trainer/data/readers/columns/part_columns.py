@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from itertools import islice
@@ -34,6 +35,8 @@ _FOLD_NAMES = (
 )  # fmt: skip
 
 
+_SOURCE = re.compile(r"\.(?:csv|tsv|txt|json|zip|tar|parquet|xlsx)$|/$")
+"""The end of the name of a file or folder from which a row comes, such as ``train.csv`` and ``img/test/``."""
 _FEW_PARTS = 4
 """Values up to which a column that is called as parts are may divide the rows."""
 
@@ -93,6 +96,9 @@ def _parts_of_column(file: str, name: str, cells: Sequence[str], notes: list[str
         if not are_parts_alone(set(stems.values())):
             return None
         return {cell: part for cell, stem in stems.items() if (part := part_of(stem))}
+    sources = {cell.lower(): PurePosixPath(_SOURCE.sub("", cell.lower())).name for cell in cells}
+    if any(source != cell for cell, source in sources.items()) and are_parts_alone(set(sources.values())):
+        return {cell: part for cell, source in sources.items() if (part := part_of(source))}
     counts = Counter(cell.lower() for cell in cells)
     plain = plain_name(name)
     if (numbered := numbered_parts(plain, counts)) is not None:

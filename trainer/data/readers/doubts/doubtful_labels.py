@@ -17,7 +17,10 @@ from trainer.formats.shares import share
 _WORDS = frozenset((
     "na", "none", "unknown", "unk", "unlabeled", "unlabelled", "nolabel", "notlabeled", "notlabelled", "withoutlabel",
     "notavailable", "missing", "undefined", "unassigned", "unclassified", "unannotated", "tbd", "todo",
-    "test", "testing", "testset", "holdout", "heldout",
+    "test", "testing", "testset", "holdout", "heldout", "unsure", "notsure", "uncertain", "unclear", "ambiguous",
+    "canttell", "cannottell", "nil", "nd", "ka", "keineangabe", "unbekannt", "unbestimmt", "inconnu", "desconocido",
+    "sconosciuto", "\u043d\u0435\u0438\u0437\u0432\u0435\u0441\u0442\u043d\u043e", "\u4e0d\u660e", "skip", "skipped",
+    "ignore", "exclude", "excluded", "delete", "deleted", "remove", "corrupt", "badimage", "error", "seecomment",
 ))  # fmt: skip
 """Words for a missing label, without blanks and punctuation."""
 _MARKS = re.compile(r"[?\-_.*/\[\](){}\u2013\u2014\uff1f]+")
@@ -30,7 +33,8 @@ _LATIN = str.maketrans(
 """Cyrillic and Greek letters that look like Latin ones."""
 _OF_SPREADSHEET = re.compile(
     r"\d{1,2}-(?:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)"
-    r"|(?:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)-\d{2}",
+    r"|(?:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)-\d{2}"
+    r"|\d{1,2}\.\d{1,2}\.(?:19|20)\d\d|(?:19|20)\d\d-\d\d-\d\d(?: 00:00:00)?",
     re.IGNORECASE,
 )
 _DENIAL = re.compile(r"(?:[-!~\u00ac]\s*|(?:not?|kein|keine|without|non)[ _-])(.+)", re.IGNORECASE)
@@ -58,7 +62,9 @@ def doubtful_labels(where: str, labels: Iterable[str], *, lists: bool = True, ce
             f"{where}: the label {label!r} ({counted(counts[label], 'image')}) is read as a class of its own; if it "
             "marks unlabelled images, remove them from the training data"
             for label in sorted(counts)
-            if _is_word(label) or _is_number_for_none(label, counts.keys() - {label})
+            if _is_word(label)
+            or _is_number_for_none(label, counts.keys() - {label})
+            or label.rstrip("?\uff1f ") in counts.keys() - {label}
         ),
     ]
 

@@ -13,6 +13,10 @@ _MARKS = frozenset((
     "corrupted", "blurry", "unusable", "ungradable", "invalid", "duplicate", "duplicated", "outlier",
     "use", "usable", "keep", "include", "included", "good", "ok", "gradable", "approved", "accepted", "verified",
     "low_quality", "bad_quality", "poor_quality", "to_remove", "to_exclude", "to_delete", "do_not_use",
+    "status", "review_status", "answer", "qc", "qc_passed", "passed", "quality", "image_quality", "label_ok", "correct",
+    "wrong", "mislabeled", "mislabelled", "flagged", "confirmed", "checked", "used", "active", "consent",
+    "unsure", "deleted_at", "removed_at", "verwenden", "ausschliessen", "ausschlie\u00dfen", "ausschluss",
+    "g\u00fcltig", "\u9664\u5916", "\u6709\u52b9",
 ))  # fmt: skip
 """Names of such columns, without a beginning ``is_``."""
 _MOST_VALUES = 3  # yes, no, and an empty cell
@@ -34,7 +38,8 @@ def unused_marks(
         if column in taken or plain_name(name).removeprefix("is_") not in _MARKS:
             continue
         values = {row[column].strip() for row in rows}
-        if 1 < len(values) <= _MOST_VALUES:
+        is_moment = "" in values and plain_name(name).endswith("_at")
+        if 1 < len(values) <= _MOST_VALUES or (is_moment and len(values) > 1):
             warnings.append(
                 f"{where}: the column {name!r} ({listed(sorted(values), 4)}) is not used, and the images of all its "
                 "rows are; if it says which images to leave out, remove their rows"

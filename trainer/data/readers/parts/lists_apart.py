@@ -1,4 +1,4 @@
-"""Lists that are not read and may name test images among those that a table labels: ``lists/holdout_ids.txt``."""
+"""Lists that are not read and may name test images among those of training: ``lists/holdout_ids.txt``."""
 
 from __future__ import annotations
 
@@ -17,31 +17,29 @@ from trainer.inference.printable import printable
 
 _SUFFIXES = (".txt", ".lst", ".list", ".csv", ".tsv")
 _WORD = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])|[^\W\d_]+")
-_OTHER_WORDS: Mapping[str, Part] = {
-    "heldout": "test",
-    "held_out": "test",
-    "gold": "test",
-    "unseen": "test",
-    "blind": "test",
-}
+_OTHER_WORDS: Mapping[str, Part] = dict.fromkeys(("gold", "unseen", "blind", "private"), "test")
 """Further words for images that are not for training."""
 _MOST = 50
 """Files that are read at most."""
 _MOST_BYTES = 2**22
 
 
-def warn_of_lists(folder: Path, table: Path, images: Collection[str], known: Mapping[str, str]) -> list[str]:
+def warn_of_lists(
+    folder: Path, table: Path | None, images: Collection[str], known: Mapping[str, str], used: Collection[Path] = ()
+) -> list[str]:
     """Warn of every list in the data folder that speaks of test or validation images by its name, and names ``images``.
 
     A text file has to have such a name itself; of a table that of its folder counts as well.
 
     Args:
-        table: the training table.
-        images: paths of the images that it labels.
+        table: the training table; None: class folders give the labels.
+        images: paths of the training images.
         known: `trainer.data.readers.parts.part_files.spellings` of the images.
+        used: files that are read, or have a sentence of their own.
     """
+    rows = "move them out of the class folders" if table is None else f"remove their rows from {printable(table.name)}"
     warnings = []
-    for path in _candidates(folder, table):
+    for path in _candidates(folder, {*used, *([] if table is None else [table])}):
         try:
             listed, lost = listed_images(path, known, None)
         except DataError:
@@ -51,18 +49,18 @@ def warn_of_lists(folder: Path, table: Path, images: Collection[str], known: Map
             continue
         name = printable(path.relative_to(folder).as_posix())
         warnings.append(
-            f"not used: {name}, which names {counted(len(both), 'image')} that {printable(table.name)} labels, such as "
-            f"{printable(both[0])}; if these are not for training, remove their rows from {printable(table.name)}"
+            f"not used: {name}, which names {counted(len(both), 'training image')}, such as {printable(both[0])}; if "
+            f"these are not for training, {rows}"
         )
     return warnings
 
 
-def _candidates(folder: Path, table: Path) -> list[Path]:
+def _candidates(folder: Path, without: Collection[Path]) -> list[Path]:
     found: list[Path] = []
     for path in _files(folder):
         place = path.relative_to(folder)
         words = [path.stem, *(place.parts[:-1] if path.suffix.lower() in (".csv", ".tsv") else ())]
-        if path != table and any(map(_speaks_of_held_out, words)) and path.stat().st_size <= _MOST_BYTES:
+        if path not in without and any(map(_speaks_of_held_out, words)) and path.stat().st_size <= _MOST_BYTES:
             found.append(path)
             if len(found) == _MOST:
                 break

@@ -21,11 +21,14 @@ from trainer.inference.printable import printable
 SUFFIXES = (".txt", ".lst", ".list", ".dat", ".log", ".csv", ".tsv", ".json")
 _JOINED = re.compile(r"(train|test|val|valid)(?:ing|idation)?[_\-]?(?:lists?|names?|files?|ids?|imgs?|split)[_\-]?\d*")
 _SHORT: Mapping[str, Part] = {"tr": "train", "te": "test", "va": "val"}
+_KIND = re.compile(r"[_\- ]*(?:lists?|names?|files?|ids?|liste)$")
+_HELD_OUT = ("holdout", "hold_out", "hold-out", "heldout", "held_out", "held-out")
 _NUMBER = re.compile(r"\d+")
 _PAIRS = re.compile(r"duplicat|(?:^|[^a-z])pairs", re.IGNORECASE)
 _EXCLUDES = re.compile(
     r"(?:^|[^a-z])(?:not|dont|exclu\w*|ignored?|skip(?:ped)?|unused|discard(?:ed)?|reject(?:ed|s)?|to_?remove|removed"
-    r"|bad|corrupt(?:ed)?|broken|black_?list|deny_?list)(?:[^a-z]|$)",
+    r"|bad|corrupt(?:ed)?|broken|black_?list|deny_?list|delete[d]?|remove|invalid|outliers?|low_?quality|dont\w+"
+    r"|donot\w+|ausschluss)(?:[^a-z]|$)",
     re.IGNORECASE,
 )
 """Words in the names of lists of images that are not to be used."""
@@ -126,7 +129,10 @@ def part_of_stem(stem: str) -> Part | None:
         return None
     if joined := _JOINED.fullmatch(stem.lower()):
         return part_of(joined[1])
-    return "val" if is_held_out(stem) else split_of(stem) or part_of(stem.lower()) or _SHORT.get(stem.lower())
+    plain = _KIND.sub("", stem.lower())
+    if plain in _HELD_OUT:  # as a column of this name
+        return "test"
+    return "val" if is_held_out(plain) else split_of(stem) or part_of(plain) or _SHORT.get(plain)
 
 
 def parts_of_images(lists: Sequence[PartFile], given: str) -> tuple[dict[str, Part], list[str]]:

@@ -16,6 +16,7 @@ from trainer.data.readers.columns.label_names import NOT_LABELS, is_usual_label,
 from trainer.data.readers.columns.part_columns import described
 from trainer.data.readers.matching.match_images import ImageMatcher
 from trainer.formats.delimited import Table, first_rows, read_table
+from trainer.formats.labels import is_missing
 from trainer.formats.part_words import Part
 from trainer.formats.parts import numbered_parts, part_of
 
@@ -159,4 +160,11 @@ def split_parts(table: Table, first: int, columns: Columns) -> tuple[Table, Tabl
     if left := len(rows["val"]) - first:
         rows_left = counted(left, "validation row")
         warnings.append(f"not read: {rows_left} of {table.path.name} (folds are cut from the training rows)")
+    if columns.label is not None:
+        trained, others = (
+            {table.rows[i][columns.label].strip() for name in names for i in rows[name][first:]}
+            for names in (("train",), ("val", "test"))
+        )
+        if lost := sorted(label for label in others - trained if not is_missing(label)):
+            warnings.append(f"not trained: {listed(lost, 4)}, classes without a training row of {table.path.name}")
     return part("train"), part("test") if len(rows["test"]) > first else None, warnings

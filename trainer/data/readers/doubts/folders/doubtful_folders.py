@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import PurePosixPath
 
 from trainer.common.errors import listed
+from trainer.data.file_names import is_mask_word, masks_are_worn
 from trainer.formats.parts import part_of
 
 _DATE = re.compile(r"(?:19|20)\d\d([-_. ]?)(?:0[1-9]|1[0-2])\1(?:0[1-9]|[12]\d|3[01])(?:\D.*)?")
@@ -17,9 +18,17 @@ _DECADE = re.compile(r"(?:19|20)\d0")
 _OF_CAMERA = re.compile(r"[1-9]\d\d(?=\w*[A-Z_])[A-Z0-9_]{5}")  # the folders on a camera's card: 100CANON
 _SOURCE = re.compile(
     r"(?:cam|camera|kamera|patient|pat|subject|sub|person|participant|session|visit|day|scan|device|sensor|site|run"
-    r"|video|clip|カメラ|患者|被験者)[\W_]*(?:\d+|[a-z])",
+    r"|video|clip|カメラ|患者|被験者)[\W_]*(?:\d+|[a-z])"
+    r"|(?:pt|case|slide|mouse|rat|animal|plot|specimen|plate|well|series|proband)[\W_]*\d+"
+    r"|[ps]\d{2,}|tcga-.+|[a-h](?:0[1-9]|1[0-2])|[0-9a-f]{8}-[0-9a-f]{4}-.+",
     re.IGNORECASE,
 )
+"""Also wells of a plate, A01 to H12, and UUIDs."""
+_DERIVED = frozenset((
+    "small", "large", "new", "extra", "more", "bad", "unseen", "unused", "other", "resized", "cropped", "crop", "crops",
+    "thumb", "thumbs", "thumbnail", "thumbnails", "augmented", "edited", "raw", "original", "originals", "bw",
+))  # fmt: skip
+"""Words beside the name of a class in that of a folder with further or changed images of it."""
 _COPY = re.compile(
     r"(?:copy of |kopie von |copie de )(?P<of>.+)|(?P<name>.+?)"
     r"(?:[ _-]*\(\d+\)| [2-9]|[ _-]+(?:copy|kopie|copie|copia|コピー)(?:[ _-]*\(?\d+\)?)?"
@@ -50,7 +59,9 @@ _ASIDE = frozenset((
     "tests", "testclean", "testcorrupted", "extratest", "unlabeledtest", "unlabelledtest", "teste", "testes", "valtest",
     "nolabels", "unseen", "hidden", "blind", "leaderboard", "submit", "forsubmission", "challenge", "scoring", "target",
     "评测", "提交用", "提出用", "推論用", "nuevacarpeta", "новаяпапка", "新しいフォルダー", "新建文件夹",
-    "nouveaudossier", "nuovacartella", "novapasta", "sinclasificar",
+    "nouveaudossier", "nuovacartella", "novapasta", "sinclasificar", "excluded", "exclude", "ignore", "ignored",
+    "notused", "unused", "dontuse", "donotuse", "tocheck", "wrong", "mislabeled", "mislabelled", "bak", "crops",
+    "originals", "edited", "export", "exports", "ausschuss", "doublons", "corbeille", "ung\u00fcltig",
 ))  # fmt: skip
 """Names of folders with images that people have put aside, made or not sorted yet, without blanks and punctuation."""
 
@@ -97,14 +108,27 @@ def part_twins(names: Sequence[str]) -> list[tuple[str, str]]:
 
     As ``cats_test`` beside ``cats``. At least half of the other folders have such a twin.
     """
+    found = _twins(names, lambda word: part_of(word) in ("test", "val"))
+    return found if 2 * len({other for _, other in found}) >= len(names) - len(found) else []
+
+
+def mask_twins(names: Sequence[str]) -> list[tuple[str, str]]:
+    """The folders that hold masks of another one's images by their names, as ``benign_mask`` beside ``benign``, each
+    with the other one.
+    """
+    return [] if masks_are_worn(names) else _twins(names, is_mask_word)
+
+
+def _twins(names: Sequence[str], further: Callable[[str], bool]) -> list[tuple[str, str]]:
+    """The folders whose name is that of another one and a ``further`` word in lower case, each with the other one."""
     words = {name: re.findall(r"[^\W_]+", name.casefold()) for name in names}
     by_words = {tuple(own): name for name, own in words.items()}
     found = []
     for name, own in words.items():
-        rest = tuple(word for word in own if part_of(word) not in ("test", "val"))
+        rest = tuple(word for word in own if not further(word))
         if len(rest) == len(own) - 1 > 0 and rest in by_words:
             found.append((name, by_words[rest]))
-    return found if 2 * len({other for _, other in found}) >= len(names) - len(found) else []
+    return found
 
 
 def doubtful_folders(names: Sequence[str]) -> list[str]:
@@ -122,6 +146,7 @@ def doubtful_folders(names: Sequence[str]) -> list[str]:
                 "labels are elsewhere, write a table labels.csv with the columns image and label"
             )
     known = {name.casefold(): name for name in names}
+    derived = dict(_twins(names, _DERIVED.__contains__))
     for name in names:
         found = _COPY.fullmatch(name)
         original = None if found is None else known.get((found["of"] or found["name"]).casefold())
@@ -130,7 +155,7 @@ def doubtful_folders(names: Sequence[str]) -> list[str]:
                 f"the folders {original!r} and {name!r} are read as two classes; if {name!r} is a copy, move it out of "
                 "the data, or its images into the other folder"
             )
-        elif is_aside(name) or _is_copy_of(name, known):
+        elif is_aside(name) or _is_copy_of(name, known) or name in derived:
             warnings.append(f"the folder {name!r} is read as a class; if it is none, move it out of the data")
     return [*warnings, *_numbered_alike(names)]
 

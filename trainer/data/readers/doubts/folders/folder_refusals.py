@@ -8,7 +8,7 @@ from pathlib import Path
 from trainer.common.errors import DataError, listed
 from trainer.data.file_names import folder_split
 from trainer.data.readers.class_folders import subfolders
-from trainer.data.readers.doubts.folders.doubtful_folders import part_twins
+from trainer.data.readers.doubts.folders.doubtful_folders import mask_twins, part_twins
 from trainer.data.readers.doubts.other_tables import files_in
 from trainer.data.readers.matching.image_files import ImageFiles
 from trainer.data.readers.tables.find_tables import find_tables, is_named_training
@@ -63,6 +63,20 @@ def refuse_part_twins(names: Sequence[str]) -> None:
             f"the folders {listed(parts, 4)} may hold test or validation images of {listed(others, 4)} by their names. "
             "Move the test images into one folder test, and validation images out of the data folder. If the folders "
             "are classes, add --layout folders (data.layout)"
+        )
+
+
+def refuse_mask_twins(names: Sequence[str]) -> None:
+    """Refuse class folders of which some may hold masks of others' images.
+
+    Raises:
+        DataError: there are such folders.
+    """
+    if twins := mask_twins(names):
+        masks, others = [name for name, _ in twins], list(dict.fromkeys(other for _, other in twins))
+        raise DataError(
+            f"the folders {listed(masks, 4)} may hold masks of the images of {listed(others, 4)} by their names. Move "
+            "them out of the data folder. If the folders are classes, add --layout folders (data.layout)"
         )
 
 
