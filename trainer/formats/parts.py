@@ -147,9 +147,20 @@ def may_divide(name: str, values: Collection[str]) -> bool:
     if speak_of_parts(filled):
         return True
     if name in _MAYBE_FLAG or _names_part(name):
-        marked = len(filled) == 1 and "" in values and filled <= set(TRUE)
-        return marked or (len(filled) == 2 and filled <= {*TRUE, *_FALSE})
+        return marks_part(name, values)
     return 1 < len(filled) <= _MOST_PARTS and any(part_of(value) in ("val", "test") for value in filled)
+
+
+def marks_part(name: str, values: Collection[str]) -> bool:
+    """Whether a column is called after one part, and its values in lower case mark rows of it, but not surely.
+
+    A column such as ``is_train`` surely does (`parts_of_flag`).
+    """
+    filled = set(values) - {""}
+    if parts_of_flag(name) is not None or not (name in _MAYBE_FLAG or _names_part(name)):
+        return False
+    marked = len(filled) == 1 and "" in values and filled <= set(TRUE)
+    return marked or (len(filled) == 2 and filled <= {*TRUE, *_FALSE})
 
 
 def _names_part(name: str) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from trainer.formats.labels import is_number
@@ -23,12 +24,16 @@ NO = frozenset((
 _FALSE = NO | {"", "-"}
 
 
+_COMMA = re.compile(r"^(\d+),(\d+)$")
+"""A number with a decimal comma."""
+
+
 def share(cell: str) -> float | None:
     """The value of a cell, 0 to 1: a number, or 1 for TRUE, yes or a mark, and 0 for FALSE, no or an empty cell.
 
     None for another cell.
     """
-    text = cell.strip().strip("'\"").lower()
+    text = _COMMA.sub(r"\1.\2", cell.strip().strip("'\"").lower())
     if is_number(text):
         value = float(text)
         return value if 0 <= value <= 1 else None

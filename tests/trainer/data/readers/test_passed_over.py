@@ -411,3 +411,47 @@ def test_a_class_that_only_other_parts_hold_is_named(tmp_path: Path, part: str) 
     files += [f"train/{kind}/{number}.png" for kind in KINDS[:2] for number in range(3)]
     folders = folder_of(tmp_path / "folders", files)
     assert warnings_of(folders, "not trained") == ["not trained: 'emu', classes without a folder in train/"]
+
+
+@pytest.mark.parametrize("stems", [("Trainingsdaten", "Testdaten"), ("internal", "external")])
+def test_tables_of_two_parts_in_other_words_are_to_be_renamed(tmp_path: Path, stems: tuple[str, str]) -> None:
+    rows = [f"{IDS[number]},{KINDS[number % 3]}" for number in range(12)]
+    tables = ["\n".join(["id,label", *own, ""]) for own in (rows[:8], rows[8:])]
+    folder = folder_of(tmp_path, names(12), **dict(zip(stems, tables, strict=True)))
+    assert "If one lists test images, call it test.csv, and the other one train.csv" in refused(folder)
+    for stem, name in zip(stems, ("train", "test"), strict=True):
+        (folder / f"{stem}.csv").rename(folder / f"{name}.csv")
+    found = read_images(folder, verify=False)
+    assert len(found.y) == 8 and found.test_ids == tuple(IDS[8:])
+
+
+def test_a_column_for_each_part_is_to_be_one_column(tmp_path: Path) -> None:
+    kinds = [KINDS[number % 3] for number in range(12)]
+    parts = ["train" if number < 6 else "val" if number < 9 else "test" for number in range(12)]
+    marks = [[int(part == wanted) for part in parts] for wanted in ("train", "val", "test")]
+    folder = folder_of(tmp_path, names(12), labels=labels_table("id,label,train,val,test", kinds, *marks))
+    assert "Write one column split, with train, val or test in each row, in their place" in refused(folder)
+    (folder / "labels.csv").write_text(labels_table("id,label,split", kinds, parts))
+    assert len(read_images(folder, verify=False).y) == 6
+
+
+def test_one_hot_columns_with_decimal_commas_are_read(tmp_path: Path) -> None:
+    columns = [["1,0" if number % 3 == kind else "0,0" for number in range(12)] for kind in range(3)]
+    cells = [";".join([IDS[number], *(column[number] for column in columns)]) for number in range(12)]
+    folder = folder_of(tmp_path, names(12), labels="\n".join(["id;cat;dog;emu", *cells, ""]))
+    assert labels_of(read_images(folder, verify=False)) == [KINDS[number % 3] for number in range(12)]
+
+
+def test_rows_that_are_not_one_hot_are_counted(tmp_path: Path) -> None:
+    columns = [[int(number % 3 == kind and number > 1) for number in range(12)] for kind in range(3)]
+    folder = folder_of(tmp_path, names(12), labels=labels_table("id,cat,dog,emu", *columns))
+    assert "not one-hot (2 rows hold no 1, and can be removed if they have no label)" in refused(folder)
+    rows = (folder / "labels.csv").read_text().splitlines()
+    (folder / "labels.csv").write_text("\n".join([rows[0], *rows[3:], ""]))
+    assert read_images(folder, verify=False).class_names == ("cat", "dog", "emu")
+
+
+def test_grades_are_no_mistakes_in_a_column_of_0_and_1(tmp_path: Path) -> None:
+    grades, flags = [number % 3 for number in range(12)], [number // 6 for number in range(12)]
+    message = refused(folder_of(tmp_path, names(12), labels=labels_table("id,grade,edema", grades, flags)))
+    assert "it could be 'grade', 'edema'" in message and "neither 0 nor 1" not in message

@@ -22,6 +22,7 @@ def ambiguous(
     attributes: bool = False,
     counted: bool = False,
     unread: Sequence[str] = (),
+    odd_rows: str = "",
     why: str = "",
 ) -> DataError:
     """The error for several possible columns of labels.
@@ -30,6 +31,7 @@ def ambiguous(
         attributes: whether each holds two values, as yes and no.
         counted: whether they have one name, with a number or a word such as secondary.
         why: a sentence about the columns, with a blank at its end.
+        odd_rows: which rows are not one-hot, the end of a sentence.
         unread: the values, if the user asks for several labels and they are not read as yes and no.
     """
     if unread and not counted:
@@ -41,8 +43,8 @@ def ambiguous(
         why += "--several-labels yes (data.several_labels) reads all of them as labels of an image. "
     elif attributes:
         why += (
-            "Each has two values, but they are not one-hot: if an image may have several of these labels, add "
-            "--several-labels yes (data.several_labels). "
+            f"Each has two values, but they are not one-hot{odd_rows}: if an image may have several of these labels, "
+            "add --several-labels yes (data.several_labels). "
         )
     return DataError(
         f"{file}: the label column is ambiguous; it could be {listed(columns)}. {why}Choose one with --label-column "

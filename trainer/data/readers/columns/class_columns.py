@@ -7,11 +7,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from trainer.common.errors import DataError, listed
+from trainer.formats.labels import is_number
 from trainer.formats.shares import are_shares, are_signed, share, signed_share
 
 SUM_TOLERANCE = 0.01  # largest distance from 1 of the sum of a row's probabilities
 _PROBED_ROWS = 200  # rows read to decide whether columns are one-hot
 _MOST_ODD = 1 / 3  # share of cells that are neither 0 nor 1 up to which these are mistakes in a column of 0 and 1
+_FEW_TYPOS, _MOST_TYPOS = 3, 0.1
+"""Number and share of numbers beside 0 and 1 up to which they are mistakes in a column of 0 and 1, and no grades."""
 _FEW_CODES = 3  # other values beside 0 and 1 up to which a column may hold labels with codes, such as -1 for unsure
 _NAMED = 20  # cells named in an error
 _SHOWN = 8  # columns named in a note
@@ -53,9 +56,11 @@ def _marked(
         values = {cell: value for cell in cells if (value := value_of(cell)) in (0.0, 1.0)}
         found = set(values.values())
         odd = cells.keys() - values.keys()
-        share_odd = sum(cells[cell] for cell in odd) / max(len(rows), 1)
+        number_odd = sum(cells[cell] for cell in odd)
+        share_odd = number_odd / max(len(rows), 1)
         filled = cells.keys() - {""}
-        if filled & values.keys() and found == {0.0, 1.0} and share_odd <= _MOST_ODD:
+        graded = number_odd > _FEW_TYPOS and share_odd > _MOST_TYPOS and all(map(is_number, odd))
+        if filled & values.keys() and found == {0.0, 1.0} and share_odd <= _MOST_ODD and not graded:
             marked.append(column)
             odd_cells[column] = odd
         elif filled and not odd:
@@ -130,6 +135,17 @@ def one_hot(rows: Sequence[Sequence[str]], free: Sequence[int], values: Mapping[
         if len(fitting) == 1:
             return fitting[0]
     return []
+
+
+def unlike_one_hot(rows: Sequence[Sequence[str]], columns: Sequence[int]) -> str:
+    """How many rows are not one-hot in columns of 0 and 1, in parentheses; empty where other values occur."""
+    values = [[share(row[column]) for column in columns] for row in rows]
+    if not all(value in (0.0, 1.0) for own in values for value in own):
+        return ""
+    sums = [sum(value or 0.0 for value in own) for own in values]
+    none, several = sum(number == 0.0 for number in sums), sum(number > 1.0 for number in sums)
+    parts = [f"{none} rows hold no 1, and can be removed if they have no label"] * (none > 0)
+    return f" ({'; '.join([*parts, *([f'{several} rows hold several'] * (several > 0))])})"
 
 
 def sum_to_one(rows: Sequence[Sequence[str]], columns: Sequence[int]) -> bool:

@@ -17,6 +17,7 @@ from trainer.data.readers.columns.class_columns import (
     odd_cells,
     one_hot,
     sum_to_one,
+    unlike_one_hot,
 )
 from trainer.data.readers.columns.compare_columns import (
     answers_otherwise,
@@ -316,4 +317,5 @@ class LabelChoice:
             attributes=attributes and self.several != "no",
             counted=counted,
             unread=sorted(set().union(*values)) if self.several == "yes" else (),
+            odd_rows=unlike_one_hot(self.rows, possible) if attributes else "",
         )

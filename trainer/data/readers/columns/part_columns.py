@@ -17,6 +17,7 @@ from trainer.formats.parts import (
     are_parts_alone,
     divides_rows,
     is_part_column,
+    marks_part,
     may_divide,
     numbered_parts,
     part_of,
@@ -58,6 +59,7 @@ def choose_part_column(
         DataError: the column has values whose part is unknown, or several columns divide the rows differently.
     """
     found: dict[int, Mapping[str, Part]] = {}
+    _refuse_column_for_each_part(file, names, rows, taken)
     for column, name in enumerate(names):
         cells = [row[column].strip() for row in rows]
         if column in taken or (is_usual_label(name) and not are_parts_alone(set(cells))):
@@ -79,6 +81,26 @@ def choose_part_column(
             "and testing in different ways. Write one column split, with train, val or test in each row, in their place"
         )
     return first, dividing[first]
+
+
+def _refuse_column_for_each_part(
+    file: str, names: Sequence[str], rows: Sequence[Sequence[str]], taken: Collection[int | None]
+) -> None:
+    """Refuse columns such as ``train``, ``val`` and ``test`` that mark the rows of one part each.
+
+    Raises:
+        DataError: there are several.
+    """
+    flags = [
+        name
+        for column, name in enumerate(names)
+        if column not in taken and marks_part(plain_name(name), {row[column].strip().lower() for row in rows})
+    ]
+    if len(flags) > 1:
+        raise DataError(
+            f"{file}: the columns {listed(flags)} seem to mark the rows for training and testing. Write one column "
+            "split, with train, val or test in each row, in their place"
+        )
 
 
 def _parts_of_rows(rows: Sequence[Sequence[str]], column: int, parts: Mapping[str, Part]) -> list[Part | None]:

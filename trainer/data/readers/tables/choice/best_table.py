@@ -165,7 +165,8 @@ def _compare(search: LabelSearch, chosen: TrainingTable, other: TrainingTable, *
     if equal and other.labels.keys() - chosen.labels.keys():
         raise DataError(
             f"{names}: each of these could be the table of training labels. Choose one with --table NAME "
-            "(data.table), or join them into one table"
+            "(data.table), or join them into one table. If one lists test images, call it test.csv, and the other one "
+            "train.csv"
         )
 
 
