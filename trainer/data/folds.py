@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from trainer.common.errors import DataError, counted, listed
 from trainer.data.image_set import ImageSet
+from trainer.data.readers.matching.id_spellings import spelled_as_among
 from trainer.evaluation.several_labels import has_several
 from trainer.formats.delimited import read_table, write_table
 
@@ -183,7 +184,8 @@ def write_folds_csv(
 def read_folds_csv(path: Path, ids: Sequence[str]) -> NDArray[np.int64]:
     """Read the folds of the training images ``ids``, in their order: int64 (n,), numbered from 0 without gaps.
 
-    The table needs the columns ``image_id`` and ``fold``; other columns are ignored.
+    The table needs the columns ``image_id`` and ``fold``; other columns are ignored. Its ids may have another Unicode
+    form than ``ids``.
 
     Raises:
         DataError: a missing column, an unknown or missing id, an id in two folds, or fold numbers that are not
@@ -195,11 +197,11 @@ def read_folds_csv(path: Path, ids: Sequence[str]) -> NDArray[np.int64]:
         if column not in header:
             raise DataError(f"{path.name} has no column {column!r}; it has {listed(header)}")
     id_column, fold_column = header.index("image_id"), header.index("fold")
-    known = set(ids)
+    known, spelled = set(ids), spelled_as_among(ids)
     problems: list[str] = []
     folds: dict[str, int] = {}
     for index, row in enumerate(table.rows[1:], 1):
-        identifier, fold = row[id_column], row[fold_column].strip()
+        identifier, fold = spelled(row[id_column]), row[fold_column].strip()
         if identifier not in known:
             problems.append(f"{table.row_name(index)}: {identifier!r} is not a training image")
         elif not (fold.isascii() and fold.isdigit()):

@@ -17,6 +17,7 @@ from trainer.data.readers import folder_layout, table_layout
 from trainer.data.readers.base import Reader, ReadResult
 from trainer.data.readers.doubts.formulas import formula_warnings
 from trainer.data.readers.doubts.layout_advice import layout_advice
+from trainer.data.readers.matching.named_path import path_as_spelled
 from trainer.data.readers.npz import npz_layout
 from trainer.data.value_ranges import measure_ranges, with_level_warning, with_ranges
 from trainer.formats.delimited import SUFFIXES
@@ -209,7 +210,7 @@ def _unwrapped(folder: Path, table: str | None) -> Path:
         names = [path.name for path in entries if path.name != CORRECTIONS_FILE]
         holds_more = any(path.is_dir() and is_data(path) for path in inner.iterdir())
         holds_more = holds_more or not all(map(_DOCUMENT.fullmatch, names))
-        if holds_more and (table is None or (inner / table).is_file()):
+        if holds_more and (table is None or path_as_spelled(inner, table).is_file()):
             found = inner
         inner = _only_folder(inner)
     return found

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from trainer.common.errors import DataError, counted, listed
-from trainer.data.corrections.label_cells import LabelCells
+from trainer.data.corrections.data_spellings import DataSpellings
 from trainer.data.image_set import AppliedCorrections, ImageSet
 from trainer.evaluation.several_labels import class_counts
 from trainer.formats.label_tables import CORRECTIONS_FILE, Correction, decided_twice, read_corrections
@@ -62,14 +62,15 @@ def apply_corrections(image_set: ImageSet, corrections: Sequence[Correction]) ->
     since the decision. An id that the data lack is a warning. If one label of an image is to be another that the
     data give it as well, the row with the other one alone stays. Where an image may have several labels, a decision is
     about all of them. Decisions about labels from another source (`ImageSet.label_source`) change nothing, which is a
-    warning: the same image may be 'yes' in one column and 'yes' in another.
+    warning: the same image may be 'yes' in one column and 'yes' in another. Texts are compared in one Unicode form.
     """
-    cells = LabelCells.of(image_set)
+    spellings = DataSpellings(image_set)
+    cells, corrections = spellings.cells, [spellings.correction(each) for each in corrections]
     by_id: dict[str, list[int]] = defaultdict(list)
     for row, identifier in enumerate(image_set.train_ids):
         by_id[identifier].append(row)
     y, dropped = image_set.y.copy(), set[int]()
-    decisions = [in_order(each, cells) for each in corrections if each.is_about(image_set.label_source)]
+    decisions = [each for each in corrections if each.is_about(image_set.label_source)]
     changed = {(each.id, each.given) for each in decisions if each.label != each.given}
     problems = decided_twice(decisions)
     absent: list[str] = []
@@ -139,12 +140,6 @@ def _source_warnings(label_source: str, corrections: Sequence[Correction]) -> It
         )
 
 
-def in_order(correction: Correction, cells: LabelCells) -> Correction:
-    """The correction with the names of several labels in the order of the classes, so that equal lists are equal."""
-    label = None if correction.label is None else cells.canonical(correction.label)
-    return replace(correction, given=cells.canonical(correction.given), label=label)
-
-
 def _changed(correction: Correction, labels: Sequence[str]) -> str:
     now = " and ".join(map(repr, labels))
     return f"{correction.id!r} had the label {correction.given!r} when it was decided, and has {now} now"
@@ -165,11 +160,11 @@ def other_corrections_beside(image_set: ImageSet) -> bool:
         found = read_corrections(path) if os.path.lexists(path) else []
     except DataError:
         return True
-    cells = LabelCells.of(image_set)
+    spellings = DataSpellings(image_set)
     labels: dict[str, set[str]] = defaultdict(set)
     for identifier, label in zip(image_set.train_ids, image_set.y, strict=True):
-        labels[identifier].add(cells.write(label))
-    about = [in_order(each, cells) for each in found if each.is_about(image_set.label_source)]
+        labels[identifier].add(spellings.cells.write(label))
+    about = (each for each in map(spellings.correction, found) if each.is_about(image_set.label_source))
     now = {_key(each) for each in about if each.label != each.given}
     return not applied <= now or any(given in labels[identifier] for identifier, given, _ in now - applied)
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ import numpy as np
 from trainer.common.errors import DataError, suggest
 from trainer.data.image_set import ImageSet
 from trainer.data.readers.columns.several_labels import NO_LABELS, SEPARATORS, parts_of
+from trainer.data.readers.matching.id_spellings import spelled_as_among
 from trainer.evaluation.several_labels import label_names
 from trainer.inference.predictions import ESCAPE, SEPARATOR, joined_labels
 
@@ -24,7 +26,7 @@ class LabelCells:
 
     One label is its name. Several are their names in the order of the classes, with `SEPARATOR` between them:
     ``rust|scab``. `NO_LABELS` is an image without any. A backslash in front makes a separator, or another backslash, a
-    part of a name.
+    part of a name. Cells that are read may have another Unicode form than the names of the classes.
     """
 
     class_names: tuple[str, ...]
@@ -51,6 +53,7 @@ class LabelCells:
             DataError: a name is no class. The message says which, and the nearest ones.
         """
         if not self.several:
+            cell = self._spelled(cell)
             if cell not in self.class_names:
                 raise DataError(f"{cell!r}, no class{suggest(cell, self.class_names)}")
             return self.class_names.index(cell)
@@ -65,14 +68,19 @@ class LabelCells:
     def canonical(self, cell: str) -> str:
         """The cell as `write` would have written it; as it is where it cannot be read."""
         if not self.several:
-            return cell
+            return self._spelled(cell)
         found = [self._class(raw, name) for raw, name in _parts(cell)]
         known = {label for label in found if label is not None}
         return cell if None in found else self._joined([self.class_names[label] for label in sorted(known)])
 
+    @cached_property
+    def _spelled(self) -> Callable[[str], str]:
+        """Writes the name of a class in the Unicode form of the data: a spreadsheet may have changed it."""
+        return spelled_as_among(self.class_names)
+
     def _class(self, raw: str, name: str) -> int | None:
         """Index of one class in a list. Blanks around it and a forgotten backslash are forgiven."""
-        for known in (name, raw, name.strip(), raw.strip()):
+        for known in map(self._spelled, (name, raw, name.strip(), raw.strip())):
             if known in self.class_names:
                 return self.class_names.index(known)
         return None
@@ -82,7 +90,7 @@ class LabelCells:
         if not name:
             return f"{cell!r}, with an empty label in it; {NO_LABELS} stands for an image without labels"
         for mark in (*SEPARATORS, *_OTHER_MARKS):
-            parts = set(parts_of(cell, mark))
+            parts = set(map(self._spelled, parts_of(cell, mark)))
             if mark != SEPARATOR and len(parts) > 1 and parts <= set(self.class_names):
                 right = self._joined([each for each in self.class_names if each in parts])
                 return f"{cell!r}, but {SEPARATOR} separates labels: write {right}"

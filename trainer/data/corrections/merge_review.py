@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from trainer.common.errors import DataError, suggest
-from trainer.data.corrections.apply import in_order
+from trainer.data.corrections.data_spellings import DataSpellings
 from trainer.data.corrections.label_cells import LabelCells
 from trainer.data.image_set import ImageSet
 from trainer.data.readers.columns.several_labels import NO_LABELS
@@ -54,11 +54,13 @@ def merge_review(image_set: ImageSet, earlier: Sequence[Correction], review: Seq
         DataError: decisions about labels from another source, ids or classes that do not exist, labels that are not
             the image's, or two decisions about one label; every problem is listed.
     """
-    decided = [row for row in review if row.decision]
+    spellings = DataSpellings(image_set)
+    cells = spellings.cells
+    decided = [spellings.review_row(row) for row in review if row.decision]
     _check_source(image_set.label_source, decided)
-    cells = LabelCells.of(image_set)
+    earlier = [spellings.correction(each) for each in earlier]
     apart = [each for each in earlier if not each.is_about(image_set.label_source)]
-    earlier = [in_order(each, cells) for each in earlier if each.is_about(image_set.label_source)]
+    earlier = [each for each in earlier if each.is_about(image_set.label_source)]
     labelled = _labels_by_id(image_set, earlier, cells)
     after = {(each.id, each.given): each for each in earlier}
     new: dict[tuple[str, str], tuple[ReviewRow, str | None]] = {}

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from trainer.common.errors import DataError, listed
 from trainer.data.readers.columns.label_names import is_usual_label
 from trainer.data.readers.columns.several_labels import SEPARATORS, parts_of
-from trainer.data.readers.matching.id_spellings import composed
+from trainer.data.readers.matching.id_spellings import composed, spelled_as_among
 from trainer.formats.delimited import Table
 from trainer.formats.labels import is_integer, is_number, natural_key
 from trainer.formats.submission import NO_CLASS, Kind, SubmissionFormat, is_probability
@@ -130,8 +130,7 @@ def spelled_as_in(sample: Table | None, labels: Sequence[str]) -> list[str]:
     if sample is None:
         return list(labels)
     cells = {cell.strip() for row in sample.rows for cell in row}
-    forms = {composed(cell): cell for cell in cells}
-    return [label if label in cells else forms.get(composed(label), label) for label in labels]
+    return list(map(spelled_as_among(cells), labels))
 
 
 def _read_ids(table: Table, first: int, id_position: int) -> tuple[str, ...]:

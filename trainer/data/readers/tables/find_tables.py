@@ -20,6 +20,7 @@ from trainer.data.file_names import (
 )
 from trainer.data.readers.doubts.other_tables import OTHER_TABLES, files_in
 from trainer.data.readers.matching.archives import packed_archives
+from trainer.data.readers.matching.named_path import path_as_spelled
 from trainer.formats.delimited import SUFFIXES, first_rows
 from trainer.inference.printable import printable
 
@@ -217,7 +218,7 @@ def named_table(folder: Path, name: str, tables: Tables) -> Path:
     Raises:
         DataError: there is no such file in the folder.
     """
-    path = folder / name
+    path = path_as_spelled(folder, name)
     inside = path.resolve().is_relative_to(folder.resolve())
     if not inside or not path.is_file():
         found = [entry.name for entry in tables.labels] + [

@@ -16,6 +16,7 @@ from trainer.data.readers.competition_test_set import sample_has_header
 from trainer.data.readers.matching.id_spellings import composed
 from trainer.data.readers.matching.image_files import ImageFiles
 from trainer.data.readers.matching.match_images import ImageMatcher
+from trainer.data.readers.matching.named_path import path_as_spelled
 from trainer.data.readers.tables.choice.choose_table import choose_training_table
 from trainer.data.readers.tables.choice.label_search import LabelSearch
 from trainer.data.readers.tables.find_tables import Tables, deeper_part_tables, deeper_tables, find_tables
@@ -81,7 +82,7 @@ def find_sources(folder: Path, options: DataOptions) -> Sources | None:
         chosen: TrainingTable | None = TrainingTable(joined.table, options, matcher, hints)
     else:
         beside = tables_beside_classes(class_root(folder, files), folder, class_folders)
-        named = None if options.table is None else folder / options.table
+        named = None if options.table is None else path_as_spelled(folder, options.table)
         deeper = deeper_tables(folder, options.encoding)
         naming = (*tables.labels, *beside, *([] if class_folders and named is None else deeper))
         links = link_tables(naming, matcher, options, hints, named)
