@@ -37,6 +37,7 @@ _NO_TABLES = {
     "an HTML page": "perhaps the error page of a download: download it again",
 }
 """Kinds of text files that stand where a table was expected, and what to do."""
+UTF_8 = "utf-8"
 _OTHER_ENCODINGS = ("cp1252", "cp932", "euc_jp", "gb18030", "big5", "cp949", "cp1251", "cp1256")
 """Excel's in Western Europe and Japan, Unix's in Japan; Excel's in China, Taiwan and Korea, for Cyrillic and Arabic."""
 _SHOWN_READINGS = 4
@@ -59,7 +60,7 @@ class Table:
     delimiter: str
     newline: str
     bom: bool
-    encoding: str = "utf-8"
+    encoding: str = UTF_8
 
     @property
     def width(self) -> int:
@@ -71,13 +72,14 @@ class Table:
         return f"{self.path.name} row {self.numbers[index]}"
 
 
-def read_table(path: Path, delimiter: str | None = None, *, encoding: str | None = None) -> Table:
+def read_table(path: Path, delimiter: str | None = None, *, encoding: str | None = UTF_8) -> Table:
     """Read a table in UTF-8, or in UTF-16 or UTF-32 with a byte order mark.
 
     Args:
         delimiter: None detects it from the content, and from the file extension if the content fits several. A first
             line ``sep=;``, as Excel writes it, decides.
-        encoding: encoding of a table that is not UTF-8, such as ``cp1252``. None: such a table is refused.
+        encoding: encoding of a table that is not UTF-8, such as ``cp1252``. None: such a table is refused, with the
+            advice to name its encoding by ``--encoding``. `UTF_8`: it is refused where that option does not apply.
 
     Raises:
         DataError: the file cannot be read, is no text table in a known encoding, or has no rows, an open quotation
@@ -226,16 +228,17 @@ def _decoded(path: Path, data: bytes, encoding: str | None) -> tuple[str, str]:
                 raise DataError(f"{path.name} is cut off or no {name.upper()} text; save it as CSV in UTF-8") from error
     if b"\0" not in data:
         try:
-            return data.decode("utf-8-sig"), "utf-8"
+            return data.decode("utf-8-sig"), UTF_8
         except UnicodeDecodeError as error:
             start = error.start
-        if encoding is None:
-            raise DataError(_not_utf_8(path, data, start))
-    elif encoding is None:
+        if encoding in (None, UTF_8):
+            raise DataError(_not_utf_8(path, data, start, may_be_named=encoding is None))
+    elif encoding in (None, UTF_8):
         raise DataError(
             f"{path.name} is not a text table but a binary file, or UTF-16 text without a byte order mark; save it as "
             "CSV in UTF-8"
         )
+    assert encoding is not None
     try:
         text = data.decode(encoding)
         if len(text) == len(data):  # one byte for each character
@@ -262,8 +265,12 @@ def _refuse_mixture(path: Path, data: bytes, encoding: str) -> None:
         )
 
 
-def _not_utf_8(path: Path, data: bytes, start: int) -> str:
-    """Message for a file whose byte at ``start`` is not UTF-8, with the readings of other encodings."""
+def _not_utf_8(path: Path, data: bytes, start: int, *, may_be_named: bool) -> str:
+    """Message for a file whose byte at ``start`` is not UTF-8, with the readings of other encodings.
+
+    Args:
+        may_be_named: whether ``--encoding`` applies to the file.
+    """
     line = data[data.rfind(b"\n", 0, start) + 1 :].split(b"\n", 1)[0].rstrip(b"\r")
     by_encoding: dict[str, str] = {}
     for encoding in _OTHER_ENCODINGS:
@@ -274,10 +281,10 @@ def _not_utf_8(path: Path, data: bytes, start: int) -> str:
     likely = sorted(by_encoding, key=lambda encoding: -_share_of_letters(by_encoding[encoding]))[:_SHOWN_READINGS]
     readings = [f"{encoding} reads it as {by_encoding[encoding][:60]!r}" for encoding in likely]
     row = data.count(b"\n", 0, start) + 1
-    return (
-        f"{path.name} row {row} is not UTF-8 text" + "".join(f"; {reading}" for reading in readings) + ". Add "
-        "--encoding NAME if one of these is right, or save the table as CSV in UTF-8"
-    )
+    advice = "Save the table as CSV in UTF-8"
+    if may_be_named:
+        advice = "Add --encoding NAME if one of these is right, or save the table as CSV in UTF-8"
+    return f"{path.name} row {row} is not UTF-8 text{''.join(f'; {reading}' for reading in readings)}. {advice}"
 
 
 def _share_of_letters(text: str) -> float:

@@ -65,7 +65,12 @@ def test_other_encodings_are_a_question(tmp_path: Path, encoding: str, word: str
     path = tmp_path / "a.csv"
     path.write_bytes(f"id,label\n0,{word}\n".encode(encoding))
     with pytest.raises(DataError, match=rf"row 2 is not UTF-8.*{encoding} reads it as '0,{word}'.*--encoding NAME"):
+        read_table(path, encoding=None)
+    with pytest.raises(
+        DataError, match=rf"{encoding} reads it as '0,{word}'.*Save the table as CSV in UTF-8"
+    ) as caught:
         read_table(path)
+    assert "--encoding" not in str(caught.value), "a table to which the option does not apply"
     assert read_table(path, encoding=encoding).rows[1] == ("0", word)
     with pytest.raises(DataError, match="no encoding 'nothing'"):
         read_table(path, encoding="nothing")
