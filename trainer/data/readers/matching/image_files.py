@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Sequence
@@ -219,8 +220,9 @@ class ImageFiles:
     def find(self, identifier: str, split: Split) -> str:
         """The path of the image with this id.
 
-        The id may be a file name, a file name without extension, or the end of a path. Files in folders of ``split``
-        have precedence over files in folders that mention no split. `of_split` says which files are no substitute.
+        The id may be a file name, a file name without extension, the end of a path, or an absolute path into ``root``.
+        Files in folders of ``split`` have precedence over files in folders that mention no split. `of_split` says which
+        files are no substitute.
 
         Raises:
             ImageLookupError: the id is a path that leaves the folder, or matches no file or several.
@@ -230,6 +232,11 @@ class ImageFiles:
             raise ImageLookupError(f"the id {problem}")
         pure = PurePosixPath(wanted)
         if pure.is_absolute() or ".." in pure.parts or re.match(r"[A-Za-z]:", wanted):
+            own = self._below_root(pure)
+            if own in self._splits:
+                return self._inside(own)
+            if own is not None:
+                raise ImageMissingError(f"there is no image {identifier!r}")
             raise ImageOutsideError(
                 f"there is no image {identifier!r}: the path leaves the data folder, and no image inside ends like it"
             )
@@ -250,6 +257,17 @@ class ImageFiles:
         if not hint and self.linked_folders:
             hint = f" ({self.linked_folders[0]} is a link to a folder: such links are not followed)"
         raise ImageMissingError(f"there is no image {identifier!r}{hint}")
+
+    def _below_root(self, path: PurePosixPath) -> str | None:
+        """The relative path of an absolute one that points into ``root``; None for any other."""
+        if ".." in path.parts:
+            return None
+        return next((str(path.relative_to(root)) for root in self._roots if path.is_relative_to(root)), None)
+
+    @cached_property
+    def _roots(self) -> set[str]:
+        """The absolute path of ``root``, as it is given and without links."""
+        return {Path(find(self.root)).as_posix() for find in (os.path.abspath, os.path.realpath)}
 
     def _unread_hint(self, wanted: PurePosixPath) -> str:
         """Why the file of an id is there, but not read; empty if it is not there."""

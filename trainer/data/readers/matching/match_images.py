@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
+from trainer.common.errors import counted
 from trainer.data.file_names import Split, folder_split
 from trainer.data.readers.matching.id_spellings import (
     REWRITES,
@@ -162,8 +163,9 @@ class ImageMatcher:
         """Match paths by their longest ending that a file has.
 
         What is left in front has to be foreign to the data folder for all cells: where the front part of one path is
-        the beginning of another's, the other path names a folder that is missing, and is not matched. The file name
-        alone counts only if no path of the column has more in common with a file.
+        the beginning of another's, the other path names a folder that is missing, and is not matched. The front of a
+        relative path that names its file is empty, which is the beginning of all relative paths, but of none that
+        leaves the folder. The file name alone counts only if no path of the column has more in common with a file.
         """
         found: dict[str, tuple[list[str], tuple[str, ...], int]] = {}
         for cell in [cell for cell, error in errors.items() if isinstance(error, ImageMissingError)]:
@@ -171,12 +173,15 @@ class ImageMatcher:
             if ending is not None:
                 found[cell] = ending
         fronts = {front for _, front, _ in found.values()}
-        longest = max((length for _, _, length in found.values()), default=0)
-        if any("/" in slashes(cell) for cell in paths):
+        inside = [slashes(cell) for cell in paths if not _leaves(PurePosixPath(slashes(cell)).parts)]
+        if any("/" in cell for cell in inside):
             fronts.add(())
-        kept = set()
+        longest = max(
+            [length for _, _, length in found.values()] + [len(PurePosixPath(cell).parts) for cell in inside], default=0
+        )
+        kept, matched = set(), 0
         for cell, (fitting, front, length) in found.items():
-            if (length == 1 and longest > 1) or any(front[:end] in fronts for end in range(len(front))):
+            if (length == 1 and longest > 1) or any(front[:end] in fronts for end in range(_leaves(front), len(front))):
                 continue
             try:
                 paths[cell] = self._only(cell, fitting)
@@ -185,9 +190,13 @@ class ImageMatcher:
                 continue
             del errors[cell]
             kept.add(front)
+            matched += 1
         if kept:
             shown = " or ".join(repr(f"{'/'.join(front)}/".replace("//", "/")) for front in sorted(kept)[:3])
-            notes.append(f"paths begin with {shown}, which the data folder lacks: the rest of each path names the file")
+            begin = (
+                "paths begin" if matched == len(paths) else f"{counted(matched, 'path')} begin{'s' * (matched == 1)}"
+            )
+            notes.append(f"{begin} with {shown}, which the data folder lacks: the rest of each path names the file")
 
     def _match_other_spellings(
         self, paths: dict[str, str], errors: dict[str, ImageLookupError], notes: list[str]
@@ -263,6 +272,11 @@ class ImageMatcher:
         return real[0]
 
 
+def _leaves(parts: Sequence[str]) -> bool:
+    """Whether a path with these parts is absolute, or begins above the folder."""
+    return bool(parts) and (parts[0] in ("/", "//", "..") or _DRIVE.fullmatch(parts[0]) is not None)
+
+
 def _replace(
     paths: dict[str, str],
     errors: dict[str, ImageLookupError],
@@ -286,7 +300,11 @@ def _replace(
 
 def _case_notes(paths: Mapping[str, str]) -> list[str]:
     """A note about ids that are found as they are, but for blanks around them or the case of letters."""
-    differing = [cell for cell, path in paths.items() if cell != cell.strip() or slashes(cell) not in path]
+    differing = [
+        cell
+        for cell, path in paths.items()
+        if cell != cell.strip() or not ((wanted := str(PurePosixPath(slashes(cell)))) in path or wanted.endswith(path))
+    ]
     if not differing:
         return []
     cell = differing[0]

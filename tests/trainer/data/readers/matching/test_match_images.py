@@ -73,6 +73,22 @@ def test_paths_of_another_machine(front: str) -> None:
     assert len(found.notes) == 1 and found.notes[0].startswith("paths begin with")
 
 
+@pytest.mark.parametrize("front", ["/home/me/proj", "..", "C:\\proj", "{root}"])
+def test_some_paths_of_another_machine_among_relative_ones(tmp_path: Path, front: str) -> None:
+    cells = [f"./{TREE[0]}", TREE[1].replace("/", "//"), f"{front.format(root=tmp_path)}/{TREE[2]}"]
+    found = match([*TREE, "1.jpg"], cells, tmp_path)
+    assert found.paths == dict(zip(cells, TREE, strict=True))
+    assert [note[:17] for note in found.notes] == ([] if front == "{root}" else ["1 path begins wit"])
+
+
+@pytest.mark.parametrize("cell", ["/x/emu/2.jpg", "../2.jpg", "x/224px/dog/1.jpg", "{root}/emu/2.jpg"])
+def test_a_path_of_another_machine_names_a_folder_where_other_paths_do(tmp_path: Path, cell: str) -> None:
+    cell = cell.format(root=tmp_path)
+    found = match(TREE, [*TREE[:2], cell], tmp_path)
+    assert list(found.errors) == [cell]
+    assert ("leaves the data folder" in str(found.errors[cell])) == (cell[0] in "/." and str(tmp_path) not in cell)
+
+
 @pytest.mark.parametrize(
     ("cell", "why"),
     [
