@@ -38,6 +38,29 @@ def test_another_file_that_may_be_a_table_is_named(tmp_path: Path, ending: str, 
     assert read_images(tmp_path, verify=False).warnings == (f"notes.{ending} is not read: save it as CSV",)
 
 
+@pytest.mark.parametrize(
+    ("name", "text", "is_table"),
+    [
+        ("synset_labels.txt", "n01 cat, house cat\nn02 dog\n", False),
+        ("imagenet_labels.txt", "10: 'tench, Tinca tinca',\n11: 'goldfish',\n", False),
+        ("labels.txt", "background\ntench, Tinca tinca\ngoldfish\n", False),
+        ("labels.txt", "The labels, as given by experts.\nPlease cite us.\n", False),
+        ("labels.txt", "", False),
+        ("labels.txt", "left/0.png a, b\nleft/1.png c\n", True),
+        ("class_labels.csv", "10,cat,house cat\n11,dog\n", True),
+        ("labels.csv", 'id,label\n"x,cat\n', True),
+    ],
+)
+def test_a_text_with_labels_in_its_name_that_is_no_table(tmp_path: Path, name: str, text: str, is_table: bool) -> None:
+    (classes(tmp_path) / name).write_text(text)
+    if is_table:
+        assert "If the folders 'left', 'right' are the classes, add --layout folders" in problems_of(tmp_path)
+    options = DataOptions(layout="folders" if is_table else None)
+    found = read_images(tmp_path, options, verify=False)
+    assert found.class_names == ("left", "right")
+    assert found.warnings == (f"not read: '{name}', because the folders give the labels",)
+
+
 @pytest.mark.parametrize("place", ["meta/meta.csv", "data/tables/labels.tsv"])
 def test_a_table_in_another_folder_labels_images_that_lie_in_a_folder_each(tmp_path: Path, place: str) -> None:
     """As Derm7pt is published: the folders are those of cases, and no classes."""

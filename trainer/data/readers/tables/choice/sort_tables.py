@@ -7,9 +7,10 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from trainer.common.errors import DataError
+from trainer.common.errors import DataError, listed
 from trainer.data.readers.columns.image_column import PROBED_ROWS
 from trainer.data.readers.columns.label_names import any_usual_label
+from trainer.data.readers.doubts.folders.folder_choice import folders_choice
 from trainer.data.readers.matching.id_spellings import composed
 from trainer.data.readers.matching.image_files import ImageAmbiguousError
 from trainer.data.readers.matching.match_images import ImageMatcher
@@ -21,6 +22,8 @@ from trainer.formats.class_lists import labels_names, listing_column
 from trainer.formats.delimited import first_rows, read_lines, read_table
 
 _NUMBERED = re.compile(r"\d+[\s,;:]+(.+)")
+_CELL_ENDS, _WORD_ENDS = re.compile(r"[,;|\t]"), re.compile(r"[\s,;:|\"']+")
+_SEARCHED_LINES = 1000  # of a text that is no table
 _WIDE = 50  # columns; a wider table holds pixels, and only its first rows are searched for the names of images
 
 
@@ -63,6 +66,8 @@ def sort_tables(search: LabelSearch, paths: Sequence[Path], part_tables: Collect
             search.leave_out(path, ", which describes images that another table labels")
         elif path.suffix.lower() == ".txt" and _numbers_classes(search, path):
             search.leave_out(path, ", which lists the classes")
+        elif is_named_training(path) and _is_no_table(search, path):
+            search.leave_out(path, ", which is no table and names no image")
         elif path in links.tables:
             found.naming.append(search.candidate(links.tables[path].table))
         else:
@@ -84,6 +89,37 @@ def _numbers_classes(search: LabelSearch, path: Path) -> bool:
     names = [found[1] for line in lines if (found := _NUMBERED.fullmatch(line))]
     folders = {composed(name).casefold().removesuffix("-samples") for name in search.class_folders}
     return len(names) == len(lines) == len(folders) > 1 and {composed(name).casefold() for name in names} == folders
+
+
+def _is_no_table(search: LabelSearch, path: Path) -> bool:
+    """Whether a text file beside class folders is no table, and names no image: names of classes, or prose.
+
+    Raises:
+        DataError: it is no table, and may name images, or should be a table by its extension.
+    """
+    if not search.class_folders:
+        return False
+    try:
+        search.read(path)
+        return False
+    except DataError as error:
+        if path.suffix.lower() != ".txt" or _may_name_images(search, path):
+            raise DataError(
+                error.problems,
+                f"If the folders {listed(search.class_folders, 4)} are the classes, "
+                f"{folders_choice(search.folder, search.files)}",
+            ) from error
+    return True
+
+
+def _may_name_images(search: LabelSearch, path: Path) -> bool:
+    """Whether a cell or word in the first lines of a text names an image, or the text cannot be read."""
+    try:
+        lines = read_lines(path, search.options.encoding)[:_SEARCHED_LINES]
+    except DataError:
+        return True
+    words = {word.strip(" \t\"'") for line in lines for mark in (_CELL_ENDS, _WORD_ENDS) for word in mark.split(line)}
+    return _any_column_matches([[word] for word in sorted(words)], search.matcher)
 
 
 def _sort(search: LabelSearch, path: Path, names: frozenset[str], found: SortedTables) -> None:
