@@ -29,7 +29,7 @@ from search.cli import (
 from search.cli.program.process_title import hide_passwords
 from search.cli.program.usage_errors import readable_usage_errors
 from search.cli.program.version import print_version
-from search.runtime.console import PrintableFormatter, accept_any_encoding, say_error, say_traceback
+from search.runtime.console import PrintableFormatter, accept_any_encoding, ignore_empty_size, say_error, say_traceback
 from search.runtime.errors import EXIT_BUG, EXIT_INTERRUPTED, EXIT_MISTAKE, SearchError
 from search.runtime.gpus.torch_devices import use_cuda_names
 from storage.errors import StorageError
@@ -138,6 +138,7 @@ def main() -> None:
     keep_freed_memory()
     use_cuda_names()
     accept_any_encoding()
+    ignore_empty_size()
     hide_passwords([Path(sys.argv[0]).name, *sys.argv[1:]])
     debug = "--debug" in sys.argv
     if debug:

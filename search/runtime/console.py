@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import codecs
 import logging
+import os
 import re
 import sys
 import traceback
@@ -132,6 +133,16 @@ def accept_any_encoding() -> None:
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors=_ERRORS)
+
+
+def ignore_empty_size() -> None:
+    """Remove a width or height of 0 from the environment, which some terminals and task runners set to say "unknown".
+
+    Rich would print nothing, and so would Typer's help.
+    """
+    for name in ("COLUMNS", "LINES"):
+        if (size := os.environ.get(name, "").strip()) and not size.strip("0"):
+            del os.environ[name]
 
 
 def say(console: Console, line: str | Text = "", *, prefix: str | Text = "", whole: bool = False) -> None:

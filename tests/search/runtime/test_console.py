@@ -15,6 +15,7 @@ from rich.text import Text
 from search.runtime.console import (
     Column,
     PrintableFormatter,
+    ignore_empty_size,
     note,
     open_console,
     print_table,
@@ -89,6 +90,18 @@ def test_surrogates_print_in_any_encoding(encoding: str) -> None:
     out = done.stdout.decode(encoding)
     assert out[0] == "a" and "b" in out
     assert done.stderr.decode(encoding)[0] == "c"
+
+
+@pytest.mark.parametrize("size", ["0", "00"])
+def test_a_size_of_zero_is_no_size(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], size: str
+) -> None:
+    for name in ("COLUMNS", "LINES"):
+        monkeypatch.setenv(name, size)
+    ignore_empty_size()
+    assert open_console().width > 0
+    say(open_console(), "text")
+    assert capsys.readouterr().out == "text\n"
 
 
 def test_text_that_is_far_too_long_is_shortened(capsys: pytest.CaptureFixture[str]) -> None:
