@@ -112,5 +112,13 @@ def check_sqlite_access(file: Path, error: sqlite3.OperationalError) -> None:
     lacking = next((path for path in (file, file.parent) if path.exists() and not os.access(path, os.W_OK)), None)
     if lacking is not None and error.sqlite_errorname.startswith(("SQLITE_CANTOPEN", "SQLITE_READONLY")):
         raise AccessRefused(
-            f"the database {file} cannot be opened: this user must not write to {lacking} ({os.strerror(errno.EACCES)})"
+            f"the database {file} cannot be opened: this user must not write to {lacking} "
+            f"({os.strerror(errno.EACCES)}). {sharing_advice(file)}"
         ) from error
+
+
+def sharing_advice(file: Path) -> str:
+    """What to do if this user must not write to a SQLite database, as a sentence."""
+    parts = (file, *(file.with_name(file.name + suffix) for suffix in ("-wal", "-shm")), file.absolute().parent)
+    existing = shlex.join(str(part) for part in parts if part.exists())
+    return f"If a colleague of your group owns it, that user can share it: chmod g+w {existing}"

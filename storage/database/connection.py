@@ -20,6 +20,7 @@ from sqlalchemy import URL, Connection, Engine, func, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import DeclarativeBase
 
+from storage.database.access import sharing_advice
 from storage.database.clock import Clock, database_clock
 from storage.database.engine import READ_ONLY, make_engine
 from storage.database.outages import is_outage, repeatable, retry, sqlstate
@@ -163,6 +164,9 @@ class Database:
             return StorageUnavailableError(f"the disk of the database {self.name} is full: {text}")
         if is_outage(error):
             return StorageUnavailableError(f"the database {self.name} does not answer: {text}")
+        if getattr(cause, "sqlite_errorname", "").startswith("SQLITE_READONLY"):
+            advice = sharing_advice(Path(str(self.url.database)))
+            return StorageError(f"the database {self.name} cannot be written to: {text}. {advice}")
         if "no such table" in text or sqlstate(cause) == _POSTGRESQL_NO_TABLE:
             return SchemaError(
                 f"the database {self.name} lacks a table ({text}); `search start --study NAME` creates the tables"

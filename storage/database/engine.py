@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import json
+import os
 import re
 import sqlite3
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +56,7 @@ _POSTGRESQL_SESSION = (
 def make_engine(url: URL) -> Engine:
     """An engine for a URL of `storage.database.urls.parse_url`. It makes concurrent workers safe and does not connect.
 
+    - SQLite's file gets the mode that the umask allows, so that a group can share it.
     - SQLite uses write-ahead logging (WAL) and waits up to `BUSY_TIMEOUT` for the write lock.
     - SQLite begins every transaction that may write with ``BEGIN IMMEDIATE``. Otherwise a transaction that first reads
       and then writes could fail without waiting or, as in Optuna, act on data that another process has changed since.
@@ -74,6 +78,7 @@ def make_engine(url: URL) -> Engine:
         _check_sqlite_file(url)
         # Threads may share a connection, because the pool gives it to one thread at a time.
         engine = create_engine(url, connect_args={"timeout": BUSY_TIMEOUT, "check_same_thread": False}, **options)
+        event.listen(engine, "do_connect", _create_sqlite_file)
         event.listen(engine, "connect", functools.partial(_prepare_sqlite, path=Path(str(url.database))))
         event.listen(engine, "begin", _begin_sqlite)
         event.listen(engine, "handle_error", _refuse_undecodable_text)
@@ -107,6 +112,17 @@ def _check_sqlite_file(url: URL) -> None:
             "    --storage postgresql://USER@HOST/retable\n"
             f"or, for this machine alone, a file on a local disk: --storage sqlite:////var/tmp/{path.name}"
         )
+
+
+def _create_sqlite_file(_dialect: object, _record: object, arguments: Sequence[Any], _options: object) -> None:
+    """Create the database file, if it is missing, with the mode that the umask allows.
+
+    SQLite itself never lets the group write, even where the umask does. Its log and shared memory get the mode of the
+    file. An existing file is not opened: closing it would release the locks that SQLite holds on it in this process.
+    """
+    # SQLite reports a file that exists, and opens it, or says why it cannot.
+    with contextlib.suppress(OSError):
+        os.close(os.open(arguments[0], os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
 
 
 def _prepare_sqlite(connection: sqlite3.Connection, _record: object, *, path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import builtins
+import os
 import pickle
 import socket
 import sqlite3
@@ -34,6 +35,25 @@ def test_sqlite_settings_survive_pickling(tmp_path: Path) -> None:
                 for name in ("journal_mode", "synchronous", "busy_timeout", "foreign_keys")
             }
         assert settings == {"journal_mode": "wal", "synchronous": 1, "busy_timeout": 60_000, "foreign_keys": 1}
+
+
+@pytest.mark.parametrize(("umask", "mode"), [(0o002, 0o664), (0o027, 0o640)])
+def test_the_umask_decides_who_may_write_to_a_sqlite_database(tmp_path: Path, umask: int, mode: int) -> None:
+    before = os.umask(umask)
+    try:
+        database = connect(f"sqlite:///{tmp_path / 'a.db'}")
+        with database.writing() as connection:
+            connection.execute(text("CREATE TABLE numbers (number)"))
+            modes = {path.name: path.stat().st_mode & 0o777 for path in tmp_path.iterdir()}
+    finally:
+        os.umask(before)
+    assert modes == dict.fromkeys(("a.db", "a.db-wal", "a.db-shm"), mode)
+    with (
+        pytest.raises(StorageError, match=r"cannot be written to: .*readonly.*chmod g\+w .*a\.db .*a\.db-wal"),
+        database.writing() as connection,
+    ):
+        connection.execute(text("PRAGMA query_only = ON"))
+        connection.execute(text("INSERT INTO numbers VALUES (1)"))
 
 
 def test_sqlite_writers_wait_and_readers_do_not(tmp_path: Path) -> None:
