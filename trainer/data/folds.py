@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 
 from trainer.common.errors import DataError, counted, listed
 from trainer.data.image_set import ImageSet
-from trainer.data.readers.matching.id_spellings import spelled_as_among
 from trainer.evaluation.several_labels import has_several
 from trainer.formats.delimited import read_table, write_table
+from trainer.formats.labels import spelled_as_among
 
 SHOWN_CLASSES = 3  # rare classes that are named one by one
 COLUMNS = ("image_id", "label", "group", "fold")

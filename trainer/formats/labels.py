@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from html import unescape
 from typing import Literal, get_args
 
@@ -86,6 +86,26 @@ def text_problem(text: str) -> str | None:
     if any(unicodedata.category(character) in _REFUSED_CATEGORIES for character in text):
         return f"holds a control character: {text!r}"
     return None
+
+
+def spelled_as_among(known: Iterable[str]) -> Callable[[str], str]:
+    """A function that returns a text as ``known`` spells it: the only one of ``known`` with the same composed form.
+
+    macOS decomposes file names, and spreadsheets compose text. A text that is one of ``known`` stays as it is, and so
+    does one whose form none or several of ``known`` have.
+    """
+    texts = frozenset(known)
+    by_form: dict[str, list[str]] = defaultdict(list)
+    for text in texts:
+        by_form[unicodedata.normalize("NFC", text)].append(text)
+
+    def spelled(text: str) -> str:
+        if text in texts:
+            return text
+        found = by_form.get(unicodedata.normalize("NFC", text), [])
+        return found[0] if len(found) == 1 else text
+
+    return spelled
 
 
 def is_missing(text: str) -> bool:

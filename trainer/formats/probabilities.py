@@ -2,14 +2,14 @@
 
 A table has one row for each image: the id, then one column for each class. A column has the name of its class, or
 ``p_CLASS`` as in an export. The columns ``fold``, ``seed`` (several predictions of each image), ``y_true`` and
-``y_pred`` are optional. Columns may be in any order. Retable's exports have this form.
+``y_pred`` are optional. Columns may be in any order, and texts in any Unicode form. Retable's exports have this form.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from trainer.common.errors import DataError, listed
 from trainer.formats.delimited import Table, read_table
+from trainer.formats.labels import spelled_as_among
 
 MAX_BYTES = 512 * 2**20
 """Size of the largest file that is read, in bytes."""
@@ -76,6 +77,7 @@ def read_probabilities(
         raise DataError(f"{path.name} has {size:,} bytes; up to {MAX_BYTES:,} are read")
     table = read_table(path)
     columns = _columns(table, class_names)
+    table = _spelled_as(table, columns, ids, labels)
     true_labels = _comparable_labels(table, columns, dict(zip(ids, labels, strict=True)) if labels else {}, class_names)
     position = {name: index for index, name in enumerate(ids)}
     seeds, problems = _rows_by_seed(table, columns, position, true_labels, what)
@@ -94,6 +96,20 @@ def read_probabilities(
     proba = np.stack([_numbers(table, columns, rows, several=several) for rows in order])
     folds = None if columns.fold is None else np.stack([_folds(table, columns.fold, rows) for rows in order])
     return ProbabilityTable(proba=proba, folds=folds)
+
+
+def _spelled_as(table: Table, columns: _Columns, ids: Sequence[str], labels: Sequence[str]) -> Table:
+    """The table with ids and true labels in the Unicode form of the study."""
+    spelled = {columns.id: spelled_as_among(ids)}
+    if columns.y_true is not None:
+        spelled[columns.y_true] = spelled_as_among(labels)
+    rows = []
+    for row in table.rows[1:]:
+        cells = list(row)
+        for column, spell in spelled.items():
+            cells[column] = spell(cells[column])
+        rows.append(tuple(cells))
+    return replace(table, rows=(table.rows[0], *rows))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -148,14 +164,15 @@ def _rows_by_seed(
 
 def _columns(table: Table, class_names: Sequence[str]) -> _Columns:
     """Find the columns by the header."""
-    header = [cell.strip() for cell in table.rows[0]]
+    prefixed = [PREFIX + name for name in class_names]
+    spelled = spelled_as_among((*class_names, *prefixed))
+    header = [spelled(cell.strip()) for cell in table.rows[0]]
     repeated = sorted({cell for cell in header if header.count(cell) > 1})
     if repeated:
         raise DataError(f"{table.path.name} has two columns with the name {listed(repeated)}")
     column_of = {cell: position for position, cell in enumerate(header)}
     id_name = next((c for c in ID_COLUMNS if c in column_of and c not in class_names), None)
     id_column = column_of[id_name] if id_name is not None else 0
-    prefixed = [PREFIX + name for name in class_names]
     with_prefix = any(name in column_of for name in prefixed) and not any(name in column_of for name in class_names)
     class_columns = prefixed if with_prefix or all(name in column_of for name in prefixed) else list(class_names)
     missing = [name for name in class_columns if column_of.get(name, id_column) == id_column]

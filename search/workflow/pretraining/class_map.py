@@ -7,7 +7,7 @@ from pathlib import Path
 
 from trainer.common.errors import DataError, listed, suggest
 from trainer.formats.delimited import read_table
-from trainer.formats.labels import text_problem, unify_labels
+from trainer.formats.labels import spelled_as_among, text_problem, unify_labels
 
 COLUMNS = ("class", "folder", "label")
 """Names of the first column in a header."""
@@ -53,12 +53,14 @@ def read_class_map(path: Path) -> dict[str, str]:
     return found
 
 
-def check_class_map(path: Path, found: Mapping[str, str], class_names: Sequence[str]) -> None:
-    """Check that a class map has every class of the images and no other.
+def check_class_map(path: Path, found: Mapping[str, str], class_names: Sequence[str]) -> dict[str, str]:
+    """Check that a class map has every class of the images and no other. Return it with the images' Unicode form.
 
     Raises:
         DataError: naming every class that is missing or unknown.
     """
+    spelled = spelled_as_among(class_names)
+    found = {name if spelled(name) in found else spelled(name): coarse for name, coarse in found.items()}
     problems = [
         f"{path.name}: the images have no class {name!r}{suggest(name, class_names)}"
         for name in found
@@ -72,6 +74,7 @@ def check_class_map(path: Path, found: Mapping[str, str], class_names: Sequence[
         )
     if problems:
         raise DataError(problems)
+    return found
 
 
 def _is_header(row: Sequence[str]) -> bool:

@@ -120,7 +120,7 @@ def prepare_pretraining(request: PretrainRequest, console: Console) -> Pretraini
     table = None if request.classes is None else read_class_map(request.classes)
     source = _read(request.data, spec, console)
     if request.classes is not None and table is not None:
-        check_class_map(request.classes, table, source.class_names)
+        table = check_class_map(request.classes, table, source.class_names)
     indexed: dict[str, Any] = {"with_test": request.test_images, "most": MOST_INDEXED, "repeats": REPEATS}
     images = source.by_index(**indexed) if request.self_supervised else pretraining_images(source, table)
     distinct = len(images.class_names) if request.self_supervised else len(images.y)

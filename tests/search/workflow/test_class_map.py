@@ -50,4 +50,13 @@ def test_unknown_and_missing_classes_are_named_together(tmp_path: Path) -> None:
     text = str(refused.value)
     assert "no class 'Realsm'; did you mean Realism?" in text and "no class 'Dada'" in text
     assert "lacks 2 of the 3 classes: 'Realism', 'Pop_Art'" in text
-    check_class_map(path, {"Cubism": "a", "Realism": "b", "Pop_Art": ""}, classes)
+    right = {"Cubism": "a", "Realism": "b", "Pop_Art": ""}
+    assert check_class_map(path, right, classes) == right
+
+
+@pytest.mark.parametrize(("own", "other"), [("caf\u00e9", "cafe\u0301"), ("cafe\u0301", "caf\u00e9")])
+def test_classes_may_have_another_unicode_form(own: str, other: str) -> None:
+    assert check_class_map(Path("map.csv"), {other: "drink", "bread": "food"}, (own, "bread")) == {
+        own: "drink",
+        "bread": "food",
+    }

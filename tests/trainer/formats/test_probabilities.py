@@ -121,6 +121,15 @@ def test_labels_in_the_file_have_to_be_the_studys(tmp_path: Path) -> None:
         read(tmp_path, with_labels("cat", "cat", "dog"), labels=("cat", "dog", "dog"))
 
 
+@pytest.mark.parametrize(("own", "other"), [("\u00e9", "e\u0301"), ("e\u0301", "\u00e9")])
+@pytest.mark.parametrize("prefix", ["", "p_"])
+def test_texts_may_have_another_unicode_form(tmp_path: Path, own: str, other: str, prefix: str) -> None:
+    header = ["id", f"{prefix}{other}", f"{prefix}x", "y_true"]
+    write_table(tmp_path / "t.csv", [header, ["x", "0", "1", "x"], [other, "1", "0", other]])
+    table = read_probabilities(tmp_path / "t.csv", (own, "x"), (own, "x"), what="image", labels=(own, "x"))
+    assert table.mean.tolist() == [[1, 0], [0, 1]]
+
+
 def test_a_missing_file_and_a_large_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(DataError, match="cannot be read"):
         read_probabilities(tmp_path / "none.csv", IDS, CLASSES, what="image")

@@ -6,8 +6,8 @@ from dataclasses import replace
 
 from trainer.data.corrections.label_cells import LabelCells
 from trainer.data.image_set import ImageSet
-from trainer.data.readers.matching.id_spellings import spelled_as_among
 from trainer.formats.label_tables import Correction, ReviewRow
+from trainer.formats.labels import spelled_as_among
 
 
 class DataSpellings:

@@ -12,8 +12,8 @@ import numpy as np
 from trainer.common.errors import DataError, suggest
 from trainer.data.image_set import ImageSet
 from trainer.data.readers.columns.several_labels import NO_LABELS, SEPARATORS, parts_of
-from trainer.data.readers.matching.id_spellings import spelled_as_among
 from trainer.evaluation.several_labels import label_names
+from trainer.formats.labels import spelled_as_among
 from trainer.inference.predictions import ESCAPE, SEPARATOR, joined_labels
 
 _OTHER_MARKS = ("+", "/", "&")

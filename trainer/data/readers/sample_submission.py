@@ -9,9 +9,9 @@ from collections.abc import Callable, Sequence
 from trainer.common.errors import DataError, listed
 from trainer.data.readers.columns.label_names import is_usual_label
 from trainer.data.readers.columns.several_labels import SEPARATORS, parts_of
-from trainer.data.readers.matching.id_spellings import composed, spelled_as_among
+from trainer.data.readers.matching.id_spellings import composed
 from trainer.formats.delimited import Table
-from trainer.formats.labels import is_integer, is_number, natural_key
+from trainer.formats.labels import is_integer, is_number, natural_key, spelled_as_among
 from trainer.formats.submission import NO_CLASS, Kind, SubmissionFormat, is_probability
 
 _PREDICTED = ("prediction", "predictions", "predicted", "pred", "answer", "result")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections import defaultdict
 from collections.abc import Callable, Iterable
 from pathlib import PurePosixPath
 from urllib.parse import parse_qs, unquote
@@ -25,23 +24,6 @@ _PADDING = re.compile(r"(?<!\d)0+(?=\d)", re.ASCII)
 def composed(text: str) -> str:
     """A text in Unicode's composed form (NFC)."""
     return unicodedata.normalize("NFC", text)
-
-
-def spelled_as_among(known: Iterable[str]) -> Callable[[str], str]:
-    """A function that returns a text as ``known`` spells it: the only one of ``known`` with the same composed form.
-
-    A text that is one of ``known`` stays as it is, and so does one that none or several of ``known`` have the form of.
-    """
-    texts = frozenset(known)
-    by_form: dict[str, list[str]] = defaultdict(list)
-    for text in texts:
-        by_form[composed(text)].append(text)
-
-    def spelled(text: str) -> str:
-        found = by_form.get(composed(text), [])
-        return found[0] if text not in texts and len(found) == 1 else text
-
-    return spelled
 
 
 def slashes(cell: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path, PurePath
 
-from trainer.data.readers.matching.id_spellings import spelled_as_among
+from trainer.formats.labels import spelled_as_among
 
 
 def path_as_spelled(folder: Path, name: str) -> Path:
