@@ -41,6 +41,8 @@ from storage.stores import Stores, open_stores
 from trainer.common.environment import check_torch_pair
 from trainer.conversion.files import FOLDERS, SINGLE_FOLDER
 from trainer.data.image_set import ImageSet
+from trainer.evaluation.metrics import METRICS
+from trainer.formats.submission import decide_kind
 from trainer.recipe.recipe import LINEAR_PROBE
 
 MAP_SECONDS = 25.0
@@ -69,7 +71,8 @@ def export_best(request: ExportRequest) -> None:
         StudiesDiffer: the studies cannot be blended; nothing was started.
         NothingFinished, RefitFailed: there is nothing to export.
         OutputNotOurs, OutputNotWritable, OutputBusy: the folder cannot be exported to; nothing was started.
-        SubmissionError, ExportBroken: the export would not be valid; nothing was written.
+        SubmissionError: the submission cannot be of the requested kind; nothing was started. Or it would not be valid.
+        ExportBroken: the export would not be valid; nothing was written.
         NoData, DataMismatch, DataError: there are no images, or not the study's.
     """
     check_torch_pair()
@@ -88,6 +91,8 @@ def export_best(request: ExportRequest) -> None:
         raise NoData
     say(console, f"Reading the images in {data}.")
     images = open_for_training(data, study, stores)
+    if images.submission is not None:  # refits may take hours, so a kind that does not fit is refused first
+        decide_kind(images.submission, images.class_names, METRICS[study.metric].needs, request.submission_kind)
     say(console, "Choosing the recipes of the final model.")
     plan = plan_export(
         stores, study, seeds=request.seeds, full_data=request.full_data, other_studies=other_studies, home=home

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
+from search.engines.plan import Workers
 from search.export.plan import ExportPlan, missing_refits, plan_export, queue_refits
 from search.statistics.ranking import NothingFinished
 from search.study_setup.create_study import create_study
@@ -19,7 +20,7 @@ from search.study_state.study import Study, read_study
 from search.study_state.time_budget import EXPORT_SECONDS, MARGIN
 from search.worker.study_context import StudyContext
 from search.worker.task import Task
-from search.workflow.export.export_best import is_time_for_report
+from search.workflow.export.export_best import ExportRequest, export_best, is_time_for_report
 from search.workflow.export.final_training import (
     SEEDS_IN_LEFT_TIME,
     export_is_due,
@@ -32,6 +33,7 @@ from storage.stores import Stores
 from storage.values import WorkKind
 from tests.search.instant_training import SECONDS, pretending
 from tests.search.small_study import STUDY, make_context, study_plan, work_on
+from trainer.formats.submission import SubmissionError
 
 FINAL = '\n[final]\nepochs = 6\nseeds = 2\nensemble = "none"\n'
 REFIT = 2 * SECONDS
@@ -193,3 +195,22 @@ def test_the_report_is_left_out_where_it_would_end_after_the_deadline(
     """After a missed deadline there is no hurry any more."""
     with_time(searched, seconds)
     assert is_time_for_report(searched.stores, searched.study.name) is is_time
+
+
+@pytest.mark.parametrize("kind", ["foo", "integer"])
+def test_a_kind_that_does_not_fit_is_refused_before_any_refit(
+    searched: StudyContext, url: str, competition_folder: Path, tmp_path: Path, kind: str
+) -> None:
+    request = ExportRequest(
+        studies=(),
+        data=competition_folder,
+        storage_url=url,
+        output=tmp_path / "out",
+        seeds=None,
+        full_data=False,
+        submission_kind=kind,
+        workers=Workers(workers=0, home=tmp_path / "home"),
+    )
+    with pytest.raises(SubmissionError, match=kind if kind == "foo" else "whole numbers"):
+        export_best(request)
+    assert sum(searched.stores.queue.counts(searched.study.id)[WorkKind.REFIT].values()) == 0
