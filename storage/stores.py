@@ -20,7 +20,7 @@ from storage.records.imports import ImportStore
 from storage.records.studies import StudyStore
 from storage.records.study_rows import StoredStudy
 from storage.records.trials import TrialStore
-from storage.records.workers import WorkerStore
+from storage.records.workers import SEEN_WITHIN, WorkerStore
 from storage.schema import create_schema, require_schema
 
 
@@ -42,6 +42,9 @@ class Stores:
     def study(self, name: str | None) -> StoredStudy:
         """The study of that name; without a name, the latest one.
 
+        That is the last begun of the studies with a live worker or supervisor, else the one that was begun or worked
+        on last.
+
         Raises:
             UnknownStudyError: no study has that name.
             NoStudy: the database has no study at all.
@@ -51,7 +54,10 @@ class Stores:
         studies = self.studies.all()
         if not studies:
             raise NoStudy(f"{self.database.place} holds no study yet; begin one with `search start --study quickstart`")
-        return studies[-1]
+        live = {process.study_id for process in self.workers.alive(SEEN_WITHIN)}
+        if running := [study for study in studies if study.id in live]:
+            return running[-1]  # not that served last: workers of several studies take turns
+        return max(studies, key=lambda study: (max(study.created, study.served or 0.0), study.id))
 
     @cached_property
     def optuna_storage(self) -> FleetStorage:

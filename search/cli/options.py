@@ -27,14 +27,17 @@ def a_number(value: float | None) -> float | None:
     return value
 
 
-Study = Annotated[str | None, typer.Option("--study", "-s", help="Name of a stored study; default: the latest.")]
+Study = Annotated[
+    str | None,
+    typer.Option("--study", "-s", help="Name of a stored study; default: the one that runs, else that worked on last."),
+]
 Studies = Annotated[
     list[str] | None,
     typer.Option(
         "--study",
         "-s",
-        help="Name of a stored study; default: the latest. Repeatable: studies with the same images, folds and metric "
-        "are blended into one export, in the folder of the first.",
+        help="Name of a stored study; default: the one that runs, else that worked on last. Repeatable: studies with "
+        "the same images, folds and metric are blended into one export, in the folder of the first.",
     ),
 ]
 StudyFile = Annotated[

@@ -23,7 +23,6 @@ from search.report.probe_table import print_probes
 from search.report.summary import RANKED, print_ranking
 from search.runtime.console import Column, note, open_console, print_table, say, say_facts
 from search.runtime.disk import GIB, DiskUse, disk_use
-from search.runtime.heartbeat import SEEN_WITHIN
 from search.runtime.home import Home
 from search.statistics.member_names import trials_named
 from search.study_setup.deadline import clock
@@ -36,7 +35,7 @@ from search.study_state.study import Study
 from search.study_state.time_left import given_up_trials
 from search.tuning.restore_optuna import restore_if_gone
 from search.tuning.warm_starts import origins_of
-from storage.records.workers import Role
+from storage.records.workers import SEEN_WITHIN, Role
 from storage.stores import Stores, open_stores
 from storage.values import StudyState, TrialStatus
 from trainer.inference.printable import excerpt

@@ -10,10 +10,9 @@ from collections.abc import Callable
 
 from storage.database.waiting import has_given_up
 from storage.errors import StorageUnavailableError
-from storage.records.workers import Role, WorkerRecord, WorkerStore
+from storage.records.workers import SEEN_WITHIN, Role, WorkerRecord, WorkerStore
 
 INTERVAL = 20.0  # seconds between heartbeats
-SEEN_WITHIN = 75.0  # seconds without a heartbeat after which a process counts as dead
 
 log = logging.getLogger(__name__)
 

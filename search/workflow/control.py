@@ -7,14 +7,13 @@ from collections.abc import Collection
 from rich.console import Console
 
 from search.runtime.console import open_console, say
-from search.runtime.heartbeat import SEEN_WITHIN
 from search.study_state.snapshot import read_snapshot
 from search.study_state.stages import search_is_over
 from search.study_state.study import Study, read_study
 from search.tuning.retry import retry_failed
 from search.worker.pausing import end_all
 from storage.records.study_rows import StoredStudy
-from storage.records.workers import Role
+from storage.records.workers import SEEN_WITHIN, Role
 from storage.stores import Stores, open_stores
 from storage.values import StudyState
 

@@ -15,6 +15,8 @@ from storage.database.tables import Worker, columns_of
 
 FORGET_AFTER = 86_400.0
 """Seconds after its last heartbeat at which a process that never signed off is removed from the list."""
+SEEN_WITHIN = 75.0
+"""Seconds without a heartbeat after which a process counts as dead."""
 
 
 class Role(StrEnum):

@@ -23,6 +23,7 @@ from search.runtime.errors import SearchError
 from search.runtime.home import Home
 from search.study_state.snapshot import StudySnapshot, read_snapshot
 from storage.artifacts import ArtifactFolder
+from storage.database.existing import NoStudy
 from storage.errors import StorageError
 from storage.optuna_storage.optuna_rows import find_optuna_study
 from storage.stores import Stores, open_stores
@@ -205,8 +206,10 @@ def _prepare_latest(stores: Stores) -> str:
     Returns:
         The path of its note below the dashboard; empty without a study.
     """
-    latest = max(stores.studies.all(), key=lambda study: study.created, default=None)
-    found = None if latest is None else find_optuna_study(stores.database, latest.name)
+    try:
+        found = find_optuna_study(stores.database, stores.study(None).name)
+    except NoStudy:
+        return ""
     if found is None:
         return ""
     stores.optuna_storage.get_all_trials(found[0], deepcopy=False)
