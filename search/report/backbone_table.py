@@ -20,6 +20,7 @@ from studies.space.backbone_hints import none_found
 from trainer.common.errors import BackboneError
 from trainer.common.files import replacing
 from trainer.networks.backbones import PERMISSIVE, UNKNOWN_LICENSE, license_of
+from trainer.networks.pretrained.folder_networks import check_exists
 from trainer.recipe.recipe import RecipeError
 
 LOOKED_UP = 60
@@ -66,6 +67,8 @@ def show_backbones(request: BackbonesRequest) -> None:
     """
     from trainer.networks.pretrained.find_weights import missing_weights
 
+    if request.weights is not None:
+        check_exists(request.weights)
     rows, reasons = _listed(request)
     console = open_console()
     measurements = Measurements(Home(root=request.home))
@@ -137,7 +140,10 @@ def _measure(setups: Sequence[Setup], measurements: Measurements, console: Conso
     problems: dict[Setup, str] = {}
     if not setups:
         return problems
-    say(console, f"Training each of {len(setups)} for a moment to measure its speed; --no-measure leaves that out.")
+    say(
+        console,
+        f"Measuring {len(setups)} network{'s' * (len(setups) > 1)}, each in a few training steps; --no-measure leaves that out.",
+    )
     columns = (TextColumn("Measuring {task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, transient=True) as progress:
         task = progress.add_task("", total=len(setups))

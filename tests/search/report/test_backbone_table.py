@@ -141,3 +141,18 @@ def test_invalid_options_are_explained(
 ) -> None:
     with pytest.raises(error, match=expected):
         listing(tmp_path, *arguments)
+
+
+@pytest.mark.parametrize(("name", "remedy"), [("no", "does not exist"), ("lite.safetensors", "--weights .")])
+def test_the_folder_of_weights_is_checked_before_anything_is_measured(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, remedy: str
+) -> None:
+    def measure(*_: object) -> Measurement:
+        raise AssertionError("measured with weights that are not there")
+
+    monkeypatch.setattr(trainer.training.throughput, "measure_training", measure)
+    monkeypatch.chdir(tmp_path)
+    Path("lite.safetensors").touch()
+    for pattern in ("test_vit.*", "resnet*"):
+        with pytest.raises(BackboneError, match=remedy):
+            listing(tmp_path, pattern, "--weights", name)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import shlex
 from pathlib import Path
 
 from trainer.common.errors import BackboneError
@@ -15,8 +16,13 @@ def check_exists(weights_dir: Path) -> None:
     """Check that there is such a folder.
 
     Raises:
-        BackboneError: there is none.
+        BackboneError: there is none, or it is a file.
     """
+    if weights_dir.is_file():
+        raise BackboneError(
+            f"the weights {weights_dir} are a file; --weights takes its folder: --weights "
+            f"{shlex.quote(str(weights_dir.parent))}"
+        )
     if not weights_dir.is_dir():
         raise BackboneError(f"the weights folder {weights_dir} does not exist")
 
