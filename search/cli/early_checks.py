@@ -6,11 +6,15 @@ run before that, so that a mistake is reported immediately. The commands check a
 
 from __future__ import annotations
 
+import os
+import shlex
+import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from search.runtime.errors import SearchError
 from storage.database.existing import NoStudy, check_database
+from storage.database.urls import sqlite_file
 from studies.file.catalog import check_name, find_study, is_study_file
 from studies.load_study import load_study
 from trainer.common.errors import DataError, suggest
@@ -102,6 +106,52 @@ def check_engine(engine: str, *, gpus: str | None, workers_per_gpu: int, address
         )
     if engine == "local" and address is not None:
         raise EngineMistake("--address names a Ray cluster: add --engine ray")
+
+
+class PlacesNotWritable(SearchError):
+    """Folders or the database of a search cannot be created or written to."""
+
+
+def check_places(home: Path, storage_url: str, output: Path | None) -> None:
+    """Check that the home folder, the file of a SQLite database and the folder of an export can be written to.
+
+    Args:
+        output: folder of the export; None: it lies in the home folder.
+
+    Raises:
+        PlacesNotWritable: names every place that cannot, and options that help.
+        StorageError: the database URL is invalid.
+    """
+    database = sqlite_file(storage_url)
+    elsewhere = next(
+        (folder for folder in (Path.home(), Path(tempfile.gettempdir())) if _obstacle(folder) is None), Path("/FOLDER")
+    )
+    places = {
+        "home folder": (home, f"--home {shlex.quote(str(elsewhere / 'retable'))}"),
+        "database": (database, f"--storage {shlex.quote(f'sqlite:///{elsewhere}/retable.db')}"),
+        "folder of the export": (output, f"--output {shlex.quote(str(elsewhere / 'export'))}"),
+    }
+    obstacles = {
+        what: (path, obstacle, option)
+        for what, (path, option) in places.items()
+        if path is not None and (obstacle := _obstacle(path)) is not None
+    }
+    if obstacles:
+        lines = [f"the {what} {path} cannot be written to: {why}" for what, (path, why, _) in obstacles.items()]
+        options = " ".join(option for _, _, option in obstacles.values())
+        raise PlacesNotWritable("\n".join([*lines, f"name another place, for example: {options}"]))
+
+
+def _obstacle(path: Path) -> str | None:
+    """Why neither a file nor a folder can be created or changed at ``path``; None: it can."""
+    path = path.absolute()
+    there = next(each for each in (path, *path.parents) if os.access(each, os.F_OK))
+    if there != path and not there.is_dir():
+        return f"{there} is a file, not a folder"
+    for each in (there,) if there.is_dir() else (there, there.parent):  # SQLite writes files beside its database
+        if not os.access(each, os.W_OK | os.X_OK if each.is_dir() else os.W_OK):
+            return f"this user cannot write to {each}"
+    return None
 
 
 def check_folder(folder: Path) -> None:

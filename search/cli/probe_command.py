@@ -90,7 +90,7 @@ def probe(
     --trials 20` fine-tunes the best backbones afterwards.
     """
     begun = time.monotonic()
-    from search.cli.early_checks import check_engine, check_folder, check_study
+    from search.cli.early_checks import check_engine, check_folder, check_places, check_study
     from search.study_setup.deadline import parse_hours
 
     limit = None if hours is None else parse_hours(hours)
@@ -114,6 +114,7 @@ def probe(
     check_study(STUDY, overrides, name, storage_url)
     check_folder(data)
     check_engine("local", gpus=gpus, workers_per_gpu=workers_per_gpu, address=None, storage_url=storage_url)
+    check_places(home, storage_url, output)
     from search.engines.plan import Workers as WorkersRequest
     from search.study_setup.prepare import StartRequest
     from search.workflow.start import start

@@ -332,7 +332,7 @@ def pretrain(
         raise typer.BadParameter("--self-supervised uses no classes", param_hint="--classes")
     if begin_from not in ("pretrained", "scratch"):
         raise typer.BadParameter(f"{begin_from!r} is neither pretrained nor scratch", param_hint="--from")
-    from search.cli.early_checks import check_folder
+    from search.cli.early_checks import check_folder, check_places
     from search.study_setup.deadline import parse_hours
     from trainer.formats.weights.description import check_weights_name
     from trainer.formats.weights.value_rules import LONGEST_TEXT
@@ -342,6 +342,7 @@ def pretrain(
         raise typer.BadParameter(f"takes up to {LONGEST_TEXT} printable characters", param_hint="--license-note")
     limit = None if hours is None else parse_hours(hours)
     check_folder(data)
+    check_places(home, storage_url, None)
     from search.engines.plan import Workers as WorkersRequest
     from search.workflow.pretraining.command import pretrain as run
     from search.workflow.pretraining.prepare import PretrainRequest

@@ -208,6 +208,7 @@ def start(
     from search.cli.early_checks import (
         check_engine,
         check_folder,
+        check_places,
         check_second_study,
         check_study,
         second_study_option,
@@ -258,6 +259,7 @@ def start(
         check_folder(data)
     tracking = TrackingOptions(tensorboard=tensorboard, mlflow=mlflow).checked()
     check_engine(engine, gpus=gpus, workers_per_gpu=workers_per_gpu, address=address, storage_url=storage_url)
+    check_places(home, storage_url, output)
     from search.engines.plan import RayCluster
     from search.engines.plan import Workers as WorkersRequest
 

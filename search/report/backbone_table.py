@@ -142,7 +142,8 @@ def _measure(setups: Sequence[Setup], measurements: Measurements, console: Conso
         return problems
     say(
         console,
-        f"Measuring {len(setups)} network{'s' * (len(setups) > 1)}, each in a few training steps; --no-measure leaves that out.",
+        f"Measuring {len(setups)} network{'s' * (len(setups) > 1)}, each in a few training steps; --no-measure leaves "
+        "that out.",
     )
     columns = (TextColumn("Measuring {task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, transient=True) as progress:

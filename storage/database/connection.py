@@ -162,6 +162,9 @@ class Database:
         text = without_secrets(" ".join((primary or str(cause)).split()), self.url)
         if getattr(cause, "sqlite_errorname", "") == "SQLITE_FULL" or sqlstate(cause) == _POSTGRESQL_DISK_FULL:
             return StorageUnavailableError(f"the disk of the database {self.name} is full: {text}")
+        if getattr(cause, "sqlite_errorname", "").startswith("SQLITE_CANTOPEN"):
+            # An outage all the same: the disk may return, or the process have too many open files.
+            return StorageUnavailableError(f"the database file {self.name} cannot be opened or created: {text}")
         if is_outage(error):
             return StorageUnavailableError(f"the database {self.name} does not answer: {text}")
         if getattr(cause, "sqlite_errorname", "").startswith("SQLITE_READONLY"):

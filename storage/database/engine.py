@@ -16,7 +16,7 @@ from typing import Any
 from sqlalchemy import URL, Connection, Engine, ExceptionContext, create_engine, event
 from sqlalchemy.exc import OperationalError
 
-from storage.database.access import check_sqlite_access, refuse_for_good
+from storage.database.access import AccessRefused, check_sqlite_access, refuse_for_good
 from storage.database.filesystems import network_mount
 from storage.database.waiting import has_given_up, waiting
 from storage.errors import DamagedRowError, StorageError
@@ -103,6 +103,10 @@ def _check_sqlite_file(url: URL) -> None:
         raise StorageError(f"the folder {path.parent} of the database {path.name} does not exist; create it first")
     if path.is_dir():
         raise StorageError(f"{path} is a folder; the URL of a SQLite database must name a file")
+    if not path.exists() and not os.access(path.parent, os.W_OK | os.X_OK):
+        raise AccessRefused(
+            f"the database {path} cannot be created: this user cannot write to {path.parent}; --storage names another"
+        )
     mount = network_mount(path)
     if mount is not None:
         kind, point = mount

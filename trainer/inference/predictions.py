@@ -51,9 +51,11 @@ class Predictions:
 
 
 def folder_problem(folder: Path) -> str | None:
-    """Why the file of ``--output`` cannot be created in ``folder``, and what to do; None: it is a folder."""
+    """Why the file of ``--output`` cannot be created in ``folder``, and what to do; None: it can."""
     if folder.is_dir():
-        return None
+        if os.access(folder, os.W_OK | os.X_OK):
+            return None
+        return f"this user cannot write to the folder {printable(str(folder.absolute()))}: give another --output"
     there = next((each for each in (folder, *folder.parents) if each.exists()), None)
     if there is not None and not there.is_dir():
         return f"{printable(str(there))} is a file, not a folder: give another --output"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -164,6 +165,15 @@ def test_invalid_requests_are_explained(study: Path, data: Path, tmp_path: Path)
         with pytest.raises(error, match=words):
             preview(request(tmp_path, **{"study": study, "data": data, **changes}))
     assert not list(tmp_path.glob("preview*"))
+
+
+def test_a_folder_without_permission_is_refused_before_anything_is_drawn(
+    study: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "access", lambda path, _: path != tmp_path)
+    monkeypatch.setattr("search.report.preview.command.read_images", pytest.fail)
+    with pytest.raises(PreviewNotWritable, match="cannot write to the folder"):
+        preview(request(tmp_path, study, data))
 
 
 @pytest.mark.slow

@@ -147,6 +147,12 @@ def test_a_sqlite_file_without_permission_is_no_outage(tmp_path: Path, monkeypat
         access.check_sqlite_access(file, error)
 
 
+def test_a_sqlite_file_that_cannot_be_created_is_no_outage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "access", lambda path, mode: path != tmp_path)
+    with pytest.raises(AccessRefused, match=r"cannot be created.*--storage"):
+        connect(f"sqlite:///{tmp_path / 'x.db'}")
+
+
 @pytest.fixture
 def signals() -> Iterator[StopSignals]:
     before = {number: signal.getsignal(number) for number in StopSignals.SIGNALS}
