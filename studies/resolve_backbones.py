@@ -22,7 +22,7 @@ from trainer.networks.architectures import STEP, takes_size
 from trainer.networks.backbones import check_backbone, family_of
 from trainer.networks.pretrained.find_weights import weights_at_hand
 from trainer.networks.pretrained.folder_networks import networks_in_folder, unknown_files, with_nearest_name
-from trainer.networks.pretrained.missing_message import match_option
+from trainer.networks.pretrained.missing_message import match_option, probe_option
 from trainer.recipe.recipe import LORA
 
 SHOWN_NAMES = 8  # models in a message
@@ -96,7 +96,7 @@ def _resolve(
             shown = ", ".join(map(with_nearest_name, unknown[:SHOWN_NAMES]))
             _say(f"not used, because no network has this name: {shown}{more}")
         wanted = list(kept) or weights_at_hand(wanted, weights)
-        where = f"; {_places(weights)}" * (not wanted and bool(found.names))
+        where = f"; {_places(weights, probed=spec.search_settings.trials == 0)}" * (not wanted and bool(found.names))
         left_out = {name: why for name, why in left_out.items() if not kept and weights_at_hand([name], weights)}
     sizes = _image_sizes(spec)
     pretrained = dimension.match.pretrained and "pretrained" in spec.values_of("init") and not kept
@@ -183,12 +183,18 @@ def _say(message: str) -> None:
     log.info(message)
 
 
-def _places(weights: Path | None) -> str:
-    """Where weights were looked for, and what can be done."""
+def _places(weights: Path | None, *, probed: bool) -> str:
+    """Where weights were looked for, and what can be done.
+
+    Args:
+        probed: the study trains nothing, as that of ``search probe``, which has an option of its own.
+    """
     folder = f"the folder {weights}" if weights else "no folder (--weights names one)"
     others = networks_in_folder(weights)
     if others:
-        remedy = f"{match_option(others)} chooses among the networks that the folder has"
+        option = match_option(others)
+        option = f"{probe_option(others)} (with `search start`: {option})" if probed else option
+        remedy = f"{option} chooses among the networks that the folder has"
     else:
         remedy = "Put NAME.safetensors or NAME.pth into a folder, with a name that `search backbones` lists"
     return f"looked in {folder} and the Hugging Face cache. {remedy}"

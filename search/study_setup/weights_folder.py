@@ -108,7 +108,10 @@ def check_initial_weights(
     if probes_only and weights_at_hand(backbones, weights_dir):
         backbones = []
     missing = missing_weights(backbones, weights_dir)
-    problems = [missing_weights_message(missing, weights_dir, scratch=scratch and not probes_only)] if missing else []
+    problems = []
+    if missing:
+        may_be_random = scratch and not probes_only
+        problems += [missing_weights_message(missing, weights_dir, scratch=may_be_random, among=backbones)]
     problems += [missing_custom_weights_message(inits, weights_dir)]
     elsewhere = {known.name for known in registered_weights(registered)} if registered != weights_dir else set()
     problems += [

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -115,6 +116,9 @@ def test_a_filter_that_finds_nothing_at_hand_says_where_it_looked(
     (tmp_path / "mixer_b16_224.goog_in21k.safetensors").touch()
     with pytest.raises(StudyError, match=r"space.backbone.match=\[\"mixer_b16_224.goog_in21k\"\]"):
         check_backbones(spec, weights=tmp_path)
+    probed = replace(spec, search_settings=replace(spec.search_settings, trials=0))
+    with pytest.raises(StudyError, match=r"--match mixer_b16_224.goog_in21k"):
+        check_backbones(probed, weights=tmp_path)
     for wrong in ("at_hand = 1", 'at_hand = "yes"'):
         with pytest.raises(StudyError, match="at_hand is true or false"):
             load(FILTER.replace("pretrained = true", wrong))

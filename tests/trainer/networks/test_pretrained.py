@@ -265,6 +265,10 @@ def test_networks_of_the_family_that_are_at_hand_are_named(tmp_path: Path) -> No
     assert "space.backbone.at_hand=true" in several and "recipe.backbone" not in several
     by_name = 'space.backbone.match=["resnet18", "tf_efficientnet_lite0.in1k", "vit_tiny_patch16_224.augreg_in21k"]'
     assert f"--set '{by_name}'" in several
+    none = missing_weights_message(["tf_efficientnet_b4.ns_jft_in1k", "resnet34.a1_in1k"], tmp_path)
+    assert f"--set '{by_name}'" in none and "at_hand" not in none, "it would choose nothing"
+    some = missing_weights_message(["vit_b", "vit_l"], tmp_path, among=["vit_b", "vit_l", "resnet18.a1_in1k"])
+    assert "at_hand=true" in some
 
 
 def test_a_weights_folder_that_is_not_there_is_named(tmp_path: Path) -> None:

@@ -8,19 +8,26 @@ from pathlib import Path
 
 from trainer.common.errors import first_lines
 from trainer.networks.backbones import family_of
+from trainer.networks.pretrained.find_weights import weights_at_hand
 from trainer.networks.pretrained.folder_networks import networks_in_folder
 
 MOST_NAMED = 8  # networks in an option of the command line
 
 
 def missing_weights_message(
-    names: Iterable[str], weights_dir: Path | None, *, scratch: bool = True, choice: str = "--set recipe.backbone="
+    names: Iterable[str],
+    weights_dir: Path | None,
+    *,
+    scratch: bool = True,
+    choice: str = "--set recipe.backbone=",
+    among: Iterable[str] = (),
 ) -> str:
     """Error message for `missing_weights`: the places searched, the source of each backbone's weights, and remedies.
 
     Args:
         scratch: whether random weights are a remedy. They are none where a command only extracts features.
         choice: the option of the command line that chooses another backbone, up to its name.
+        among: all backbones from which the study chooses, missing and at hand; empty: ``names``.
     """
     from timm.models import get_pretrained_cfg
 
@@ -37,7 +44,7 @@ def missing_weights_message(
         "what can be done:",
         "  - run this command once where the hub can be reached, so that the cache holds them",
         "  - put NAME.safetensors (or NAME.pth) into a folder and name it: --weights FOLDER",
-        *_alternatives(sorted(set(names)), weights_dir, choice),
+        *_alternatives(sorted(set(names)), list(among), weights_dir, choice),
         *(["  - start from random weights: --set recipe.init=scratch"] if scratch else []),
     ]
     return "\n".join(lines)
@@ -49,7 +56,12 @@ def match_option(names: Sequence[str]) -> str:
     return f"--set 'space.backbone.match=[{given}]'"
 
 
-def _alternatives(names: Sequence[str], weights_dir: Path | None, choice: str) -> list[str]:
+def probe_option(names: Sequence[str]) -> str:
+    """As `match_option`, of ``search probe``."""
+    return " ".join(f"--match {name}" for name in names[:MOST_NAMED])
+
+
+def _alternatives(names: Sequence[str], among: Sequence[str], weights_dir: Path | None, choice: str) -> list[str]:
     """A line with networks in the weights folder that may replace a single name, those of its family first.
 
     Of several names, the line tells how a filter chooses among those at hand: all of them by name, because it may have
@@ -59,9 +71,10 @@ def _alternatives(names: Sequence[str], weights_dir: Path | None, choice: str) -
     if not found:
         return []
     if len(names) > 1:
+        own = ", or take those of its choice that are: --set space.backbone.at_hand=true"
         return [
-            f"  - where a filter chooses the networks, name some that are at hand: {match_option(found)}, or take "
-            "those of its choice that are: --set space.backbone.at_hand=true"
+            f"  - where a filter chooses the networks, name some that are at hand: {match_option(found)}"
+            f"{own if weights_at_hand(among or names, weights_dir) else ''}"
         ]
     (wanted,) = names
 
