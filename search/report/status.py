@@ -108,7 +108,7 @@ def print_status(console: Console, stores: Stores, name: str | None, home: Path,
         if provisional is not None:
             say(console, f"You can hand in {provisional}: it holds the best so far, until the first export.")
         if over and not snapshot.workers and not stays:
-            say(console, f"Nothing is exported yet: {continuing} continues with the next stage.")
+            say(console, f"Nothing is exported yet{_next_step(snapshot, late=_is_late(stores, study))}")
     _print_left(console, snapshot, given_up_trials(stores, study), late=_is_late(stores, study))
     failed = stores.trials.records(study.id, status=TrialStatus.FAILED)
     if failed:
@@ -174,6 +174,20 @@ def _heading(stores: Stores, snapshot: StudySnapshot) -> Text:
 def _is_late(stores: Stores, study: Study) -> bool:
     """Whether the deadline has passed."""
     return study.deadline is not None and stores.database.now() >= study.deadline
+
+
+def _next_step(snapshot: StudySnapshot, *, late: bool) -> str:
+    """What continues a study whose search is over and that nothing is exported of, to follow that sentence."""
+    study = snapshot.study
+    if not snapshot.count(TrialStatus.FINISHED):
+        more = " --hours +1" * late
+        return f", because no trial has finished: `{study.continuing}{more}` continues the search."
+    if study.state is StudyState.STOPPED and study.second is None:
+        return (
+            f": `search export-best --study {study.name}` exports the best so far, `{study.continuing}` continues the "
+            "search."
+        )
+    return f": `{study.continuing}` continues with the next stage."
 
 
 def _print_left(console: Console, snapshot: StudySnapshot, given_up: Mapping[int, str], *, late: bool) -> None:

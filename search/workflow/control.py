@@ -7,8 +7,8 @@ from collections.abc import Collection
 from rich.console import Console
 
 from search.runtime.console import open_console, say
-from search.study_state.snapshot import read_snapshot
-from search.study_state.stages import search_is_over
+from search.study_state.snapshot import StudySnapshot, read_snapshot
+from search.study_state.stages import confirmations_are_over, refits_are_over, search_is_over
 from search.study_state.study import Study, read_study
 from search.tuning.retry import retry_failed
 from search.worker.pausing import end_all
@@ -19,9 +19,16 @@ from storage.values import StudyState
 
 
 def pause(name: str | None, url: str) -> None:
-    """Start no more trials, and make running ones end after their epoch with a checkpoint."""
+    """Start no more trials, and make running ones end after their epoch with a checkpoint.
+
+    A study that is done stays as it is.
+    """
     stores, console = open_stores(url), open_console()
     study = stores.study(name)
+    snapshot = read_snapshot(stores, study.name)
+    if _is_done(stores, snapshot):
+        say(console, f"Nothing of study {study.name} is left to pause. {_remedy(snapshot)}")
+        return
     stores.studies.set_state(study.id, StudyState.PAUSED, "paused by hand")
     held = len(stores.queue.held(study.id))
     say(
@@ -37,8 +44,34 @@ def resume(name: str | None, url: str) -> None:
     stores, console = open_stores(url), open_console()
     study = stores.study(name)
     stores.studies.set_state(study.id, StudyState.RUNNING)
+    snapshot = read_snapshot(stores, study.name)
+    if _is_done(stores, snapshot):
+        say(console, f"Nothing of study {study.name} is left to continue. {_remedy(snapshot)}")
+        return
     say(console, f"Study {study.name} continues.")
     print_available_workers(stores, console, study)
+
+
+def _is_done(stores: Stores, snapshot: StudySnapshot) -> bool:
+    """Whether no work of a study is left for workers, and no ``search start`` waits that would queue some."""
+    waiting = any(process.study_id == snapshot.study.id for process in stores.workers.alive(SEEN_WITHIN))
+    is_over = search_is_over(snapshot) and confirmations_are_over(snapshot) and refits_are_over(snapshot)
+    return is_over and not waiting
+
+
+def _remedy(snapshot: StudySnapshot) -> str:
+    """Why a study is done, and what continues it."""
+    study = snapshot.study
+    if study.second is not None or study.is_pretraining:
+        return f"Its training is over: `{study.continuing}` shows the result."
+    if study.state is StudyState.STOPPED:
+        return f"Its search is stopped: `search resume --study {study.name}` continues it."
+    if not snapshot.in_time_for_trial:
+        return f"No time is left before its deadline: `{study.continuing} --hours +1` continues it for an hour."
+    more = (study.budget or 0) + 10
+    if study.budget == 0:
+        return f"All backbones are probed: `{study.continuing} --trials {more}` fine-tunes the best of them."
+    return f"Its {study.budget} trials have ended: `{study.continuing} --trials {more}` continues it with ten more."
 
 
 def stop(name: str | None, url: str) -> bool:

@@ -47,6 +47,40 @@ def test_pause_and_resume(context: StudyContext, url: str, capsys: pytest.Captur
     assert (study.state, study.state_reason) == (StudyState.RUNNING, "")
 
 
+@pytest.mark.parametrize("how", ["stopped", "late", "all trials"])
+def test_nothing_is_left_to_pause_of_a_study_that_is_done(
+    context: StudyContext, url: str, capsys: pytest.CaptureFixture[str], how: str
+) -> None:
+    stores, study = context.stores, context.study
+    if how == "stopped":
+        stores.studies.set_state(study.id, StudyState.STOPPED, "stopped by hand")
+    elif how == "late":
+        stores.studies.set_deadline(study.id, stores.database.now() - 1.0)
+    else:
+        stores.studies.set_budget(study.id, 0)
+    with Heartbeat(stores.workers, "s", device="", home="h", role=Role.SUPERVISOR, study_id=study.id):
+        pause(None, url)
+    assert stores.studies.state(study.id) is StudyState.PAUSED, "`search start` may queue confirmations"
+    assert "is paused" in said(capsys)
+    stores.studies.set_state(study.id, StudyState.STOPPED if how == "stopped" else StudyState.RUNNING)
+    pause(None, url)
+    assert stores.studies.state(study.id) is not StudyState.PAUSED
+    remedy = {"stopped": "search resume", "late": "--hours +1", "all trials": "--trials 10"}[how]
+    assert remedy in said(capsys)
+    resume(None, url)
+    assert (remedy in said(capsys)) == (how != "stopped")
+
+
+def test_status_names_what_continues_a_study_without_a_finished_trial(
+    context: StudyContext, url: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    context.stores.studies.set_state(context.study.id, StudyState.STOPPED, "stopped by hand")
+    show_status(None, url, context.home.root)
+    out = said(capsys)
+    assert "because no trial has finished: `search start --study colours` continues the search" in out
+    assert "next stage" not in out
+
+
 def test_stop_leaves_the_export_to_a_waiting_start(
     context: StudyContext, url: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
