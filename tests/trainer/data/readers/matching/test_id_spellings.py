@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 
 import pytest
@@ -119,6 +120,13 @@ def test_masks_are_no_nearest_file() -> None:
 
 def test_nothing_is_near_an_id_of_other_characters() -> None:
     assert nearest_name_hint("ほげ", ["abc.png"]) == ""
+
+
+def test_hashed_ids_are_near_only_if_most_characters_agree() -> None:
+    names = [f"{hashlib.sha256(bytes([i])).hexdigest()[:16]}.png" for i in range(200)]
+    assert all(nearest_name_hint(name[:-4], [n for n in names if n != name]) == "" for name in names[:5])
+    misspelt = f"0{names[7][1:10]}x{names[7][10:]}"
+    assert nearest_name_hint(misspelt, names).endswith(names[7])
 
 
 @given(st.text(st.characters(codec="utf-8", exclude_characters="/"), min_size=1))
