@@ -14,6 +14,7 @@ from search.export.candidates.members import describe_import
 from search.export.expected_score import read_optimism
 from search.export.output.folder import Owner, output_folder
 from search.export.output.manifest import provisional_submission
+from search.report.exports.submissions import latest_in_folders, shown_folder
 from search.report.failed_trainings import SHOWN_TRIALS, counted
 from search.report.live.activity import read_workers
 from search.report.live.progress import print_trial
@@ -236,7 +237,7 @@ def _print_exports(console: Console, stores: Stores, study: Study) -> None:
     exports = stores.exports.all(study.id)[-SHOWN_EXPORTS:]
     if not exports:
         return
-    numbers = ("out-of-fold", "public", "private")
+    numbers, latest = ("out-of-fold", "public", "private"), latest_in_folders(stores)
     print_table(
         console,
         "Exports",
@@ -246,7 +247,7 @@ def _print_exports(console: Console, stores: Stores, study: Study) -> None:
                 f"{datetime.datetime.fromtimestamp(export.created):%Y-%m-%d %H:%M}",
                 "-" if export.score is None else f"{export.score:.4f} ± {export.score_se or 0.0:.4f}",
                 *("-" if score is None else f"{score:.4f}" for score in (export.public_score, export.private_score)),
-                export.folder,
+                shown_folder(export, latest),
             )
             for export in exports
         ],

@@ -103,6 +103,18 @@ def entries_of(stores: Stores, name: str | None) -> list[Entry]:
     return sorted(entries, key=lambda entry: entry.export.id)
 
 
+def latest_in_folders(stores: Stores) -> frozenset[int]:
+    """The latest export of each folder. Each other export was overwritten by one of them."""
+    exports = [export for study in stores.studies.all() for export in stores.exports.all(study.id)]
+    exports.sort(key=lambda export: export.id)
+    return frozenset({export.folder: export.id for export in exports}.values())
+
+
+def shown_folder(export: ExportRecord, latest: Collection[int]) -> str:
+    """The folder of an export, and that a later one overwrote it if it is not among the ``latest``."""
+    return f"{export.folder}{' (overwritten by a later export)' * (export.id not in latest)}"
+
+
 def find_entry(entries: Sequence[Entry], number: int | None) -> Entry:
     """The export with that number; None: the latest.
 
@@ -159,7 +171,7 @@ def as_scored(metric: str, typed: float) -> float:
 
 def print_submissions(console: Console, stores: Stores, entries: Sequence[Entry]) -> None:
     """Print a table of exports for each competition (data set and metric), each with conclusions from the scores."""
-    latest = set({entry.export.folder: entry.export.id for entry in entries_of(stores, None)}.values())
+    latest = latest_in_folders(stores)
     competitions: dict[tuple[str, str], list[Entry]] = {}
     for entry in entries:
         competitions.setdefault((entry.study.fingerprint, entry.metric), []).append(entry)
@@ -177,10 +189,7 @@ def print_submissions(console: Console, stores: Stores, entries: Sequence[Entry]
                 Column(name="made of", prose=True),
                 Column(name="folder", prose=True),
             ],
-            [
-                _row(entry, overwritten=entry.export.id not in latest, twin=_twin(entry, competing))
-                for entry in competing
-            ],
+            [_row(entry, shown_folder(entry.export, latest), twin=_twin(entry, competing)) for entry in competing],
         )
         for line in _conclusions(competing, dataset, latest):
             say(console, line)
@@ -198,7 +207,7 @@ def _twin(entry: Entry, competing: Sequence[Entry]) -> int | None:
     return next(same, None)
 
 
-def _row(entry: Entry, *, overwritten: bool, twin: int | None) -> tuple[str, ...]:
+def _row(entry: Entry, folder: str, *, twin: int | None) -> tuple[str, ...]:
     export = entry.export
     public, private = ("-" if s is None else f"{s:.4f}" for s in (export.public_score, export.private_score))
     when = datetime.datetime.fromtimestamp(export.created)
@@ -210,7 +219,7 @@ def _row(entry: Entry, *, overwritten: bool, twin: int | None) -> tuple[str, ...
         private,
         f"{entry.study.name}: {describe_export(entry.notes)}, {when:%Y-%m-%d %H:%M}"
         + ("" if twin is None else f", the same labels as export {twin}"),
-        f"{export.folder}{' (overwritten by a later export)' * overwritten}",
+        folder,
     )
 
 

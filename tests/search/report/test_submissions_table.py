@@ -89,6 +89,16 @@ def test_scores_are_recorded_replaced_and_shown(
     assert "  0.7500   0.5000" in capsys.readouterr().out
 
 
+def test_an_export_that_a_later_one_overwrote_is_marked(
+    stores: Stores, stored: Study, run: Run, tmp_path: Path, url: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for folder in ("a", "a", "b"):
+        add(stores, stored, tmp_path / folder)
+    assert run().count("(overwritten by a later export)") == 1
+    show_status("colours", url, tmp_path / "home")
+    assert capsys.readouterr().out.count("(overwritten by a later export)") == 1
+
+
 def test_invalid_values_record_nothing(stores: Stores, stored: Study, run: Run, tmp_path: Path) -> None:
     number = add(stores, stored, tmp_path)
     with pytest.raises(NoExport, match=rf"no export {number + 1} here; there are: {number}"):
