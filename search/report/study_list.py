@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Sequence
+from dataclasses import replace
 
 from rich.console import Console
 from rich.text import Text
@@ -14,13 +15,16 @@ from search.study_state.snapshot import StudySnapshot, read_snapshot
 from storage.database.connection import connect
 from storage.database.existing import NoStudy, check_database
 from storage.errors import SchemaError
+from storage.records.study_rows import StoredStudy
 from storage.stores import stores_if_any
 from studies.explain import Explanation, explain
 from studies.file.catalog import bundled_studies
 from studies.load_study import load_study
-from studies.spec import StudySpec
 from studies.stored_spec import spec_from_dict
 from trainer.recipe.recipe import Scalar
+
+TRIALS = "search.trials"
+"""The setting with the number of trials."""
 
 
 def show_studies(url: str) -> None:
@@ -79,14 +83,22 @@ def show_study(name: str, overrides: Sequence[str], url: str) -> None:
         StudyError: there is neither, or an override is invalid.
     """
     console = open_console()
-    spec = _stored_spec(name, overrides, url)
-    if spec is not None:
-        how = "with the changes of --set:" if overrides else "as it runs:"
-        say(console, Text.assemble("Stored study ", (name, "bold"), f", {how}"))
-    _print_explanation(console, explain(spec or load_study(name, overrides)))
+    stored = _stored(name, url)
+    if stored is None:
+        _print_explanation(console, explain(load_study(name, overrides)))
+        return
+    how = "with the changes of --set:" if overrides else "as it runs:"
+    say(console, Text.assemble("Stored study ", (name, "bold"), f", {how}"))
+    explanation = explain(spec_from_dict(stored.spec, overrides))
+    if not any(text.startswith(TRIALS) for text in overrides):
+        # --trials and --hours change the budget beside the settings.
+        budget = "until the deadline" if stored.budget is None else str(stored.budget)
+        settings = ((path, budget if path == TRIALS else value) for path, value in explanation.settings)
+        explanation = replace(explanation, settings=tuple(settings))
+    _print_explanation(console, explanation)
 
 
-def _stored_spec(name: str, overrides: Sequence[str], url: str) -> StudySpec | None:
+def _stored(name: str, url: str) -> StoredStudy | None:
     try:
         check_database(url)
     except NoStudy:
@@ -96,12 +108,11 @@ def _stored_spec(name: str, overrides: Sequence[str], url: str) -> StudySpec | N
 
     database = connect(url)
     try:
-        stored = StudyStore(database).find(name)
+        return StudyStore(database).find(name)
     except SchemaError:
         return None  # a database of another program
     finally:
         database.close()
-    return None if stored is None else spec_from_dict(stored.spec, overrides)
 
 
 def _print_explanation(console: Console, explanation: Explanation) -> None:
