@@ -29,6 +29,7 @@ from search.cli.options import (
     Study,
     TrainingTable,
     Weights,
+    WeightsOnce,
     a_number,
 )
 from search.cli.overrides import overrides_of
@@ -67,7 +68,7 @@ def check(
             "is measured by pixels and labels are not judged.",
         ),
     ] = None,
-    weights: Weights = None,
+    weights: WeightsOnce = None,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Table of all suspicious labels to write; default: none.")
     ] = None,
@@ -285,7 +286,7 @@ def backbones(
             help="Measure speed and memory in a few training steps; default: only if few backbones are listed.",
         ),
     ] = None,
-    weights: Weights = None,
+    weights: WeightsOnce = None,
     home: HomeFolder = DEFAULT_HOME,
 ) -> None:
     """List backbones with pre-trained weights: family, licence, size, weights at hand, training speed and memory."""

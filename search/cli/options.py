@@ -115,6 +115,11 @@ Weights = Annotated[
         help="Folder of pre-trained weights, named by timm model: NAME.safetensors or NAME.pth. A study remembers it.",
     ),
 ]
+WeightsOnce = Annotated[
+    Path | None,
+    typer.Option("--weights", help="Folder of pre-trained weights, named by timm model: NAME.safetensors or NAME.pth."),
+]
+"""``--weights`` of commands without a study that could remember it."""
 Set = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="FIELD=VALUE", help="Override a setting of the study file; repeatable."),

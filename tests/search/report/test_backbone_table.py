@@ -156,3 +156,9 @@ def test_the_folder_of_weights_is_checked_before_anything_is_measured(
     for pattern in ("test_vit.*", "resnet*"):
         with pytest.raises(BackboneError, match=remedy):
             listing(tmp_path, pattern, "--weights", name)
+
+
+@pytest.mark.parametrize("command", ["check", "backbones"])
+def test_commands_without_a_study_promise_no_memory_of_the_weights(command: str) -> None:
+    shown = CliRunner().invoke(app, [command, "--help"], env={"COLUMNS": "200"}).output
+    assert "--weights" in shown and "remembers" not in shown
