@@ -256,7 +256,8 @@ def _read_all(
             if isinstance(source, Path) and kind_of_values(source) not in (None, *ranges):
                 unscaled.append(name)
         except ImageError as error:
-            return f"{printable(name)}: {error}"
+            is_missing = isinstance(source, Path) and not os.access(source, os.F_OK)
+            return f"{printable(str(source) if is_missing else name)}: {error}"
         return [resize_image(image, *form) for form in forms]
 
     with ThreadPoolExecutor() as pool:

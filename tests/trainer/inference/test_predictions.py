@@ -21,7 +21,7 @@ from trainer.data.corrections.label_cells import LabelCells
 from trainer.data.readers.columns.several_labels import NO_LABELS
 from trainer.evaluation.confusion.confusion_matrix import confusion_matrix_png
 from trainer.inference.errors import ImageError, ModelError
-from trainer.inference.predict import list_images, predict_folder
+from trainer.inference.predict import _read_all, list_images, predict_folder
 from trainer.inference.predictions import OutputError, Predictions, check_output, label_cell, write_predictions
 
 MADE = Predictions(ids=("a",), class_names=("x", "y"), proba=np.array([[0.25, 0.75]]), labels=np.array([1]))
@@ -87,6 +87,12 @@ def test_what_is_not_read_is_said(tmp_path: Path) -> None:
     (tmp_path / "a.zip").write_bytes(b"PK")
     with pytest.raises(ModelError, match="unpack it first"):
         list_images([tmp_path / "a.zip"])
+
+
+def test_a_path_that_leads_nowhere_is_named_whole(tmp_path: Path) -> None:
+    listed = list_images([tmp_path / "there" / "nothing"])
+    (problem,) = _read_all(listed.items, [], {}, [])
+    assert problem == f"{tmp_path}/there/nothing: there is no such file"
 
 
 def test_an_empty_path_is_not_the_working_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
