@@ -62,10 +62,12 @@ def _about_probes(stores: Stores, plan: ExportPlan) -> Iterator[str]:
 
 
 def _score_at(record: TrialRecord) -> str:
-    """The score of a trial with its image size and epochs, since a deadline may have shortened it."""
+    """The score of a trial with what a deadline may have reduced: image size, epochs and the layers that learn."""
     recipe = record.recipe or {}
     epochs = "" if record.is_probe else f" after {counted(int(recipe.get('epochs', 0)), 'epoch')}"
-    return f"{record.value or 0.0:.4f}{epochs} at {recipe.get('image_size')} px"
+    share = 0.0 if record.is_probe else float(recipe.get("freeze", 0.0))
+    frozen = " with a frozen backbone" if share >= 1.0 else f" with {share:.0%} of the layers frozen" * (share > 0.0)
+    return f"{record.value or 0.0:.4f}{epochs} at {recipe.get('image_size')} px{frozen}"
 
 
 def _about_scores(stores: Stores, plan: ExportPlan, export: Export) -> Iterator[str]:

@@ -218,15 +218,17 @@ def _recipe(export: Export) -> Iterator[str | Text]:
         line = f"{member.name}: {member.recipe['backbone']} at {member.recipe['image_size']} px"
         is_probe = member.recipe.get("method") == LINEAR_PROBE
         if several:
-            yield f"{line}, {'linear probe' if is_probe else _settings(member.recipe, member.default)}"
+            yield f"{line}, {'linear probe' if is_probe else other_settings(member.recipe, member.default)}"
         else:
             average = "1 network" if export.networks == 1 else f"average of {export.networks} networks"
             yield Text(f"{line}, {average}", style="bold")
-            yield probe_line(member.recipe) if is_probe else _settings(member.recipe, member.default)
+            yield probe_line(member.recipe) if is_probe else other_settings(member.recipe, member.default)
 
 
-def _settings(recipe: Mapping[str, Scalar], default: Mapping[str, Scalar]) -> str:
+def other_settings(recipe: Mapping[str, Scalar], default: Mapping[str, Scalar]) -> str:
     """The settings of a recipe that differ from the default, besides its backbone and image size."""
+    if not difference(recipe, default):
+        return "the default recipe"
     others = {name: value for name, value in recipe.items() if name not in ("backbone", "image_size")}
     return difference(others, default) or "all other settings as in the default recipe"
 

@@ -12,9 +12,9 @@ from search.export.notes import ExportNotes, RecipeNotes
 from search.page import text
 from search.page.facts import Facts
 from search.report.exports.export_members import describe_export
-from search.report.live.progress import difference, recipe_difference
+from search.report.live.progress import recipe_difference
 from search.report.status import state_of
-from search.report.summary import next_steps, probe_line, trial_counts
+from search.report.summary import next_steps, other_settings, probe_line, trial_counts
 from search.runtime.commands import completed
 from search.study_setup.second_study import Comparison, lines_about
 from search.study_state.study import Study
@@ -66,7 +66,6 @@ def _exported(facts: Facts, export: ExportRecord, notes: ExportNotes) -> AnswerV
     members = f"{len(notes.members)} recipes, led by " * bool(notes.members)
     count = _networks(facts, notes)
     average = f", average of {count} networks" if count > 1 else ""
-    shown = {k: v for k, v in export.recipe.items() if k not in ("backbone", "image_size")}
     default = facts.leader_study.spec.default_recipe()
     score, note = _expected(facts, export)
     folder = Path(export.folder)
@@ -79,7 +78,7 @@ def _exported(facts: Facts, export: ExportRecord, notes: ExportNotes) -> AnswerV
         heading=f"{members}{backbone} at {size} px{average}",
         recipe=probe_line(export.recipe)
         if export.recipe.get("method") == LINEAR_PROBE
-        else difference(shown, default) or "all other settings as in the default recipe",
+        else other_settings(export.recipe, default),
         score=score,
         score_note=note,
         details=(*details, *_details(facts)),

@@ -135,7 +135,14 @@ def _chart(metric: str, rows: list[tuple[str, float, float, bool]], what: str) -
     drawn = [
         Row(
             name=name,
-            marks=(Mark(value=-gap, error=error, style="dot" if tied else "faint", hint=f"{-gap:+.4f} ± {error:.4f}"),),
+            marks=(
+                Mark(
+                    value=-gap,
+                    error=error,
+                    style="dot" if tied else "faint",
+                    hint="leads" if i == 0 else f"{-gap:+z.4f} ± {error:.4f}",
+                ),
+            ),
             note="leads" if i == 0 else f"{-gap:+z.4f}",
         )
         for i, (name, gap, error, tied) in enumerate(rows)

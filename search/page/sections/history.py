@@ -53,13 +53,16 @@ def history(facts: Facts) -> HistoryView:
     best = facts.snapshot.ranking[0]
     others = [record for record in finished if record.number != best.number]
     alike = sum((record.value or 0.0) >= best.value - best.standard_error for record in others)
-    chance = ": chance may have decided between them" if alike else ""
-    summary = (
-        f"{alike} of {text.counted(len(others), 'other result')} {'is' if alike == 1 else 'are'} within one standard "
-        f"error of the leader, in the shaded band or above it{chance}."
-        if others
-        else "Only the leader has finished."
-    )
+    if not others:
+        summary = "Only the leader has finished."
+    elif not alike:
+        which = "The only other result is" if len(others) == 1 else f"All {len(others)} other results are"
+        summary = f"{which} more than one standard error below the leader."
+    else:
+        summary = (
+            f"{alike} of {text.counted(len(others), 'other result')} {'is' if alike == 1 else 'are'} within one "
+            "standard error of the leader, in the shaded band or above it: chance may have decided between them."
+        )
     drawing, outside = _drawing(facts, finished)
     lines = [*_honest(facts), *_further(facts)]
     if outside:

@@ -239,7 +239,9 @@ def test_doubts_about_an_export(context: StudyContext, plan: ExportPlan, exporte
         context.stores.studies.set_state(context.study.id, StudyState.RUNNING)
 
 
-def test_fine_tuning_that_gained_nothing_is_a_doubt(context: StudyContext, plan: ExportPlan, exported: Export) -> None:
+def test_fine_tuning_that_gained_nothing_is_a_doubt(
+    context: StudyContext, plan: ExportPlan, exported: Export, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def doubts(members: tuple[ExportMember, ...]) -> list[str]:
         found = doubts_of_export(context.stores, replace(plan, members=members), exported)
         return [line for line in found if "gained nothing over the linear probe" in line]
@@ -249,6 +251,9 @@ def test_fine_tuning_that_gained_nothing_is_a_doubt(context: StudyContext, plan:
     assert doubts((first, second)) == doubts((first, probe)) == []
     (line,) = doubts((probe,))
     assert re.search(r"fine-tuned trials scores \d\.\d{4} after \d epochs? at 32 px, trial 0 \d\.\d{4} at 32 px", line)
+    frozen = replace(first.trial, recipe={**(first.trial.recipe or {}), "freeze": 0.5})
+    monkeypatch.setattr("search.export.doubts._finished", lambda *_: [frozen])
+    assert "at 32 px with 50% of the layers frozen, trial 0" in doubts((probe,))[0]
 
 
 def test_doubts_about_near_duplicates(context: StudyContext) -> None:

@@ -68,6 +68,7 @@ def test_trials_that_are_equal_tie(stores: Stores, tmp_path: Path) -> None:
     assert [row.tied for row in view.rows] == [True, True, False]
     assert view.rows[0].gap == "leads" and float(view.rows[2].gap.split()[0]) > 0.2
     assert "1 other recipe is within one standard error" in view.summary
+    assert "0.0000 ± 0.0000" not in str(view.drawing), "of the leader"
 
 
 def test_the_error_of_a_gap_on_many_images_comes_from_some_of_them() -> None:
@@ -126,7 +127,10 @@ def test_the_leader_is_not_counted_among_the_results_like_it(stores: Stores, tmp
     y = labels_of(stores, study)
     end_trials(stores, study, 1, lambda n, _: noisy(y, 3, 0.9, 1))
     assert history(facts_of(stores)).summary == "Only the leader has finished."
-    end_trials(stores, study, 3, lambda n, _: noisy(y, 3, (0.9, 0.4, 0.3)[n - 1], 1))
+    end_trials(stores, study, 1, lambda n, _: noisy(y, 3, 0.4, 1))
+    only = history(facts_of(stores)).summary
+    assert only == "The only other result is more than one standard error below the leader."
+    end_trials(stores, study, 2, lambda n, _: noisy(y, 3, (0.9, 0.3)[n - 2], 1))
     assert history(facts_of(stores)).summary.startswith("1 of 3 other results is within one standard error of the lea")
 
 

@@ -27,7 +27,7 @@ from search.report.finalists.comparison import compare, compare_finalists
 from search.report.live.progress import ProgressView, print_trial, recipe_difference
 from search.report.status import show_status
 from search.report.study_list import show_studies, show_study
-from search.report.summary import print_export, print_search_over, trial_counts
+from search.report.summary import other_settings, print_export, print_search_over, trial_counts
 from search.runtime.console import Column, facts_in, note, print_table, say, say_facts, shortened
 from search.statistics.estimates import Estimate
 from search.statistics.member_names import MemberName
@@ -278,6 +278,18 @@ def test_an_explained_study(name: str, study: tuple[Stores, Study], screen: Scre
     holds(capsys.readouterr().out, screen, "setting", "value", "meaning", "passes over each fold's training images")
 
 
+@pytest.mark.parametrize(
+    ("budget", "overrides", "shown"),
+    [(None, [], "search.trials=until the deadline"), (7, [], "search.trials=7"), (7, ["search.trials=9"], "=9")],
+)
+def test_a_stored_study_shows_its_own_budget(
+    stores: Stores, stored: Study, capsys: Capture, budget: int | None, overrides: list[str], shown: str
+) -> None:
+    stores.studies.set_budget(stored.id, budget)
+    show_study(stored.name, overrides, url_of(stores))
+    assert shown in " ".join(capsys.readouterr().out.split())
+
+
 def test_backbones(screen: Screen, tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     narrow = {"families": (), "max_params": None, "max_size": None, "licenses": (), "measure": False, "weights": None}
@@ -363,6 +375,11 @@ def test_an_export_prints_the_model_then_doubts_then_commands(screen: Screen) ->
     assert places == sorted(places)
     if screen.width >= 80:
         assert sum(doubt in line for line in lines for doubt in DOUBTS) == len(DOUBTS), "a line each"
+
+
+def test_the_default_recipe_is_called_so() -> None:
+    assert other_settings(RECIPE, RECIPE) == "the default recipe"
+    assert other_settings({**RECIPE, "image_size": 288}, RECIPE) == "all other settings as in the default recipe"
 
 
 def test_commands_that_are_all_long_stand_above_their_purposes(screen: Screen, monkeypatch: pytest.MonkeyPatch) -> None:
