@@ -193,7 +193,7 @@ def _places(weights: Path | None, *, probed: bool) -> str:
     others = networks_in_folder(weights)
     if others:
         option = match_option(others)
-        option = f"{probe_option(others)} (with `search start`: {option})" if probed else option
+        option = f"{probe_option(others)} (search start takes {option})" if probed else option
         remedy = f"{option} chooses among the networks that the folder has"
     else:
         remedy = "Put NAME.safetensors or NAME.pth into a folder, with a name that `search backbones` lists"
