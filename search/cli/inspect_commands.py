@@ -371,7 +371,8 @@ def dashboard(
 ) -> None:
     """Serve Optuna Dashboard on the study database, read-only.
 
-    The printed addresses hold an access token; the second one opens the note of the latest study.
+    The printed addresses hold an access token; the second one opens the note of the study that runs,
+    else of that worked on last.
     """
     from search.report.dashboard.serve import run_dashboard
 
