@@ -122,24 +122,23 @@ def check_places(home: Path, storage_url: str, output: Path | None) -> None:
         PlacesNotWritable: names every place that cannot, and options that help.
         StorageError: the database URL is invalid.
     """
-    database = sqlite_file(storage_url)
-    elsewhere = next(
-        (folder for folder in (Path.home(), Path(tempfile.gettempdir())) if _obstacle(folder) is None), Path("/FOLDER")
-    )
-    places = {
-        "home folder": (home, f"--home {shlex.quote(str(elsewhere / 'retable'))}"),
-        "database": (database, f"--storage {shlex.quote(f'sqlite:///{elsewhere}/retable.db')}"),
-        "folder of the export": (output, f"--output {shlex.quote(str(elsewhere / 'export'))}"),
-    }
-    obstacles = {
-        what: (path, obstacle, option)
-        for what, (path, option) in places.items()
+    places = (("home folder", home), ("database", sqlite_file(storage_url)), ("folder of the export", output))
+    lines = {
+        what: f"the {what} {path} cannot be written to: {obstacle}"
+        for what, path in places
         if path is not None and (obstacle := _obstacle(path)) is not None
     }
-    if obstacles:
-        lines = [f"the {what} {path} cannot be written to: {why}" for what, (path, why, _) in obstacles.items()]
-        options = " ".join(option for _, _, option in obstacles.values())
-        raise PlacesNotWritable("\n".join([*lines, f"name another place, for example: {options}"]))
+    if lines:
+        # Not `Path.home`, which raises an error for a user without a home, as in some containers.
+        usual = filter(None, (os.environ.get("HOME"), tempfile.gettempdir()))
+        elsewhere = next((Path(folder) for folder in usual if _obstacle(Path(folder)) is None), Path("/FOLDER"))
+        options = {
+            "home folder": f"--home {shlex.quote(str(elsewhere / 'retable'))}",
+            "database": f"--storage {shlex.quote(f'sqlite:///{elsewhere}/retable.db')}",
+            "folder of the export": f"--output {shlex.quote(str(elsewhere / 'export'))}",
+        }
+        example = " ".join(options[what] for what in lines)
+        raise PlacesNotWritable("\n".join([*lines.values(), f"name another place, for example: {example}"]))
 
 
 def _obstacle(path: Path) -> str | None:
