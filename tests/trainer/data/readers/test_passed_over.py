@@ -455,3 +455,14 @@ def test_grades_are_no_mistakes_in_a_column_of_0_and_1(tmp_path: Path) -> None:
     grades, flags = [number % 3 for number in range(12)], [number // 6 for number in range(12)]
     message = refused(folder_of(tmp_path, names(12), labels=labels_table("id,grade,edema", grades, flags)))
     assert "it could be 'grade', 'edema'" in message and "neither 0 nor 1" not in message
+
+
+@pytest.mark.parametrize("number", [2, 30])
+def test_many_tables_that_name_no_image_are_one_sentence(tmp_path: Path, number: int) -> None:
+    kinds = [KINDS[number % 3] for number in range(12)]
+    others = {f"vitals_{each}": "hour,pulse\nnoon,high\nnight,low\n" for each in range(number)}
+    folder = folder_of(tmp_path, names(12), train=labels_table("id,label", kinds), **others)
+    found = [note for note in read_images(folder, verify=False).notes if note.startswith("not read")]
+    each = [f"not read: vitals_{number}.csv, which names no image" for number in range(2)]
+    whole = ["not read: 30 tables, each of which names no image, such as vitals_0.csv"]
+    assert found == (each if number == 2 else whole)

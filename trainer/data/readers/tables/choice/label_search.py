@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -15,6 +16,9 @@ from trainer.data.readers.tables.folder_labels import FolderTable
 from trainer.data.readers.tables.links.linked_table import Links
 from trainer.data.readers.tables.training_table import TrainingTable
 from trainer.formats.delimited import Table, read_table
+
+_NAMED = 3
+"""Tables that are left out for one reason up to which each has a sentence of its own."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -32,9 +36,12 @@ class LabelSearch:
     deeper: Sequence[Path]
     """The tables in the folders below, as `deeper_tables` finds them."""
     notes: list[str] = field(default_factory=list)
-    """A sentence for each table that is not read."""
+    """Sentences about the choice."""
     warnings: list[str] = field(default_factory=list)
     """A sentence for each table that labels further images."""
+
+    _left_out: dict[str, list[str]] = field(default_factory=dict, init=False)
+    """The tables that are not read, by the reason."""
 
     @property
     def folder(self) -> Path:
@@ -52,7 +59,18 @@ class LabelSearch:
 
     def leave_out(self, path: Path, why: str) -> None:
         """Note that a table is not read. ``why`` ends the sentence."""
-        self.notes.append(f"not read: {self.place_of(path)}{why}")
+        self._left_out.setdefault(why, []).append(self.place_of(path))
+
+    def notes_on_unread(self) -> list[str]:
+        """A sentence for each table that was left out; one for all of many that were left out for one reason."""
+        notes = []
+        for why, places in self._left_out.items():
+            if len(places) <= _NAMED:
+                notes += [f"not read: {place}{why}" for place in places]
+            else:
+                each = re.sub(r"^, (which |)", lambda found: ", each of which " if found[1] else ", each ", why)
+                notes.append(f"not read: {len(places)} tables{each}, such as {places[0]}")
+        return notes
 
     def read(self, path: Path) -> Table:
         """Read a table.

@@ -98,6 +98,7 @@ def find_sources(folder: Path, options: DataOptions) -> Sources | None:
             warnings=warnings,
         )
         chosen = choose_training_table(search, tables, beside, [entry.path for entry in dividing])
+        notes += search.notes_on_unread()
     if chosen is None:
         if dividing and not class_folders:
             raise DataError(f"{dividing[0].path.name} divides the images into parts, but no table labels them")
