@@ -5,22 +5,26 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from pathlib import Path, PurePosixPath
 
-from trainer.common.errors import DataError
+from trainer.common.errors import DataError, listed
 from trainer.data.image_set import DataOptions, ImageSet
 from trainer.data.images import FileImages
 from trainer.data.readers.base import Reader, ReadResult
+from trainer.data.readers.class_folders import class_folder_names
+from trainer.data.readers.columns.label_names import any_usual_label
 from trainer.data.readers.columns.several_labels import free_separator
 from trainer.data.readers.competition_test_set import CompetitionTestSet, TrainingConventions, read_test_set
+from trainer.data.readers.doubts.folders.folder_choice import folders_choice
 from trainer.data.readers.doubts.other_tables import bare_tables, how_to_save, may_give_labels, other_tables
 from trainer.data.readers.doubts.possible_groups import possible_groups
 from trainer.data.readers.doubts.unread_images import held_out, in_other_folders, in_test_folders, unlisted
 from trainer.data.readers.doubts.unused_marks import unused_marks
-from trainer.data.readers.matching.image_files import IMAGE_SUFFIXES
-from trainer.data.readers.tables.find_tables import own_warnings, packed_warnings
+from trainer.data.readers.matching.image_files import IMAGE_SUFFIXES, ImageFiles
+from trainer.data.readers.tables.find_tables import find_tables, is_named_training, own_warnings, packed_warnings
 from trainer.data.readers.tables.reading.labelled_rows import LabelledRows, read_labelled_rows
 from trainer.data.readers.tables.reading.sources import Sources, find_sources
 from trainer.data.readers.tables.reading.training_part import TrainingPart, training_part
 from trainer.formats.class_lists import json_lists_classes
+from trainer.formats.delimited import first_rows
 from trainer.inference.printable import printable
 
 
@@ -30,6 +34,39 @@ def read(folder: Path, options: DataOptions) -> ReadResult | None:
     Raises:
         DataError: a table cannot be read, several tables or columns fit equally well, or no row can be used.
     """
+    try:
+        return _read(folder, options)
+    except DataError as error:
+        raise _with_folders_choice(error, folder, options) from error
+
+
+def _with_folders_choice(error: DataError, folder: Path, options: DataOptions) -> DataError:
+    """The error, with the advice to read class folders, if there are some and the table may be of something else."""
+    given = options.layout or options.table or options.label_column or options.id_column
+    if given or "--layout folders" in str(error):
+        return error
+    files = ImageFiles.scan(folder)
+    classes = class_folder_names(folder, files)
+    tables = find_tables(folder, options.encoding).labels
+    if not classes or any(_claims_labels(path, options.encoding) for path in tables):
+        return error
+    choice = f"If the folders {listed(classes, 4)} are the classes, {folders_choice(folder, files)}"
+    return DataError(error.problems, "\n".join(filter(None, (error.advice, choice))))
+
+
+def _claims_labels(path: Path, encoding: str | None) -> bool:
+    """Whether a table says by its name or header that it holds labels; that of a damaged one is not known."""
+    if is_named_training(path):
+        return True
+    try:
+        header = next(iter(first_rows(path, 1, encoding=encoding)), [])
+    except DataError:
+        return False
+    return any_usual_label(header)
+
+
+def _read(folder: Path, options: DataOptions) -> ReadResult | None:
+    """As `read`."""
     sources = find_sources(folder, options)
     if sources is None:
         return None

@@ -466,3 +466,12 @@ def test_many_tables_that_name_no_image_are_one_sentence(tmp_path: Path, number:
     each = [f"not read: vitals_{number}.csv, which names no image" for number in range(2)]
     whole = ["not read: 30 tables, each of which names no image, such as vitals_0.csv"]
     assert found == (each if number == 2 else whole)
+
+
+@pytest.mark.parametrize(
+    "table", ["hospital,beds\nBonn,12\nUlm,3\n", "epoch,loss\n1,0.9\n2,0.8\n", "time,value\n1.5,2\n2.5,3\n"]
+)
+def test_a_table_of_something_else_beside_class_folders_names_the_folders(tmp_path: Path, table: str) -> None:
+    folder = folder_of(tmp_path, [f"{kind}/{number}.png" for kind in KINDS for number in range(4)], stats=table)
+    assert "If the folders 'cat', 'dog', 'emu' are the classes, add --layout folders" in refused(folder)
+    assert read_images(folder, DataOptions(layout="folders"), verify=False).class_names == KINDS
