@@ -176,7 +176,7 @@ def _says_nothing(word: str) -> bool:
 
 
 def _foreign_part_of(name: str) -> Part | None:
-    words = _words(name)
+    words = words_in(name)
     parts = {part for word in words if (part := foreign_part(word))}
     known = all(foreign_part(word) or word in _NEUTRAL_WORDS | KIND_WORDS for word in words)
     return parts.pop() if known and len(parts) == 1 else None
@@ -190,7 +190,7 @@ def is_held_out(name: str) -> bool:
 def holds_masks(name: str) -> bool:
     """Whether a folder holds masks, or what programs make of images, by its name: ``train_masks``, ``seg_out``."""
     name = re.sub(r"ground[\W_]*truth", "groundtruth", name, flags=re.IGNORECASE)
-    words = _words(name)
+    words = words_in(name)
     if len(words) > 1 and words[-1] in ("out", "maps", "txt"):  # unet_out, prob_maps, labelTxt
         return _speaks_of(name, {*_MASK_WORDS, *_MASK_COMPANIONS}) and words[-2] not in _NEUTRAL_WORDS
     return _speaks_of(name, _MASK_WORDS, _MASK_COMPANIONS)
@@ -208,7 +208,7 @@ def masks_are_worn(names: Iterable[str]) -> bool:
 
 def _speaks_of(name: str, wanted: Collection[str], beside: Collection[str] = ()) -> bool:
     """Whether a name consists of ``wanted`` words, at least one, and of words for images, training and testing."""
-    words = _words(name)
+    words = words_in(name)
     others = [word for word in words if word not in wanted]
     known = _NEUTRAL_WORDS | _HELD_OUT_WORDS | _MASK_WORDS | set(beside)
     return len(others) < len(words) and all(word in known or _SPLIT_WORD.fullmatch(word) for word in others)
@@ -216,7 +216,7 @@ def _speaks_of(name: str, wanted: Collection[str], beside: Collection[str] = ())
 
 def names_no_class(name: str) -> bool:
     """Whether a name only says which images a folder holds: ``images``, ``resized``, ``valid``, ``masks``, ``学習``."""
-    words = _words(name)
+    words = words_in(name)
     known = _NEUTRAL_WORDS | _HELD_OUT_WORDS | _MASK_WORDS
     foreign = [word for word in words if not word.isascii() and (word in KIND_WORDS or foreign_part(word))]
     known_alone = all(word in known or word in foreign or _SPLIT_WORD.fullmatch(word) for word in words)
@@ -228,7 +228,7 @@ def are_parts(names: Collection[str]) -> bool:
     return bool(names) and all(is_held_out(name) or folder_split(name, names) for name in names)
 
 
-def _words(name: str) -> list[str]:
+def words_in(name: str) -> list[str]:
     """The words of a name in lower case and without accents; ``trainImages`` has two."""
     return [word.lower() for word in _WORD.findall(without_accents(name))]
 
@@ -243,7 +243,7 @@ def masks_among(paths: Sequence[str]) -> list[str]:
 
 def _taken_apart(name: str) -> tuple[Split | None, list[str]]:
     """The split whose words a name holds (None without, or with both), and all words, in place of the split's a *."""
-    words = _words(name)
+    words = words_in(name)
     named = {found[1] for word in words if (found := _SPLIT_WORD.fullmatch(word))}
     if len(named) != 1:
         return None, words

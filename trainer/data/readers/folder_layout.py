@@ -87,7 +87,6 @@ def read(folder: Path, options: DataOptions) -> ReadResult | None:
     divide = options.layout is None
     lists = divide_by_lists(folder, root, paths, images_apart(files), options.encoding, divide=divide)
     read = lists.read if lists is not None else ()
-    held_out = [] if lists is not None else warn_of_lists(folder, None, paths, spellings(paths))
     others = [path for path in others if path not in read and not json_lists_classes(path, labels)]
     if options.layout is None:
         refuse_own_tables(folder, folders)
@@ -116,6 +115,8 @@ def read(folder: Path, options: DataOptions) -> ReadResult | None:
     test_folder = find_test_folder(folder)
     test_files, test_table = _test_images(files, test_folder, tables, lists, options.encoding)
     test = read_test_set(test_files, conventions, sample=sample, test_table=test_table)
+    has_tests = lists is not None or test_folder is not None or test_table is not None or sample is not None
+    held_out = [] if has_tests else warn_of_lists(folder, None, paths, spellings(paths))
     prefix = "" if root == folder else f"{root.relative_to(folder).as_posix()}/"
     image_set = ImageSet(
         root=folder,

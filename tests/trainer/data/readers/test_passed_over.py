@@ -475,3 +475,22 @@ def test_a_table_of_something_else_beside_class_folders_names_the_folders(tmp_pa
     folder = folder_of(tmp_path, [f"{kind}/{number}.png" for kind in KINDS for number in range(4)], stats=table)
     assert "If the folders 'cat', 'dog', 'emu' are the classes, add --layout folders" in refused(folder)
     assert read_images(folder, DataOptions(layout="folders"), verify=False).class_names == KINDS
+
+
+@pytest.mark.parametrize(
+    ("name", "line"),
+    [
+        ("renamed.txt", "{} -> {}"), ("renamed.log", "{} => {}"), ("rename.sh", "mv {} {}"),
+        ("rename.bat", "ren {} {}"), ("names.yaml", "{}: {}"), ("names.csv", "{},{},2024-01-0{index}"),
+        ("names.csv", "{index},{},{}"),
+    ],
+)  # fmt: skip
+def test_logs_of_renamed_files_are_heeded(tmp_path: Path, name: str, line: str) -> None:
+    kinds = [KINDS[number % 3] for number in range(9)]
+    table = rows_of("id,label", 9, lambda number: (f"{number + 1}.png", kinds[number]))
+    folder = folder_of(tmp_path, [f"images/{number}.png" for number in range(1, 10)], labels=table)
+    old = [f"{number + 1}.png" for number in range(9)]
+    lines = [line.format(each, f"{(number + 1) % 9 + 1}.png", index=number) for number, each in enumerate(old)]
+    (folder / name).write_text("\n".join([*(["a,b,c"] if name.endswith("csv") else []), *lines]))
+    assert f"labels '1', which is images/1.png by its name, and images/2.png by {name}" in refused(folder)
+    assert len(read_images(folder, DataOptions(table="labels.csv"), verify=False).y) == 9

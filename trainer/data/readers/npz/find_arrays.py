@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from trainer.data.file_names import is_visible, split_of
+from trainer.data.file_names import is_visible, split_of, words_in
 from trainer.data.readers.matching.id_spellings import has_image_suffix
 from trainer.formats.part_words import Part
 from trainer.formats.parts import part_of
@@ -22,7 +22,6 @@ _LABEL_WORDS = ("label", "lbl", "target", "class")
 """Beginnings of words for labels."""
 _IMAGE_WORDS = ("image", "img", "data", "pic", "photo", "pixel", "input", "sample", "frame")
 """Beginnings of words for images."""
-_WORD = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])")
 _JOINED = re.compile(r"([xy])(train|test|val|valid|dev)|(train|test|val|valid|dev)([xy])")
 """Names such as ``xtrain``, in lower case."""
 
@@ -87,7 +86,7 @@ def _named(path: Path, key: str | None) -> NamedArray:
 
 def _meaning(name: str) -> tuple[Part | None, Content | None]:
     """The part and the content that a name mentions: ``x_train``, ``testLabels``, ``images``."""
-    words = [word.lower() for word in _WORD.findall(name)]
+    words = words_in(name)
     if joined := _JOINED.fullmatch(name.lower()):
         words = [word for word in joined.groups() if word]
     parts = {part for word in words if (part := part_of(word))}

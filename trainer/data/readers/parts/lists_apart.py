@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Collection, Iterator, Mapping
 from itertools import pairwise
 from pathlib import Path
 
 from trainer.common.errors import DataError, counted
-from trainer.data.file_names import is_data
+from trainer.data.file_names import is_data, words_in
 from trainer.data.readers.parts.listed_images import listed_images
 from trainer.formats.part_words import Part
 from trainer.formats.parts import part_of
 from trainer.inference.printable import printable
 
 _SUFFIXES = (".txt", ".lst", ".list", ".csv", ".tsv")
-_WORD = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])|[^\W\d_]+")
 _OTHER_WORDS: Mapping[str, Part] = dict.fromkeys(("gold", "unseen", "blind", "private"), "test")
 """Further words for images that are not for training."""
 _MOST = 50
@@ -24,9 +22,7 @@ _MOST = 50
 _MOST_BYTES = 2**22
 
 
-def warn_of_lists(
-    folder: Path, table: Path | None, images: Collection[str], known: Mapping[str, str], used: Collection[Path] = ()
-) -> list[str]:
+def warn_of_lists(folder: Path, table: Path | None, images: Collection[str], known: Mapping[str, str]) -> list[str]:
     """Warn of every list in the data folder that speaks of test or validation images by its name, and names ``images``.
 
     A text file has to have such a name itself; of a table that of its folder counts as well.
@@ -35,11 +31,10 @@ def warn_of_lists(
         table: the training table; None: class folders give the labels.
         images: paths of the training images.
         known: `trainer.data.readers.parts.part_files.spellings` of the images.
-        used: files that are read, or have a sentence of their own.
     """
     rows = "move them out of the class folders" if table is None else f"remove their rows from {printable(table.name)}"
     warnings = []
-    for path in _candidates(folder, {*used, *([] if table is None else [table])}):
+    for path in _candidates(folder, table):
         try:
             listed, lost = listed_images(path, known, None)
         except DataError:
@@ -55,12 +50,12 @@ def warn_of_lists(
     return warnings
 
 
-def _candidates(folder: Path, without: Collection[Path]) -> list[Path]:
+def _candidates(folder: Path, table: Path | None) -> list[Path]:
     found: list[Path] = []
     for path in _files(folder):
         place = path.relative_to(folder)
         words = [path.stem, *(place.parts[:-1] if path.suffix.lower() in (".csv", ".tsv") else ())]
-        if path not in without and any(map(_speaks_of_held_out, words)) and path.stat().st_size <= _MOST_BYTES:
+        if path != table and any(map(_speaks_of_held_out, words)) and path.stat().st_size <= _MOST_BYTES:
             found.append(path)
             if len(found) == _MOST:
                 break
@@ -77,6 +72,6 @@ def _files(folder: Path) -> Iterator[Path]:
 
 
 def _speaks_of_held_out(name: str) -> bool:
-    words = [word.lower() for word in _WORD.findall(name)]
+    words = words_in(name)
     joined = [f"{first}_{second}" for first, second in pairwise(words)]
     return any((part_of(word) or _OTHER_WORDS.get(word)) in ("test", "val") for word in (*words, *joined))

@@ -9,6 +9,7 @@ from itertools import pairwise
 from pathlib import Path
 
 from trainer.common.errors import DataError
+from trainer.data.file_names import words_in
 from trainer.data.readers.tables.choice.label_search import LabelSearch
 from trainer.data.readers.tables.choice.sort_tables import names_images
 from trainer.data.readers.tables.training_table import TrainingTable
@@ -16,7 +17,6 @@ from trainer.data.readers.tables.training_table import TrainingTable
 _LABEL_WORDS = re.compile(
     r"labels?|gt|ground_?truth|annotations?|targets?|diagnos[ei]s|class(?:es)?|species|categor(?:y|ies)|answers?"
 )
-_WORD = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])")
 
 
 def refuse_rival_labels(
@@ -67,7 +67,7 @@ def _is_rival(search: LabelSearch, chosen: TrainingTable, other: TrainingTable) 
 def _says_labels(search: LabelSearch, table: TrainingTable) -> bool:
     """Whether a column, the table or its folder is called after labels."""
     place = Path(search.place_of(table.table.path))
-    words = [[word.lower() for word in _WORD.findall(name)] for name in (*place.parts[:-1], place.stem)]
+    words = [words_in(name) for name in (*place.parts[:-1], place.stem)]
     joined = ["_".join(pair) for own in words for pair in pairwise(own)]
     return table.owns_labels() or any(map(_LABEL_WORDS.fullmatch, [*(word for own in words for word in own), *joined]))
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+import re
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -17,6 +19,14 @@ from trainer.formats.delimited import SUFFIXES, first_rows, read_table
 from trainer.inference.printable import printable
 
 _MOST_BYTES = 2**24
+_MOST_COLUMNS = 6
+_TEXTS = (".log", ".sh", ".bat", ".cmd", ".ps1", ".yaml", ".yml")
+_RENAMED = re.compile(
+    r"(?:(?:git )?(?:mv|ren|rename|move|cp|copy)\s+)?[\"']?(?P<old>[^\s\"']+?)[\"']?\s*(?:->|=>|\u2192|:|\s)\s*"
+    r"[\"']?(?P<new>[^\s\"']+)[\"']?,?",
+    re.IGNORECASE,
+)
+"""A line that says how a file was renamed."""
 _NEARLY_ALL = 0.9  # share of the ids that another file has to name
 _HALF = 0.5  # share of its images that the table has to label, so that they are no masks or other versions
 
@@ -24,7 +34,8 @@ _HALF = 0.5  # share of its images that the table has to label, so that they are
 def refuse_other_names(folder: Path, table: TrainingTable, matcher: ImageMatcher, encoding: str | None) -> None:
     """Refuse a table whose ids name files, if another file pairs them with other ones of the labelled images.
 
-    The pairs are two columns, or an object of JSON, in a file in the data ``folder`` or beside the table.
+    The pairs are two columns, an object of JSON, or lines such as ``1.jpg -> 12.jpg`` and ``mv 1.jpg 12.jpg``, in a
+    file in the data ``folder`` or beside the table.
 
     Raises:
         DataError: there is such a file.
@@ -34,7 +45,7 @@ def refuse_other_names(folder: Path, table: TrainingTable, matcher: ImageMatcher
     labelled = set(own.values())
     beside = [path for where in dict.fromkeys((folder, table.table.path.parent)) for path in files_in(where)]
     for path in beside:
-        if path == table.table.path or path.suffix.lower() not in (*SUFFIXES, ".json"):
+        if path == table.table.path or path.suffix.lower() not in (*SUFFIXES, ".json", *_TEXTS):
             continue
         for named in _pairs(path, encoding):
             shared = [cell for cell in own if cell in named]
@@ -58,24 +69,40 @@ def _key(cell: str) -> str:
 
 
 def _pairs(path: Path, encoding: str | None) -> Iterator[Mapping[str, str]]:
-    """The image of each id by a file, in each direction in which one of its two columns may be the images."""
+    """The image of each id by a file, for each two of its columns of which one may be the images."""
     try:
-        if path.stat().st_size > _MOST_BYTES:
-            return
-        if path.suffix.lower() == ".json":
-            content = json.loads(path.read_bytes())
-            rows: list[Sequence[object]] = list(content.items()) if isinstance(content, dict) else []
-        else:
-            if max(map(len, first_rows(path, 2, encoding=encoding)), default=0) > 2:
-                return
-            cells = read_table(path, encoding=encoding).rows
-            rows = [row if len(row) > 1 else row[0].split(None, 1) for row in cells]
+        rows = _rows(path, encoding)
     except (DataError, OSError, ValueError, RecursionError):  # no such file; others report it where it matters
         return
-    if not rows or any(len(row) != 2 or not isinstance(row[1], str) for row in rows):
+    width = len(rows[0]) if rows else 0
+    if not 1 < width <= _MOST_COLUMNS or any(len(row) != width or not isinstance(row[1], str) for row in rows):
         return
-    pairs = [(str(one).strip(), str(two).strip()) for one, two in rows]
-    for key, image in ((0, 1), (1, 0)):
-        named = {_key(pair[key]): pair[image] for pair in pairs}
-        if len(named) == len(pairs) and all(is_image_name(pair[image]) for pair in pairs[1:]):
+    cells = [[str(cell).strip() for cell in row] for row in rows]
+    for key, image in itertools.permutations(range(width), 2):
+        named = {_key(row[key]): row[image] for row in cells}
+        if len(named) == len(cells) and all(is_image_name(row[image]) for row in cells[1:]):
             yield named
+
+
+def _rows(path: Path, encoding: str | None) -> Sequence[Sequence[object]]:
+    """The rows of a table, the entries of an object of JSON, or the lines of a text that rename a file each.
+
+    Raises:
+        DataError, OSError, ValueError, RecursionError: the file cannot be read as what it is by its extension.
+    """
+    if path.stat().st_size > _MOST_BYTES:
+        return []
+    if path.suffix.lower() == ".json":
+        content = json.loads(path.read_bytes())
+        return list(content.items()) if isinstance(content, dict) else []
+    if path.suffix.lower() in (*_TEXTS, ".txt"):
+        lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+        found = [named.groups() for line in lines if (named := _RENAMED.fullmatch(line))]
+        if len(found) > 1 and len(found) >= _NEARLY_ALL * len(lines):  # others are comments and the like
+            return found
+        if path.suffix.lower() != ".txt":
+            return []
+    if max(map(len, first_rows(path, 2, encoding=encoding)), default=0) > _MOST_COLUMNS:
+        return []
+    cells = read_table(path, encoding=encoding).rows
+    return [row if len(row) > 1 else row[0].split(None, 1) for row in cells]
