@@ -17,13 +17,15 @@ def split_at_label(lines: Sequence[str]) -> list[list[str]] | None:
 
     The names end in the extension of an image, or are words with a digit. They all differ, and each label stands in two
     lines on average at least. None for other lines: those with one word in each field, those with several numbers in
-    place of a label, and those with several labels or fields, such as ``a.jpg cat dog`` beside ``b.jpg cat``, or
-    ``a.jpg cat train``.
+    place of a label, and those with several labels or fields, such as ``a.jpg cat dog`` beside ``b.jpg cat``,
+    ``a.jpg cat train``, or ``7 a.jpg cat scan``.
 
     Args:
         lines: the lines, blank ones among them. The first one may be a header of two words.
     """
     filled = [line.strip() for line in lines if line.strip()]
+    if _number_first(filled):
+        return None
     for pattern in (_FILE, _NUMBERED):
         found = [pattern.fullmatch(line) for line in filled]
         header = filled[0].split() if found and found[0] is None else []
@@ -37,6 +39,12 @@ def split_at_label(lines: Sequence[str]) -> list[list[str]] | None:
             return None
         return [*([header] if header else []), *rows]
     return None
+
+
+def _number_first(lines: Sequence[str]) -> bool:
+    """Whether each line holds a number, a file and two other words at least, as those of COVIDx: ``1 a.png cat scan``."""
+    words = [line.split() for line in lines]
+    return all(len(own) > 3 and own[0].isdecimal() and _FILE.fullmatch(" ".join(own[1:3])) for own in words)
 
 
 def _several(labels: set[str]) -> bool:

@@ -494,3 +494,15 @@ def test_logs_of_renamed_files_are_heeded(tmp_path: Path, name: str, line: str) 
     (folder / name).write_text("\n".join([*(["a,b,c"] if name.endswith("csv") else []), *lines]))
     assert f"labels '1', which is images/1.png by its name, and images/2.png by {name}" in refused(folder)
     assert len(read_images(folder, DataOptions(table="labels.csv"), verify=False).y) == 9
+
+
+def test_a_number_before_the_file_names_of_a_list_is_a_column_of_its_own(tmp_path: Path) -> None:
+    lines = [
+        f"{number // 2} {name}.png {KINDS[number % 3]} {('rsna', 'cohen')[number % 2]}"
+        for number, name in enumerate(IDS)
+    ]
+    folder = folder_of(tmp_path, names(12))
+    (folder / "train.txt").write_text("\n".join(lines))
+    assert "the label column is ambiguous; it could be '1', '3', '4'" in refused(folder)
+    images = read_images(folder, DataOptions(label_column="3"), verify=False)
+    assert labels_of(images) == [KINDS[number % 3] for number in range(12)]
