@@ -42,7 +42,7 @@ def split_at_label(lines: Sequence[str]) -> list[list[str]] | None:
 
 
 def _number_first(lines: Sequence[str]) -> bool:
-    """Whether each line holds a number, a file and two other words at least, as those of COVIDx: ``1 a.png cat scan``."""
+    """Whether each line holds a number, a file and two other words at least, as those of COVIDx: ``1 a.png cat x``."""
     words = [line.split() for line in lines]
     return all(len(own) > 3 and own[0].isdecimal() and _FILE.fullmatch(" ".join(own[1:3])) for own in words)
 
