@@ -138,7 +138,7 @@ def test_a_review_of_one_column_decides_nothing_about_another(
     assert len(rows) == 3 and {row.label_source for row in rows} == {f"train.csv: {column}"}
     write_review(filled, [replace(row, decision=row.proposed) for row in rows])
     with pytest.raises(DataError, match=rf"labels of 'train.csv: {column}', but the study reads .*second'"):
-        apply_review(None, url, None, filled)
+        apply_review("later", url, None, filled)
     assert not (data / CORRECTIONS_FILE).exists()
     apply_review(first.name, url, None, filled)
     assert {each.label_source for each in read_corrections(data / CORRECTIONS_FILE)} == {f"train.csv: {column}"}

@@ -164,11 +164,12 @@ def test_all_bad_images_are_named_at_once_and_nothing_is_written(
     good, broken, empty = images_dir / "0.png", tmp_path / "broken.png", tmp_path / "empty.png"
     broken.write_bytes(good.read_bytes()[:200])
     empty.touch()
-    arguments = [str(path) for path in (broken, good, empty, tmp_path / "missing.png")]
+    missing = str(tmp_path / "missing.png")
+    arguments = [*map(str, (broken, good, empty)), missing]
     done = run_alone(model_dir, tmp_path, *arguments, "--output", "out.csv")
     assert done.returncode == 1
     lines = done.stderr.strip().splitlines()
-    assert [line.partition(":")[0] for line in lines] == ["broken.png", "empty.png", "missing.png"]
+    assert [line.partition(":")[0] for line in lines] == ["broken.png", "empty.png", missing]
     assert not (tmp_path / "out.csv").exists()
 
 
