@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 
 import optuna
-import pytest
 
 from search.study_state.optuna_attributes import ORIGIN_ATTRIBUTE, PROBE_ATTRIBUTE, PROBE_SIZE_ATTRIBUTE
 from search.study_state.snapshot import read_snapshot
@@ -141,16 +140,17 @@ def test_a_worker_takes_it_where_no_trial_fits(make: Make) -> None:
     assert WorkKind.SEARCH in guard.kinds_to_begin(study) and not guard.is_time_for_trial(study)
 
 
-@pytest.mark.parametrize("reason", ["a better trial", "stopped", "no time"])
-def test_a_search_ends_without_it(make: Make, reason: str) -> None:
+def test_a_search_ends_without_it(make: Make) -> None:
+    """Where it was stopped, has no time left, or a trial is better."""
     context = make(4)
     best = make_probes(context)
-    if reason == "a better trial":
-        end_trial(context, best + 0.01)
-    if reason == "stopped":
-        context.stores.studies.set_state(context.study.id, StudyState.STOPPED)
-    study = leave(context, 10.0 if reason == "no time" else 300.0)
-    assert enqueue_last_probe(context.stores, study) is None
+    assert enqueue_last_probe(context.stores, leave(context, 10.0)) is None
+    study = leave(context, 300.0)
+    context.stores.studies.set_state(study.id, StudyState.STOPPED)
+    assert enqueue_last_probe(context.stores, read_study(context.stores, study.name)) is None
+    context.stores.studies.set_state(study.id, StudyState.RUNNING)
+    end_trial(context, best + 0.01)
+    assert enqueue_last_probe(context.stores, read_study(context.stores, study.name)) is None
 
 
 def test_a_whole_search_makes_it_beside_its_budget(make: Make) -> None:
