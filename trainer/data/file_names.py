@@ -67,8 +67,7 @@ _MASK = (
     r"|trimap|gt|ground[_-]?truth|labels?|pred(?:iction|icted)?s?|overlay|heatmap|gradcam|binary|contours?|roi|depth"
 )
 _MASK_STEM = re.compile(
-    rf"(?P<of>.+?)(?:[_.\- ](?:{_MASK})|(?<=[a-z\d])Mask|mask)(?:[_-]?\d+)?"
-    rf"|(?:{_MASK})[_.\- ](?P<after>.+)|Mask(?P<joined>[A-Z\d].*)",
+    rf"(.+?)(?:[_.\- ](?:{_MASK})|mask)(?:[_-]?\d+)?|(?:{_MASK})[_.\- ](.+)|mask(.+)",
     re.IGNORECASE,
 )
 OUTPUT_FOLDER = "retable"  # in the working directory, which may be the data folder

@@ -146,25 +146,27 @@ def may_divide(name: str, values: Collection[str]) -> bool:
     filled = set(values) - {""}
     if speak_of_parts(filled):
         return True
-    if name in _MAYBE_FLAG or _names_part(name):
-        return marks_part(name, values)
+    if is_called_after_part(name):
+        return is_mark(values)
     return 1 < len(filled) <= _MOST_PARTS and any(part_of(value) in ("val", "test") for value in filled)
 
 
-def marks_part(name: str, values: Collection[str]) -> bool:
-    """Whether a column is called after one part, and its values in lower case mark rows of it, but not surely.
-
-    A column such as ``is_train`` surely does (`parts_of_flag`).
-    """
+def is_mark(values: Collection[str]) -> bool:
+    """Whether the values of a column, in lower case, say yes and no, or mark some rows and leave the others empty."""
     filled = set(values) - {""}
-    if parts_of_flag(name) is not None or not (name in _MAYBE_FLAG or _names_part(name)):
-        return False
     marked = len(filled) == 1 and "" in values and filled <= set(TRUE)
     return marked or (len(filled) == 2 and filled <= {*TRUE, *_FALSE})
 
 
-def _names_part(name: str) -> bool:
-    """Whether the name of a column is that of a part: ``test_set``, ``valset``, ``hidden_test``, ``Testdaten``."""
+def is_called_after_part(name: str) -> bool:
+    """Whether a column is called after a part, and may mark its rows: ``test_set``, ``hidden_test``, ``Testdaten``.
+
+    A column such as ``is_train`` surely does (`parts_of_flag`), and is none of these.
+    """
+    if name in _MAYBE_FLAG:
+        return True
+    if parts_of_flag(name) is not None:
+        return False
     plain = name.strip("?").removeprefix("is_").removeprefix("hidden_")
     return (part_of(plain) or part_of(re.sub(r"(?:set|image|data|row|sample)s?$", "", plain))) is not None
 

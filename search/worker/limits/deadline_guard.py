@@ -56,9 +56,8 @@ class DeadlineGuard:
         state = self._read(study)
         costs, now, deadline = state.costs, state.now, study.deadline
         refit_end = latest_end(costs, WorkKind.REFIT, deadline=deadline, final_seconds=0.0)
-        probe_waits = study.budget != 0 and self._stores.queue.probes(study.id)[1] > 0
         may_begin = {
-            WorkKind.SEARCH: self._is_time_for_trial(state, deadline) or probe_waits,
+            WorkKind.SEARCH: self._is_time_for_trial(state, deadline) or self._probe_waits(study),
             WorkKind.CONFIRM: confirmations_in_time(costs, now=now, deadline=deadline) > 0,
             # After the deadline, `search export-best` has asked for a refit.
             WorkKind.REFIT: now >= deadline or now + (costs.final or 0.0) <= refit_end,
@@ -71,6 +70,9 @@ class DeadlineGuard:
 
     def _is_time_for_trial(self, state: StudyTime, deadline: float) -> bool:
         return is_time_for_trial(state.costs, now=state.now, deadline=deadline) and self._trials_may_fit(state)
+
+    def _probe_waits(self, study: Study) -> bool:
+        return study.budget != 0 and self._stores.queue.probes(study.id)[1] > 0
 
     def is_time_for_whole_trial(self, study: Study) -> bool:
         """Whether a new trial could train all its epochs before the stages that follow the search."""

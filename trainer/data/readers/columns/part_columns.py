@@ -16,8 +16,9 @@ from trainer.formats.parts import (
     TRUE,
     are_parts_alone,
     divides_rows,
+    is_called_after_part,
+    is_mark,
     is_part_column,
-    marks_part,
     may_divide,
     numbered_parts,
     part_of,
@@ -34,8 +35,6 @@ _BESIDE_TRAINING = frozenset((
 _FOLD_NAMES = (
     "fold", "folds", "kfold", "k_fold", "fold_id", "fold_no", "fold_number", "foldid", "cv_fold", "cv",
 )  # fmt: skip
-
-
 _SOURCE = re.compile(r"\.(?:csv|tsv|txt|json|zip|tar|parquet|xlsx)$|/$")
 """The end of the name of a file or folder from which a row comes, such as ``train.csv`` and ``img/test/``."""
 _FEW_PARTS = 4
@@ -94,7 +93,9 @@ def _refuse_column_for_each_part(
     flags = [
         name
         for column, name in enumerate(names)
-        if column not in taken and marks_part(plain_name(name), {row[column].strip().lower() for row in rows})
+        if column not in taken
+        and is_called_after_part(plain_name(name))
+        and is_mark({row[column].strip().lower() for row in rows})
     ]
     if len(flags) > 1:
         raise DataError(
@@ -118,10 +119,9 @@ def _parts_of_column(file: str, name: str, cells: Sequence[str], notes: list[str
         if not are_parts_alone(set(stems.values())):
             return None
         return {cell: part for cell, stem in stems.items() if (part := part_of(stem))}
-    sources = {cell.lower(): PurePosixPath(_SOURCE.sub("", cell.lower())).name for cell in cells}
-    if any(source != cell for cell, source in sources.items()) and are_parts_alone(set(sources.values())):
-        return {cell: part for cell, source in sources.items() if (part := part_of(source))}
     counts = Counter(cell.lower() for cell in cells)
+    if len(counts) <= _FEW_PARTS and (sources := _parts_of_sources(counts)):
+        return sources
     plain = plain_name(name)
     if (numbered := numbered_parts(plain, counts)) is not None:
         notes.append(f"the numbers in {name!r} are parts: {described(numbered)}")
@@ -150,6 +150,14 @@ def _parts_of_column(file: str, name: str, cells: Sequence[str], notes: list[str
             f"the column {name!r} ({shown}) is not used; if it divides the rows, write train, val or test there"
         )
     return None
+
+
+def _parts_of_sources(values: Collection[str]) -> Mapping[str, Part]:
+    """The part of each value in lower case, where these name files or folders called after parts; else nothing."""
+    sources = {value: PurePosixPath(_SOURCE.sub("", value)).name for value in values}
+    if set(sources) == set(sources.values()) or not are_parts_alone(set(sources.values())):
+        return {}
+    return {value: part for value, source in sources.items() if (part := part_of(source))}
 
 
 def _known_parts(values: Collection[str], flags: Mapping[str, Part]) -> dict[str, Part]:

@@ -64,7 +64,7 @@ def doubtful_labels(where: str, labels: Iterable[str], *, lists: bool = True, ce
             for label in sorted(counts)
             if _is_word(label)
             or _is_number_for_none(label, counts.keys() - {label})
-            or label.rstrip("?\uff1f ") in counts.keys() - {label}
+            or ((sure := label.rstrip("?\uff1f ")) != label and sure in counts)
         ),
     ]
 

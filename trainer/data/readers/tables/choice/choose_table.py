@@ -22,7 +22,7 @@ from trainer.data.readers.tables.choice.class_tables import without_class_lists
 from trainer.data.readers.tables.choice.deeper_warnings import warn_of_deeper_tables
 from trainer.data.readers.tables.choice.label_search import LabelSearch
 from trainer.data.readers.tables.choice.rival_labels import refuse_rival_labels
-from trainer.data.readers.tables.choice.sort_tables import names_images, sort_tables
+from trainer.data.readers.tables.choice.sort_tables import names_images, sort_tables, tables_of_images
 from trainer.data.readers.tables.find_tables import Tables, is_named_training, named_table
 from trainer.data.readers.tables.folder_labels import FolderTable, folder_table, refused
 from trainer.data.readers.tables.training_table import TrainingTable
@@ -79,8 +79,9 @@ def choose_training_table(
     if search.class_folders and search.options.label_column is None:
         refuse_other_question(search, chosen)
     read = {*candidates, *part_tables, *search.links.lists, *search.links.tables}
-    refuse_rival_labels(search, chosen, naming, read)
-    warn_of_deeper_tables(search, chosen, read)
+    deeper = tables_of_images(search, [path for path in search.deeper if path not in read])
+    refuse_rival_labels(search, chosen, naming, deeper)
+    warn_of_deeper_tables(search, chosen, deeper)
     return chosen
 
 

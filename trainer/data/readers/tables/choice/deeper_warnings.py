@@ -2,36 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from pathlib import Path
+from collections.abc import Sequence
 
-from trainer.common.errors import DataError, counted
+from trainer.common.errors import counted
 from trainer.data.readers.columns.label_names import any_usual_label
 from trainer.data.readers.tables.choice.label_search import LabelSearch
-from trainer.data.readers.tables.choice.sort_tables import names_images
 from trainer.data.readers.tables.find_tables import is_named_training
 from trainer.data.readers.tables.part_tables import part_table
 from trainer.data.readers.tables.training_table import TrainingTable
 from trainer.formats.delimited import Table
 
 
-def warn_of_deeper_tables(search: LabelSearch, chosen: TrainingTable, read: Collection[Path]) -> None:
+def warn_of_deeper_tables(search: LabelSearch, chosen: TrainingTable, deeper: Sequence[Table]) -> None:
     """Warn of tables below the folder of ``chosen`` that give its images other labels, label others, or divide them.
 
     A table of other labels, as numbers instead of names, contradicts nothing.
 
     Args:
-        read: tables that have another use, or a sentence of their own.
+        deeper: those that name images, without tables that have another use, or a sentence of their own.
     """
     if chosen.unclear is not None:
         return
-    for path in search.deeper:
-        if path in read or path.parent == chosen.table.path.parent:
+    for table in deeper:
+        if table.path.parent == chosen.table.path.parent:
             continue
-        table = _table_of_images(search, path)
-        if table is None:
-            continue
-        place, used = search.place_of(path), search.place_of(chosen.table.path)
+        place, used = search.place_of(table.path), search.place_of(chosen.table.path)
         if part_table(table, search.matcher) is not None:
             search.warnings.append(
                 f"not read: {place}, which seems to divide the images into parts; if it should, move it beside {used}"
@@ -57,11 +52,3 @@ def _difference(search: LabelSearch, chosen: TrainingTable, table: Table) -> str
         )
     further = len(theirs.keys() - own.keys())
     return f"labels {counted(further, 'further image')}" if further else ""
-
-
-def _table_of_images(search: LabelSearch, path: Path) -> Table | None:
-    """The table at ``path``; None if it names no image, or is no table."""
-    try:
-        return search.read(path) if names_images(path, search.matcher, search.options.encoding) else None
-    except DataError:
-        return None

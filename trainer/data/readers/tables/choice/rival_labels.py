@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
 
 from trainer.common.errors import DataError
 from trainer.data.file_names import words_in
 from trainer.data.readers.tables.choice.label_search import LabelSearch
-from trainer.data.readers.tables.choice.sort_tables import names_images
 from trainer.data.readers.tables.training_table import TrainingTable
+from trainer.formats.delimited import Table
 
 _LABEL_WORDS = re.compile(
     r"labels?|gt|ground_?truth|annotations?|targets?|diagnos[ei]s|class(?:es)?|species|categor(?:y|ies)|answers?"
@@ -20,7 +20,7 @@ _LABEL_WORDS = re.compile(
 
 
 def refuse_rival_labels(
-    search: LabelSearch, chosen: TrainingTable, others: Sequence[TrainingTable], read: Collection[Path]
+    search: LabelSearch, chosen: TrainingTable, others: Sequence[TrainingTable], deeper: Sequence[Table]
 ) -> None:
     """Refuse the chosen table if neither it nor its column is called after labels, and another one is.
 
@@ -28,7 +28,7 @@ def refuse_rival_labels(
 
     Args:
         others: further tables that name images.
-        read: tables that have another use; those further down that are not among them are considered as well.
+        deeper: tables further down that name images.
 
     Raises:
         DataError: there is such a table, which labels the same images otherwise.
@@ -37,8 +37,7 @@ def refuse_rival_labels(
     given = options.table is not None or options.label_column is not None
     if given or _says_labels(search, chosen) or (chosen.unclear is None and chosen.columns.classes):
         return
-    deeper = [path for path in search.deeper if path not in read]
-    for other in (*others, *filter(None, (_candidate(search, path) for path in deeper))):
+    for other in (*others, *map(search.candidate, deeper)):
         if other is not chosen and other.unclear is None and _is_rival(search, chosen, other):
             own, theirs = (search.place_of(table.table.path) for table in (chosen, other))
             if chosen.unclear is None:
@@ -70,12 +69,3 @@ def _says_labels(search: LabelSearch, table: TrainingTable) -> bool:
     words = [words_in(name) for name in (*place.parts[:-1], place.stem)]
     joined = ["_".join(pair) for own in words for pair in pairwise(own)]
     return table.owns_labels() or any(map(_LABEL_WORDS.fullmatch, [*(word for own in words for word in own), *joined]))
-
-
-def _candidate(search: LabelSearch, path: Path) -> TrainingTable | None:
-    """The table at ``path``; None if it names no image, or is no table."""
-    try:
-        found = names_images(path, search.matcher, search.options.encoding)
-        return search.candidate(search.read(path)) if found else None
-    except DataError:
-        return None

@@ -19,7 +19,7 @@ from trainer.data.readers.tables.find_tables import is_named_training, is_named_
 from trainer.data.readers.tables.folder_labels import FolderTable, folder_names, folder_table, may_name_folders
 from trainer.data.readers.tables.training_table import TrainingTable
 from trainer.formats.class_lists import labels_names, listing_column
-from trainer.formats.delimited import first_rows, read_lines, read_table
+from trainer.formats.delimited import Table, first_rows, read_lines, read_table
 
 _NUMBERED = re.compile(r"\d+[\s,;:]+(.+)")
 _CELL_ENDS, _WORD_ENDS = re.compile(r"[,;|\t]"), re.compile(r"[\s,;:|\"']+")
@@ -196,6 +196,18 @@ def names_images(path: Path, matcher: ImageMatcher, encoding: str | None) -> boo
     if len(rows) < PROBED_ROWS or len(rows[0]) > _WIDE:
         return False
     return _any_column_matches(read_table(path, encoding=encoding).rows, matcher)
+
+
+def tables_of_images(search: LabelSearch, paths: Sequence[Path]) -> list[Table]:
+    """The tables among ``paths`` that name images; a file that is no table is none."""
+    found = []
+    for path in paths:
+        try:
+            if names_images(path, search.matcher, search.options.encoding):
+                found.append(search.read(path))
+        except DataError:
+            continue
+    return found
 
 
 def _any_column_matches(rows: Sequence[Sequence[str]], matcher: ImageMatcher) -> bool:
