@@ -76,9 +76,10 @@ def json_lists_classes(path: Path, names: Collection[str]) -> bool:
         (content,) = content.values()  # {"classes": [...]}
     entries = [content]
     if isinstance(content, dict):
-        values = list(map(str, content.values()))
+        entries = [list(content.values())]
         # Of few values, each for several names, the names are patients or the like and the values are their labels.
-        entries = [list(content)] * (len(set(values)) == len(values)) + [list(content.values())]
+        if len(set(map(str, content.values()))) == len(content):
+            entries.append(list(content))
     known = set(map(_plain, names))
     return any(
         isinstance(cells, list)

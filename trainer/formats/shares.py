@@ -22,8 +22,6 @@ NO = frozenset((
 """Words and marks that say no, in lower case."""
 # fmt: on
 _FALSE = NO | {"", "-"}
-
-
 _COMMA = re.compile(r"^(\d+),(\d+)$")
 """A number with a decimal comma."""
 

@@ -506,3 +506,19 @@ def test_a_number_before_the_file_names_of_a_list_is_a_column_of_its_own(tmp_pat
     assert "the label column is ambiguous; it could be '1', '3', '4'" in refused(folder)
     images = read_images(folder, DataOptions(label_column="3"), verify=False)
     assert labels_of(images) == [KINDS[number % 3] for number in range(12)]
+
+
+def test_a_combination_of_labels_that_only_test_rows_have_is_no_class(tmp_path: Path) -> None:
+    cells = ["cat|dog" if number > 9 else KINDS[number % 3] for number in range(12)]
+    parts = ["test" if number > 8 else "train" for number in range(12)]
+    folder = folder_of(tmp_path, names(12), labels=labels_table("id,label,split", cells, parts))
+    found = read_images(folder, DataOptions(several_labels="yes"), verify=False)
+    assert found.class_names == KINDS and not any("not trained" in warning for warning in found.warnings)
+
+
+@pytest.mark.parametrize("line", ["a:" * 200_000 + "a b c", "x" * 400_000])
+def test_a_long_line_is_no_renamed_file(tmp_path: Path, line: str) -> None:
+    kinds = [KINDS[number % 3] for number in range(12)]
+    folder = folder_of(tmp_path, names(12), labels=labels_table("id,label", kinds))
+    (folder / "output.log").write_text(f"{line}\n{line}\n")
+    assert labels_of(read_images(folder, verify=False)) == kinds

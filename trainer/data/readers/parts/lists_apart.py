@@ -33,14 +33,14 @@ def warn_of_lists(folder: Path, table: Path | None, images: Collection[str], kno
         known: `trainer.data.readers.parts.part_files.spellings` of the images.
     """
     rows = "move them out of the class folders" if table is None else f"remove their rows from {printable(table.name)}"
-    warnings = []
+    warnings, trained = [], set(images)
     for path in _candidates(folder, table):
         try:
             listed, lost = listed_images(path, known, None)
         except DataError:
             continue
-        both = [image for image in listed if image in images]
-        if not both or len(lost) > len(listed) or len(both) == len(images):
+        both = [image for image in listed if image in trained]
+        if not both or len(lost) > len(listed) or len(both) == len(trained):
             continue
         name = printable(path.relative_to(folder).as_posix())
         warnings.append(

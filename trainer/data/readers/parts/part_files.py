@@ -27,7 +27,7 @@ _NUMBER = re.compile(r"\d+")
 _PAIRS = re.compile(r"duplicat|(?:^|[^a-z])pairs", re.IGNORECASE)
 _EXCLUDES = re.compile(
     r"(?:^|[^a-z])(?:not|dont|exclu\w*|ignored?|skip(?:ped)?|unused|discard(?:ed)?|reject(?:ed|s)?|to_?remove|removed"
-    r"|bad|corrupt(?:ed)?|broken|black_?list|deny_?list|delete[d]?|remove|invalid|outliers?|low_?quality|dont\w+"
+    r"|bad|corrupt(?:ed)?|broken|black_?list|deny_?list|deleted?|remove|invalid|outliers?|low_?quality|dont\w+"
     r"|donot\w+|ausschluss)(?:[^a-z]|$)",
     re.IGNORECASE,
 )

@@ -160,11 +160,19 @@ def split_parts(table: Table, first: int, columns: Columns) -> tuple[Table, Tabl
     if left := len(rows["val"]) - first:
         rows_left = counted(left, "validation row")
         warnings.append(f"not read: {rows_left} of {table.path.name} (folds are cut from the training rows)")
-    if columns.label is not None:
-        trained, others = (
-            {table.rows[i][columns.label].strip() for name in names for i in rows[name][first:]}
-            for names in (("train",), ("val", "test"))
-        )
-        if lost := sorted(label for label in others - trained if not is_missing(label)):
-            warnings.append(f"not trained: {listed(lost, 4)}, classes without a training row of {table.path.name}")
     return part("train"), part("test") if len(rows["test"]) > first else None, warnings
+
+
+def warn_of_untrained(whole: Table, trained: Table, first: int, label: int | None) -> list[str]:
+    """A warning if rows of other parts hold labels that no training row holds.
+
+    Args:
+        whole: the table of all parts.
+        trained: its rows for training.
+        label: the column of labels, of which each image has one; None: columns of classes hold them.
+    """
+    if label is None:
+        return []
+    all_labels, own = ({row[label].strip() for row in table.rows[first:]} for table in (whole, trained))
+    lost = sorted(name for name in all_labels - own if not is_missing(name))
+    return [f"not trained: {listed(lost, 4)}, classes without a training row of {whole.path.name}"] if lost else []

@@ -15,11 +15,13 @@ from trainer.data.readers.matching.id_spellings import is_image_name
 from trainer.data.readers.matching.match_images import ImageMatcher
 from trainer.data.readers.tables.links.keyed_table import shortened
 from trainer.data.readers.tables.training_table import TrainingTable
-from trainer.formats.delimited import SUFFIXES, first_rows, read_table
+from trainer.formats.delimited import SUFFIXES, first_rows, read_lines, read_table
 from trainer.inference.printable import printable
 
 _MOST_BYTES = 2**24
 _MOST_COLUMNS = 6
+_LONGEST = 1000
+"""Characters of a line that may rename a file. In a longer one, the search for the two names could take minutes."""
 _TEXTS = (".log", ".sh", ".bat", ".cmd", ".ps1", ".yaml", ".yml")
 _RENAMED = re.compile(
     r"(?:(?:git )?(?:mv|ren|rename|move|cp|copy)\s+)?[\"']?(?P<old>[^\s\"']+?)[\"']?\s*(?:->|=>|\u2192|:|\s)\s*"
@@ -78,9 +80,10 @@ def _pairs(path: Path, encoding: str | None) -> Iterator[Mapping[str, str]]:
     if not 1 < width <= _MOST_COLUMNS or any(len(row) != width or not isinstance(row[1], str) for row in rows):
         return
     cells = [[str(cell).strip() for cell in row] for row in rows]
-    for key, image in itertools.permutations(range(width), 2):
+    images = [column for column in range(width) if all(is_image_name(row[column]) for row in cells[1:])]
+    for key, image in itertools.product(range(width), images):
         named = {_key(row[key]): row[image] for row in cells}
-        if len(named) == len(cells) and all(is_image_name(row[image]) for row in cells[1:]):
+        if key != image and len(named) == len(cells):
             yield named
 
 
@@ -96,8 +99,8 @@ def _rows(path: Path, encoding: str | None) -> Sequence[Sequence[object]]:
         content = json.loads(path.read_bytes())
         return list(content.items()) if isinstance(content, dict) else []
     if path.suffix.lower() in (*_TEXTS, ".txt"):
-        lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
-        found = [named.groups() for line in lines if (named := _RENAMED.fullmatch(line))]
+        lines = [line.strip() for line in read_lines(path, encoding) if line.strip()]
+        found = [named.groups() for line in lines if len(line) <= _LONGEST and (named := _RENAMED.fullmatch(line))]
         if len(found) > 1 and len(found) >= _NEARLY_ALL * len(lines):  # others are comments and the like
             return found
         if path.suffix.lower() != ".txt":

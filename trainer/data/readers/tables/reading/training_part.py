@@ -13,7 +13,7 @@ from trainer.data.readers.columns.several.label_lists import with_lists
 from trainer.data.readers.parts.divide_table import TableLists, lists_beside
 from trainer.data.readers.parts.part_files import images_apart
 from trainer.data.readers.tables.names_of_test_images import one_for_several
-from trainer.data.readers.tables.part_tables import divided, split_parts
+from trainer.data.readers.tables.part_tables import divided, split_parts, warn_of_untrained
 from trainer.data.readers.tables.reading.sources import Sources
 from trainer.formats.delimited import Table
 
@@ -67,13 +67,15 @@ def training_part(sources: Sources) -> TrainingPart:
         others = [lists.parts] if lists.parts is not None else []
     first = chosen.first
     table, names, columns = divided(chosen.table, first, chosen.names, chosen.columns, others, sources.matcher)
-    table, test_part, part_warnings = split_parts(table, first, columns)
+    whole = table
+    table, test_part, part_warnings = split_parts(whole, first, columns)
     if test_part is not None and (test_table is None or test_table.path in lists.used):
         test_table = test_part
     test_table = test_table or (lists.test if sources.sample is None else None)
     if chosen.of_folders is None:
         _refuse_groups(table, first, names, columns, sources.sample)
     table, columns = with_lists(table, first, names, columns, options, sources.hints)
+    untrained = [] if columns.lists is not None else warn_of_untrained(whole, table, first, columns.label)
     table, denials = without_denied_rows(table, first, names, columns, options.several_labels)
     return TrainingPart(
         table=table,
@@ -81,7 +83,7 @@ def training_part(sources: Sources) -> TrainingPart:
         names=names,
         columns=columns,
         test_table=test_table,
-        warnings=(*part_warnings, *lists.warnings, *columns.warnings, *denials),
+        warnings=(*part_warnings, *untrained, *lists.warnings, *columns.warnings, *denials),
     )
 
 
