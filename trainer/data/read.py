@@ -10,9 +10,10 @@ from pathlib import Path
 from trainer.common.errors import DataError
 from trainer.data.corrections.apply import ADVICE, Corrected, apply_again, apply_corrections_beside
 from trainer.data.corrections.two_labels import with_two_labels
-from trainer.data.file_names import is_data, split_of
 from trainer.data.image_set import DataOptions, ImageSet
 from trainer.data.inspection import InspectedImages, Progress, inspect_images
+from trainer.data.names.own_files import is_data
+from trainer.data.names.parts import split_of
 from trainer.data.readers import folder_layout, table_layout
 from trainer.data.readers.base import Reader, ReadResult
 from trainer.data.readers.doubts.formulas import formula_warnings

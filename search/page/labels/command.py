@@ -24,8 +24,8 @@ from storage.stores import open_stores
 from trainer.common.errors import DataError
 from trainer.common.files import replacing
 from trainer.data.corrections.apply import corrections_path
-from trainer.data.file_names import REVIEW_PAGE, REVIEW_TABLE
 from trainer.data.image_set import ImageSet
+from trainer.data.names.own_files import REVIEW_PAGE, REVIEW_TABLE
 from trainer.data.read import read_images
 from trainer.evaluation.label_errors.candidate import CandidateLabel
 from trainer.evaluation.several_labels import NONE

@@ -16,7 +16,7 @@ from search.page.picture_sheet import read_thumbnails
 from search.page.render import render_template
 from search.runtime.home import Home
 from storage.stores import Stores
-from trainer.data.file_names import REVIEW_TABLE
+from trainer.data.names.own_files import REVIEW_TABLE
 from trainer.data.readers.columns.several_labels import NO_LABELS
 from trainer.evaluation.label_errors.candidate import CandidateLabel
 from trainer.evaluation.several_labels import label_names, rarest_label

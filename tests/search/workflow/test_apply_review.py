@@ -22,7 +22,7 @@ from tests.search.page.made_up import end_trials, lay_study
 from tests.search.small_study import study_plan
 from tests.trainer.images import save
 from trainer.common.errors import DataError
-from trainer.data.file_names import REVIEW_TABLE
+from trainer.data.names.own_files import REVIEW_TABLE
 from trainer.formats.label_tables import CORRECTIONS_FILE, read_corrections, read_review, write_review
 
 HEADER = "id,given,proposed,confidence,decision"

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trainer.formats.blank_labels import split_at_label
 from trainer.formats.delimited import first_rows, read_table
+from trainer.formats.text.blank_labels import split_at_label
 
 LABELS = ("Canadair CRJ-700", "A320", "737-400", "Boeing 737 Max")
 WORDS = st.text("abcXYZ", min_size=1, max_size=5)

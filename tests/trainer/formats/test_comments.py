@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from trainer.formats.comments import without_comments
 from trainer.formats.delimited import first_rows, read_table
+from trainer.formats.text.comments import without_comments
 
 PETS = (
     "#Image CLASS-ID SPECIES BREED ID\n#ID: 1:37 Class ids\n#SPECIES: 1:Cat 2:Dog\nAbyssinian_1 1 1 1\nbeagle_2 2 2 1\n"

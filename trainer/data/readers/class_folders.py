@@ -9,18 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from trainer.common.errors import DataError
-from trainer.data.file_names import (
-    Split,
-    are_parts,
-    folder_part,
-    folder_split,
-    holds_masks,
-    is_data,
-    is_held_out,
-    masks_are_worn,
-    names_no_class,
-    split_of,
-)
+from trainer.data.names.masks import holds_masks, masks_are_worn
+from trainer.data.names.own_files import is_data
+from trainer.data.names.parts import Split, are_parts, folder_part, folder_split, is_held_out, names_no_class, split_of
 from trainer.data.readers.doubts.folders.doubtful_folders import is_aside
 from trainer.data.readers.doubts.other_tables import is_other_table, may_give_labels
 from trainer.data.readers.matching.image_files import ImageFiles

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from trainer.common.errors import DataError
-from trainer.data.file_names import masks_among
+from trainer.data.names.masks import masks_among
 from trainer.data.readers.base import SkippableProblem
 from trainer.data.readers.class_folders import ClassContent, content_of_class, in_two_classes, subfolders
 from trainer.data.readers.doubts.folders.folder_advice import nested_advice

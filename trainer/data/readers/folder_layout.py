@@ -6,9 +6,9 @@ from itertools import chain
 from pathlib import Path
 
 from trainer.common.errors import DataError, counted, listed
-from trainer.data.file_names import is_held_out
 from trainer.data.image_set import DataOptions, ImageSet
 from trainer.data.images import FileImages
+from trainer.data.names.parts import is_held_out
 from trainer.data.readers.base import Reader, ReadResult
 from trainer.data.readers.class_folders import (
     class_folder_names,

@@ -26,7 +26,7 @@ from tests.search.page.made_up import end_trials, lay_study
 from tests.search.page.test_map import keep_features, keep_pixels
 from tests.search.page.test_report_page import HOSTILE
 from trainer.data.corrections.label_cells import LabelCells
-from trainer.data.file_names import REVIEW_PAGE, REVIEW_TABLE
+from trainer.data.names.own_files import REVIEW_PAGE, REVIEW_TABLE
 from trainer.formats.label_tables import REVIEW_HEADER, read_review
 
 WRONG = (4, 7, 9)

@@ -6,7 +6,7 @@ import re
 from collections import Counter
 from pathlib import Path, PurePosixPath
 
-from trainer.data.file_names import folder_split, is_held_out, split_of
+from trainer.data.names.parts import folder_split, is_held_out, split_of
 from trainer.data.readers.class_folders import class_root, subfolders
 from trainer.data.readers.doubts.other_tables import files_in, is_other_table, may_give_labels
 from trainer.data.readers.matching.image_files import ImageFiles

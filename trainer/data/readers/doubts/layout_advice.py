@@ -8,8 +8,9 @@ from itertools import chain
 from pathlib import Path
 
 from trainer.common.errors import DataError, first_lines, listed
-from trainer.data.file_names import folder_split, is_data
 from trainer.data.image_set import DataOptions
+from trainer.data.names.own_files import is_data
+from trainer.data.names.parts import folder_split
 from trainer.data.readers.class_folders import subfolders
 from trainer.data.readers.doubts.folders.folder_choice import inner_classes
 from trainer.data.readers.doubts.other_tables import how_to_save, is_coco, may_give_labels, other_tables

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from trainer.common.errors import DataError, listed
-from trainer.data.file_names import is_data, split_of
+from trainer.data.names.own_files import is_data
+from trainer.data.names.parts import split_of
 from trainer.inference.printable import printable
 
 _JSON = (".json", ".jsonl", ".ndjson")

@@ -7,7 +7,8 @@ from collections.abc import Collection, Iterable
 from pathlib import PurePosixPath
 
 from trainer.common.errors import counted
-from trainer.data.file_names import is_held_out, masks_among
+from trainer.data.names.masks import masks_among
+from trainer.data.names.parts import is_held_out
 from trainer.data.readers.matching.image_files import ImageFiles
 from trainer.data.readers.matching.match_images import ImageMatcher
 from trainer.inference.printable import printable

@@ -9,18 +9,18 @@ from collections.abc import Collection, Iterable, Sequence
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 
-from trainer.common.errors import TrainerError, counted
-from trainer.data.file_names import (
-    Split,
-    folder_split,
-    is_data,
-    is_held_out,
-    is_own_picture,
-    names_no_class,
-    split_of,
-)
+from trainer.common.errors import counted
+from trainer.data.names.own_files import is_data, is_own_picture
+from trainer.data.names.parts import Split, is_held_out, split_of
 from trainer.data.readers.matching.archives import archive_hint, archives_among, packed_archives
+from trainer.data.readers.matching.lookup_errors import (
+    ImageAmbiguousError,
+    ImageLookupError,
+    ImageMissingError,
+    ImageOutsideError,
+)
 from trainer.data.readers.matching.mask_folders import mask_folders
+from trainer.data.readers.matching.split_folders import SplitFolder, split_folders
 from trainer.formats.labels import natural_key, text_problem
 from trainer.inference.file_kinds import SUFFIXES
 from trainer.inference.find_images import FoundFiles, find_images, ignored_message, unread_message
@@ -31,29 +31,6 @@ IMAGE_SUFFIXES = tuple(sorted(SUFFIXES))
 LINK_HELP = "put a copy of the folder in its place, or remove the link"
 """What to do about a link to a folder that is not followed."""
 _TABLES = (".csv", ".tsv", ".txt")  # never meant by an id
-
-
-class ImageLookupError(TrainerError):
-    """An id that does not match exactly one image file inside the folder. The message is the cause alone."""
-
-
-class ImageMissingError(ImageLookupError):
-    """An id that matches no image file at all."""
-
-
-class ImageOutsideError(ImageMissingError):
-    """An id that is a path out of the data folder."""
-
-
-class ImageAmbiguousError(ImageLookupError):
-    """An id that matches several files, ``paths``."""
-
-    def __init__(self, identifier: str, paths: Sequence[str]) -> None:
-        self.paths = tuple(paths)
-        super().__init__(
-            f"{identifier!r} could be {' or '.join(paths[:3])}: move one of them out of the folder, or "
-            "write the path into the table"
-        )
 
 
 class ImageFiles:
@@ -189,29 +166,8 @@ class ImageFiles:
         return {path: split for path, (split, _) in self._split_folders.items()}
 
     @cached_property
-    def _split_folders(self) -> dict[str, tuple[Split | None, PurePosixPath]]:
-        """The split of each path by its folder names, and the folder that decides: the innermost one of a split.
-
-        A folder among the classes of a split is a class, as ``test/train`` beside ``test/bus``.
-        """
-        siblings: dict[PurePosixPath, set[str]] = defaultdict(set)
-        for path in self.paths:
-            for folder in PurePosixPath(path).parents:
-                siblings[folder.parent].add(folder.name)
-        known: dict[PurePosixPath, tuple[Split | None, PurePosixPath]] = {PurePosixPath(): (None, PurePosixPath())}
-
-        def place(folder: PurePosixPath) -> tuple[Split | None, PurePosixPath]:
-            if folder not in known:
-                own, outer = folder_split(folder.name, siblings[folder.parent]), place(folder.parent)
-                decides = own is not None and not (outer[0] and is_among_classes(folder))
-                known[folder] = (own, folder) if decides else outer
-            return known[folder]
-
-        def is_among_classes(folder: PurePosixPath) -> bool:
-            beside = siblings[folder.parent] - {folder.name}
-            return bool(beside) and not any(map(names_no_class, beside))
-
-        return {path: place(PurePosixPath(path).parent) for path in self.paths}
+    def _split_folders(self) -> dict[str, SplitFolder]:
+        return split_folders(self.paths)
 
     @cached_property
     def _found_splits(self) -> set[Split | None]:

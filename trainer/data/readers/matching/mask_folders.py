@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from pathlib import PurePosixPath
 
-from trainer.data.file_names import holds_masks, masks_are_worn, names_no_class
+from trainer.data.names.masks import holds_masks, masks_are_worn
+from trainer.data.names.parts import names_no_class
 
 
 def mask_folders(paths: Sequence[str], *, may_be_packed: bool) -> frozenset[str]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 from trainer.common.errors import counted
-from trainer.data.file_names import Split, folder_split
+from trainer.data.names.parts import Split, folder_split
 from trainer.data.readers.matching.id_spellings import (
     REWRITES,
     alike,
@@ -19,13 +19,8 @@ from trainer.data.readers.matching.id_spellings import (
     unpadded,
     without_upload_prefix,
 )
-from trainer.data.readers.matching.image_files import (
-    IMAGE_SUFFIXES,
-    ImageAmbiguousError,
-    ImageFiles,
-    ImageLookupError,
-    ImageMissingError,
-)
+from trainer.data.readers.matching.image_files import IMAGE_SUFFIXES, ImageFiles
+from trainer.data.readers.matching.lookup_errors import ImageAmbiguousError, ImageLookupError, ImageMissingError
 from trainer.data.readers.matching.name_index import NameIndex
 from trainer.data.readers.matching.nearest_name import nearest_name_hint
 from trainer.data.readers.matching.rival_folders import RivalFolders

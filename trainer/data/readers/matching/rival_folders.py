@@ -7,14 +7,10 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import PurePosixPath
 
-from trainer.data.file_names import Split, folder_split, names_no_class
+from trainer.data.names.parts import Split, folder_split, names_no_class
 from trainer.data.readers.matching.id_spellings import alike, composed, differ_in_one_number, slashes, unpadded
-from trainer.data.readers.matching.image_files import (
-    IMAGE_SUFFIXES,
-    ImageAmbiguousError,
-    ImageFiles,
-    ImageLookupError,
-)
+from trainer.data.readers.matching.image_files import IMAGE_SUFFIXES, ImageFiles
+from trainer.data.readers.matching.lookup_errors import ImageAmbiguousError, ImageLookupError
 from trainer.data.readers.matching.name_index import NameIndex
 
 _FEW = 4  # least number of ids for each exact name, where the names may be chance hits

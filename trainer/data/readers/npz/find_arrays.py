@@ -9,7 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from trainer.data.file_names import is_visible, split_of, words_in
+from trainer.data.names.own_files import is_visible
+from trainer.data.names.parts import split_of
+from trainer.data.names.words import words_in
 from trainer.data.readers.matching.id_spellings import has_image_suffix
 from trainer.formats.part_words import Part
 from trainer.formats.parts import part_of

@@ -8,7 +8,7 @@ from itertools import chain
 from pathlib import Path, PurePosixPath
 
 from trainer.common.errors import DataError, counted, listed
-from trainer.data.file_names import is_data
+from trainer.data.names.own_files import is_data
 from trainer.data.readers.class_folders import holds_lists, subfolders
 from trainer.data.readers.matching.image_files import ImageFiles
 from trainer.data.readers.matching.match_images import ImageMatcher

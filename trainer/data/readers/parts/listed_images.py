@@ -8,9 +8,9 @@ from pathlib import Path, PurePosixPath
 
 from trainer.common.errors import DataError
 from trainer.data.readers.matching.id_spellings import composed, has_image_suffix
-from trainer.formats.blank_labels import split_at_label
 from trainer.formats.class_lists import odd_rows
 from trainer.formats.delimited import read_lines, read_table
+from trainer.formats.text.blank_labels import split_at_label
 
 
 def listed_images(path: Path, known: Mapping[str, str], encoding: str | None) -> tuple[list[str], list[str]]:

@@ -8,7 +8,8 @@ from itertools import pairwise
 from pathlib import Path
 
 from trainer.common.errors import DataError, counted
-from trainer.data.file_names import is_data, words_in
+from trainer.data.names.own_files import is_data
+from trainer.data.names.words import words_in
 from trainer.data.readers.parts.listed_images import listed_images
 from trainer.formats.part_words import Part
 from trainer.formats.parts import part_of

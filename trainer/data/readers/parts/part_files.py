@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from trainer.common.errors import DataError, counted, listed
-from trainer.data.file_names import is_data, is_held_out, split_of
+from trainer.data.names.own_files import is_data
+from trainer.data.names.parts import is_held_out, split_of
 from trainer.data.readers.matching.id_spellings import composed
 from trainer.data.readers.matching.image_files import ImageFiles
 from trainer.data.readers.parts.json_parts import json_parts

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from trainer.common.errors import DataError
-from trainer.data.file_names import is_data
+from trainer.data.names.own_files import is_data
 from trainer.data.readers.doubts.other_tables import is_other_table, may_give_labels
 from trainer.data.readers.matching.id_spellings import composed
 from trainer.data.readers.parts.part_files import part_of_stem

@@ -9,15 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from trainer.common.errors import DataError, listed
-from trainer.data.file_names import (
-    REVIEW_TABLE,
-    folder_split,
-    is_data,
-    is_held_out,
-    is_label_table,
-    is_own_table,
-    split_of,
-)
+from trainer.data.names.own_files import REVIEW_TABLE, is_data, is_label_table, is_own_table
+from trainer.data.names.parts import folder_split, is_held_out, split_of
 from trainer.data.readers.doubts.other_tables import OTHER_TABLES, files_in
 from trainer.data.readers.matching.archives import packed_archives
 from trainer.data.readers.matching.named_path import path_as_spelled

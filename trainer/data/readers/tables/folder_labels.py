@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from trainer.common.errors import DataError, counted, listed
-from trainer.data.file_names import is_data, split_of
+from trainer.data.names.own_files import is_data
+from trainer.data.names.parts import split_of
 from trainer.data.readers.columns.header import column_names
 from trainer.data.readers.columns.label_names import is_usual_label, plain_name
 from trainer.data.readers.matching.id_spellings import composed, unpadded

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trainer.data.readers.matching.image_files import ImageAmbiguousError, ImageFiles
+from trainer.data.readers.matching.image_files import ImageFiles
+from trainer.data.readers.matching.lookup_errors import ImageAmbiguousError
 from trainer.data.readers.matching.match_images import ColumnMatch, ImageMatcher
 
 NUMBERS = range(1, 13)

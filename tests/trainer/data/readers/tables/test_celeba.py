@@ -8,8 +8,8 @@ import pytest
 
 from tests.trainer.images import labels_of, problems_of, save
 from trainer.data.read import DataOptions, read_images
-from trainer.formats.count_lines import without_count
 from trainer.formats.delimited import read_table
+from trainer.formats.text.count_lines import without_count
 
 ATTRIBUTES = "5_o_Clock_Shadow Bald Male"
 PARTS = (0,) * 8 + (1,) * 2 + (2,) * 3

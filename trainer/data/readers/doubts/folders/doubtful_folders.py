@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Sequence
 from pathlib import PurePosixPath
 
 from trainer.common.errors import listed
-from trainer.data.file_names import is_mask_word, masks_are_worn
+from trainer.data.names.masks import is_mask_word, masks_are_worn
 from trainer.formats.parts import part_of
 
 _DATE = re.compile(r"(?:19|20)\d\d([-_. ]?)(?:0[1-9]|1[0-2])\1(?:0[1-9]|[12]\d|3[01])(?:\D.*)?")

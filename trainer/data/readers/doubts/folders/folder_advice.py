@@ -7,8 +7,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
 from trainer.common.errors import listed
-from trainer.data.file_names import folder_part, holds_masks, is_held_out, masks_are_worn, names_no_class, split_of
 from trainer.data.image_set import DataOptions
+from trainer.data.names.masks import holds_masks, masks_are_worn
+from trainer.data.names.parts import folder_part, is_held_out, names_no_class, split_of
 from trainer.data.readers.class_folders import class_folders, holds_lists, subfolders
 from trainer.data.readers.doubts.files_apart import labels_apart
 from trainer.data.readers.doubts.folders.doubtful_folders import holds_copies

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path, PurePosixPath
 
-from trainer.data.file_names import folder_split, holds_masks, is_held_out
+from trainer.data.names.masks import holds_masks
+from trainer.data.names.parts import folder_split, is_held_out
 from trainer.data.readers.class_folders import (
     class_folder_names,
     class_folders,

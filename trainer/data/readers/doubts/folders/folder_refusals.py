@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from trainer.common.errors import DataError, listed
-from trainer.data.file_names import folder_split
+from trainer.data.names.parts import folder_split
 from trainer.data.readers.class_folders import subfolders
 from trainer.data.readers.doubts.folders.doubtful_folders import mask_twins, part_twins
 from trainer.data.readers.doubts.other_tables import files_in

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from trainer.data.file_names import split_of
+from trainer.data.names.parts import split_of
 from trainer.data.readers.tables.choice.best_table import found_images
 from trainer.data.readers.tables.choice.label_search import LabelSearch
 from trainer.data.readers.tables.training_table import TrainingTable

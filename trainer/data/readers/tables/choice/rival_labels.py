@@ -9,7 +9,7 @@ from itertools import pairwise
 from pathlib import Path
 
 from trainer.common.errors import DataError
-from trainer.data.file_names import words_in
+from trainer.data.names.words import words_in
 from trainer.data.readers.tables.choice.label_search import LabelSearch
 from trainer.data.readers.tables.training_table import TrainingTable
 from trainer.formats.delimited import Table

@@ -12,7 +12,7 @@ from trainer.data.readers.columns.image_column import PROBED_ROWS
 from trainer.data.readers.columns.label_names import any_usual_label
 from trainer.data.readers.doubts.folders.folder_choice import folders_choice
 from trainer.data.readers.matching.id_spellings import composed
-from trainer.data.readers.matching.image_files import ImageAmbiguousError
+from trainer.data.readers.matching.lookup_errors import ImageAmbiguousError
 from trainer.data.readers.matching.match_images import ImageMatcher
 from trainer.data.readers.tables.choice.label_search import LabelSearch
 from trainer.data.readers.tables.find_tables import is_named_training, is_named_validation, is_unlabelled

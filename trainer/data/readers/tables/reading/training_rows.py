@@ -13,12 +13,8 @@ from trainer.data.readers.columns.row_labels import labels_of_images, mixed_list
 from trainer.data.readers.columns.several_labels import JOINT
 from trainer.data.readers.doubts.shifted_numbers import shifted_numbers
 from trainer.data.readers.matching.folder_column import folder_column
-from trainer.data.readers.matching.image_files import (
-    IMAGE_SUFFIXES,
-    ImageAmbiguousError,
-    ImageFiles,
-    ImageMissingError,
-)
+from trainer.data.readers.matching.image_files import IMAGE_SUFFIXES, ImageFiles
+from trainer.data.readers.matching.lookup_errors import ImageAmbiguousError, ImageMissingError
 from trainer.data.readers.matching.match_images import ColumnMatch, ImageMatcher
 from trainer.data.readers.tables.folder_labels import MISSING
 from trainer.formats.delimited import Table

@@ -1,0 +1,51 @@
+"""Words in names of files and folders: for kinds of images, validation and masks."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection
+
+from trainer.formats.part_words import without_accents
+
+_WORD = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])|[^\W\d_]+")  # trainImages has two
+SPLIT_WORD = re.compile(r"x?(train|test)(?:ing)?(?:imgs?|images?|sets?|data|pics?|files?)?")
+# fmt: off
+IMAGE_WORDS = frozenset((
+    "image", "images", "img", "imgs", "pic", "pics", "picture", "pictures", "photo", "photos", "set", "sets", "data",
+    "dataset", "file", "files", "input", "inputs", "jpg", "jpeg", "png", "tif", "tiff", "bmp", "webp",
+))
+NEUTRAL_WORDS = IMAGE_WORDS | {
+    "stage", "part", "split", "folder", "dir", "v", "x", "version", "raw", "original", "orig", "small", "full", "final",
+    "new", "resized", "cropped", "crop", "square", "px", "rgb", "gray", "grey", "color", "colour", "public", "private",
+    "release", "kaggle",
+}
+# fmt: on
+"""Words beside ``train`` or ``test`` that name no class."""
+HELD_OUT_WORDS = frozenset(("val", "valid", "validation", "dev", "eval", "evaluation", "holdout", "評価", "検証"))
+"""Words of folders with images for validation, which are not read: folds are cut from the training images."""
+# fmt: off
+MASK_WORDS = frozenset((
+    "mask", "masks", "label", "labels", "labeltxt", "annotation", "annotations", "annotated", "segmentation",
+    "segmentations", "superpixels", "gt", "groundtruth", "seg", "segs", "segm", "trimap", "trimaps", "pred", "preds",
+    "predict", "prediction", "predictions", "predicted", "inference", "output", "outputs", "result", "results",
+    "overlay", "overlays", "heatmap", "heatmaps", "gradcam", "saliency", "detections", "vis", "viz", "visualization",
+    "visualizations", "visualisation", "visualisations", "マスク", "セグメンテーション", "アノテーション",
+    "予測", "予測結果", "推論", "推論結果", "正解",
+    "segmented", "maske", "masken", "masque", "masques", "mascara", "mascaras", "\u043c\u0430\u0441\u043a\u0430",
+    "\u043c\u0430\u0441\u043a\u0438",
+))
+"""Words for masks, annotations, and what other programs make of the images."""
+# fmt: on
+
+
+def words_in(name: str) -> list[str]:
+    """The words of a name in lower case and without accents; ``trainImages`` has two."""
+    return [word.lower() for word in _WORD.findall(without_accents(name))]
+
+
+def speaks_of(name: str, wanted: Collection[str], beside: Collection[str] = ()) -> bool:
+    """Whether a name consists of ``wanted`` words, at least one, and of words for images, training and testing."""
+    words = words_in(name)
+    others = [word for word in words if word not in wanted]
+    known = NEUTRAL_WORDS | HELD_OUT_WORDS | MASK_WORDS | set(beside)
+    return len(others) < len(words) and all(word in known or SPLIT_WORD.fullmatch(word) for word in others)

@@ -1,0 +1,1 @@
+"""Text files as they are written: encodings, comments, blanks, delimiters."""
