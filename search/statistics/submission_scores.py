@@ -197,7 +197,9 @@ def disagreement(first: Submission, second: Submission) -> float | None:
 
 
 def without_copies(board: Board) -> list[Submission]:
-    """One submission for all that give every test image the same labels: the latest, with the public score of any.
+    """One submission for all that give every test image the same labels.
+
+    It is the one with a public score, which the competition has, or else the latest.
 
     Where the metric scores probabilities, equal labels make no copy.
     """
@@ -206,10 +208,11 @@ def without_copies(board: Board) -> list[Submission]:
     kept: list[Submission] = []
     for submission in board.submissions:
         copies = [other for other in kept if disagreement(other, submission) == 0.0]
-        known = (one.public for one in (submission, *copies) if one.public is not None)
+        handed_in = next((one for one in (submission, *copies) if one.public is not None), submission)
         merged = replace(
             submission,
-            public=next(known, None),
+            number=handed_in.number,
+            public=handed_in.public,
             is_overwritten=all(one.is_overwritten for one in (submission, *copies)),
         )
         kept = [*(other for other in kept if other not in copies), merged]

@@ -189,27 +189,54 @@ def print_submissions(console: Console, stores: Stores, entries: Sequence[Entry]
                 Column(name="made of", prose=True),
                 Column(name="folder", prose=True),
             ],
-            [_row(entry, shown_folder(entry.export, latest), twin=_twin(entry, competing)) for entry in competing],
+            [
+                _row(
+                    entry,
+                    shown_folder(entry.export, latest),
+                    twin=next(iter(_copies(entry, competing, before=True)), None),
+                    scored=_scored_copy(entry, competing),
+                )
+                for entry in competing
+            ],
         )
         for line in _conclusions(competing, dataset, latest):
             say(console, line)
 
 
-def _twin(entry: Entry, competing: Sequence[Entry]) -> int | None:
-    """The first earlier export that gives every test image the same labels; None: there is none."""
+def _copies(entry: Entry, competing: Sequence[Entry], *, before: bool = False) -> list[Entry]:
+    """The other exports that give every test image the same labels, the oldest first.
+
+    Args:
+        before: of the earlier ones alone.
+    """
     labels = entry.notes.labels
-    earlier = [other for other in competing if other.export.id < entry.export.id]
-    same = (
-        other.export.id
-        for other in earlier
-        if labels is not None and other.notes.labels is not None and np.array_equal(labels, other.notes.labels)
-    )
-    return next(same, None)
+    return [
+        other
+        for other in competing
+        if other.export.id != entry.export.id
+        and (other.export.id < entry.export.id or not before)
+        and labels is not None
+        and other.notes.labels is not None
+        and np.array_equal(labels, other.notes.labels)
+    ]
 
 
-def _row(entry: Entry, folder: str, *, twin: int | None) -> tuple[str, ...]:
+def _scored_copy(entry: Entry, competing: Sequence[Entry]) -> Entry | None:
+    """The latest copy whose public score is that of ``entry`` as well; None: it has its own, or there is none.
+
+    Where the metric scores probabilities, equal labels make no copy.
+    """
+    if entry.export.public_score is not None or METRICS[entry.metric].needs == "probabilities":
+        return None
+    scored = [copy for copy in _copies(entry, competing) if copy.export.public_score is not None]
+    return scored[-1] if scored else None
+
+
+def _row(entry: Entry, folder: str, *, twin: Entry | None, scored: Entry | None) -> tuple[str, ...]:
     export = entry.export
     public, private = ("-" if s is None else f"{s:.4f}" for s in (export.public_score, export.private_score))
+    if scored is not None:
+        public = f"{scored.export.public_score:.4f} (export {scored.export.id})"
     when = datetime.datetime.fromtimestamp(export.created)
     return (
         str(export.id),
@@ -218,7 +245,7 @@ def _row(entry: Entry, folder: str, *, twin: int | None) -> tuple[str, ...]:
         public,
         private,
         f"{entry.study.name}: {describe_export(entry.notes)}, {when:%Y-%m-%d %H:%M}"
-        + ("" if twin is None else f", the same labels as export {twin}"),
+        + ("" if twin is None else f", the same labels as export {twin.export.id}"),
         folder,
     )
 

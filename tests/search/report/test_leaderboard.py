@@ -136,10 +136,21 @@ def test_a_public_score_is_that_of_every_copy() -> None:
     scored, copy = submission(1, 0.72, public=0.5), submission(2, 0.72)
     other, third = submission(3, 0.68, labels=labels(0.3, seed=1)), submission(4, 0.67, labels=labels(0.3, seed=2))
     (line,) = [line for line in text(scored, copy, other, third).splitlines() if line.startswith("To hand in")]
-    assert "export 1 (" not in line and "export 2 (0.7200" not in line, "the copy has no better score"
+    assert "export 1 (0.7200" not in line and "export 2 (" not in line, "the copy has no better score"
     assert ("export 3 (" in line) or ("export 4 (" in line)
     unscored = text(replace(scored, public=None), replace(copy, public=0.5), other, third)
-    assert [each for each in unscored.splitlines() if each.startswith("To hand in")] == [line]
+    lines = [each for each in unscored.splitlines() if each.startswith("To hand in")]
+    assert lines == [line.replace("export 1 (", "export 2 (")]
+
+
+def test_of_copies_the_one_that_the_competition_has_is_named() -> None:
+    scored, copy = submission(1, 0.72, public=0.72), submission(2, 0.72)
+    other = submission(3, 0.68, labels=labels(0.3, seed=1))
+    assert "together: export 1 (" in text(scored, copy, other)
+    unscored = replace(scored, public=None)
+    assert "together: export 2 (" in text(unscored, replace(copy, public=0.72), other)
+    third = replace(other, public=0.68)
+    assert "together: export 2 (" in text(unscored, copy, third), "the latest, if none of them has a score"
 
 
 def test_an_overwritten_export_is_handed_in_only_if_the_competition_has_it() -> None:

@@ -166,6 +166,8 @@ def test_two_exports_are_compared_by_their_labels(stores: Stores, stored: Study,
     third = add(stores, stored, tmp_path / "third", notes=replace(NOTES, labels=np.zeros(6, np.int64)))
     out = run()
     assert f"the same labels as export {second}" in " ".join(row(out, third)) and out.count("the same labels") == 1
+    assert (row(out, second)[3], row(out, third)[3]) == ("0.2500", f"0.2500 (export {second})")
+    assert f"and export {second} (" in out and f"export {third} (0" not in out, "the competition has export 2"
 
 
 def test_an_export_without_stored_labels_is_named_in_a_comparison(
