@@ -42,7 +42,7 @@ from storage.values import StudyState, TrialStatus
 from trainer.inference.printable import excerpt
 
 SHOWN_EXPORTS = 3
-"""Number of listed exports, the latest ones."""
+"""Number of listed exports, the latest ones. Earlier ones with a public score are listed as well."""
 MIB = 2**20
 
 
@@ -120,11 +120,11 @@ def print_status(console: Console, stores: Stores, name: str | None, home: Path,
         say(console, Text.assemble((counted(failed), "red"), f": {hint}"))
     _print_workers(console, stores, snapshot)
     _print_imports(console, stores, study)
-    _print_exports(console, stores, study)
+    _print_exports(console, stores, study, everything=everything)
     _print_disk(console, study.name, home, disk_use(stores, Home(root=home), stored))
     if snapshot.paused:
         say(console, f"Paused. `search resume --study {study.name}` continues the study.")
-    elif not snapshot.workers and not search_is_over(snapshot):
+    elif not snapshot.workers and (not over or _lacks_export(stores, snapshot)):
         commands = f"{continuing} continues, `search worker --study {study.name}` adds a worker"
         say(console, f"No worker runs. {commands}.")
 
@@ -175,6 +175,16 @@ def _heading(stores: Stores, snapshot: StudySnapshot) -> Text:
 def _is_late(stores: Stores, study: Study) -> bool:
     """Whether the deadline has passed."""
     return study.deadline is not None and stores.database.now() >= study.deadline
+
+
+def _lacks_export(stores: Stores, snapshot: StudySnapshot) -> bool:
+    """Whether the search until a deadline was interrupted when no trial fitted any more: its export is yet to come.
+
+    A study without any export is told so by another line.
+    """
+    left, exports = snapshot.seconds_to_deadline, stores.exports.all(snapshot.study.id)
+    is_ahead = left is not None and left > 0.0
+    return is_ahead and bool(exports) and exports[-1].created < snapshot.study.period_began
 
 
 def _next_step(snapshot: StudySnapshot, *, late: bool) -> str:
@@ -232,9 +242,11 @@ def _print_imports(console: Console, stores: Stores, study: Study) -> None:
         say(console, f"imported {record.label}: {describe_import(record, study.metric)}")
 
 
-def _print_exports(console: Console, stores: Stores, study: Study) -> None:
-    """The latest exports with their leaderboard scores."""
-    exports = stores.exports.all(study.id)[-SHOWN_EXPORTS:]
+def _print_exports(console: Console, stores: Stores, study: Study, *, everything: bool) -> None:
+    """The latest exports, those on the public leaderboard, and the number of the others."""
+    found = stores.exports.all(study.id)
+    recent = {export.id for export in (found if everything else found[-SHOWN_EXPORTS:])}
+    exports = [export for export in found if export.id in recent or export.public_score is not None]
     if not exports:
         return
     numbers, latest = ("out-of-fold", "public", "private"), latest_in_folders(stores)
@@ -252,6 +264,8 @@ def _print_exports(console: Console, stores: Stores, study: Study) -> None:
             for export in exports
         ],
     )
+    if left_out := len(found) - len(exports):
+        say(console, f"… and {left_out} earlier: `search submissions --study {study.name}` lists every export.")
 
 
 def _print_disk(console: Console, name: str, home: Path, use: DiskUse) -> None:

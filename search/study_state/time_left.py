@@ -195,7 +195,8 @@ def read_costs(stores: Stores, study: Study, ended: EndedTrainings | None = None
     present = processes_present(stores.workers, study.id)
     workers = [process for process in present if process.role is Role.WORKER]
     homes = {process.home for process in present}
-    kept = len(homes) == 1 and None not in homes
+    # Without any process, as after an interruption, the study goes on with the command that made it: in one home.
+    kept = len(homes) <= 1 and None not in homes
     confirm = study.spec.confirm
     finalists = finalist_count(sum(record.counts for record in records), confirm)
     if not kept and confirm.rounds:
