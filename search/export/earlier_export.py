@@ -48,6 +48,7 @@ def compare_with_earlier(
     forecast: Mapping[str, Any] | None,
     *,
     keep_better: bool,
+    unless_same: ExportNotes | None = None,
 ) -> list[str]:
     """A warning if the study's export in ``target`` averages more networks than the one that is to replace it, or was
     expected to score more.
@@ -55,10 +56,18 @@ def compare_with_earlier(
     Args:
         forecast: of the score of ``refits`` on the test images, as stored.
         keep_better: whether the earlier export stays if it holds the same recipes, or is expected to score as well.
+        unless_same: notes of the new export, for which there is no time to write a report: the earlier one stays, with
+            its report, if it holds the same networks and predicts the same. None: it does not stay for that.
 
     Raises:
         EarlierExportStays: it stays.
     """
+    if unless_same is not None and (same := _same_export(stores, plan, unless_same, target)) is not None:
+        raise EarlierExportStays(
+            f"The export in {target} stays: that of {_moment(same.created)} averages the same networks and predicts "
+            "the same. Its report stays as well, because the time until the deadline is too short for another one; "
+            f"`search report --study {plan.study.name}` writes it."
+        )
     before = _larger_export(stores, plan, refits, target, forecast)
     if before is None:
         return _lower_expectation(stores, plan, target, forecast)
@@ -78,6 +87,20 @@ def compare_with_earlier(
 def networks_of(plan: ExportPlan, refits: Refits) -> int:
     """Number of averaged networks, over all recipes."""
     return plan.networks_per_training * sum(len(part.records) for part in refits.members)
+
+
+def _same_export(stores: Stores, plan: ExportPlan, notes: ExportNotes, target: Path) -> ExportRecord | None:
+    """The study's export in ``target``, if its files are there and it has the members and predictions in ``notes``."""
+    record, manifest = _record_of(stores, plan, target), read_manifest(target)
+    if record is None or manifest is None or record.recipe != plan.leader.recipe.to_flat():
+        return None
+    if not all((target / name).exists() for name in manifest.files):
+        return None
+    try:
+        before = ExportNotes.from_json(record.notes)
+    except StorageError:  # damaged notes cannot be compared
+        return None
+    return record if before.model_to_json() == notes.model_to_json() else None
 
 
 def _larger_export(

@@ -52,6 +52,7 @@ def write_export(
     *,
     forecast: Mapping[str, Any] | None = None,
     keep_better: bool = False,
+    keep_same: bool = False,
 ) -> Export:
     """Write submission, predictions, model folder and report into ``folder``, and record the export.
 
@@ -62,6 +63,7 @@ def write_export(
         kind: what the submission holds; None: as the sample submission and the metric imply.
         forecast: of the score on the test images, as stored (see `search.export.rationale.forecast_line`).
         keep_better: do not replace an export that averages more networks and is no worse.
+        keep_same: do not replace an export of the same networks that predicts the same.
 
     Raises:
         EarlierExportStays: there is such an export; nothing was written.
@@ -71,7 +73,10 @@ def write_export(
     """
     owner = Owner.of(stores, plan.study.name)
     with writing(folder, owner) as (target, made):
-        smaller = compare_with_earlier(stores, plan, refits, target, forecast, keep_better=keep_better)
+        unless_same = _notes(plan, refits, doubts=()) if keep_same else None
+        smaller = compare_with_earlier(
+            stores, plan, refits, target, forecast, keep_better=keep_better, unless_same=unless_same
+        )
         write_model(refits, images, home, made / "model")
         submission_kind = None
         trainings = {record.split for member in refits.members for record in member.records if refits.has_oof}

@@ -102,6 +102,10 @@ class ExportNotes:
             notes["doubts"] = list(self.doubts)
         return {**notes, **_study(self.study), **_probe(self.is_probe)}
 
+    def model_to_json(self) -> dict[str, Any]:
+        """As `to_json`, without the doubts, which later trials change: equal for equal members and predictions."""
+        return {name: value for name, value in self.to_json().items() if name != "doubts"}
+
     @staticmethod
     def from_json(notes: Mapping[str, Any]) -> ExportNotes:
         """The reverse of `to_json`.

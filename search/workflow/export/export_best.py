@@ -140,7 +140,8 @@ def finish_export(
         ids: work items by member, from `search.export.plan.queue_refits`.
         output: folder of the export; None: that of the study in ``home``.
         submission_kind: what the submission holds; None: as the sample submission and the metric imply.
-        keep_better: keep an earlier export that averages more networks and is no worse, and say so.
+        keep_better: keep an earlier export that averages more networks and is no worse, and say so. Where there is no
+            time for another report, keep one that is the same as well.
         steps: print a line before each slow step.
         tracking: what else records the export; None: nothing.
 
@@ -159,10 +160,25 @@ def finish_export(
     predicted = forecast_export(stores, plan, refits)
     forecast = None if predicted is None else predicted.to_json()
     step(f"Writing the export to {folder}, and checking its networks on a few images.")
+    # A report that is there is worth more than the same export without one.
+    keep_same = (
+        keep_better
+        and (folder / REPORT).is_file()
+        and not is_time_for_report(stores, plan.study.name, more=MAP_SECONDS)
+    )
     derived = [name for name in (SINGLE_FOLDER, *FOLDERS) if (folder / MODEL / name).is_dir()]
     try:
         export = write_export(
-            stores, plan, refits, images, home, folder, submission_kind, forecast=forecast, keep_better=keep_better
+            stores,
+            plan,
+            refits,
+            images,
+            home,
+            folder,
+            submission_kind,
+            forecast=forecast,
+            keep_better=keep_better,
+            keep_same=keep_same,
         )
     except EarlierExportStays as reason:
         say(console, str(reason))

@@ -44,6 +44,7 @@ def export(
     seeds: int,
     expected: float | None = None,
     keep_better: bool = True,
+    keep_same: bool = False,
     full_data: bool = False,
 ) -> Export:
     plan = plan_export(context.stores, context.study, seeds=seeds, full_data=full_data)
@@ -61,6 +62,7 @@ def export(
         None,
         forecast=forecast,
         keep_better=keep_better,
+        keep_same=keep_same,
     )
 
 
@@ -151,3 +153,19 @@ def test_a_lower_expectation_than_that_of_the_replaced_export_is_named(
     again = export(context, tmp_path / "out", seeds=1, expected=now)
     found = [line for line in again.warnings if f"expected to score {before:.4f}, and this one {now:.4f}" in line]
     assert bool(found) is named
+
+
+def test_one_that_is_the_same_stays_where_its_report_could_not_be_written_again(
+    context: StudyContext, tmp_path: Path
+) -> None:
+    folder = tmp_path / "out"
+    export(context, folder, seeds=1)
+    submission = (folder / "submission.csv").stat()
+    with pytest.raises(EarlierExportStays, match="averages the same networks and predicts the same") as stays:
+        export(context, folder, seeds=1, keep_same=True)
+    assert "`search report --study colours`" in str(stays.value)
+    assert (folder / "submission.csv").stat() == submission
+    assert export(context, folder, seeds=2, keep_same=True).networks == 4, "other networks replace it"
+    (folder / "oof.csv").unlink()
+    export(context, folder, seeds=2, keep_same=True)
+    assert (folder / "oof.csv").is_file(), "an export that lacks a file is written again"

@@ -145,6 +145,25 @@ def test_an_export_with_more_networks_stays(
 
 
 @pytest.mark.slow
+def test_a_report_stays_where_there_is_no_time_for_the_next_one(
+    start: Start,
+    stores: Stores,
+    study_file: Path,
+    competition_folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    begin(stores, study_file, competition_folder, tmp_path / "home", trained=True)
+    assert "report.html" in start("--hours", "1")
+    report = Home(root=tmp_path / "home").exports("colours") / "report.html"
+    before = report.stat()
+    monkeypatch.setattr("search.workflow.export.export_best.is_time_for_report", lambda *given, **options: False)
+    output = start("--hours", "1")
+    assert "stays" in output and "Its report stays as well" in output and "left out" not in output
+    assert report.stat() == before and len(stores.exports.all(stores.study("colours").id)) == 1
+
+
+@pytest.mark.slow
 def test_without_a_finished_training_there_is_nothing_to_export(
     start: Start, stores: Stores, study_file: Path, competition_folder: Path, tmp_path: Path
 ) -> None:
