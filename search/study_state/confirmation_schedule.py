@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 
 from storage.values import DEFAULT_TRIAL
 from studies.settings import ConfirmSettings
@@ -38,6 +39,16 @@ class Contender:
     """Whether one of its confirmations failed or diverged."""
 
 
+class Limit(StrEnum):
+    """What ends a confirmation before more is known."""
+
+    ROUNDS = "rounds"
+    """`studies.settings.ConfirmSettings.rounds`."""
+    SHARE = "share"
+    """`studies.settings.ConfirmSettings.share`."""
+    DEADLINE = "deadline"
+
+
 @dataclass(frozen=True, kw_only=True)
 class Step:
     """The confirmations to run next."""
@@ -48,6 +59,8 @@ class Step:
     """Trial numbers of finalists that never ran because budget or time is too short."""
     why: str = ""
     """The reason, for people, why confirmation is over or finalists are left out."""
+    limit: Limit | None = None
+    """What would have to grow for more confirmations; None: nothing would help."""
 
 
 def finalist_count(counted: int, settings: ConfirmSettings) -> int:
@@ -117,23 +130,25 @@ def next_step(
             why = f"the {limit} is enough for {len(chosen)} of {len(new)} finalists" if left_out else ""
             return Step(items=tuple((c.number, 1) for c in chosen), left_out=left_out, why=why)
         if wanted:
-            return Step(left_out=tuple(c.number for c in new), why="there is no time left for it before the deadline")
+            return Step(
+                left_out=tuple(c.number for c in new),
+                why="there is no time left for it before the deadline",
+                limit=Limit.DEADLINE,
+            )
     racing = [c for c in contenders if c.splits and not c.eliminated and not c.dropped]
     if len(racing) < 2:
         return Step(why=_why_race_is_over(contenders))
     missing_on = {split: [c for c in racing if split not in c.splits] for split in range(1, rounds + 1)}
     split = next((split for split, missing in missing_on.items() if missing), None)
     if split is None:
-        return Step(why=f"all that are left ran {rounds} round{'s' * (rounds != 1)}")
+        return Step(why=f"all that are left ran {rounds} round{'s' * (rounds != 1)}", limit=Limit.ROUNDS)
     missing = missing_on[split]
     affordable = _affordable(missing, budget_seconds)
     chosen = _in_time(affordable, max_trainings)
     if len(chosen) < min(2, len(missing)):
-        return Step(
-            why="its share of the training time is used up"
-            if len(affordable) < min(2, len(missing))
-            else "there is no time left for another round before the deadline"
-        )
+        if len(affordable) < min(2, len(missing)):
+            return Step(why="its share of the training time is used up", limit=Limit.SHARE)
+        return Step(why="there is no time left for another round before the deadline", limit=Limit.DEADLINE)
     return Step(items=tuple((c.number, split) for c in chosen))
 
 

@@ -21,7 +21,7 @@ from search.statistics.member_names import MemberName, members_named, trials_nam
 from search.study_setup.data_folder import NoData, known_folder
 from search.study_setup.open_images import open_for_training
 from search.study_state.confirmation import Confirmation, judge, plan_step, queue_step, read_confirmation, why_skipped
-from search.study_state.confirmation_schedule import Step
+from search.study_state.confirmation_schedule import TRIALS_PER_FINALIST, Limit, Step
 from search.study_state.snapshot import StudySnapshot, read_snapshot
 from search.study_state.stages import confirmations_are_over
 from search.study_state.study import Study, read_study, require_search
@@ -45,23 +45,38 @@ class ConfirmRequest:
     workers: Workers
 
 
+ROUNDS = 3
+DEFAULT_SHARE = 0.25
+"""Settings of ``[confirm]`` that are advised where they are 0."""
+MOST_SHARE = 0.9
+"""The largest ``confirm.share``."""
+
 Until = Callable[[Callable[[StudySnapshot], bool]], None]
 """Waits until a condition on a study holds, see `search.workflow.watch.watch`."""
 
 
 def run_confirmation(
-    stores: Stores, study: Study, images: ImageSet, home: Home, until: Until, console: Console
+    stores: Stores,
+    study: Study,
+    images: ImageSet,
+    home: Home,
+    until: Until,
+    console: Console,
+    *,
+    advise: bool = False,
 ) -> None:
     """Confirm a study's finalists and print the progress. A second call continues an interrupted confirmation.
 
     Args:
         home: folder of checkpoints and weights; those of withdrawn confirmations and eliminated finalists are removed.
         until: waits for a condition on the study; its errors pass through.
+        advise: name the command that allows more confirmations, if there is one.
     """
     confirmation = read_confirmation(stores, study.name)
     reason = why_skipped(confirmation)
     if reason:
-        say(console, f"No confirmation: {reason}.")
+        advice = _advice_on_skipped(confirmation) if advise else ""
+        say(console, f"No confirmation: {reason}.{advice}")
         return
     _withdraw(stores, confirmation, home, everything=False)
     reported: set[int] = set()
@@ -74,10 +89,13 @@ def run_confirmation(
         _remove_eliminated(stores, confirmation, estimates, home)
         step = plan_step(stores, confirmation, estimates)
         if step.left_out:
-            say(console, f"Confirmation: {step.why}; left out: {trials_named(step.left_out, confirmation.probes)}.")
+            left_out = trials_named(step.left_out, confirmation.probes)
+            advice = _advice(study, step) if advise else ""
+            say(console, f"Confirmation: {step.why}; left out: {left_out}.{advice}")
         if not step.items:
             if not step.left_out:
-                say(console, f"Confirmation is over: {step.why}.")
+                advice = _advice(study, step) if advise else ""
+                say(console, f"Confirmation is over: {step.why}.{advice}")
             return
         try:
             queue_step(stores, confirmation, step, images)
@@ -119,6 +137,27 @@ def _report_failures(console: Console, broken: Sequence[TrialRecord], reported: 
             )
 
 
+def _advice_on_skipped(confirmation: Confirmation) -> str:
+    """The command by which a study comes to have finalists, a sentence behind a blank; empty: unknown."""
+    study = confirmation.study
+    if not study.spec.confirm.rounds:
+        return f" `{study.continuing} --set confirm.rounds={ROUNDS}` confirms on fresh splits."
+    if study.budget is not None and study.budget < TRIALS_PER_FINALIST:
+        return f" `{study.continuing} --trials {TRIALS_PER_FINALIST}` continues the search up to as many."
+    return f" `{study.continuing}{' --hours +1' * (study.deadline is not None)}` continues the search."
+
+
+def _advice(study: Study, step: Step) -> str:
+    """The command after which more confirmations would run, a sentence behind a blank; empty: none would."""
+    settings = study.spec.confirm
+    options = {
+        Limit.ROUNDS: f"--set confirm.rounds={settings.rounds + 1}",
+        Limit.SHARE: f"--set confirm.share={min(MOST_SHARE, 2 * settings.share or DEFAULT_SHARE):g}",
+        Limit.DEADLINE: "--hours +1",
+    }
+    return "" if step.limit is None else f" `{study.continuing} {options[step.limit]}` allows more."
+
+
 def _heading(confirmation: Confirmation, step: Step, estimates: Estimates | None) -> str:
     """The next round: number of finalists, split, and finalists that are eliminated."""
     count, split = len(step.items), step.items[0][1]
@@ -158,7 +197,7 @@ def confirm(request: ConfirmRequest) -> None:
             start_local_workers=no_worker_lives,
         )
         try:
-            run_confirmation(stores, study, images, home, until, console)
+            run_confirmation(stores, study, images, home, until, console, advise=True)
         except Interrupted:
             print_interrupted(console, study.name)
             raise SystemExit(EXIT_INTERRUPTED) from None

@@ -24,7 +24,7 @@ from search.study_state.confirmation import freeze_split, judge, plan_step, queu
 from search.study_state.optuna_attributes import SIBLINGS
 from search.study_state.snapshot import StudySnapshot, read_snapshot
 from search.study_state.stages import confirmations_are_over, running_work
-from search.study_state.study import Study
+from search.study_state.study import Study, read_study
 from search.study_state.study_targets import read_folds
 from search.worker.lease import LEASE
 from search.worker.study_context import StudyContext
@@ -62,7 +62,8 @@ def confirm(
         assert over(read_snapshot(context.stores, context.study.name))
 
     console = Console(file=output, width=1000)
-    run_confirmation(context.stores, context.study, context.images, context.home, until or work_until, console)
+    study = read_study(context.stores, context.study.name)
+    run_confirmation(context.stores, study, context.images, context.home, until or work_until, console, advise=True)
     return output.getvalue()
 
 
@@ -138,16 +139,18 @@ def test_clearly_beaten_recipes_stop_after_the_first_round(context: StudyContext
     assert (0, 1) in ran and (0, 2) not in ran
     assert {split for number, split in ran if number} == {1, 2, 3}
     assert "clearly beaten: trial 0" in said and "all that are left ran 3 rounds" in said
+    assert "`search start --study colours --set confirm.rounds=4` allows more" in said
 
 
 def test_it_is_skipped_after_few_trials_and_without_rounds(context: StudyContext, stores: Stores) -> None:
     ready = pretending(context, even_quality)
     work_on(ready)
-    assert "it takes 5 trials, and 3 counted" in confirm(ready)
+    said = confirm(ready)
+    assert "it takes 5 trials, and 3 counted. `search start --study colours --trials 5` continues" in said
     stores.studies.set_budget(context.study.id, 5)
     work_on(ready)
     change(context, confirm={"rounds": 0})
-    assert "confirm.rounds is 0" in confirm(ready)
+    assert "confirm.rounds is 0. `search start --study colours --set confirm.rounds=3` confirms" in confirm(ready)
     assert split_counts(stores, context.study) == {}
     change(context, confirm={"rounds": 1})
     confirm(ready)
