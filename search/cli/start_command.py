@@ -61,8 +61,8 @@ def start(
         typer.Option(
             "--hours",
             metavar="HOURS",
-            help="Hours from the first start until the export is written; +2: two hours from now. Without --trials, "
-            "the deadline alone ends the search.",
+            help="Hours until the export is written, from the start that set the first deadline or the last one with "
+            "+; +2: two hours from now. Without --trials, the deadline alone ends the search.",
         ),
     ] = None,
     patience: Annotated[

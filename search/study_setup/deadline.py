@@ -1,7 +1,9 @@
 """The deadline of a study, by ``--hours``.
 
 ``--hours 8`` counts from the first `search start` with ``--hours``. The same command, typed again after a crash, keeps
-the deadline; another number corrects it. ``--hours +2`` counts from now.
+the deadline; another number corrects it. ``--hours +2`` counts from now and begins another period: from then on,
+numbers without + count from its begin. So does the first ``--hours`` after a start without, which removed a deadline
+that had passed.
 """
 
 from __future__ import annotations

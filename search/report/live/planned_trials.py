@@ -29,8 +29,8 @@ def print_warm_starts(console: Console, origins: Mapping[int, str], *, probes_on
         if len(sizes) > 1:
             which = "that backbone" if len(backbones) == 1 else "the best ones"
             then = (
-                f", at first on images of {sizes[0]} pixels, {which} then on larger ones of up to {sizes[-1]} pixels "
-                "(--set probe.enlarge=1: without these)"
+                f", at first on images of {sizes[0]} pixels, {which} then on larger ones of up to {sizes[-1]} pixels, "
+                "and perhaps the best one once more on still larger ones (--set probe.enlarge=1: without these)"
             )
         say(console, f"A linear classifier is fitted on the frozen features of {count}{then}.")
         return
