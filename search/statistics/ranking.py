@@ -97,6 +97,11 @@ def rank(candidates: Iterable[Candidate]) -> list[Candidate]:
     return sorted(candidates, key=lambda c: (-c.objective, -c.value, c.number))
 
 
+def highest_of(ranking: Sequence[Candidate]) -> Candidate:
+    """The candidate with the highest metric, which need not be the first of the ranking; of equal ones, the first."""
+    return max(ranking, key=lambda candidate: candidate.value)
+
+
 def choose(candidates: Iterable[Candidate]) -> Candidate:
     """The candidate with the best objective.
 

@@ -64,7 +64,7 @@ def backbones(facts: Facts) -> BackbonesView | None:
         label=f"{facts.metric}, ± 1 standard error",
     )
     return BackbonesView(
-        summary=_summary(rows),
+        summary=_summary(rows, facts.metric),
         drawing=drawing,
         rows=tuple(rows),
         failed=tuple(
@@ -102,10 +102,10 @@ def _marks(row: BackboneRow) -> tuple[Mark, ...]:
     )
 
 
-def _summary(rows: list[BackboneRow]) -> str:
+def _summary(rows: list[BackboneRow], metric: str) -> str:
     best = rows[0]
     both = [row for row in rows if row.probe is not None and row.tuned is not None]
-    lead = f"{best.backbone} at {best.size} px scores best ({text.score(best.best)})."
+    lead = f"{best.backbone} at {best.size} px has the highest {metric} ({text.score(best.best)})."
     if not any(row.tuned for row in rows):
         return f"{lead} These are linear probes (rings): nothing is fine-tuned yet."
     if not both:

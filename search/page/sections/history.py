@@ -11,6 +11,7 @@ from search.page.svg.charts import Frame, Point, chart, x_scale, y_scale
 from search.page.svg.shapes import Drawing
 from search.report.live.progress import recipe_difference
 from search.statistics.expected_gain import gain_of_trial, resampled_gain
+from search.statistics.ranking import highest_of
 from storage.values import TrialRecord, TrialStatus
 
 FURTHER = 10
@@ -82,12 +83,19 @@ def _row(record: TrialRecord, facts: Facts) -> TrialRow:
 
 
 def _honest(facts: Facts) -> list[str]:
-    """The best score as seen, and without selection bias."""
+    """The leader's score as seen, and without selection bias. The ranking weighs the Brier score as well, so another
+    trial may have a higher score.
+    """
     found = facts.optimism
     if found is None:
         return []
     name, metric = facts.snapshot.name_of(found.best.number), facts.metric
-    seen = f"Best seen: {metric} {text.score(found.best.value, found.best.standard_error)} ({name})."
+    score = f"{metric} {text.score(found.best.value, found.best.standard_error)} ({name})"
+    highest = highest_of([found.best, *facts.snapshot.ranking])
+    seen = f"Best seen: {score}."
+    if highest is not found.best:
+        other = f"{facts.snapshot.name_of(highest.number)} has the highest {metric}, {text.score(highest.value)}"
+        seen = f"In the lead, with the Brier score: {score}; {other}."
     if len(facts.finished) < 2:
         return [seen]
     if not found.has_bias:

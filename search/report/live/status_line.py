@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from search.runtime.console import SEPARATOR
+from search.statistics.ranking import highest_of
 from search.study_state.snapshot import StudySnapshot
 from storage.values import TrialStatus
 
@@ -48,12 +49,20 @@ def counts_and_times(snapshot: StudySnapshot, *, bar: bool = True, to_end: float
 
 
 def best_fact(snapshot: StudySnapshot) -> str:
-    """Name and score of the best trial so far; empty before one has finished."""
-    if not snapshot.ranking:
+    """Name and score of the best trial so far; empty before one has finished.
+
+    The ranking weighs the Brier score as well. Where another trial has a higher score, this one leads, and
+    the other is named too.
+    """
+    ranking = snapshot.ranking
+    if not ranking:
         return ""
-    best = snapshot.ranking[0]
-    name = snapshot.name_of(best.number)
-    return f"best: {name}, {snapshot.metric} {best.value:.4f} ± {best.standard_error:.4f}"
+    best, highest = ranking[0], highest_of(ranking)
+    score = f"{snapshot.name_of(best.number)}, {snapshot.metric} {best.value:.4f} ± {best.standard_error:.4f}"
+    if highest is best:
+        return f"best: {score}"
+    other = f"highest {snapshot.metric}: {snapshot.name_of(highest.number)}, {highest.value:.4f}"
+    return f"leads: {score}{SEPARATOR}{other}"
 
 
 def _bar(done: int, total: int) -> str:

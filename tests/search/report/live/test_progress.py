@@ -15,15 +15,17 @@ from search.report.live.progress import (
     print_trial,
     recipe_difference,
 )
-from search.report.live.status_line import duration, status_line
+from search.report.live.status_line import best_fact, duration, status_line
 from search.runtime.console import LOG_INTERVAL
 from search.study_state.optuna_attributes import EPOCHS_ATTRIBUTE
 from search.study_state.snapshot import StudySnapshot, read_snapshot
 from search.study_state.stages import running_work, search_is_over
+from search.study_state.study import Study
 from search.tuning.suggest import sample
 from search.worker.study_context import StudyContext
 from storage.stores import Stores
 from storage.values import PROBE_NOTE
+from tests.search.end_trials import end_next
 from tests.search.small_study import work_on
 
 
@@ -52,6 +54,27 @@ def test_a_study_from_beginning_to_end(context: StudyContext, stores: Stores) ->
     assert text.count("trial   0") == 1, "a trial that has ended is printed once"
     assert "the default recipe" in text
     assert " label_smoothing=0." in text
+
+
+def test_a_leader_without_the_highest_score_is_no_best(stores: Stores, stored: Study) -> None:
+    for value in (0.8, 0.7):
+        end_next(stores, stored, value)
+    snapshot = read_snapshot(stores, stored.name)
+    highest, second = snapshot.ranking
+    fact = best_fact(
+        replace(
+            snapshot,
+            ended=replace(
+                snapshot.ended,
+                trials=tuple(
+                    replace(record, brier=0.1) if record.number == second.number else record
+                    for record in snapshot.records
+                ),
+            ),
+        )
+    )
+    assert fact.startswith(f"leads: trial {second.number}, accuracy 0.7000 ± ")
+    assert fact.endswith(f" · highest accuracy: trial {highest.number}, 0.8000")
 
 
 @pytest.mark.slow
