@@ -21,7 +21,7 @@ from search.report.dashboard.publish import StateKeeper
 from search.report.finalists.comparison import draw_finalists
 from search.report.live.planned_trials import print_warm_starts
 from search.report.live.progress import print_trial
-from search.report.live.schedule import ScheduleView, SharingView
+from search.report.live.schedule import GivenUpView, ScheduleView, SharingView
 from search.report.probe_table import StartsView, print_probes
 from search.report.summary import print_interrupted, print_search_over, print_study
 from search.runtime.console import loud, open_console, say
@@ -202,7 +202,8 @@ def _watch_stages(run: _Run, fleet: Fleet | None) -> _Searched:
     folder = output_folder(Owner.of(stores, name), home, run.request.output)
     provisional = ProvisionalSubmission(stores, study, images, folder, console)
     schedule, page = ScheduleView(stores, console), StateKeeper(stores, home)
-    views = (provisional, schedule, SharingView(console), StartsView(stores, console), page)
+    given_up = GivenUpView(stores, console)
+    views = (provisional, schedule, given_up, SharingView(console), StartsView(stores, console), page)
 
     def look(snapshot: StudySnapshot) -> None:
         for view in views:

@@ -37,12 +37,15 @@ class WorkerActivity:
     """None: it holds no work item."""
     trial: int | None = None
     """Number of the trial or probe."""
+    is_probe: bool = False
     epochs: int | None = None
     """Number of epochs of the trial; None: unknown."""
     scores: tuple[float, ...] = ()
     """Mean out-of-fold probability of the true class after each epoch of the trial that has ended, 0 to 1."""
     images_per_second: float | None = None
     """Speed of its training, all folds together; None: unknown. See `ActivityReader`."""
+    seconds: float | None = None
+    """For how long it has been at work without epochs: a probe, a confirmation or a refit. See `ActivityReader`."""
 
 
 def read_workers(stores: Stores, snapshot: StudySnapshot) -> list[WorkerActivity]:
@@ -74,7 +77,8 @@ def _activity(item: HeldItem | None, trials: dict[int, FrozenTrial]) -> dict[str
     if item.trial_number is None:
         return {"doing": "asking for a trial", "kind": item.kind}
     if item.note.get(PROBE_NOTE):
-        return {"doing": f"probe {item.trial_number}", "kind": item.kind, "trial": item.trial_number}
+        probe = f"probe {item.trial_number}"
+        return {"doing": probe, "kind": item.kind, "trial": item.trial_number, "is_probe": True}
     trial = trials.get(item.trial_number)
     scores = {} if trial is None else trial.intermediate_values
     epochs = None if trial is None else trial.user_attrs.get(EPOCHS_ATTRIBUTE)
@@ -112,7 +116,8 @@ class Activity:
 
 
 class ActivityReader:
-    """Reads the workers of one study again and again, with their speeds.
+    """Reads the workers of one study again and again, with their speeds, and with the time of work without epochs since
+    it was first seen.
 
     The speed of a worker is that of the epochs that have ended between two looks. Until the second epoch of its first
     trial has ended, it is that of the last training that the worker has ended.
@@ -134,6 +139,7 @@ class ActivityReader:
         self._images: int | None = None  # an epoch of all folds trains on so many
         self._looks: dict[str, tuple[int, int, float]] = {}  # trial, ended epochs, and the time of the last new epoch
         self._speeds: dict[str, float] = {}
+        self._begun: dict[str, tuple[str, float]] = {}  # what a worker does, and the time when that was first seen
         self._estimate: tuple[float, float] | None = None  # seconds to the end, and the time of the estimate
         self._leader: int | None = None
         self._leader_scores: tuple[float, ...] = ()
@@ -141,7 +147,10 @@ class ActivityReader:
     def read(self, snapshot: StudySnapshot) -> Activity:
         """The present activity of the snapshot's study."""
         return Activity(
-            workers=[self._with_speed(worker, snapshot) for worker in read_workers(self._stores, snapshot)],
+            workers=[
+                self._with_seconds(self._with_speed(worker, snapshot))
+                for worker in read_workers(self._stores, snapshot)
+            ],
             leader_scores=self._scores_of_leader(snapshot),
             seconds_to_end=self._counted_down(self._seconds_to_end(snapshot)),
         )
@@ -152,6 +161,17 @@ class ActivityReader:
         if estimate is None or self._estimate is None or abs(estimate - self._estimate[0]) > SAME_ESTIMATE:
             self._estimate = None if estimate is None else (estimate, now)
         return None if self._estimate is None else max(0.0, self._estimate[0] - (now - self._estimate[1]))
+
+    def _with_seconds(self, worker: WorkerActivity) -> WorkerActivity:
+        now = self._monotonic()
+        if worker.kind is None or (worker.kind is WorkKind.SEARCH and not worker.is_probe):
+            self._begun.pop(worker.name, None)
+            return worker
+        doing, begun = self._begun.get(worker.name, ("", now))
+        if doing != worker.doing:
+            begun = now
+        self._begun[worker.name] = worker.doing, begun
+        return replace(worker, seconds=now - begun)
 
     def _with_speed(self, worker: WorkerActivity, snapshot: StudySnapshot) -> WorkerActivity:
         if worker.kind is not WorkKind.SEARCH or worker.epochs is None:

@@ -11,7 +11,7 @@ from rich.console import Console
 
 from search.report.live.activity import Activity, WorkerActivity
 from search.report.live.sparkline import ASCII, BLOCKS, best_so_far, bounds_of, sparkline
-from search.report.live.status_line import best_fact, counts_and_times
+from search.report.live.status_line import best_fact, counts_and_times, duration
 from search.runtime.console import GAP, SEPARATOR, clipped, encodable, facts_in
 from search.study_state.snapshot import StudySnapshot
 from storage.values import TrialStatus
@@ -40,7 +40,9 @@ def panel_lines(console: Console, snapshot: StudySnapshot, activity: Activity, n
     best = best_fact(snapshot)
     if best:
         finished = [record.value or 0.0 for record in snapshot.records if record.status is TrialStatus.FINISHED]
-        lines += _beside(encodable(console, best), _alone(best_so_far(finished), levels), width)
+        shown = [encodable(console, fact) for fact in best.split(SEPARATOR)]
+        first, *others = [encodable(console, line) for line in facts_in(SEPARATOR.join(shown), width)]
+        lines += [_beside(first, _alone(best_so_far(finished), levels), width), *others]
     lines += _worker_lines(console, snapshot, activity, levels)
     return [clipped(console, line, width) for line in lines]
 
@@ -55,14 +57,16 @@ def _alone(values: Sequence[float], levels: str) -> str:
     return sparkline(values, MOST_CELLS, bounds_of(values), levels) if len(values) > 1 else ""
 
 
-def _beside(text: str, spark: str, width: int) -> list[str]:
+def _beside(text: str, spark: str, width: int) -> str:
     """A text with its sparkline, which is left out where there is no room."""
     line = f"{text}{' ' * GAP}{spark}"
-    return [line if spark and cell_len(line) <= width else text]
+    return line if spark and cell_len(line) <= width else text
 
 
 def _worker_lines(console: Console, snapshot: StudySnapshot, activity: Activity, levels: str) -> list[str]:
-    """A line for each worker, and one for the leader's curve below those of trials."""
+    """A line for each worker, with its speed or, of work without epochs, the time that it has taken. One for the
+    leader's curve is below those of trials.
+    """
     room = max(1, min(MOST_WORKERS, console.height - OTHER_LINES))
     busy_first = sorted(activity.workers, key=lambda worker: worker.kind is None)
     shown, hidden = busy_first[:room], busy_first[room:]
@@ -89,6 +93,9 @@ def _worker_lines(console: Console, snapshot: StudySnapshot, activity: Activity,
 
 
 def _speed(worker: WorkerActivity) -> str:
+    """The speed of a training; the time so far of other work, whose line would stand still for minutes."""
+    if worker.seconds is not None:
+        return duration(worker.seconds)
     speed = worker.images_per_second
     return "" if speed is None else f"{speed:.0f} images/s" if speed >= 10 else f"{speed:.2g} images/s"
 

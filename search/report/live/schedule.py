@@ -86,6 +86,26 @@ class ScheduleView:
             say(self._console, line)
 
 
+class GivenUpView:
+    """Prints each trial that a worker gives up for the deadline, with the reason: it leaves no other line."""
+
+    def __init__(self, stores: Stores, console: Console) -> None:
+        self._stores, self._console = stores, console
+        self._printed: set[tuple[int, float]] = set()
+        """Number of the trial, and the deadline for which it was given up."""
+
+    def update(self, snapshot: StudySnapshot) -> None:
+        """Print what was given up since the last snapshot of the study."""
+        deadline = snapshot.study.deadline
+        if deadline is None or not snapshot.waiting:
+            return
+        for number, why in given_up_trials(self._stores, snapshot.study).items():
+            if (number, deadline) not in self._printed:
+                self._printed.add((number, deadline))
+                reason = f": {excerpt(why)}" if why else ""
+                say(self._console, f"trial {number} was given up for the deadline{reason}")
+
+
 class SharingView:
     """Prints once whether another worker per GPU would pay: as soon as a trial has measured how busy it kept one."""
 

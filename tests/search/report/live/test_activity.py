@@ -16,7 +16,7 @@ from search.study_state.study import Study
 from search.tuning.suggest import sample
 from search.worker.study_context import StudyContext
 from storage.stores import Stores
-from storage.values import TrialStatus, WorkKind
+from storage.values import PROBE_NOTE, TrialStatus, WorkKind
 from tests.search.end_trials import end_next
 from tests.search.small_study import COLOURS, PER_CLASS, work_on
 
@@ -171,3 +171,27 @@ def test_an_end_after_the_deadline_is_the_deadline(stores: Stores, stored: Study
         assert 80.0 < (seconds_to_end(stores, read_snapshot(stores, "colours")) or 0.0) <= 90.0
         end_next(stores, stored, 0.5, TrialStatus.FINISHED)
         assert 0.0 < (seconds_to_end(stores, read_snapshot(stores, "colours")) or 0.0) <= 90.0
+
+
+def test_the_time_of_work_without_epochs(stores: Stores, stored: Study) -> None:
+    now = 100.0
+    reader = ActivityReader(stores, monotonic=lambda: now)
+
+    def seconds() -> float | None:
+        return reader.read(read_snapshot(stores, "colours")).workers[0].seconds
+
+    recipe = stored.spec.default_recipe()
+    with Heartbeat(stores.workers, "a", device="cpu", home="h", study_id=stored.id):
+        for number in (0, 1):
+            assert seconds() is None, "it is idle"
+            item = stores.queue.take(stored.id, "a", 60.0)
+            assert item is not None
+            item = stores.queue.assign_trial(item, number, recipe, {PROBE_NOTE: True})
+            assert item is not None
+            assert seconds() == 0.0
+            now += 30.0
+            assert seconds() == 30.0
+            stores.queue.discard(item)
+        item = stores.queue.take(stored.id, "a", 60.0)
+        assert item is not None and stores.queue.assign_trial(item, 2, recipe) is not None
+        assert seconds() is None, "the epochs of a trial show that it moves"

@@ -228,3 +228,12 @@ def test_a_file_reads_no_activity(snapshot: StudySnapshot) -> None:
         view.show(snapshot, "trial 3 epoch 4/10", "a node starts")
     (line,) = output.getvalue().splitlines()
     assert line.endswith("best: trial 2, accuracy 0.7500 ± 0.0100 · trial 3 epoch 4/10 · a node starts")
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_the_line_of_a_probe_shows_how_long_it_has_taken(snapshot: StudySnapshot, width: int) -> None:
+    probe = WorkerActivity(
+        name="vm", host="h", device="cpu", seen=0.0, doing="probe 1", kind=WorkKind.SEARCH, trial=1, seconds=65.0
+    )
+    line = lines_of(Screen(width), snapshot, Activity(workers=[probe]))[-1]
+    assert line.endswith("probe 1  1 min 05 s")

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from search.report.live.schedule import ScheduleView, schedule_line
+from search.report.live.schedule import GivenUpView, ScheduleView, schedule_line
 from search.report.status import show_status
 from search.runtime.console import open_console
 from search.runtime.heartbeat import Heartbeat
@@ -188,6 +188,10 @@ def test_a_trial_that_was_given_up_is_named_with_the_reason(
     stores.studies.set_deadline(context.study.id, deadline, hours=0.1, period_began=now - 300.0)
     why = "one epoch takes about 183 s, and 42 s were left for the trial"
     assert stores.queue.release(item, note={TOO_LATE_NOTE: [deadline, now - 30.0, 0], GIVEN_UP_NOTE: why})
+    view = GivenUpView(stores, open_console())
+    for printed in (f"trial 0 was given up for the deadline: {why}", ""):
+        view.update(read_snapshot(stores, "colours"))
+        assert said(capsys) == printed, "once"
     ScheduleView(stores, open_console()).print_left_out(read_snapshot(stores, "colours"))
     assert f"is too short for one (trial 0: {why}). `search start" in said(capsys)
     show_status("colours", url, context.home.root)
