@@ -91,6 +91,12 @@ def parts_of_flag(name: str) -> dict[str, Part] | None:
     return {**dict.fromkeys(TRUE, part), **dict.fromkeys(_FALSE, other)}
 
 
+def flagged_parts(name: str, values: Collection[str]) -> dict[str, Part]:
+    """The part of each value in lower case of a column such as ``is_train``, if all of them say yes or no."""
+    flags = parts_of_flag(name) or {}
+    return {value: flags[value] for value in values} if values and set(values) <= flags.keys() else {}
+
+
 def is_part_column(name: str) -> bool:
     """Whether a column has a usual name of those that divide the rows. The name is in lower case with _."""
     return name in _COLUMNS or name.endswith(("_split", "_partition", "_subset"))

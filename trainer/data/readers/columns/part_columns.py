@@ -37,6 +37,8 @@ _FOLD_NAMES = (
 )  # fmt: skip
 _SOURCE = re.compile(r"\.(?:csv|tsv|txt|json|zip|tar|parquet|xlsx)$|/$")
 """The end of the name of a file or folder from which a row comes, such as ``train.csv`` and ``img/test/``."""
+IF_OTHER = "; if the column says something else, remove it, or choose it with --label-column or --group-column"
+"""The end of the message on a column of the training table that seems to divide the rows."""
 _FEW_PARTS = 4
 """Values up to which a column that is called as parts are may divide the rows."""
 
@@ -141,8 +143,7 @@ def _parts_of_column(file: str, name: str, cells: Sequence[str], notes: list[str
         count = sum(cell.lower() not in parts for cell in cells)
         raise DataError(
             f"{file}: the column {name!r} seems to divide the rows for training and testing, but {count} rows hold "
-            f"{listed(unknown, 4)}. Write train, val or test there, or remove these rows; if the column says "
-            "something else, remove it, or choose it with --label-column or --group-column"
+            f"{listed(unknown, 4)}. Write train, val or test there, or remove these rows{IF_OTHER}"
         )
     if named and plain not in _FOLD_NAMES and 1 < len(values) <= _FEW_PARTS:
         shown = ", ".join(f"{value!r} in {count} rows" for value, count in counts.most_common())

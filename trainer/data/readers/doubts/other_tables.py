@@ -17,6 +17,7 @@ OTHER_TABLES = (
     *(".xml", ".db", ".sqlite", ".sqlite3", ".pkl", ".pickle", ".arff", ".mat", ".h5", ".hdf5"),
     *(f"{table}{packed}" for table in (".csv", ".tsv") for packed in (".gz", ".zip", ".bz2", ".xz", ".zst")),
 )
+_MAY_LABEL = re.compile("label|annotation|metadata|train|target|truth|diagnos")
 _ARRAYS = (".npy", ".npz", ".dat", ".data", ".psv", ".rds", ".yaml", ".yml")
 """Further files that may hold labels, if their names say so."""
 
@@ -44,7 +45,10 @@ def bare_tables(folder: Path) -> list[Path]:
 
 def may_give_labels(path: Path) -> bool:
     """Whether the name or the beginning of one of `other_tables` says that it holds labels or parts of the images."""
-    named = re.search(r"label|annotation|metadata|train", path.name.lower()) and split_of(path.stem) != "test"
+    named = (
+        re.search(r"label|annotation|metadata|train|target|truth|diagnos", path.name.lower())
+        and split_of(path.stem) != "test"
+    )
     return bool(named) or is_coco(path) or (path.suffix.lower() in _JSON and b"ml_use" in _beginning(path))
 
 

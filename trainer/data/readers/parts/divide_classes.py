@@ -22,6 +22,7 @@ from trainer.data.readers.parts.part_files import (
 )
 from trainer.data.readers.parts.unread_lists import refuse_unread_lists
 from trainer.data.readers.tables.part_tables import find_part_tables
+from trainer.data.readers.tables.reading.divisions_beside import Divided, divisions_beside
 from trainer.formats.delimited import SUFFIXES, Table
 from trainer.formats.part_words import Part
 
@@ -98,7 +99,9 @@ def divide_by_lists(
         if divide:
             raise
         return None
-    lists += _part_tables(folder, places, paths, encoding)
+    tables = _part_tables(folder, places, paths, encoding, divide=divide)
+    of_tables = {one.path for one in tables}
+    lists = [*(one for one in lists if one.path not in of_tables), *tables]
     others = {image for images in apart.values() for image in images}
     lists = [one for one in of_own_folders(lists, apart, encoding) if not set(one.images) <= others]
     if not any(set(one.images) < set(paths) for one in lists):
@@ -142,13 +145,25 @@ def _with_inner(place: Path, depth: int = _DEEPEST) -> Iterator[Path]:
         yield from _with_inner(inner, depth - 1)
 
 
-def _part_tables(folder: Path, places: Iterable[Path], paths: Sequence[str], encoding: str | None) -> list[PartFile]:
-    """The tables with a column of image names and one of parts, as a list for each part."""
+def _part_tables(
+    folder: Path, places: Iterable[Path], paths: Sequence[str], encoding: str | None, *, divide: bool
+) -> list[PartFile]:
+    """The tables with a column of image names and one of parts, as a list for each part.
+
+    Args:
+        divide: whether tables that say more about the images are searched for parts, too.
+
+    Raises:
+        DataError: such a table seems to divide the images, but holds values whose part is unknown.
+    """
     tables = [path for place in dict.fromkeys(places) for path in sorted(place.iterdir())]
     tables = [path for path in tables if path.suffix.lower() in SUFFIXES and path.is_file() and is_data(path)]
     matcher = ImageMatcher(ImageFiles(folder, paths), "train")
     lists = []
-    for table in find_part_tables(tables, matcher, encoding):
+    dividing = find_part_tables(tables, matcher, encoding)
+    if divide and not dividing:
+        dividing = divisions_beside(tables, Divided(images={path: path for path in paths}), matcher, encoding)
+    for table in dividing:
         found = matcher.match(table.parts).paths
         for part in dict.fromkeys(table.parts.values()):
             cells = [cell for cell, of in table.parts.items() if of == part]

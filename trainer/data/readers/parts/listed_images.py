@@ -12,6 +12,9 @@ from trainer.formats.class_lists import odd_rows
 from trainer.formats.delimited import read_lines, read_table
 from trainer.formats.text.blank_labels import split_at_label
 
+_FIELD_END = re.compile(r"[\t;|]")
+"""Signs that no file name has, as a rule. Blanks and commas are in some."""
+
 
 def listed_images(path: Path, known: Mapping[str, str], encoding: str | None) -> tuple[list[str], list[str]]:
     """The images that the lines or a column of a file name, and the entries that name none.
@@ -58,7 +61,9 @@ def _named(entry: str, known: Mapping[str, str]) -> str | None:
     """The image that an entry names; a label or numbers may follow, or stand before a path."""
     text = _plain(entry)
     ends = [text, text.rpartition(" ")[0].rstrip(" ,"), text.rpartition(",")[0], *_without_numbers(text)]
-    last = re.split(r"[\s,;]+", text)[-1]
+    first, *others = map(_plain, map(str.strip, _FIELD_END.split(text)))
+    ends += [first, *(field for field in others if "/" in field or has_image_suffix(field))]
+    last = re.split(r"[\s,;|]+", text)[-1]
     if "/" in last or has_image_suffix(last):
         ends.append(last)
     return next(filter(None, map(known.get, (*ends, *_endings(ends)))), None)
@@ -83,7 +88,7 @@ def _entries(path: Path, known: Mapping[str, str], encoding: str | None) -> list
         return [(row[0], row[1:]) for row in split]
     found: list[tuple[str, list[str]]] = []
     for line in filter(None, map(str.strip, lines)):
-        fields = re.split(r"[\s,;]+", line.strip(",;"))
+        fields = re.split(r"[\s,;|]+", line.strip(",;|"))
         if len(fields) > 1 and all(has_image_suffix(field) and known.get(_plain(field)) for field in fields):
             found += [(field, []) for field in fields]  # several images in one line
             continue

@@ -102,10 +102,10 @@ def own_warnings(tables: Tables) -> list[str]:
 
 
 def _is_sample(stem: str) -> bool:
-    """Whether a table is a submission or a sample of one; ``sample_labels`` are labels of a sample of images, and
-    ``samples`` may be the images.
+    """Whether a table is a submission or a sample of one; ``sample_labels`` are labels of a sample of images,
+    ``test_sample`` may hold a sample of the rows of ``test``, and ``samples`` may be the images.
     """
-    return "submi" in stem or ("sample" in stem and not re.search("samples|label|train|meta", stem))
+    return "submi" in stem or ("sample" in stem and not re.search("samples|label|train|test|meta", stem))
 
 
 def packed_images(folder: Path) -> list[Path]:

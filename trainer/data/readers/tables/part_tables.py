@@ -15,12 +15,14 @@ from trainer.data.readers.columns.header import column_names, has_header
 from trainer.data.readers.columns.label_names import NOT_LABELS, is_usual_label, plain_name
 from trainer.data.readers.columns.part_columns import described
 from trainer.data.readers.matching.match_images import ImageMatcher
+from trainer.data.readers.tables.wide_parts import column_for_each_part
 from trainer.formats.delimited import Table, first_rows, read_table
 from trainer.formats.labels import is_missing
 from trainer.formats.part_words import Part
-from trainer.formats.parts import numbered_parts, part_of
+from trainer.formats.parts import flagged_parts, numbered_parts, part_of
 
-_MOST_COLUMNS = 3  # an id, a part, and perhaps a number of the row
+_MOST_COLUMNS = 5  # an id, three parts, and perhaps a number of the row; of one column of parts, a further column
+_MOST_OF_ONE_COLUMN = 3
 _COLUMN = "part"  # name of the column that the parts become
 
 
@@ -45,7 +47,7 @@ class PartTable:
 
 
 def find_part_tables(paths: Iterable[Path], matcher: ImageMatcher, encoding: str | None) -> list[PartTable]:
-    """Those of the tables that name images, and whose only other column holds parts."""
+    """Those of the tables that name images, and say nothing else but their parts: in one column, or in one for each."""
     found = []
     for path in paths:
         try:
@@ -58,10 +60,15 @@ def find_part_tables(paths: Iterable[Path], matcher: ImageMatcher, encoding: str
 
 
 def part_table(table: Table, matcher: ImageMatcher) -> PartTable | None:
+    """A table as one that divides the images; None if it is none."""
     header = has_header(table, matcher)
     names = column_names(table, header)
     rows = table.rows[1:] if header else table.rows
     if not rows or any(map(is_usual_label, names)):
+        return None
+    if (parts := column_for_each_part(names, rows, matcher)) is not None:
+        return PartTable(path=table.path, parts=parts, numbers={})
+    if table.width > _MOST_OF_ONE_COLUMN:
         return None
     found = [len(matcher.match(row[column] for row in rows[:200]).paths) for column in range(table.width)]
     ids = max(range(table.width), key=lambda column: found[column])
@@ -73,7 +80,7 @@ def part_table(table: Table, matcher: ImageMatcher) -> PartTable | None:
         counts = Counter(row[column].strip().lower() for row in rows)
         name = plain_name(names[column] if header else table.path.stem)
         numbers = numbered_parts(name, counts) or numbered_parts(plain_name(table.path.stem), counts) or {}
-        parts = numbers or {value: part for value in counts if (part := part_of(value))}
+        parts = numbers or flagged_parts(name, counts) or {v: part for v in counts if (part := part_of(v))}
         others = [other for other in range(table.width) if other not in (ids, column)]
         said = header and re.search("partition|split", table.path.stem, re.IGNORECASE)
         if not said and any(_repeats(names[other], rows, other) for other in others):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -60,6 +60,15 @@ class LabelSearch:
     def leave_out(self, path: Path, why: str) -> None:
         """Note that a table is not read. ``why`` ends the sentence."""
         self._left_out.setdefault(why, []).append(self.place_of(path))
+
+    def take_back(self, paths: Collection[Path]) -> None:
+        """Forget that tables were left out: they are read for another purpose."""
+        read = set(map(self.place_of, paths))
+        for why, places in list(self._left_out.items()):
+            if kept := [place for place in places if place not in read]:
+                self._left_out[why] = kept
+            else:
+                del self._left_out[why]
 
     def notes_on_unread(self) -> list[str]:
         """A sentence for each table that was left out; one for all of many that were left out for one reason."""

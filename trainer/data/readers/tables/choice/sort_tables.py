@@ -165,6 +165,8 @@ def _sort_by_rows(search: LabelSearch, path: Path, names: frozenset[str], found:
         return True
     listing = listing_column(rows, search.class_folders)
     # The number of a class may be the name of an image, too.
+    if listing is not None and _names_many_images(search, rows, listing):
+        listing = None  # a row number, as in the column that pandas adds, names the folders 0 and 1
     if listing is not None and not labels_names(rows, listing, search.class_folders):
         candidate = search.candidate(search.read(path))
         if candidate.contradicts_folders(search.class_folders):
@@ -175,6 +177,15 @@ def _sort_by_rows(search: LabelSearch, path: Path, names: frozenset[str], found:
     if names_images(path, search.matcher, search.options.encoding):
         found.naming.append(search.candidate(search.read(path)))
         return True
+    return False
+
+
+def _names_many_images(search: LabelSearch, rows: Sequence[Sequence[str]], listing: int) -> bool:
+    """Whether a column beside ``listing`` names more images than there are class folders, each image in one row."""
+    for column in range(max(map(len, rows), default=0)):
+        cells = [row[column] for row in rows if column < len(row) and row[column].strip()]
+        if column != listing and len(set(search.matcher.match(cells).paths.values())) > len(search.class_folders):
+            return True
     return False
 
 

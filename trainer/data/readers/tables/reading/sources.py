@@ -25,6 +25,7 @@ from trainer.data.readers.tables.joined_tables import join_tables
 from trainer.data.readers.tables.links.link_tables import link_tables
 from trainer.data.readers.tables.links.other_names import refuse_other_names
 from trainer.data.readers.tables.part_tables import PartTable, find_part_tables
+from trainer.data.readers.tables.reading.divisions_beside import Divided, divisions_beside
 from trainer.data.readers.tables.training_table import TrainingTable
 from trainer.formats.delimited import Table, read_table
 
@@ -98,6 +99,10 @@ def find_sources(folder: Path, options: DataOptions) -> Sources | None:
             warnings=warnings,
         )
         chosen = choose_training_table(search, tables, beside, [entry.path for entry in dividing])
+        if chosen is not None and not dividing and chosen.columns.part is None:
+            others = [path for path in (*naming, *deeper) if path != chosen.table.path]
+            dividing = divisions_beside(dict.fromkeys(others), _divided(chosen, matcher), matcher, options.encoding)
+            search.take_back([entry.path for entry in dividing])
         notes += search.notes_on_unread()
     if chosen is None:
         if dividing and not class_folders:
@@ -124,6 +129,19 @@ def find_sources(folder: Path, options: DataOptions) -> Sources | None:
         notes=notes,
         warnings=warnings,
     )
+
+
+def _divided(chosen: TrainingTable, matcher: ImageMatcher) -> Divided:
+    """The images of the training table, and its columns that may say to which patient or the like they belong."""
+    columns, rows = chosen.columns, chosen.table.rows[chosen.first :]
+    taken = {columns.id, columns.image, columns.label, *columns.classes}
+    groups = {
+        name: {row[columns.image].strip(): row[column].strip() for row in rows}
+        for column, name in enumerate(chosen.names)
+        if column not in taken
+    }
+    images = {cell.strip(): path for cell, path in matcher.match(chosen.image_cells()).paths.items()}
+    return Divided(images=images, groups=groups)
 
 
 def _hints(sample: Table | None, matcher: ImageMatcher, test_table: Table | None) -> SampleHints:

@@ -1,0 +1,150 @@
+"""Tables beside the training table that divide its images into parts, whatever else they say: ``metadata.csv``."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from trainer.common.errors import DataError
+from trainer.data.readers.columns.header import column_names, has_header
+from trainer.data.readers.columns.label_names import plain_name
+from trainer.data.readers.columns.part_columns import IF_OTHER, choose_part_column
+from trainer.data.readers.matching.match_images import ImageMatcher
+from trainer.data.readers.tables.part_tables import PartTable
+from trainer.formats.delimited import Table, read_table
+from trainer.formats.part_words import Part
+from trainer.formats.parts import is_part_column, parts_of_flag
+from trainer.inference.printable import printable
+
+_MOST_COLUMNS = 60  # a wider table holds pixels or features
+_PROBED_ROWS = 200
+_LEAST_SHARE = 0.5  # of the rows of either table that have to name images or groups of the other
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Divided:
+    """The images to divide, and what else tables may call them.
+
+    images: path of each image by the cell that names it.
+    groups: other columns of the training table, such as that of patients: the value of each image cell by the name of
+        the column.
+    """
+
+    images: Mapping[str, str]
+    groups: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+
+
+def divisions_beside(
+    paths: Iterable[Path], divided: Divided, matcher: ImageMatcher, encoding: str | None
+) -> list[PartTable]:
+    """The division by other tables than the training table; empty without one, and one entry for each different one.
+
+    A table divides the images if it has a column of parts, and another one that names the images, or a group of them
+    as a column of the training table does.
+
+    Args:
+        paths: the other tables.
+
+    Raises:
+        DataError: a table seems to divide the images, but holds values whose part is unknown.
+    """
+    found: list[PartTable] = []
+    for path in paths:
+        try:
+            table = read_table(path, encoding=encoding)
+        except DataError:  # no table; the search for labels reports it where it matters
+            continue
+        if not 1 < table.width <= _MOST_COLUMNS:
+            continue
+        division = _division(table, divided, matcher)
+        if division is not None and all(division.parts != other.parts for other in found):
+            found.append(division)
+    return found
+
+
+def _division(table: Table, divided: Divided, matcher: ImageMatcher) -> PartTable | None:
+    header = has_header(table, matcher)
+    rows = table.rows[1:] if header else table.rows
+    names = column_names(table, header) if header else (table.path.stem,) * table.width
+    keyed = _key(names, rows, divided, matcher)
+    if keyed is None:
+        return None
+    key, images_of = keyed
+    parts = _parts(table, names, rows, key, header=header)
+    if parts is None:
+        return None
+    of_images = {
+        cell: part
+        for row, part in zip(rows, parts, strict=True)
+        if part is not None
+        for cell in images_of.get(row[key].strip(), ())
+    }
+    divides = len(set(of_images.values())) > 1
+    return PartTable(path=table.path, parts=of_images, numbers={}) if divides else None
+
+
+def _key(
+    names: Sequence[str], rows: Sequence[Sequence[str]], divided: Divided, matcher: ImageMatcher
+) -> tuple[int, Mapping[str, Sequence[str]]] | None:
+    """The column that names the images or groups of them, and the image cells of each of its values; None without."""
+    cells_of_path: dict[str, list[str]] = {}
+    for cell, path in divided.images.items():
+        cells_of_path.setdefault(path, []).append(cell)
+    best: tuple[int, Mapping[str, Sequence[str]]] | None = None
+    for column in range(len(names)):
+        probed = matcher.match(row[column] for row in rows[:_PROBED_ROWS]).paths
+        if not any(path in cells_of_path for path in probed.values()):
+            continue
+        paths = matcher.match(row[column] for row in rows).paths
+        named = {cell.strip(): cells_of_path[path] for cell, path in paths.items() if path in cells_of_path}
+        if len(named) >= _LEAST_SHARE * len(cells_of_path) and len(named) > (0 if best is None else len(best[1])):
+            best = column, named
+    return best or _key_of_groups(names, rows, divided)
+
+
+def _key_of_groups(
+    names: Sequence[str], rows: Sequence[Sequence[str]], divided: Divided
+) -> tuple[int, Mapping[str, Sequence[str]]] | None:
+    """The column with a row for each group of images, by a column of the training table with its name."""
+    for column, name in enumerate(names):
+        values = Counter(row[column].strip() for row in rows)
+        for group, value_of in divided.groups.items():
+            own = set(value_of.values())
+            if plain_name(group) != plain_name(name) or max(values.values(), default=2) > 1:
+                continue
+            if len(own & values.keys()) >= _LEAST_SHARE * len(own):
+                images: dict[str, list[str]] = {}
+                for cell, value in value_of.items():
+                    images.setdefault(value, []).append(cell)
+                return column, images
+    return None
+
+
+def _parts(
+    table: Table, names: Sequence[str], rows: Sequence[Sequence[str]], key: int, *, header: bool
+) -> list[Part | None] | None:
+    """The part of each row; None if no column divides them.
+
+    Raises:
+        DataError: a column seems to divide them, and has values whose part is unknown.
+    """
+    columns = [column for column in range(len(names)) if column != key]
+    if not header and (len(columns) > 1 or not is_part_column(plain_name(table.path.stem))):
+        return None  # without names, only the file's own name can say what a column means
+    try:
+        found, parts = choose_part_column(table.path.name, names, rows, [key], [])
+    except DataError as error:
+        if not any(_is_called_after_parts(names[column]) for column in columns):
+            return None  # a column of another name, as in a table of facts, is no reason to refuse the data
+        advice = f"If {printable(table.path.name)} does not divide the images, move it out of the data folder"
+        raise DataError([problem.removesuffix(IF_OTHER) for problem in error.problems], advice) from error
+    if found is None or parts is None:
+        return None
+    return [parts.get(row[found].strip().lower()) for row in rows]
+
+
+def _is_called_after_parts(name: str) -> bool:
+    plain = plain_name(name)
+    return is_part_column(plain) or parts_of_flag(plain) is not None
