@@ -19,7 +19,7 @@ _TRAIN = (
     "学習", "訓練", "教師", "トレーニング", "训练", "학습", "훈련", "trainings", "trainieren", "entrainement",
     "apprentissage", "entrenamiento", "treino", "treinamento", "addestramento", "allenamento", "обучение",
     "обучающая", "обучающии", "тренировка", "тренировочная", "trening", "treningowy", "treningowe", "uczenie",
-    "egitim", "traning", "pelatihan", "latih", "trenink", "تدريب", "التدريب", "آموزش", "אימון",
+    "lernen", "lern", "egitim", "traning", "pelatihan", "latih", "trenink", "تدريب", "التدريب", "آموزش", "אימון",
 )
 _VAL = (
     "検証", "バリデーション", "验证", "驗證", "검증", "validierung", "validierungs", "validacion", "validacao",
@@ -29,7 +29,7 @@ _VAL = (
 _TEST = (
     "テスト", "評価", "試験", "测试", "測試", "评估", "테스트", "시험", "평가", "prufung", "pruefung", "prueba",
     "pruebas", "teste", "testes", "prova", "тест", "тестовая", "тестовыи", "тестирование", "testowy", "testowe",
-    "testowanie", "pengujian", "uji", "اختبار", "الاختبار", "آزمون", "מבחן",
+    "testen", "testowanie", "pengujian", "uji", "اختبار", "الاختبار", "آزمون", "מבחן",
 )
 _FOREIGN: dict[str, Part] = {
     **dict.fromkeys(_TRAIN, "train"), **dict.fromkeys(_VAL, "val"), **dict.fromkeys(_TEST, "test"),

@@ -11,11 +11,15 @@ from trainer.formats.shares import NO, YES
 _NEUTRAL = ("public", "private", "extra", "set", "data", "images", "image", "split")
 _COLUMNS = (
     "split", "subset", "set", "partition", "phase", "part", "usage", "fold", "dataset", "data_set", "data_split",
-    "train_test", "train_val_test", "train_test_split", "分割", "区分", "データ区分", "用途",
+    "aufteilung", "train_test", "train_val_test", "train_test_split", "分割", "区分", "データ区分", "用途",
 )  # fmt: skip
 """Names of columns that divide the rows, with _ between words and in lower case."""
-_DIVIDING = ("split", "subset", "partition", "data_split", "train_test", "train_val_test", "分割")
+_DIVIDING = ("split", "aufteilung", "subset", "partition", "data_split", "train_test", "train_val_test", "分割")
 """Those of `_COLUMNS` that mean nothing else, as a phase may be one of a disease."""
+_TRAIN_AND_TEST = re.compile(r"train.*[^a-z](?:test|val)|(?:test|val)[^a-z].*train")
+"""Names such as ``train/test`` and ``Train(1)/Test(0)``."""
+_SHORT: Mapping[str, Part] = {"tr": "train", "te": "test", "ts": "test", "va": "val"}
+"""Values of columns that surely divide the rows."""
 _FOLDS = ("fold", "folds", "kfold", "set", "data_set")
 FOLD_RATIO = 1.5  # up to this ratio of the largest to the smallest, numbered parts may be folds
 _FLAG = re.compile(
@@ -36,6 +40,7 @@ _FALSE = ("0", "0.0", *NO)
 
 def part_of(value: str) -> Part | None:
     """The part that a value in lower case means, such as test for ``privatetest``; None if it means none."""
+    value = value.strip(" .:;,*")
     if part := _word_part(value):
         return part
     words = [re.sub("^(public|private)", "", word) or word for word in re.split(r"[\s_\-]+|(?<=\D)\d+$", value) if word]
@@ -55,6 +60,12 @@ def parts_of(values: Collection[str]) -> dict[str, Part]:
         return {value: part for value in values if (part := part_of(value))}
     rest = {value: " ".join(word for word in own if word not in common) for value, own in words.items()}
     return {value: part for value in values if (part := part_of(value) or part_of(rest[value]))}
+
+
+def short_parts_of(values: Collection[str]) -> dict[str, Part]:
+    """The part of each value in lower case, if all are short forms of several parts, such as ``tr`` and ``te``."""
+    parts = {value: part for value in values if (part := _SHORT.get(value) or part_of(value))}
+    return parts if len(parts) == len(values) and len(set(parts.values())) > 1 else {}
 
 
 def are_parts_alone(values: Collection[str]) -> bool:
@@ -99,7 +110,8 @@ def flagged_parts(name: str, values: Collection[str]) -> dict[str, Part]:
 
 def is_part_column(name: str) -> bool:
     """Whether a column has a usual name of those that divide the rows. The name is in lower case with _."""
-    return name in _COLUMNS or name.endswith(("_split", "_partition", "_subset"))
+    plain = _without_number(name)
+    return plain in _COLUMNS or _surely_divides(name)
 
 
 def divides_rows(name: str, values: Collection[str]) -> bool:
@@ -135,8 +147,10 @@ def numbered_parts(name: str, counts: Mapping[str, int]) -> dict[str, Part] | No
 
 def seems_numbered(name: str, counts: Mapping[str, int]) -> bool:
     """Whether a column that is called as folds are holds 0, 1 and 2, or 1, 2 and 3, in numbers that are usual for
-    parts: mostly the first.
+    parts: mostly the first; or -1, which often marks the test images.
     """
+    if name in _FOLDS and {"-1", "-1.0"} & counts.keys() and len(counts) > 1:  # rows of no fold
+        return True
     first, *others = sorted(counts) or [""]
     numbered = [first, *others] in (["0", "1", "2"], ["1", "2", "3"])
     return numbered and name in _FOLDS and counts[first] > 2 * max(counts[other] for other in others)
@@ -178,4 +192,15 @@ def is_called_after_part(name: str) -> bool:
 
 
 def _surely_divides(name: str) -> bool:
-    return name in _DIVIDING or name.endswith(("_split", "_partition", "_subset"))
+    plain = _without_number(name)
+    return (
+        plain in _DIVIDING
+        or plain.endswith(("_split", "_partition", "_subset"))
+        or plain.startswith(("split_", "partition_"))
+        or _TRAIN_AND_TEST.search(plain) is not None
+    )
+
+
+def _without_number(name: str) -> str:
+    """``split`` for ``split_1``, the first of several divisions."""
+    return re.sub(r"(?<=[^\W\d])_?\d+$", "", name)

@@ -225,7 +225,7 @@ def test_a_column_that_may_divide_the_rows_in_other_words_is_named(tmp_path: Pat
     phases = ["final" if number % 6 == 0 else "development" for number in range(12)]
     folder = folder_of(tmp_path, names(12), labels=labels_table("id,label,phase", kinds, phases))
     shown = "the column 'phase' ('development' in 10 rows, 'final' in 2 rows) is not used"
-    assert any(shown in note for note in read_images(folder, verify=False).notes)
+    assert warnings_of(folder, shown)
 
 
 @pytest.mark.parametrize("outer", ["D", "images", "data", "My Dataset v2", "D/E"])

@@ -98,7 +98,7 @@ def choose_columns(
     asked = _named(file, names, options.id_column, "id_column")
     notes: list[str] = []
     warnings: list[str] = []
-    part, parts = choose_part_column(file, names, rows, {label, group, asked}, notes)
+    part, parts = choose_part_column(file, names, rows, {label, group, asked}, notes, warnings)
     sampled = list(names).index(sample.header[0]) if sample.header and sample.header[0] in names else None
     if joined is not None:
         image = joined[1]

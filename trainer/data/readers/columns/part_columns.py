@@ -25,6 +25,7 @@ from trainer.formats.parts import (
     parts_of,
     parts_of_flag,
     seems_numbered,
+    short_parts_of,
 )
 
 _BESIDE_TRAINING = frozenset((
@@ -49,12 +50,14 @@ def choose_part_column(
     rows: Sequence[Sequence[str]],
     taken: Collection[int | None],
     notes: list[str],
+    warnings: list[str],
 ) -> tuple[int | None, Mapping[str, Part] | None]:
     """The column that says which rows are for training and which for testing, and the part of each of its values.
 
     Args:
         taken: columns that are no candidates.
-        notes: a sentence is added where numbers are read as parts, and for a column that may divide the rows.
+        notes: a sentence is added where numbers are read as parts.
+        warnings: a sentence is added for a column that may divide the rows and is not used.
 
     Raises:
         DataError: the column has values whose part is unknown, or several columns divide the rows differently.
@@ -65,7 +68,7 @@ def choose_part_column(
         cells = [row[column].strip() for row in rows]
         if column in taken or (is_usual_label(name) and not are_parts_alone(set(cells))):
             continue
-        parts = _parts_of_column(file, name, cells, notes)
+        parts = _parts_of_column(file, name, cells, notes, warnings)
         if parts is not None:
             found[column] = parts
     if not found:
@@ -110,7 +113,9 @@ def _parts_of_rows(rows: Sequence[Sequence[str]], column: int, parts: Mapping[st
     return [parts.get(row[column].strip().lower()) for row in rows]
 
 
-def _parts_of_column(file: str, name: str, cells: Sequence[str], notes: list[str]) -> Mapping[str, Part] | None:
+def _parts_of_column(
+    file: str, name: str, cells: Sequence[str], notes: list[str], warnings: list[str]
+) -> Mapping[str, Part] | None:
     """The part of each value of a column, in lower case; None if it does not divide the rows.
 
     Raises:
@@ -130,6 +135,8 @@ def _parts_of_column(file: str, name: str, cells: Sequence[str], notes: list[str
         return numbered
     values, flags = set(counts), parts_of_flag(plain) or {}
     parts = _known_parts(values, flags)
+    if is_part_column(plain) and (short := short_parts_of(values)):
+        parts = short
     flagged, known = bool(values & flags.keys()), len(values) == len(parts)
     if flagged and known:
         _refuse_most_for_validation(file, name, counts, parts, flags)
@@ -147,8 +154,8 @@ def _parts_of_column(file: str, name: str, cells: Sequence[str], notes: list[str
         )
     if named and plain not in _FOLD_NAMES and 1 < len(values) <= _FEW_PARTS:
         shown = ", ".join(f"{value!r} in {count} rows" for value, count in counts.most_common())
-        notes.append(
-            f"the column {name!r} ({shown}) is not used; if it divides the rows, write train, val or test there"
+        warnings.append(
+            f"{file}: the column {name!r} ({shown}) is not used; if it divides the rows, write train, val or test there"
         )
     return None
 

@@ -8,6 +8,7 @@ from pathlib import Path, PurePosixPath
 
 from trainer.common.errors import DataError, listed
 from trainer.data.readers.class_folders import subfolders
+from trainer.data.readers.doubts.folders.doubtful_folders import holds_copies
 from trainer.data.readers.matching.id_spellings import has_image_suffix
 from trainer.data.readers.parts.lists_apart import warn_of_lists
 from trainer.data.readers.parts.number_lists import number_lists
@@ -68,7 +69,8 @@ def lists_beside(
         DataError: a file of an unread kind may divide the images, images are in the lists of two parts, the table
             labels some images of a list of test images, or JSON that seems to divide them cannot be read.
     """
-    known = {**spellings(images), **spellings(sorted(labelled)), **(ids or {})}
+    originals = [path for path in images if not any(map(holds_copies, PurePosixPath(path).parts[:-1]))]
+    known = {**spellings(originals), **spellings(sorted(labelled)), **(ids or {})}
     places = [folder, *(path for path in subfolders(folder) if not path.is_symlink()), table.parent]
     otherwise = "; without it, the images of all rows are trained on"
     refuse_unread_lists(folder, places, known, otherwise, has_tests=has_tests or bool(apart["test"]))

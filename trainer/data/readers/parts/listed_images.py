@@ -12,6 +12,7 @@ from trainer.formats.class_lists import odd_rows
 from trainer.formats.delimited import read_lines, read_table
 from trainer.formats.text.blank_labels import split_at_label
 
+_QUOTED = re.compile(r"\s*\"([^\"]+)\"")
 _FIELD_END = re.compile(r"[\t;|]")
 """Signs that no file name has, as a rule. Blanks and commas are in some."""
 
@@ -60,13 +61,16 @@ def check_labels(
 def _named(entry: str, known: Mapping[str, str]) -> str | None:
     """The image that an entry names; a label or numbers may follow, or stand before a path."""
     text = _plain(entry)
+    if quoted := _QUOTED.match(entry):
+        text = _plain(quoted[1].strip())
     ends = [text, text.rpartition(" ")[0].rstrip(" ,"), text.rpartition(",")[0], *_without_numbers(text)]
     first, *others = map(_plain, map(str.strip, _FIELD_END.split(text)))
     ends += [first, *(field for field in others if "/" in field or has_image_suffix(field))]
     last = re.split(r"[\s,;|]+", text)[-1]
     if "/" in last or has_image_suffix(last):
         ends.append(last)
-    return next(filter(None, map(known.get, (*ends, *_endings(ends)))), None)
+    ways = [end.strip() for end in (*ends, *_endings(ends))]
+    return next(filter(None, map(known.get, (*ways, *map(str.casefold, ways)))), None)
 
 
 def _endings(texts: Iterable[str]) -> Iterator[str]:
@@ -84,7 +88,7 @@ def _entries(path: Path, known: Mapping[str, str], encoding: str | None) -> list
         lines = read_lines(path, encoding)
     except DataError:  # no list
         return []
-    if (split := split_at_label(lines)) is not None:  # a list of labels with blanks
+    if not any('"' in line for line in lines) and (split := split_at_label(lines)) is not None:  # a list of labels with blanks
         return [(row[0], row[1:]) for row in split]
     found: list[tuple[str, list[str]]] = []
     for line in filter(None, map(str.strip, lines)):

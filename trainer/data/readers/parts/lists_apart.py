@@ -10,7 +10,9 @@ from pathlib import Path
 from trainer.common.errors import DataError, counted
 from trainer.data.names.own_files import is_data
 from trainer.data.names.words import words_in
+from trainer.data.readers.matching.id_spellings import composed
 from trainer.data.readers.parts.listed_images import listed_images
+from trainer.formats.delimited import read_lines
 from trainer.formats.part_words import Part
 from trainer.formats.parts import part_of
 from trainer.inference.printable import printable
@@ -21,12 +23,14 @@ _OTHER_WORDS: Mapping[str, Part] = dict.fromkeys(("gold", "unseen", "blind", "pr
 _MOST = 50
 """Files that are read at most."""
 _MOST_BYTES = 2**22
+_PROBED_LINES = 50
 
 
 def warn_of_lists(folder: Path, table: Path | None, images: Collection[str], known: Mapping[str, str]) -> list[str]:
     """Warn of every list in the data folder that speaks of test or validation images by its name, and names ``images``.
 
-    A text file has to have such a name itself; of a table that of its folder counts as well.
+    A text file has to have such a name itself; of a table that of its folder counts as well. A list of nothing but
+    images needs no such name: ``errata.txt`` and ``blurred.csv``, say, may name images that are not to be used.
 
     Args:
         table: the training table; None: class folders give the labels.
@@ -43,6 +47,8 @@ def warn_of_lists(folder: Path, table: Path | None, images: Collection[str], kno
         both = [image for image in listed if image in trained]
         if not both or len(lost) > len(listed) or len(both) == len(trained):
             continue
+        if not _is_named_held_out(path, folder) and not (_names_alone(path, known) and 2 * len(both) < len(trained)):
+            continue
         name = printable(path.relative_to(folder).as_posix())
         warnings.append(
             f"not used: {name}, which names {counted(len(both), 'training image')}, such as {printable(both[0])}; if "
@@ -52,15 +58,24 @@ def warn_of_lists(folder: Path, table: Path | None, images: Collection[str], kno
 
 
 def _candidates(folder: Path, table: Path | None) -> list[Path]:
-    found: list[Path] = []
-    for path in _files(folder):
-        place = path.relative_to(folder)
-        words = [path.stem, *(place.parts[:-1] if path.suffix.lower() in (".csv", ".tsv") else ())]
-        if path != table and any(map(_speaks_of_held_out, words)) and path.stat().st_size <= _MOST_BYTES:
-            found.append(path)
-            if len(found) == _MOST:
-                break
-    return found
+    """The first `_MOST` files that may be lists, those with a name that speaks of test images before others."""
+    found = [path for path in _files(folder) if path != table and path.stat().st_size <= _MOST_BYTES]
+    return sorted(found, key=lambda path: not _is_named_held_out(path, folder))[:_MOST]
+
+
+def _is_named_held_out(path: Path, folder: Path) -> bool:
+    place = path.relative_to(folder)
+    words = [path.stem, *(place.parts[:-1] if path.suffix.lower() in (".csv", ".tsv") else ())]
+    return any(map(_speaks_of_held_out, words))
+
+
+def _names_alone(path: Path, known: Mapping[str, str]) -> bool:
+    """Whether each of the first lines is the name of an image and nothing else; the first one may be a header."""
+    try:
+        lines = list(filter(None, map(str.strip, read_lines(path))))[: 1 + _PROBED_LINES]
+    except DataError:
+        return False
+    return len(lines) > 1 and all(known.get(composed(line.strip("\"'"))) for line in lines[1:])
 
 
 def _files(folder: Path) -> Iterator[Path]:

@@ -178,17 +178,20 @@ def _several_divisions(lists: Sequence[PartFile], own: Sequence[PartFile]) -> st
 
 
 def spellings(paths: Sequence[str]) -> dict[str, str]:
-    """The image of each way to write its path: any ending of it, with or without extension.
+    """The image of each way to write its path: any ending of it, with or without extension, and in lower case.
 
     A spelling that fits two images means none.
     """
     known: dict[str, str] = {}
+    lower: dict[str, str] = {}
     for path in paths:
         folders = PurePosixPath(path).parts
         whole = {"/".join(folders[start:]) for start in range(len(folders))}
         for key in {composed(text) for name in whole for text in (name, str(PurePosixPath(name).with_suffix("")))}:
             known[key] = path if known.setdefault(key, path) == path else ""
-    return known
+            small = key.casefold()
+            lower[small] = path if lower.setdefault(small, path) == path else ""
+    return lower | known
 
 
 def list_files(places: Iterable[Path]) -> list[Path]:

@@ -9,6 +9,7 @@ from pathlib import PurePosixPath
 from trainer.common.errors import DataError, counted, listed
 from trainer.data.readers.columns.ambiguous_labels import NoLabelColumnError
 from trainer.data.readers.columns.choose_columns import NoSuchColumnError
+from trainer.data.readers.columns.label_names import any_usual_label
 from trainer.data.readers.doubts.folders.folder_choice import folders_choice
 from trainer.data.readers.matching.id_spellings import composed
 from trainer.data.readers.tables.choice.label_search import LabelSearch
@@ -63,7 +64,8 @@ def _with_label_columns(search: LabelSearch, naming: Sequence[TrainingTable]) ->
         naming = [candidate for candidate in naming if candidate not in lacking]
     for candidate in list(naming):
         path = candidate.table.path
-        optional = search.class_folders or path.suffix.lower() == ".txt" or len(naming) > 1
+        claims = is_named_training(path) and any_usual_label(candidate.names)
+        optional = (search.class_folders and not claims) or path.suffix.lower() == ".txt" or len(naming) > 1
         if optional and isinstance(candidate.unclear, NoLabelColumnError):
             search.leave_out(path, ", which has no column of labels")
             naming = [other for other in naming if other is not candidate]

@@ -128,7 +128,9 @@ def linked_table(
 
 def _further(listing: KeyedTable, table: KeyedTable, key: Key, group: str | None) -> list[int]:
     """The column of groups that the user names and the column of parts, where only the listing has them."""
-    part, _ = choose_part_column(listing.table.path.name, listing.names, listing.rows, {listing.image, key.listing}, [])
+    part, _ = choose_part_column(
+        listing.table.path.name, listing.names, listing.rows, {listing.image, key.listing}, [], []
+    )
     asked = listing.names.index(group) if group in listing.names else None
     return [c for c in dict.fromkeys((asked, part)) if c is not None and listing.names[c] not in table.names]
 

@@ -13,7 +13,7 @@ from trainer.data.readers.columns.label_names import plain_name
 from trainer.data.readers.columns.part_columns import IF_OTHER, choose_part_column
 from trainer.data.readers.matching.match_images import ImageMatcher
 from trainer.data.readers.tables.part_tables import PartTable
-from trainer.formats.delimited import Table, read_table
+from trainer.formats.delimited import read_table
 from trainer.formats.part_words import Part
 from trainer.formats.parts import is_part_column, parts_of_flag
 from trainer.inference.printable import printable
@@ -36,21 +36,65 @@ class Divided:
     groups: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
 
-def divisions_beside(
-    paths: Iterable[Path], divided: Divided, matcher: ImageMatcher, encoding: str | None
-) -> list[PartTable]:
-    """The division by other tables than the training table; empty without one, and one entry for each different one.
+@dataclass(frozen=True, kw_only=True, eq=False)
+class TableOfImages:
+    """A table beside the training table whose rows are about images, or about groups of them.
 
-    A table divides the images if it has a column of parts, and another one that names the images, or a group of them
-    as a column of the training table does.
+    rows: without the header.
+    key: the column that names images or groups.
+    images: the image cells of the training table by the value of ``key``.
+    """
+
+    path: Path
+    names: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    key: int
+    images: Mapping[str, Sequence[str]]
+    has_header: bool
+
+    def division(self) -> PartTable | None:
+        """The division of the images by one of its columns; None without one.
+
+        Raises:
+            DataError: a column seems to divide them, but holds values whose part is unknown.
+        """
+        parts = self._parts()
+        of_images = {
+            cell: part
+            for row, part in zip(self.rows, parts, strict=True)
+            if part is not None
+            for cell in self.images.get(row[self.key].strip(), ())
+        }
+        divides = len(set(of_images.values())) > 1
+        return PartTable(path=self.path, parts=of_images, numbers={}) if divides else None
+
+    def _parts(self) -> list[Part | None]:
+        """The part of each row; None without one."""
+        unknown: list[Part | None] = [None] * len(self.rows)
+        others = [name for column, name in enumerate(self.names) if column != self.key]
+        if not self.has_header and (len(others) > 1 or not is_part_column(plain_name(self.path.stem))):
+            return unknown  # without names, only the file's own name can say what a column means
+        try:
+            found, parts = choose_part_column(self.path.name, self.names, self.rows, [self.key], [], [])
+        except DataError as error:
+            if not any(map(_is_called_after_parts, others)):
+                return unknown  # a column of another name, as in a table of facts, is no reason to refuse the data
+            advice = f"If {printable(self.path.name)} does not divide the images, move it out of the data folder"
+            raise DataError([problem.removesuffix(IF_OTHER) for problem in error.problems], advice) from error
+        if found is None or parts is None:
+            return unknown
+        return [parts.get(row[found].strip().lower()) for row in self.rows]
+
+
+def tables_of_images(
+    paths: Iterable[Path], divided: Divided, matcher: ImageMatcher, encoding: str | None
+) -> list[TableOfImages]:
+    """The tables that name the images, or groups of them as a column of the training table does.
 
     Args:
         paths: the other tables.
-
-    Raises:
-        DataError: a table seems to divide the images, but holds values whose part is unknown.
     """
-    found: list[PartTable] = []
+    found = []
     for path in paths:
         try:
             table = read_table(path, encoding=encoding)
@@ -58,31 +102,27 @@ def divisions_beside(
             continue
         if not 1 < table.width <= _MOST_COLUMNS:
             continue
-        division = _division(table, divided, matcher)
-        if division is not None and all(division.parts != other.parts for other in found):
-            found.append(division)
+        header = has_header(table, matcher)
+        rows = table.rows[1:] if header else table.rows
+        names = column_names(table, header) if header else (path.stem,) * table.width
+        if (keyed := _key(names, rows, divided, matcher)) is not None:
+            key, images = keyed
+            found.append(TableOfImages(path=path, names=names, rows=rows, key=key, images=images, has_header=header))
     return found
 
 
-def _division(table: Table, divided: Divided, matcher: ImageMatcher) -> PartTable | None:
-    header = has_header(table, matcher)
-    rows = table.rows[1:] if header else table.rows
-    names = column_names(table, header) if header else (table.path.stem,) * table.width
-    keyed = _key(names, rows, divided, matcher)
-    if keyed is None:
-        return None
-    key, images_of = keyed
-    parts = _parts(table, names, rows, key, header=header)
-    if parts is None:
-        return None
-    of_images = {
-        cell: part
-        for row, part in zip(rows, parts, strict=True)
-        if part is not None
-        for cell in images_of.get(row[key].strip(), ())
-    }
-    divides = len(set(of_images.values())) > 1
-    return PartTable(path=table.path, parts=of_images, numbers={}) if divides else None
+def divisions_by(tables: Iterable[TableOfImages]) -> list[PartTable]:
+    """Their divisions of the images, one entry for each different one.
+
+    Raises:
+        DataError: a table seems to divide the images, but holds values whose part is unknown.
+    """
+    found: list[PartTable] = []
+    for table in tables:
+        division = table.division()
+        if division is not None and all(division.parts != other.parts for other in found):
+            found.append(division)
+    return found
 
 
 def _key(
@@ -120,29 +160,6 @@ def _key_of_groups(
                     images.setdefault(value, []).append(cell)
                 return column, images
     return None
-
-
-def _parts(
-    table: Table, names: Sequence[str], rows: Sequence[Sequence[str]], key: int, *, header: bool
-) -> list[Part | None] | None:
-    """The part of each row; None if no column divides them.
-
-    Raises:
-        DataError: a column seems to divide them, and has values whose part is unknown.
-    """
-    columns = [column for column in range(len(names)) if column != key]
-    if not header and (len(columns) > 1 or not is_part_column(plain_name(table.path.stem))):
-        return None  # without names, only the file's own name can say what a column means
-    try:
-        found, parts = choose_part_column(table.path.name, names, rows, [key], [])
-    except DataError as error:
-        if not any(_is_called_after_parts(names[column]) for column in columns):
-            return None  # a column of another name, as in a table of facts, is no reason to refuse the data
-        advice = f"If {printable(table.path.name)} does not divide the images, move it out of the data folder"
-        raise DataError([problem.removesuffix(IF_OTHER) for problem in error.problems], advice) from error
-    if found is None or parts is None:
-        return None
-    return [parts.get(row[found].strip().lower()) for row in rows]
 
 
 def _is_called_after_parts(name: str) -> bool:

@@ -8,11 +8,12 @@ from pathlib import Path
 
 from trainer.common.errors import DataError
 from trainer.data.image_set import DataOptions
-from trainer.data.readers.class_folders import class_folder_names, class_root
+from trainer.data.readers.class_folders import class_folder_names, class_root, subfolders
 from trainer.data.readers.columns.header import column_names
 from trainer.data.readers.columns.label_columns import SampleHints
 from trainer.data.readers.columns.label_names import is_usual_label
 from trainer.data.readers.competition_test_set import sample_has_header
+from trainer.data.readers.doubts.unused_marks import unused_marks
 from trainer.data.readers.matching.id_spellings import composed
 from trainer.data.readers.matching.image_files import ImageFiles
 from trainer.data.readers.matching.match_images import ImageMatcher
@@ -25,7 +26,8 @@ from trainer.data.readers.tables.joined_tables import join_tables
 from trainer.data.readers.tables.links.link_tables import link_tables
 from trainer.data.readers.tables.links.other_names import refuse_other_names
 from trainer.data.readers.tables.part_tables import PartTable, find_part_tables
-from trainer.data.readers.tables.reading.divisions_beside import Divided, divisions_beside
+from trainer.data.readers.tables.reading.divisions_beside import Divided, divisions_by, tables_of_images
+from trainer.data.readers.tables.reading.group_lists import refuse_group_lists
 from trainer.data.readers.tables.training_table import TrainingTable
 from trainer.formats.delimited import Table, read_table
 
@@ -99,10 +101,18 @@ def find_sources(folder: Path, options: DataOptions) -> Sources | None:
             warnings=warnings,
         )
         chosen = choose_training_table(search, tables, beside, [entry.path for entry in dividing])
-        if chosen is not None and not dividing and chosen.columns.part is None:
-            others = [path for path in (*naming, *deeper) if path != chosen.table.path]
-            dividing = divisions_beside(dict.fromkeys(others), _divided(chosen, matcher), matcher, options.encoding)
-            search.take_back([entry.path for entry in dividing])
+        if chosen is not None:
+            read = {chosen.table.path, *links.tables, *links.lists, *(entry.path for entry in dividing)}
+            others = dict.fromkeys(path for path in (*naming, *deeper) if path not in read)
+            divided = _divided(chosen, matcher)
+            places = [folder, *(path for path in subfolders(folder) if not path.is_symlink())]
+            refuse_group_lists(folder, places, divided, chosen.table.path.name, options.encoding)
+            of_images = tables_of_images(others, divided, matcher, options.encoding)
+            if not dividing and chosen.columns.part is None:
+                dividing = divisions_by(of_images)
+                search.take_back([entry.path for entry in dividing])
+            for one in of_images:
+                warnings += unused_marks(search.place_of(one.path), one.names, one.rows, [one.key])
         notes += search.notes_on_unread()
     if chosen is None:
         if dividing and not class_folders:
