@@ -40,15 +40,23 @@ class ImageFiles:
     escaping: those of ``paths`` that are links to a file outside of ``root``.
     other: everything else that lies there, see `trainer.inference.find_images.FoundFiles`.
     linked_folders: paths of links to folders that are not followed.
+    may_be_masks: whether a folder may hold masks by its name. False: all of ``paths`` are images of classes.
     """
 
     def __init__(
-        self, root: Path, paths: Iterable[str], *, escaping: Iterable[str] = (), other: FoundFiles | None = None
+        self,
+        root: Path,
+        paths: Iterable[str],
+        *,
+        escaping: Iterable[str] = (),
+        other: FoundFiles | None = None,
+        may_be_masks: bool = True,
     ) -> None:
         self.root = root
         self.paths = tuple(sorted(paths, key=natural_key))
         self.escaping = frozenset(escaping)
         self.other = other or FoundFiles()
+        self.may_be_masks = may_be_masks
         self.linked_folders = tuple(sorted(self.other.unfollowed))
 
     @staticmethod
@@ -290,7 +298,7 @@ class ImageFiles:
 
     @cached_property
     def _mask_folders(self) -> frozenset[str]:
-        return mask_folders(self.paths, may_be_packed=bool(self._packed))
+        return mask_folders(self.paths, may_be_packed=bool(self._packed)) if self.may_be_masks else frozenset()
 
     def _is_barred(self, path: str, split: Split, named: int, exclusive: bool) -> bool:
         """Whether a folder of the path that the id does not name says that the image is of another kind."""

@@ -158,7 +158,7 @@ def _part_tables(
     """
     tables = [path for place in dict.fromkeys(places) for path in sorted(place.iterdir())]
     tables = [path for path in tables if path.suffix.lower() in SUFFIXES and path.is_file() and is_data(path)]
-    matcher = ImageMatcher(ImageFiles(folder, paths), "train")
+    matcher = ImageMatcher(ImageFiles(folder, paths, may_be_masks=False), "train")
     lists = []
     dividing = find_part_tables(tables, matcher, encoding)
     if divide and not dividing:

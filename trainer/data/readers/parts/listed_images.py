@@ -88,7 +88,8 @@ def _entries(path: Path, known: Mapping[str, str], encoding: str | None) -> list
         lines = read_lines(path, encoding)
     except DataError:  # no list
         return []
-    if not any('"' in line for line in lines) and (split := split_at_label(lines)) is not None:  # a list of labels with blanks
+    unquoted = not any('"' in line for line in lines)
+    if unquoted and (split := split_at_label(lines)) is not None:  # a list of labels with blanks
         return [(row[0], row[1:]) for row in split]
     found: list[tuple[str, list[str]]] = []
     for line in filter(None, map(str.strip, lines)):
