@@ -13,7 +13,7 @@ from trainer.data.readers.columns.label_names import plain_name
 from trainer.data.readers.columns.part_columns import IF_OTHER, choose_part_column
 from trainer.data.readers.matching.match_images import ImageMatcher
 from trainer.data.readers.tables.part_tables import PartTable
-from trainer.formats.delimited import read_table
+from trainer.formats.delimited import first_rows, read_table
 from trainer.formats.part_words import Part
 from trainer.formats.parts import is_part_column, parts_of_flag
 from trainer.inference.printable import printable
@@ -97,10 +97,10 @@ def tables_of_images(
     found = []
     for path in paths:
         try:
+            if not _may_be_of_images(first_rows(path, _PROBED_ROWS, encoding=encoding), divided, matcher):
+                continue
             table = read_table(path, encoding=encoding)
         except DataError:  # no table; the search for labels reports it where it matters
-            continue
-        if not 1 < table.width <= _MOST_COLUMNS:
             continue
         header = has_header(table, matcher)
         rows = table.rows[1:] if header else table.rows
@@ -123,6 +123,16 @@ def divisions_by(tables: Iterable[TableOfImages]) -> list[PartTable]:
         if division is not None and all(division.parts != other.parts for other in found):
             found.append(division)
     return found
+
+
+def _may_be_of_images(rows: Sequence[Sequence[str]], divided: Divided, matcher: ImageMatcher) -> bool:
+    """Whether the first rows of a table name an image, or its header a column of groups."""
+    if not rows or not 1 < len(rows[0]) <= _MOST_COLUMNS:
+        return False
+    groups = set(map(plain_name, divided.groups))
+    if not groups.isdisjoint(map(plain_name, rows[0])):
+        return True
+    return any(matcher.match(row[at] for row in rows if at < len(row)).paths for at in range(len(rows[0])))
 
 
 def _key(
