@@ -27,6 +27,7 @@ _VAL = (
     "evaluierung", "auswertung", "evaluacion", "avaliacao", "valutazione", "تحقق", "التحقق", "اعتبارسنجی",
 )
 _TEST = (
+    "予測用", "推論用", "预测用", "推理用", "예측용", "추론용", "pruf", "pruef",
     "テスト", "評価", "試験", "测试", "測試", "评估", "테스트", "시험", "평가", "prufung", "pruefung", "prueba",
     "pruebas", "teste", "testes", "prova", "тест", "тестовая", "тестовыи", "тестирование", "testowy", "testowe",
     "testen", "testowanie", "pengujian", "uji", "اختبار", "الاختبار", "آزمون", "מבחן",
@@ -66,4 +67,5 @@ def foreign_part(word: str) -> Part | None:
     found = _JOINED.fullmatch(plain)
     if found is None:
         return None
-    return _FOREIGN.get(found[1]) or ENGLISH.get(found[1])
+    stem = found[1]
+    return _FOREIGN.get(stem) or _FOREIGN.get(plain[: len(stem) + 1]) or ENGLISH.get(stem)

@@ -49,9 +49,14 @@ def masks_are_worn(names: Iterable[str]) -> bool:
     return any(map(_WITHOUT_MASK.search, names))
 
 
+def stem_of_owner(stem: str) -> str:
+    """The stem of the image of which a file holds the mask by its own ``stem``: ``a`` of ``a_mask``; "" of others."""
+    found = _MASK_STEM.fullmatch(stem)
+    return "" if found is None else next(filter(None, found.groups()))
+
+
 def masks_among(paths: Sequence[str]) -> list[str]:
     """Those of the paths that are masks of another one by their names: ``a_mask.png`` beside ``a.png``."""
     stems = {str(PurePosixPath(path).with_suffix("")) for path in paths}
-    owners = {path: _MASK_STEM.fullmatch(PurePosixPath(path).stem) for path in paths}
-    named = {path: next(filter(None, owner.groups())) for path, owner in owners.items() if owner}
+    named = {path: owner for path in paths if (owner := stem_of_owner(PurePosixPath(path).stem))}
     return [path for path, owner in named.items() if str(PurePosixPath(path).with_name(owner)) in stems]

@@ -22,6 +22,8 @@ Split = Literal["train", "test"]
 _SPLIT = re.compile(
     r"(?:^|[^a-z])(train|test)(?:ing)?(?:[^a-z]|imgs?|images?|sets?|data|pics?|files?|$)", re.IGNORECASE
 )
+_OF_TESTS = frozenset(("stg", "blind", "hidden", "unlabeled", "unlabelled"))
+"""Further words beside ``test`` that name no class."""
 _RANDOM_END = re.compile(r"(?:train|test)[_-]((?=\w*(?:[a-z][A-Z0-9]|[0-9][a-zA-Z]|[A-Z][0-9]))[^\W_]{5,12})")
 
 
@@ -40,7 +42,7 @@ def folder_split(name: str, siblings: Collection[str] = ()) -> Split | None:
     name before them (``ISIC_2019_Test_Input``), or has a twin for the other split among ``siblings``
     (``flowers_train`` beside ``flowers_test``, or ``train_LbELtWX`` beside ``test_ScVgIM0``). Words of other languages
     (``学習``, ``Testdaten``) and letters that count (``a. Training Set``) need a folder of another part among
-    ``siblings``.
+    ``siblings``; words for testing (``Testdaten``, ``予測用``) may also stand beside two folders that may be classes.
     """
     split, rest = _taken_apart(name)
     if split is None:
@@ -53,6 +55,10 @@ def folder_split(name: str, siblings: Collection[str] = ()) -> Split | None:
     beside_other = any(_part_of(sibling) not in (None, split) for sibling in siblings)
     if beside_other and all(map(_says_nothing, rest)):
         return split
+    if split == "test" and all(
+        word in NEUTRAL_WORDS | KIND_WORDS | _OF_TESTS for word in (*after, *rest) if word != "*"
+    ):
+        return split if set(rest) & _OF_TESTS or _are_classes(name, siblings) else None
     own = _foreign(rest)
     code = _RANDOM_END.fullmatch(name)
     for sibling in siblings:
@@ -74,10 +80,15 @@ def _foreign_split(name: str, siblings: Collection[str]) -> Split | None:
         return None
     others = {sibling: _part_of(sibling) for sibling in siblings if sibling != name}
     if not set(others.values()) - {None, part}:
-        return None
+        return "test" if part == "test" and not is_held_out(name) and _are_classes(name, siblings) else None
     if "評価" in name and any(other == "test" and "評価" not in sibling for sibling, other in others.items()):
         return None
     return part
+
+
+def _are_classes(name: str, siblings: Collection[str]) -> bool:
+    """Whether two ``siblings`` of a folder at least may be classes, because their names speak of no part or images."""
+    return sum(_part_of(other) is None and not names_no_class(other) for other in siblings if other != name) > 1
 
 
 def folder_part(name: str, siblings: Collection[str]) -> Part | None:

@@ -30,6 +30,8 @@ MASK_WORDS = frozenset((
     "predict", "prediction", "predictions", "predicted", "inference", "output", "outputs", "result", "results",
     "overlay", "overlays", "heatmap", "heatmaps", "gradcam", "saliency", "detections", "vis", "viz", "visualization",
     "visualizations", "visualisation", "visualisations", "マスク", "セグメンテーション", "アノテーション",
+    "ergebnis", "ergebnisse", "vorhersage", "vorhersagen", "resultat", "resultats", "resultado", "resultados",
+    "risultati", "wyniki", "\u0440\u0435\u0437\u0443\u043b\u044c\u0442\u0430\u0442\u044b", "結果", "结果", "出力",
     "予測", "予測結果", "推論", "推論結果", "正解",
     "segmented", "maske", "masken", "masque", "masques", "mascara", "mascaras", "\u043c\u0430\u0441\u043a\u0430",
     "\u043c\u0430\u0441\u043a\u0438",

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from trainer.common.errors import DataError
-from trainer.data.names.masks import holds_masks, masks_are_worn
+from trainer.data.names.masks import holds_masks, masks_are_worn, stem_of_owner
 from trainer.data.names.own_files import is_data
 from trainer.data.names.parts import Split, are_parts, folder_part, folder_split, is_held_out, names_no_class, split_of
-from trainer.data.readers.doubts.folders.doubtful_folders import is_aside
+from trainer.data.names.put_aside import is_aside
 from trainer.data.readers.doubts.other_tables import is_other_table, may_give_labels
 from trainer.data.readers.matching.image_files import ImageFiles
 from trainer.data.readers.tables.find_tables import is_unlabelled
@@ -156,15 +156,29 @@ def find_test_folder(folder: Path) -> Path | None:
 def mask_folders_among(folders: Sequence[Path], files: ImageFiles) -> list[Path]:
     """Those of the class folders that hold masks by their names, of which most have the stem of one other image.
 
-    Where each class numbers its images from 0, equal stems mean nothing.
+    A mask may have a word for masks at its stem (``1_mask.png``), and its image a beginning (``v1.2.1.png``). Where
+    each class numbers its images from 0, equal stems mean nothing.
     """
     if masks_are_worn(path.name for path in folders):
         return []
     masks = [path for path in folders if holds_masks(path.name)]
+    if not masks:
+        return []
     stems = {path: {PurePosixPath(image).stem for image in files.paths_in(path)} for path in folders}
     owners = Counter(stem for path in folders if path not in masks for stem in stems[path])
-    found = [path for path in masks if 2 * sum(owners[stem] == 1 for stem in stems[path]) > len(stems[path])]
+    ends = Counter(end for stem, count in owners.items() for end in _ends_of(stem) for _ in range(count))
+    found = [
+        path
+        for path in masks
+        if 2 * sum(owners[stem] == 1 or owners[stem_of_owner(stem)] == 1 for stem in stems[path]) > len(stems[path])
+        or (stems[path] and all(1 in (ends[stem], ends[stem_of_owner(stem)]) for stem in stems[path]))
+    ]
     return found if len(folders) - len(found) > 1 else []
+
+
+def _ends_of(stem: str) -> set[str]:
+    """A stem, and what follows each mark in it: ``v1.IMG_200`` ends with ``IMG_200`` and ``200``."""
+    return {stem, *(stem[mark.end() :] for mark in re.finditer(r"[\W_]+", stem))}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -28,6 +28,7 @@ from trainer.data.readers.doubts.doubtful_labels import doubtful_labels
 from trainer.data.readers.doubts.files_apart import labels_apart
 from trainer.data.readers.doubts.folders.doubtful_folders import doubtful_folders, images_in_two_formats
 from trainer.data.readers.doubts.folders.folder_advice import (
+    doubtful_test_folder,
     mask_warnings,
     not_classes,
     not_splits,
@@ -35,6 +36,8 @@ from trainer.data.readers.doubts.folders.folder_advice import (
     parts_message,
 )
 from trainer.data.readers.doubts.folders.folder_refusals import (
+    refuse_batch_twins,
+    refuse_copies,
     refuse_inner_annotations,
     refuse_mask_twins,
     refuse_own_tables,
@@ -92,6 +95,8 @@ def read(folder: Path, options: DataOptions) -> ReadResult | None:
         refuse_own_tables(folder, folders)
         refuse_part_twins([path.name for path in folders])
         refuse_mask_twins([path.name for path in folders])
+        refuse_batch_twins([path.name for path in folders])
+        refuse_copies(folders, files)
         refuse_inner_annotations(folder, folders, files)
         telling = [path for path in others if path in apart or may_give_labels(path)]
         refuse_other_labels(folder, telling, [path.name for path in folders])
@@ -141,6 +146,7 @@ def read(folder: Path, options: DataOptions) -> ReadResult | None:
             *merged,
             *(lists.warnings_beside(test_folder) if lists is not None else held_out),
             *not_classes([path.name for path in folders]),
+            *doubtful_test_folder(folder, root, test_folder),
             *doubtful_folders([path.name for path in folders]),
             *images_in_two_formats(paths),
             *doubtful_labels("the class folders", labels),

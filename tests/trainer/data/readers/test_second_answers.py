@@ -144,7 +144,7 @@ def test_a_name_beside_a_column_of_labels_is_no_folder(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["hold_out", "to_predict", "cat_aug", "misc", "Thumbnails", "未分類"])
 def test_a_folder_that_may_be_no_class_is_named(tmp_path: Path, name: str) -> None:
     found = read_images(
-        folder_of(tmp_path, [f"{c}/{i}.png" for c in ("cat", "dog", name) for i in range(3)]), verify=False
+        folder_of(tmp_path, [f"{c}/{c}{i}.png" for c in ("cat", "dog", name) for i in range(3)]), verify=False
     )
     assert any(f"the folder {name!r} is read as a class" in warning for warning in found.warnings)
 

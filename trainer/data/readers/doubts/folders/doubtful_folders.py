@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from pathlib import PurePosixPath
 
 from trainer.common.errors import listed
-from trainer.data.names.masks import is_mask_word, masks_are_worn
-from trainer.formats.parts import part_of
+from trainer.data.names.put_aside import is_aside, is_vague
+from trainer.data.readers.doubts.folders.folder_twins import NUMBERED, twins
 
 _DATE = re.compile(r"(?:19|20)\d\d([-_. ]?)(?:0[1-9]|1[0-2])\1(?:0[1-9]|[12]\d|3[01])(?:\D.*)?")
 _DAY_FIRST = re.compile(r"(?:0?[1-9]|[12]\d|3[01])([-_. ])(?:0?[1-9]|1[0-2])\1(?:19|20)?\d\d")
@@ -30,51 +30,18 @@ _DERIVED = frozenset((
 ))  # fmt: skip
 """Words beside the name of a class in that of a folder with further or changed images of it."""
 _COPY = re.compile(
-    r"(?:copy of |kopie von |copie de )(?P<of>.+)|(?P<name>.+?)"
-    r"(?:[ _-]*\(\d+\)| [2-9]|[ _-]+(?:copy|kopie|copie|copia|コピー)(?:[ _-]*\(?\d+\)?)?"
-    r"|[ _-]+(?:kopia|副本|копия|\(copia\)|orig|original)|[ _.-]+(?:old|alt|backup|bak)|~)",
+    r"(?:copy of |kopie von |copie de |copia de |c\u00f3pia de |kopie van |copia di |kopia )(?P<of>.+)|(?P<name>.+?)"
+    r"(?:[ _-]*\(\d+\)| [2-9]|[ _-]+(?:copy|kopie|copie|c[o\u00f3]pia|コピー)(?:[ _-]*\(?\d+\)?)?"
+    r"|[ _-]*(?:のコピー|的副本|의 ?사본)(?:[ _-]*\(?\d+\)?)?"
+    r"|[ _-]+(?:kopia|副本|복사본|사본|копия|\(copia\)|orig|original)|[ _.-]+(?:old|alt|backup|bak)|~)",
     re.IGNORECASE,
 )
-_NUMBERED = re.compile(r"(.*[^\W\d_])[\W_]*\d+")
 _AUGMENTED = re.compile(r"(.+?)[\W_]+(?:aug|augmented|augmentation|flipped|rotated|resized|cropped)", re.IGNORECASE)
-_COPIES = frozenset((
-    "aug", "augmented", "augmentation", "augmentations", "flipped", "rotated", "thumb", "thumbs", "thumbnail",
-    "thumbnails", "preview", "previews", "copies", "backup",
-))  # fmt: skip
-"""Words in the names of folders that hold changed copies of images in another folder."""
 _SIDES = frozenset((
     "gallery", "query", "queries", "hr", "lr", "hq", "lq", "highres", "lowres", "highresolution", "lowresolution",
     "reference", "distorted", "noisy", "denoised",
 ))  # fmt: skip
 """Names of the sides of data for retrieval or restoration of images, without blanks and punctuation."""
-_ASIDE = frozenset((
-    "trash", "unsorted", "tosort", "backup", "backups", "duplicate", "duplicates", "delete", "deleted", "todelete",
-    "tmp", "temp", "old", "archive", "neuerordner", "untitledfolder", "unsortiert", "papierkorb", "rejected", "reject",
-    "rejects", "extra", "extras", "misc", "miscellaneous", "various", "sample", "samples", "example", "examples",
-    "thumbnail", "thumbnails", "thumbs", "preview", "previews", "augmented", "augmentation", "aug", "synthetic",
-    "generated", "plots", "plot", "figures", "figure", "screenshots", "screenshot", "submission", "submissions",
-    "query", "gallery", "holdout", "heldout", "topredict", "external", "runs", "logs", "wandb", "mlruns",
-    "lightninglogs", "checkpoints", "tensorboard",
-    "prueba", "pruebas", "essai", "essais", "probe", "hiddentest", "testseta", "testsetb", "未分類", "その他",
-    "tests", "testclean", "testcorrupted", "extratest", "unlabeledtest", "unlabelledtest", "teste", "testes", "valtest",
-    "nolabels", "unseen", "hidden", "blind", "leaderboard", "submit", "forsubmission", "challenge", "scoring", "target",
-    "评测", "提交用", "提出用", "推論用", "nuevacarpeta", "новаяпапка", "新しいフォルダー", "新建文件夹",
-    "nouveaudossier", "nuovacartella", "novapasta", "sinclasificar", "excluded", "exclude", "ignore", "ignored",
-    "notused", "unused", "dontuse", "donotuse", "tocheck", "wrong", "mislabeled", "mislabelled", "bak", "crops",
-    "originals", "edited", "export", "exports", "ausschuss", "doublons", "corbeille", "ung\u00fcltig",
-))  # fmt: skip
-"""Names of folders with images that people have put aside, made or not sorted yet, without blanks and punctuation."""
-
-
-def is_aside(name: str) -> bool:
-    """Whether the name of a folder says that its images were put aside, made or not sorted yet: ``extra``, ``tmp``."""
-    return re.sub(r"[\W_]+", "", name).casefold() in _ASIDE
-
-
-def holds_copies(name: str) -> bool:
-    """Whether the name of a folder says that it holds changed copies: ``thumbs``, ``AugmentedDataset``."""
-    words = re.findall(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])", name)
-    return not _COPIES.isdisjoint(word.lower() for word in words)
 
 
 def _is_copy_of(name: str, known: Collection[str]) -> bool:
@@ -103,34 +70,6 @@ def images_in_two_formats(paths: Sequence[str]) -> list[str]:
     ]
 
 
-def part_twins(names: Sequence[str]) -> list[tuple[str, str]]:
-    """The folders that hold a part of the images of another one by their names, each with the other one.
-
-    As ``cats_test`` beside ``cats``. At least half of the other folders have such a twin.
-    """
-    found = _twins(names, lambda word: part_of(word) in ("test", "val"))
-    return found if 2 * len({other for _, other in found}) >= len(names) - len(found) else []
-
-
-def mask_twins(names: Sequence[str]) -> list[tuple[str, str]]:
-    """The folders that hold masks of another one's images by their names, as ``benign_mask`` beside ``benign``, each
-    with the other one.
-    """
-    return [] if masks_are_worn(names) else _twins(names, is_mask_word)
-
-
-def _twins(names: Sequence[str], further: Callable[[str], bool]) -> list[tuple[str, str]]:
-    """The folders whose name is that of another one and a ``further`` word in lower case, each with the other one."""
-    words = {name: re.findall(r"[^\W_]+", name.casefold()) for name in names}
-    by_words = {tuple(own): name for name, own in words.items()}
-    found = []
-    for name, own in words.items():
-        rest = tuple(word for word in own if not further(word))
-        if len(rest) == len(own) - 1 > 0 and rest in by_words:
-            found.append((name, by_words[rest]))
-    return found
-
-
 def doubtful_folders(names: Sequence[str]) -> list[str]:
     """Warnings about class folders by their ``names``."""
     warnings = []
@@ -146,7 +85,9 @@ def doubtful_folders(names: Sequence[str]) -> list[str]:
                 "labels are elsewhere, write a table labels.csv with the columns image and label"
             )
     known = {name.casefold(): name for name in names}
-    derived = dict(_twins(names, _DERIVED.__contains__))
+    derived = dict(twins(names, _DERIVED.__contains__))
+    # Numbered samples or examples are classes of their own, unlike one such folder beside classes.
+    are_numbered = all(map(is_aside, names)) and any(map(str.isdigit, "".join(names)))
     for name in names:
         found = _COPY.fullmatch(name)
         original = None if found is None else known.get((found["of"] or found["name"]).casefold())
@@ -155,7 +96,7 @@ def doubtful_folders(names: Sequence[str]) -> list[str]:
                 f"the folders {original!r} and {name!r} are read as two classes; if {name!r} is a copy, move it out of "
                 "the data, or its images into the other folder"
             )
-        elif is_aside(name) or _is_copy_of(name, known) or name in derived:
+        elif (is_aside(name) and not are_numbered) or is_vague(name) or _is_copy_of(name, known) or name in derived:
             warnings.append(f"the folder {name!r} is read as a class; if it is none, move it out of the data")
     return [*warnings, *_numbered_alike(names)]
 
@@ -167,7 +108,7 @@ def _numbered_alike(names: Sequence[str]) -> list[str]:
     """
     by_stem: dict[str, list[str]] = defaultdict(list)
     for name in names:
-        if found := _NUMBERED.fullmatch(name):
+        if found := NUMBERED.fullmatch(name):
             by_stem[found[1].casefold()].append(name)
     alike = [own for own in by_stem.values() if len(own) > 1]
     if len(alike) < 2:

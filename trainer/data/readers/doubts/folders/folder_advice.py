@@ -9,10 +9,10 @@ from pathlib import Path, PurePosixPath
 from trainer.common.errors import listed
 from trainer.data.image_set import DataOptions
 from trainer.data.names.masks import holds_masks, masks_are_worn
-from trainer.data.names.parts import folder_part, is_held_out, names_no_class, split_of
+from trainer.data.names.parts import folder_part, folder_split, is_held_out, names_no_class, split_of
+from trainer.data.names.put_aside import holds_copies
 from trainer.data.readers.class_folders import class_folders, holds_lists, subfolders
 from trainer.data.readers.doubts.files_apart import labels_apart
-from trainer.data.readers.doubts.folders.doubtful_folders import holds_copies
 from trainer.data.readers.doubts.folders.folder_choice import folders_choice, inner_classes
 from trainer.data.readers.doubts.other_tables import bare_tables, how_to_save, may_give_labels, other_tables
 from trainer.data.readers.matching.image_files import ImageFiles
@@ -147,7 +147,20 @@ def not_classes(names: Sequence[str]) -> list[str]:
     return [
         f"the folder {name!r} is read as a class; if it is none, move it out of the data"
         for name in names
-        if names_no_class(name) and split_of(name) is None and not (holds_masks(name) and masks_are_worn(names))
+        if (names_no_class(name) or is_held_out(name))
+        and split_of(name) is None
+        and not (holds_masks(name) and masks_are_worn(names))
+    ]
+
+
+def doubtful_test_folder(folder: Path, root: Path, test_folder: Path | None) -> list[str]:
+    """A warning about a test folder beside class folders whose name might be that of a class: ``Prüfung``."""
+    if test_folder is None or root != folder or folder_split(test_folder.name) is not None:
+        return []
+    name = test_folder.name
+    return [
+        f"the images in {printable(name)}/ are read as test images by its name; if it is a class, rename it, such as "
+        f"to {printable(name)}_class"
     ]
 
 

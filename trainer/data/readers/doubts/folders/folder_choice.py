@@ -6,6 +6,7 @@ from pathlib import Path, PurePosixPath
 
 from trainer.data.names.masks import holds_masks
 from trainer.data.names.parts import folder_split, is_held_out
+from trainer.data.names.put_aside import holds_copies, is_aside
 from trainer.data.readers.class_folders import (
     class_folder_names,
     class_folders,
@@ -14,7 +15,6 @@ from trainer.data.readers.class_folders import (
     holds_single_images,
     subfolders,
 )
-from trainer.data.readers.doubts.folders.doubtful_folders import holds_copies, is_aside
 from trainer.data.readers.matching.image_files import ImageFiles
 from trainer.inference.printable import printable
 

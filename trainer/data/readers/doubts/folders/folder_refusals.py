@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from trainer.common.errors import DataError, listed
 from trainer.data.names.parts import folder_split
+from trainer.data.names.put_aside import holds_copies, is_aside
 from trainer.data.readers.class_folders import subfolders
-from trainer.data.readers.doubts.folders.doubtful_folders import mask_twins, part_twins
+from trainer.data.readers.doubts.folders.folder_twins import batch_twins, mask_twins, part_twins
 from trainer.data.readers.doubts.other_tables import files_in
 from trainer.data.readers.matching.image_files import ImageFiles
 from trainer.data.readers.tables.find_tables import find_tables, is_named_training
@@ -60,9 +62,8 @@ def refuse_part_twins(names: Sequence[str]) -> None:
     if twins := part_twins(names):
         parts, others = [name for name, _ in twins], list(dict.fromkeys(other for _, other in twins))
         raise DataError(
-            f"the folders {listed(parts, 4)} may hold test or validation images of {listed(others, 4)} by their names. "
-            "Move the test images into one folder test, and validation images out of the data folder. If the folders "
-            "are classes, add --layout folders (data.layout)"
+            f"{_may_hold(parts, 'test or validation images', others)}. Move the test images into one folder test, and "
+            "validation images out of the data folder. If the folders are classes, add --layout folders (data.layout)"
         )
 
 
@@ -75,8 +76,52 @@ def refuse_mask_twins(names: Sequence[str]) -> None:
     if twins := mask_twins(names):
         masks, others = [name for name, _ in twins], list(dict.fromkeys(other for _, other in twins))
         raise DataError(
-            f"the folders {listed(masks, 4)} may hold masks of the images of {listed(others, 4)} by their names. Move "
-            "them out of the data folder. If the folders are classes, add --layout folders (data.layout)"
+            f"{_may_hold(masks, 'masks of the images', others)}. Move them out of the data folder. If the folders are "
+            "classes, add --layout folders (data.layout)"
+        )
+
+
+def refuse_batch_twins(names: Sequence[str]) -> None:
+    """Refuse class folders of which some may hold further images of others.
+
+    Raises:
+        DataError: there are such folders.
+    """
+    if twins := batch_twins(names):
+        (further, other), parts = twins[0], [name for name, _ in twins]
+        others = list(dict.fromkeys(name for _, name in twins))
+        raise DataError(
+            f"{_may_hold(parts, 'further images', others)}. If {further!r} and {other!r} are one class, move the "
+            f"images of both into the folder {other!r}, under different file names, remove the empty folder, and do "
+            "the same with the others. If all folders are classes, add --layout folders (data.layout)"
+        )
+
+
+def refuse_copies(folders: Sequence[Path], files: ImageFiles) -> None:
+    """Refuse class folders that hold changed copies by their names, if all their images are called as those of others.
+
+    A folder that is only put aside by its name needs names that stand for one image of the others each: where every
+    class numbers its images from 0, equal names mean nothing.
+
+    Raises:
+        DataError: there are such folders.
+    """
+    named = [path for path in folders if holds_copies(path.name) or is_aside(path.name)]
+    if not named or len(folders) - len(named) < 2:
+        return
+    stems = {path: [PurePosixPath(image).stem for image in files.paths_in(path)] for path in folders}
+    owners = Counter(stem for path in folders if path not in named for stem in stems[path])
+    found = [
+        path.name
+        for path in named
+        if stems[path] and all(owners[stem] == 1 or (owners[stem] and holds_copies(path.name)) for stem in stems[path])
+    ]
+    if found:
+        hold, them = ("holds", "it") if len(found) == 1 else ("hold", "them")
+        raise DataError(
+            f"{listed(found, 4)} {hold} copies of the images in the class folders, by the names of the folder and of "
+            f"all images in it. Move {them} out of the data folder. To train on {them} as a class, add "
+            "--layout folders (data.layout)"
         )
 
 
@@ -98,3 +143,9 @@ def refuse_inner_annotations(folder: Path, folders: Sequence[Path], files: Image
             "annotations hold the labels, write a table labels.csv with the columns image and label, and one row for "
             "each image. If the folders are the classes, add --layout folders (data.layout)"
         )
+
+
+def _may_hold(names: Sequence[str], what: str, others: Sequence[str]) -> str:
+    """The beginning of a refusal of folders that are called after ``others``."""
+    folders, their = ("folder", "its name") if len(names) == 1 else ("folders", "their names")
+    return f"the {folders} {listed(names, 4)} may hold {what} of {listed(others, 4)} by {their}"

@@ -79,7 +79,18 @@ def test_folders_of_other_programs(tmp_path: Path, name: str) -> None:
             "extra_test",
             "unseen",
             "leaderboard",
-            "推論用",
+            "sin clasificar 2",
+            "zu prüfen",
+            "à prédire",
+            "ゴミ箱",
+            "要確認",
+            "Ergebnisse",
+            "grayscale",
+            "WhatsApp Images",
+            "cat のコピー",
+            "other",
+            "all",
+            "Validierung",
         ),
     ],
 )
@@ -101,6 +112,8 @@ def test_copies_and_folders_put_aside(tmp_path: Path, name: str) -> None:
         ("sunday", "day"),
         ("type 1", "type 2"),
         ("12345678", "23456789"),
+        ("ALL", "AML", "CLL"),
+        ("example 1", "example 2"),
     ],
 )
 def test_other_names_are_classes(tmp_path: Path, names: tuple[str, ...]) -> None:

@@ -1,0 +1,100 @@
+"""Names of folders with images that people have put aside, changed, or not sorted yet, in several languages."""
+
+from __future__ import annotations
+
+import re
+
+from trainer.formats.part_words import without_accents
+
+_ASIDE = frozenset((
+    # English
+    "trash", "unsorted", "tosort", "backup", "backups", "bak", "duplicate", "duplicates", "dupes", "dups", "recyclebin",
+    "delete", "deleted", "todelete", "removed", "discard", "discarded", "tmp", "temp", "old", "archive", "archived",
+    "untitledfolder", "newfolder", "rejected", "reject", "rejects", "extra", "extras", "misc", "miscellaneous",
+    "various", "sample", "samples", "example", "examples", "uncategorized", "uncategorised", "processed",
+    "preprocessed", "grayscale", "greyscale", "lowres", "lowresolution", "downscaled", "upscaled", "compressed",
+    "thumbnail", "thumbnails", "thumbs", "preview", "previews", "augmented", "augmentation", "aug", "synthetic",
+    "generated", "plots", "plot", "figures", "figure", "screenshots", "screenshot", "submission", "submissions",
+    "query", "gallery", "holdout", "heldout", "topredict", "external", "runs", "logs", "wandb", "mlruns",
+    "lightninglogs", "checkpoints", "tensorboard", "tests", "testclean", "testcorrupted", "extratest", "valtest",
+    "hiddentest", "testseta", "testsetb", "unlabeledtest", "unlabelledtest", "nolabels", "unseen", "hidden", "blind",
+    "leaderboard", "submit", "forsubmission", "challenge", "scoring", "target", "excluded", "exclude", "ignore",
+    "ignored", "notused", "unused", "dontuse", "donotuse", "tocheck", "tobechecked", "needscheck", "toreview",
+    "needsreview", "toclassify", "tolabel", "unchecked", "unverified", "wrong", "mislabeled", "mislabelled", "crops",
+    "originals", "edited", "export", "exports", "dcim", "cameraroll", "whatsapp", "whatsappimages", "whatsapppictures",
+    "download", "downloads", "myphotos", "mypictures",
+    # German
+    "neuerordner", "unsortiert", "zusortieren", "nichtsortiert", "papierkorb", "ausschuss", "aussortiert", "verworfen",
+    "ungultig", "duplikat", "duplikate", "dubletten", "doppelte", "sicherung", "sicherungen", "sicherungskopie",
+    "sicherungskopien", "kopie", "kopien", "unklar", "unsicher", "zuprufen", "zupruefen", "ungepruft", "ungeprueft",
+    "zuklaren", "zuklaeren", "zuklassifizieren", "vorherzusagen", "geloscht", "geloescht", "loschen", "loeschen",
+    "zuloschen", "zuloeschen", "nichtverwenden", "nichtbenutzen", "unbenutzt", "ungenutzt", "ausgeschlossen",
+    "verschiedenes", "beispiel", "beispiele", "vorschau", "vorschaubilder", "archiv", "verkleinert", "graustufen",
+    "rohdaten", "bearbeitet", "unbearbeitet", "whatsappbilder", "probe",
+    # French
+    "nouveaudossier", "corbeille", "doublon", "doublons", "essai", "essais", "apredire", "aclasser", "atrier",
+    "averifier", "atraiter", "aetiqueter", "asupprimer", "supprimes", "nonclasse", "nonclasses", "nontrie", "nontries",
+    "sauvegarde", "sauvegardes", "exclus", "exemple", "exemples", "apercus", "inutilise", "inutilises",
+    # Spanish and Portuguese
+    "nuevacarpeta", "novapasta", "sinclasificar", "porclasificar", "porrevisar", "pararevisar", "porpredecir",
+    "apredecir", "parapredecir", "duplicado", "duplicados", "duplicadas", "papelera", "lixeira", "respaldo",
+    "copiadeseguridad", "copiasdeseguridad", "descartado", "descartados", "descartadas", "excluidos", "excluidas",
+    "ejemplo", "ejemplos", "exemplos", "naoclassificado", "naoclassificados", "semclassificacao", "aclassificar",
+    "procesado", "procesados", "procesadas", "processados", "processadas", "prueba", "pruebas", "teste", "testes",
+    # Italian, Dutch and Polish
+    "nuovacartella", "daclassificare", "daverificare", "dacontrollare", "daordinare", "duplicati", "cestino",
+    "scartati", "esempi", "nonclassificati", "duplicaten", "prullenbak", "ongesorteerd", "tecontroleren",
+    "voorbeelden", "duplikaty", "dosprawdzenia", "nieposortowane", "nowyfolder", "przyklady",
+    # Russian, without the marks of its letters
+    "новаяпапка", "дубликаты", "неразобранное", "несортированное", "напроверку", "проверить", "удалить", "удаленные",
+    "архив", "резервнаякопия", "бэкап", "примеры", "разобрать",
+    # Japanese, Chinese and Korean
+    "未分類", "未整理", "未確認", "未処理", "未使用", "未選別", "要確認", "要チェック", "確認待ち", "確認中", "保留",
+    "重複", "除外", "削除", "削除予定", "不要", "ボツ", "ゴミ箱", "ごみ箱", "バックアップ", "一時", "サンプル", "例",
+    "元画像", "加工済み", "処理済み", "前処理済み", "縮小", "グレースケール", "使わない", "提出用", "新しいフォルダー",
+    "新規フォルダ", "评测", "提交用", "新建文件夹", "回收站", "垃圾箱", "重复", "待确认", "待分类", "待整理", "未分类",
+    "备份", "废弃", "删除", "不用", "样例", "示例", "휴지통", "중복", "미분류", "확인필요", "백업", "새폴더", "삭제",
+    "예시",
+))  # fmt: skip
+"""Without blanks, digits, punctuation and accents, in lower case."""
+_VAGUE = frozenset((
+    "rest", "remaining", "remainder", "mixed", "mix", "all", "everything", "other", "others", "junk",
+    "reste", "alle", "alles", "gemischt", "andere", "anderes", "sonstige", "sonstiges", "mull", "muell", "ablage",
+    "autre", "autres", "divers", "tous", "toutes", "otro", "otros", "otras", "resto", "todos", "todas", "varios",
+    "mezclado", "outro", "outros", "altro", "altri", "tutti", "misto", "vari", "overig", "overige", "inne",
+    "wszystkie", "прочее", "другое", "разное", "все", "корзина",
+    "その他", "他", "混在", "混合", "全部", "全て", "すべて", "ゴミ", "ごみ", "其他", "其它", "其余", "垃圾",
+    "기타", "전체",
+))  # fmt: skip
+"""Words as in `_ASIDE` that are the names of classes as well."""
+_COPIES = frozenset((
+    "aug", "augmented", "augmentation", "augmentations", "flipped", "rotated", "thumb", "thumbs", "thumbnail",
+    "thumbnails", "preview", "previews", "copies", "backup",
+))  # fmt: skip
+"""Words in the names of folders that hold changed copies of images in another folder."""
+
+
+def is_aside(name: str) -> bool:
+    """Whether the name of a folder says that its images were put aside, made or not sorted yet.
+
+    As ``extra``, ``Backup 2023`` and ``zu prüfen`` do.
+    """
+    return _folded(name) in _ASIDE
+
+
+def is_vague(name: str) -> bool:
+    """Whether a folder holds images without a class by its name, unless its class has that name: ``other``, ``all``.
+
+    ``ALL`` in capitals is an abbreviation, as that of a leukaemia.
+    """
+    return _folded(name) in _VAGUE and not (name.isascii() and name.isupper())
+
+
+def holds_copies(name: str) -> bool:
+    """Whether the name of a folder says that it holds changed copies: ``thumbs``, ``AugmentedDataset``."""
+    words = re.findall(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])", name)
+    return not _COPIES.isdisjoint(word.lower() for word in words)
+
+
+def _folded(name: str) -> str:
+    return re.sub(r"[\W\d_]+", "", without_accents(name)).casefold()
