@@ -238,7 +238,8 @@ SimilarLabels = Annotated[
         "--similar-labels",
         metavar="ask|merge|keep",
         callback=_one_of("ask", "merge", "keep"),
-        help="Labels that differ only in case, blanks or Unicode form: ask (an error), merge, or keep as two classes.",
+        help="Labels that differ only in case, blanks, marks at the ends or Unicode form: ask (an error), merge, or "
+        "keep as two classes.",
     ),
 ]
 SeveralLabels = Annotated[

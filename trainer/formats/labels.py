@@ -61,6 +61,19 @@ _QUOTED = re.compile(
 )
 
 
+# Marks that people and programs leave at the ends of a label. A*, R', C++, C#, A- and !cat have a meaning.
+_BEFORE = "'\"*.,;:?"
+_BEHIND = ".,;:?\u3002\u3001"
+_BEHIND_WORDS = _BEHIND + "'\"*!"
+_IN_DOUBT = re.compile(
+    r"\s*[(\[](?:\?+|unsure|not sure|uncertain|unclear|maybe|probably|probable|possibly|possible|likely|tbc|to check"
+    r"|unsicher|unklar|vielleicht|wahrscheinlich|incertain|peut-\u00eatre|dudoso|incerto|\u8981\u78ba\u8a8d"
+    r"|\u4e0d\u78ba\u304b|\u4e0d\u786e\u5b9a)[)\]]",
+    re.IGNORECASE,
+)
+"""Words of doubt behind a label: dog (unsure)."""
+
+
 SimilarLabels = Literal["ask", "merge", "keep"]
 SIMILAR_LABELS: tuple[SimilarLabels, ...] = get_args(SimilarLabels)
 """What to do about labels that differ only in spelling; see `unify_labels`."""
@@ -117,8 +130,8 @@ def is_missing(text: str) -> bool:
 def unify_labels(labels: Sequence[str], similar: SimilarLabels, *, whole: bool = False) -> tuple[list[str], list[str]]:
     """Decide about labels that are spelled alike.
 
-    They differ in case, blanks, hyphens, quotation marks, Unicode form, escapes of HTML, or as "&" and "and" or 1 and
-    1.0 do.
+    They differ in case, blanks, hyphens, quotation marks, Unicode form, escapes of HTML, marks and words of doubt at
+    the ends (``dog.``, ``dog (unsure)``), or as "&" and "and" or 1 and 1.0 do.
 
     Args:
         similar: ``ask`` refuses such labels, ``merge`` takes the most frequent spelling of each, ``keep`` leaves them.
@@ -165,14 +178,26 @@ def unify_labels(labels: Sequence[str], similar: SimilarLabels, *, whole: bool =
 def _spelling_key(label: str) -> str:
     """A text that is equal for labels that differ only in spelling."""
     inner = unquoted(label)
-    label = label if inner is None else inner
+    label = _ESCAPE.sub(lambda found: unescape(found[0]), label if inner is None else inner)
+    label = _without_marks(label)
     if is_number(label):
         return repr(float(label))
-    label = _ESCAPE.sub(lambda found: unescape(found[0]), label).replace("&", " and ")
+    label = label.replace("&", " and ")
     text = _HYPHEN.sub("", unicodedata.normalize("NFKC", label.translate(_LOOKALIKES)).casefold())
     text = _MARKS.sub("", text).translate(_LETTERS)
     text = _TONE.sub(r"\1\3\2", unicodedata.normalize("NFD", text))
     return "".join(c for c in text if not c.isspace() and c != "_" and unicodedata.category(c) != "Cf")
+
+
+def _without_marks(label: str) -> str:
+    """A label without marks and words of doubt at its ends; unchanged if it is nothing else, or a number with them."""
+    if is_number(label):
+        return label
+    text = _IN_DOUBT.sub("", unicodedata.normalize("NFKC", label.translate(_LOOKALIKES))).strip()
+    inner = text.lstrip(_BEFORE).rstrip(_BEHIND).strip()
+    if len(inner.rstrip(_BEHIND_WORDS)) > 1 and not is_number(inner.rstrip(_BEHIND_WORDS)):
+        inner = inner.rstrip(_BEHIND_WORDS).strip()
+    return inner or label
 
 
 def unquoted(label: str) -> str | None:

@@ -39,6 +39,17 @@ ALIKE = [
     ("salt & pepper", "salt &amp; pepper"),
     ("salt & pepper", "Salt and Pepper"),
     ("caf\u00e9", "caf&#233;"),
+    ("dog", "dog."),
+    ("dog", "'dog"),
+    ("dog", "dog;"),
+    ("dog", "dog*"),
+    ("dog", "dog ?"),
+    ("dog", "dog\u3002"),
+    ("dog", '"Dog!'),
+    ("dog", "dog (unsure)"),
+    ("\u72ac", "\u72ac\uff08\u8981\u78ba\u8a8d\uff09"),
+    ("7", "7?"),
+    ("A", "A."),
     ("kho\u1ebb", unicodedata.normalize("NFD", "kh\u1ecfe")),
 ]
 
@@ -90,7 +101,11 @@ def test_errors_of_spreadsheets_are_missing_labels() -> None:
 
 
 @pytest.mark.parametrize(
-    ("one", "other"), [("m\u00f2", "m\u00f3"), ("A-", "A"), ("A-", "A+"), ("1-2", "12"), ("-1", "1"), ("5'", "5")]
+    ("one", "other"),
+    [
+        *(("m\u00f2", "m\u00f3"), ("A-", "A"), ("A-", "A+"), ("1-2", "12"), ("-1", "1"), ("5'", "5"), ("A", "A*")),
+        *(("C", "C++"), ("C", "C#"), ("R", "R'"), ("?", "!"), (".", ","), ("cat", "!cat"), ("cat", "cat (wild)")),
+    ],
 )
 def test_signs_with_a_meaning_make_other_labels(one: str, other: str) -> None:
     assert unify_labels([one, other], "ask") == ([one, other], [])

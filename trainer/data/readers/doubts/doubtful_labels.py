@@ -10,6 +10,7 @@ from trainer.common.errors import counted, listed
 from trainer.data.readers.columns.choose_columns import Columns
 from trainer.data.readers.columns.several.other_marks import OTHER_MARKS, lists_by_marks, shown
 from trainer.data.readers.columns.several_labels import JSON, SEPARATORS
+from trainer.data.readers.doubts.one_meaning import labels_of_one_meaning
 from trainer.formats.delimited import Table
 from trainer.formats.labels import SeveralLabels, is_number
 from trainer.formats.shares import share
@@ -55,6 +56,7 @@ def doubtful_labels(where: str, labels: Iterable[str], *, lists: bool = True, ce
         *_measured(where, counts),
         *_look_alikes(where, counts),
         *_two_notations(where, counts),
+        *labels_of_one_meaning(where, counts),
         *_dates(where, counts),
         *_documents(where, counts),
         *(_several(where, counts, cells=cells) if lists else ()),
