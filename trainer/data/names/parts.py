@@ -52,7 +52,7 @@ def folder_split(name: str, siblings: Collection[str] = ()) -> Split | None:
     after = rest[rest.index("*") + 1 :]
     if after and all(word in IMAGE_WORDS for word in after) and not re.search(r"\s", name):
         return split
-    beside_other = any(_part_of(sibling) not in (None, split) for sibling in siblings)
+    beside_other = any(part_alone(sibling) not in (None, split) for sibling in siblings)
     if beside_other and all(map(_says_nothing, rest)):
         return split
     if split == "test" and all(
@@ -78,7 +78,7 @@ def _foreign_split(name: str, siblings: Collection[str]) -> Split | None:
     part = _foreign_part_of(name)
     if part is None or part == "val":  # first, because the siblings of a class folder may be a thousand
         return None
-    others = {sibling: _part_of(sibling) for sibling in siblings if sibling != name}
+    others = {sibling: part_alone(sibling) for sibling in siblings if sibling != name}
     if not set(others.values()) - {None, part}:
         return "test" if part == "test" and not is_held_out(name) and _are_classes(name, siblings) else None
     if "評価" in name and any(other == "test" and "評価" not in sibling for sibling, other in others.items()):
@@ -88,7 +88,7 @@ def _foreign_split(name: str, siblings: Collection[str]) -> Split | None:
 
 def _are_classes(name: str, siblings: Collection[str]) -> bool:
     """Whether two ``siblings`` of a folder at least may be classes, because their names speak of no part or images."""
-    return sum(_part_of(other) is None and not names_no_class(other) for other in siblings if other != name) > 1
+    return sum(part_alone(other) is None and not names_no_class(other) for other in siblings if other != name) > 1
 
 
 def folder_part(name: str, siblings: Collection[str]) -> Part | None:
@@ -114,7 +114,7 @@ def _part_taken_apart(name: str) -> tuple[Part | None, list[str]]:
     return parts.pop(), ["*" if word in ENGLISH else word for word in words]
 
 
-def _part_of(name: str) -> Part | None:
+def part_alone(name: str) -> Part | None:
     """The part that a folder's name means in any language, if it says nothing else."""
     split, rest = _taken_apart(name)
     if split is not None and all(map(_says_nothing, rest)):

@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 from trainer.common.errors import listed
 from trainer.data.image_set import DataOptions
 from trainer.data.names.masks import holds_masks, masks_are_worn
-from trainer.data.names.parts import folder_part, folder_split, is_held_out, names_no_class, split_of
+from trainer.data.names.parts import folder_part, folder_split, is_held_out, names_no_class, part_alone, split_of
 from trainer.data.names.put_aside import holds_copies
 from trainer.data.readers.class_folders import class_folders, holds_lists, subfolders
 from trainer.data.readers.doubts.files_apart import labels_apart
@@ -147,7 +147,7 @@ def not_classes(names: Sequence[str]) -> list[str]:
     return [
         f"the folder {name!r} is read as a class; if it is none, move it out of the data"
         for name in names
-        if (names_no_class(name) or is_held_out(name))
+        if (names_no_class(name) or part_alone(name))
         and split_of(name) is None
         and not (holds_masks(name) and masks_are_worn(names))
     ]

@@ -123,4 +123,6 @@ def test_a_folder_for_testing_with_further_words(tmp_path: Path, name: str) -> N
 
 @pytest.mark.parametrize("names", [("Prüfung", "Rechnung"), ("prova", "prueba", "vino"), ("test a", "cat", "dog")])
 def test_a_word_for_testing_beside_one_class_is_a_class(tmp_path: Path, names: tuple[str, ...]) -> None:
-    assert set(read_images(classes(tmp_path, *names), verify=False).class_names) == set(names)
+    found = read_images(classes(tmp_path, *names), verify=False)
+    assert set(found.class_names) == set(names)
+    assert f"the folder {names[0]!r} is read as a class" in "\n".join((*found.notes, *found.warnings))
