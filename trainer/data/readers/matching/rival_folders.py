@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import re
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import PurePosixPath
 
-from trainer.data.names.parts import Split, folder_split, names_no_class
-from trainer.data.readers.matching.id_spellings import alike, composed, differ_in_one_number, slashes, unpadded
+from trainer.data.names.parts import Split, folder_split
+from trainer.data.readers.matching.id_spellings import differ_in_one_number, slashes, unpadded
 from trainer.data.readers.matching.image_files import IMAGE_SUFFIXES, ImageFiles
 from trainer.data.readers.matching.lookup_errors import ImageAmbiguousError, ImageLookupError
 from trainer.data.readers.matching.name_index import NameIndex
+from trainer.data.readers.matching.twins import Twins, apart, names_images, stem_of
 
 _FEW = 4  # least number of ids for each exact name, where the names may be chance hits
 _MOST = 0.9  # least share of the other ids that a folder holds which speaks against chance hits
-_IMAGES = re.compile(
-    r"(?:.*[\W_])?(?:images?|imgs?|pics?|pictures?|photos?|jpe?gs?|pngs?|jpegimages)(?:[\W_].*)?", re.I
-)
 _CLOSE = 0.5  # least difference of two scores from which one of two folders is the obvious one
 
 
@@ -30,16 +27,22 @@ class RivalFolders:
 
     def __init__(self, files: ImageFiles, names: NameIndex, split: Split) -> None:
         self._files, self._names, self._split = files, names, split
+        self._twins = Twins(files, names, split)
 
     def replaced(self, cells: Iterable[str], found: Mapping[str, str]) -> dict[str, str | ImageLookupError]:
         """The file of each id of ``found`` whose exact name is a chance hit, or the error if nothing decides.
 
-        Each folder gets a score: twice the share of the ids that it holds in any spelling, 1 for a folder of the split
-        or one called ``images`` or the like, and 1 for exact names (2 if another extension stands against it).
-
         Args:
             cells: all ids of the column.
             found: the files of those that name one exactly, by id.
+        """
+        return {**self._twins.doubtful(found), **self._weighed(cells, found)}
+
+    def _weighed(self, cells: Iterable[str], found: Mapping[str, str]) -> dict[str, str | ImageLookupError]:
+        """`replaced`, by the scores of the folders.
+
+        Each folder gets a score: twice the share of the ids that it holds in any spelling, 1 for a folder of the split
+        or one called ``images`` or the like, and 1 for exact names (2 if another extension stands against it).
         """
         ids = list(dict.fromkeys(cells))
         if len(found) == len(ids) and self._all_at_home(found.values()):
@@ -63,7 +66,7 @@ class RivalFolders:
             path = found[cell]
             best, margin = path, -float("inf")
             for other in others:
-                mine, its = self._apart(path, other)
+                mine, its = apart(path, other)
                 own = (
                     2 * len(held[mine]) / len(ids)
                     + self._is_home(path, mine, other, its)
@@ -104,7 +107,7 @@ class RivalFolders:
         folders = {path.rpartition("/")[0]: path for path in paths}
         if self._files.paths_below(self._split):
             return all(self._files.below_split(path, self._split) is not None for path in folders.values())
-        return all(any(map(_names_images, folder.split("/"))) for folder in folders)
+        return all(any(map(names_images, folder.split("/"))) for folder in folders)
 
     def _rivals(self, cell: str, path: str) -> list[str]:
         """Files in other folders than ``path`` that another spelling of the id names."""
@@ -116,39 +119,18 @@ class RivalFolders:
         pure = PurePosixPath(slashes(cell))
         if pure.is_absolute() or ".." in pure.parts:
             return []
-        stem = composed(pure.stem if pure.suffix.lower() in IMAGE_SUFFIXES else pure.name)
+        stem = stem_of(pure)
         padded = self._names.by_unpadded_stem.get(unpadded(stem), [])
         padded = [path for path in padded if differ_in_one_number(PurePosixPath(path).stem, stem)]
-        paths = dict.fromkeys([*padded, *self._names.by_alike_name.get(alike(stem), [])])
-        wanted = pure.parts[:-1]
-        inside = [path for path in paths if not wanted or PurePosixPath(path).parts[:-1][-len(wanted) :] == wanted]
-        fitting = self._names.composed_files.of_split(inside, self._split, len(wanted))
-        return [self._names.by_form[path][0] for path in fitting]
-
-    def _apart(self, one: str, other: str) -> tuple[str, str]:
-        """The outermost folders that hold the one file, but not the other, with a slash at their end.
-
-        For a file directly in the common folder, it is this folder without a slash.
-        """
-        folders, others = PurePosixPath(one).parts[:-1], PurePosixPath(other).parts[:-1]
-        common = 0
-        while common < min(len(folders), len(others)) and folders[common] == others[common]:
-            common += 1
-        mine, its = PurePosixPath(*folders[: common + 1]), PurePosixPath(*others[: common + 1])
-        return f"{mine}{'/' * (len(folders) > common)}", f"{its}{'/' * (len(others) > common)}"
+        return list(dict.fromkeys([*self._twins.inside(pure, padded), *self._twins.of(cell)]))
 
     def _is_home(self, path: str, folder: str, rival: str, rivals_folder: str) -> bool:
         """Whether the images of this split lie in the folder of a file by its name, and not in that of its rival."""
         in_split = self._files.below_split(path, self._split) is not None
         if in_split or self._files.below_split(rival, self._split) is not None:
             return in_split
-        return _names_images(PurePosixPath(folder).name) and not _names_images(PurePosixPath(rivals_folder).name)
+        return names_images(PurePosixPath(folder).name) and not names_images(PurePosixPath(rivals_folder).name)
 
     def _exactness(self, cell: str, other: str) -> int:
         suffix = PurePosixPath(slashes(cell)).suffix.lower()
         return 2 if suffix in IMAGE_SUFFIXES and suffix != PurePosixPath(other).suffix.lower() else 1
-
-
-def _names_images(folder: str) -> bool:
-    """Whether the name of a folder says that it holds the images, and nothing else about them."""
-    return names_no_class(folder) and _IMAGES.fullmatch(folder) is not None
