@@ -70,7 +70,8 @@ def check(
     ] = None,
     weights: WeightsOnce = None,
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="Table of all suspicious labels to write; default: none.")
+        str | None,
+        typer.Option("--output", "-o", metavar="PATH", help="Table of all suspicious labels to write; default: none."),
     ] = None,
     home: HomeFolder = DEFAULT_HOME,
 ) -> None:
@@ -79,6 +80,7 @@ def check(
     from search.report.checks.check import check as run
     from search.runtime.home import Home
     from studies.file.overrides import data_settings
+    from trainer.inference.predictions import file_path
 
     overrides = overrides_of(
         assignments,
@@ -94,7 +96,12 @@ def check(
         encoding=encoding,
     )
     request = CheckRequest(
-        shift=shift, labels=labels, backbone=backbone, weights=weights, output=output, home=Home(root=home)
+        shift=shift,
+        labels=labels,
+        backbone=backbone,
+        weights=weights,
+        output=file_path(output) if output is not None else None,
+        home=Home(root=home),
     )
     run(data, settings=data_settings(overrides), n_folds=n_folds, request=request)
 
@@ -175,7 +182,7 @@ def studies(
 def folds(
     study: Study = None,
     storage_url: StoredIn = DEFAULT_STORAGE,
-    output: Annotated[Path, typer.Option("--output", "-o")] = Path("folds.csv"),
+    output: Annotated[str, typer.Option("--output", "-o", metavar="PATH")] = "folds.csv",
 ) -> None:
     """Write the folds of a study as a table: image_id, fold, label, duplicate group."""
     from search.export.output.tables import write_folds
@@ -184,11 +191,13 @@ def folds(
     from search.study_state.study import read_study
     from storage.stores import open_stores
     from storage.values import SEARCH_SPLIT
+    from trainer.inference.predictions import file_path
 
+    table = file_path(output)
     stores = open_stores(storage_url)
-    with creating(output) as temporary:
+    with creating(table) as temporary:
         write_folds(stores, read_study(stores, study), SEARCH_SPLIT, temporary)
-    say(open_console(), f"The folds are written to {output}", whole=True)
+    say(open_console(), f"The folds are written to {table}", whole=True)
 
 
 def labels(

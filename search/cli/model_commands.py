@@ -24,7 +24,7 @@ class FormatName(StrEnum):
 def predict(
     model: ModelArgument,
     images: ImagesArgument,
-    output: Annotated[Path, typer.Option("--output", "-o")] = Path("predictions.csv"),
+    output: Annotated[str, typer.Option("--output", "-o", metavar="PATH")] = "predictions.csv",
     device: Annotated[str, typer.Option("--device", help="cpu, cuda or cuda:N.")] = "cpu",
     onnx: Annotated[
         bool, typer.Option("--onnx", help="Predict with the folder's ONNX files (`search convert`), without torch.")
@@ -34,20 +34,21 @@ def predict(
     from search.runtime.console import note, open_console, say
     from search.study_setup.data_folder import progress_line
     from trainer.inference.predict import predict_folder
-    from trainer.inference.predictions import check_output, write_predictions
+    from trainer.inference.predictions import check_output, file_path, write_predictions
 
-    check_output(output, model)
+    table = file_path(output)
+    check_output(table, model)
     console = open_console()
     label = "Predicting …"
     with progress_line(console, label) as update:
         predictions = predict_folder(
             model, images, device=device, onnx=onnx, on_progress=lambda share: update(f"{label} {share:.0%}")
         )
-    write_predictions(output, predictions)
+    write_predictions(table, predictions)
     for line in predictions.notes:
         note(console, line)
     count = len(predictions.ids)
-    say(console, f"{count} image{'s' * (count != 1)} predicted to {output}", whole=True)
+    say(console, f"{count} image{'s' * (count != 1)} predicted to {table}", whole=True)
 
 
 def convert(

@@ -57,6 +57,9 @@ _SYSTEM_FILES = frozenset(
         *("system volume information", "lost+found"),
     ]
 )
+BROKEN_LINK = "broken link"
+SPECIAL_KINDS = frozenset(["named pipe", "socket", "device"])
+"""Kinds of what is no file, by `special_kind`."""
 CONVERT = "convert it to JPEG or PNG"
 _HEIF_HELP = "install pillow-heif (pip install pillow-heif) or convert it to JPEG"
 
@@ -202,6 +205,14 @@ def openable_formats() -> tuple[str, ...]:
     return _openable()
 
 
+def special_kind(path: Path) -> str | None:
+    """What holds no bytes of its own but exists under a path, such as ``named pipe``; None: nothing, or a file."""
+    if path.is_file() or not path.exists():
+        return None
+    tests = {"folder": path.is_dir, "named pipe": path.is_fifo, "socket": path.is_socket}
+    return next((kind for kind, test in tests.items() if test()), "device")
+
+
 def unread_kind(path: Path) -> str | None:
     """The kind of a file that is not read as an image, for counting, such as ``.heic``; None: it is read as one.
 
@@ -214,7 +225,7 @@ def unread_kind(path: Path) -> str | None:
         return suffix
     try:
         if not path.is_file():  # not opened, because reading a pipe would wait for ever
-            return "broken link" if path.is_symlink() else "special file"
+            return special_kind(path) or BROKEN_LINK
         with path.open("rb") as file:
             kind = kind_of_bytes(file.read(HEAD))
     except OSError as error:

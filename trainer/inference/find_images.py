@@ -8,7 +8,18 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from .file_kinds import ARCHIVE_PART, ARCHIVES, CONTAINERS, HEAD, NO_IMAGES, READS_HEIF, is_hidden, unread_kind
+from .file_kinds import (
+    ARCHIVE_PART,
+    ARCHIVES,
+    BROKEN_LINK,
+    CONTAINERS,
+    HEAD,
+    NO_IMAGES,
+    READS_HEIF,
+    SPECIAL_KINDS,
+    is_hidden,
+    unread_kind,
+)
 from .printable import printable
 
 SHOWN = 10  # kinds in one message
@@ -126,9 +137,12 @@ def unread_message(unread: Mapping[str, str]) -> str:
     files = "1 file" if len(unread) == 1 else f"{len(unread)} files"
     endings = set(unread.values())
     archives = {ending for ending in endings if ending in ARCHIVES or ARCHIVE_PART.fullmatch(ending)}
-    advice = "; convert images among them to JPEG or PNG" if endings - archives - CONTAINERS - NO_IMAGES else ""
+    converted = endings - archives - CONTAINERS - NO_IMAGES - SPECIAL_KINDS - {BROKEN_LINK}
+    advice = "; convert images among them to JPEG or PNG" if converted else ""
     if not READS_HEIF and endings & {".heic", ".heif", ".hif"}:
         advice += ", or install pillow-heif (pip install pillow-heif), which reads HEIC"
+    if BROKEN_LINK in endings:
+        advice += "; put the files in the place of broken links"
     if archives:
         advice += "; unpack archives"
     if endings & CONTAINERS:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from .errors import ImageError
-from .file_kinds import FORMATS, HEAD, describe_tiff, kind_of_bytes, openable_formats
+from .file_kinds import FORMATS, HEAD, describe_tiff, kind_of_bytes, openable_formats, special_kind
 from .pixel_values import (
     Range,
     Ranges,
@@ -221,6 +221,8 @@ def _file_bytes(path: Path) -> bytes:
         if path.is_dir():
             raise ImageError("this is a folder, not an image")
         if not path.is_file():
+            if (kind := special_kind(path)) is not None:  # not opened, because reading a pipe would wait for ever
+                raise ImageError(f"this is a {kind}, not an image file: move it away")
             raise ImageError("the link leads to no file" if path.is_symlink() else "there is no such file")
         if (size := path.stat().st_size) > MAX_FILE_BYTES:
             raise ImageError(f"the file has {size:,} bytes; at most {MAX_FILE_BYTES:,} are read")

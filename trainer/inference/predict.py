@@ -40,7 +40,7 @@ from .model_folder import Member, ModelFolder, load_model_folder
 from .networks.onnx_networks import check_onnx_device, load_onnx, predict_member_onnx
 from .networks.torch_networks import predict_member
 from .pixel_values import Ranges
-from .predictions import Predictions, check_output, write_predictions
+from .predictions import Predictions, check_output, file_path, write_predictions
 from .printable import EXCERPT, cause_of, excerpt, name_problem, printable
 
 LINE_BREAK = "\n"
@@ -268,7 +268,7 @@ def main(model_dir: Path) -> int:
     """Run the command line of a model folder. Returns exit code 0, or 1 after printing the causes to stderr."""
     parser = argparse.ArgumentParser(description="Predict the classes of images with this model folder.")
     parser.add_argument("images", nargs="+", metavar="IMAGES", help="a folder, image files, or an .npz file with arr_0")
-    parser.add_argument("--output", type=Path, default=Path("predictions.csv"), help="table to write (%(default)s)")
+    parser.add_argument("--output", default="predictions.csv", help="table to write (%(default)s)")
     parser.add_argument("--device", default="cpu", help="cpu, cuda or cuda:N (%(default)s)")
     parser.add_argument("--onnx", action="store_true", help="use the folder onnx/ and ONNX Runtime, without torch")
     parser.add_argument("--batch-size", type=_positive, default=64, help="images per batch (%(default)s)")
@@ -277,7 +277,8 @@ def main(model_dir: Path) -> int:
             stream.reconfigure(errors="backslashreplace")  # file names that the terminal's encoding lacks
     arguments = parser.parse_args()
     try:
-        check_output(arguments.output, model_dir)
+        output = file_path(arguments.output)
+        check_output(output, model_dir)
         predictions = predict_folder(
             model_dir,
             arguments.images,
@@ -285,7 +286,7 @@ def main(model_dir: Path) -> int:
             device=arguments.device,
             onnx=arguments.onnx,
         )
-        write_predictions(arguments.output, predictions)
+        write_predictions(output, predictions)
     except (InferenceError, OSError) as error:
         sys.stderr.write(f"{excerpt(printable(str(error), keep=LINE_BREAK), LONGEST)}\n")
         return 1

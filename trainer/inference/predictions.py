@@ -62,6 +62,22 @@ def folder_problem(folder: Path) -> str | None:
     return f"there is no folder {printable(str(folder))}: create it, or give another --output"
 
 
+def file_path(text: str, ending: str = ".csv") -> Path:
+    """The path of ``--output`` as it is typed. A slash at its end, which `Path` drops, means a folder.
+
+    Args:
+        ending: of the file that the message suggests.
+
+    Raises:
+        OutputError: the text ends like a folder.
+    """
+    path = Path(text)
+    if text.endswith(("/", os.sep)):
+        better = path / f"output{ending}" if path.is_dir() else path.with_name(path.name + ending)
+        raise OutputError(f"{printable(text)} is a folder by its ending; --output names a file, such as {better}")
+    return path
+
+
 def check_output(path: Path, model_dir: Path) -> None:
     """Check that a table of predictions can be written to ``path``, before anything is predicted.
 

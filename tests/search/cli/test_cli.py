@@ -87,7 +87,9 @@ def test_help_and_mistakes_import_neither_torch_nor_timm(tmp_path: Path) -> None
         (["worker", "--study", "quickstart"], ["search start"]),
         (["predict", "nowhere", "nothing"], ["nowhere"]),
         (["predict", "nowhere", ""], ["argument 3 is empty", "shell variable"]),
+        (["predict", "nowhere", "nothing", "--output", "new/"], ["new/ is a folder by its ending", "new.csv"]),
         (["check", "--id-column="], ["argument 2 is empty"]),
+        (["check", ".", "--output", "new/"], ["new.csv"]),
     ],
 )
 def test_mistakes_are_explained_on_stderr(run: Run, arguments: list[str], parts: list[str]) -> None:

@@ -79,7 +79,7 @@ def test_the_content_decides_where_the_extension_does_not(tmp_path: Path) -> Non
         assert unread_kind(tmp_path / name) == expected, name
     os.mkfifo(tmp_path / "pipe")  # opening it would wait for ever
     (tmp_path / "gone").symlink_to("nowhere")
-    assert unread_kind(tmp_path / "pipe") == "special file"
+    assert unread_kind(tmp_path / "pipe") == "named pipe"
     assert unread_kind(tmp_path / "gone") == "broken link"
 
 

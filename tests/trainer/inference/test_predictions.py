@@ -22,7 +22,14 @@ from trainer.data.readers.columns.several_labels import NO_LABELS
 from trainer.evaluation.confusion.confusion_matrix import confusion_matrix_png
 from trainer.inference.errors import ImageError, ModelError
 from trainer.inference.predict import _read_all, list_images, predict_folder
-from trainer.inference.predictions import OutputError, Predictions, check_output, label_cell, write_predictions
+from trainer.inference.predictions import (
+    OutputError,
+    Predictions,
+    check_output,
+    file_path,
+    label_cell,
+    write_predictions,
+)
 
 MADE = Predictions(ids=("a",), class_names=("x", "y"), proba=np.array([[0.25, 0.75]]), labels=np.array([1]))
 
@@ -186,6 +193,14 @@ def test_an_output_that_cannot_be_is_refused(small_model: Path, tmp_path: Path) 
         with pytest.raises(OutputError, match=why):
             check_output(output, small_model)
     assert before == {path: path.read_bytes() for path in before}
+
+
+def test_an_output_that_ends_like_a_folder_is_refused(small_model: Path, tmp_path: Path) -> None:
+    for text, better in ((f"{tmp_path}/new/", f"{tmp_path}/new.csv"), (f"{tmp_path}/", f"{tmp_path}/output.csv")):
+        with pytest.raises(OutputError, match=rf"such as {better}$"):
+            file_path(text)
+        check_output(file_path(better), small_model)
+    assert file_path("new") == Path("new")
 
 
 def test_earlier_predictions_are_replaced(small_model: Path, tmp_path: Path) -> None:

@@ -51,6 +51,20 @@ def test_other_files_beside_the_images_of_a_table(kaggle: Callable[..., Path]) -
     assert "not read: 1 file that is no readable image (1 .psd), such as train_images/b.psd" in warning
 
 
+def test_a_named_pipe_and_a_broken_link_are_called_so(classes: Path) -> None:
+    os.mkfifo(classes / "cat" / "pipe")
+    (classes / "cat" / "gone").symlink_to("nowhere")
+    (warning,) = read_images(classes).warnings
+    assert "1 broken link" in warning and "1 named pipe" in warning
+    assert "convert" not in warning and "put the files in the place of broken links" in warning
+
+    os.mkfifo(classes / "cat" / "pipe.png")
+    assert "cat/pipe.png: this is a named pipe, not an image file: move it away" in problems_of(classes)
+
+    (classes / "cat" / "pipe.png").unlink()
+    assert len(read_images(classes).train_ids) == 6
+
+
 def test_a_table_that_lists_a_file_which_is_not_read(kaggle: Callable[..., Path]) -> None:
     folder = kaggle()
     (folder / "train_images" / "a3.png").unlink()

@@ -247,7 +247,11 @@ class ImageFiles:
         found = self._by_key.get(wanted.name) or self._by_key.get("stem:" + stem)
         if not found:
             return ""
-        return f" ({printable(found[0])} is another image; if it is meant, write this path into the table)"
+        means = "if it is meant, write this path into the table"
+        same = next((path for path in found if _is_in(str(wanted), PurePosixPath(path).parent)), None)
+        if same is not None and "/" in same:
+            return f" ({printable(same)} ends in the same way; {means})"
+        return f" ({printable(found[0])} is another image; {means})"
 
     def _inside(self, path: str) -> str:
         if path in self.escaping:

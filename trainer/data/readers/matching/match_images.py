@@ -268,8 +268,8 @@ class ImageMatcher:
 
 
 def _leaves(parts: Sequence[str]) -> bool:
-    """Whether a path with these parts is absolute, or begins above the folder."""
-    return bool(parts) and (parts[0] in ("/", "//", "..") or _DRIVE.fullmatch(parts[0]) is not None)
+    """Whether a path with these parts is absolute, or begins above the folder or in the home of a user (``~``)."""
+    return bool(parts) and (parts[0] in ("/", "//", "..", "~") or _DRIVE.fullmatch(parts[0]) is not None)
 
 
 def _replace(

@@ -73,7 +73,7 @@ def test_paths_of_another_machine(front: str) -> None:
     assert len(found.notes) == 1 and found.notes[0].startswith("paths begin with")
 
 
-@pytest.mark.parametrize("front", ["/home/me/proj", "..", "C:\\proj", "{root}"])
+@pytest.mark.parametrize("front", ["/home/me/proj", "..", "~", "~/data", "C:\\proj", "{root}"])
 def test_some_paths_of_another_machine_among_relative_ones(tmp_path: Path, front: str) -> None:
     cells = [f"./{TREE[0]}", TREE[1].replace("/", "//"), f"{front.format(root=tmp_path)}/{TREE[2]}"]
     found = match([*TREE, "1.jpg"], cells, tmp_path)
@@ -102,6 +102,13 @@ def test_a_folder_that_is_missing_is_not_replaced_by_another(cell: str, why: str
     found = match(TREE, [*(f"/x/{path}" for path in TREE), cell])
     assert set(found.paths) == {f"/x/{path}" for path in TREE}
     assert why in str(found.errors[cell])
+
+
+def test_an_image_of_the_same_ending_is_not_called_another() -> None:
+    found = match(TREE, [*TREE[:2], "x/224px/dog/1.jpg", "x/1.jpg"])
+
+    assert "224px/dog/1.jpg ends in the same way" in str(found.errors["x/224px/dog/1.jpg"])
+    assert "is another image" in str(found.errors["x/1.jpg"])
 
 
 def test_an_ending_that_fits_two_files_is_refused() -> None:
