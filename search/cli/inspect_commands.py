@@ -185,9 +185,11 @@ def folds(
     output: Annotated[str, typer.Option("--output", "-o", metavar="PATH")] = "folds.csv",
 ) -> None:
     """Write the folds of a study as a table: image_id, fold, label, duplicate group."""
+    from search.export.output.outside_data import check_file
     from search.export.output.tables import write_folds
     from search.runtime.console import open_console, say
     from search.runtime.output_files import creating
+    from search.study_setup.data_folder import known_folders
     from search.study_state.study import read_study
     from storage.stores import open_stores
     from storage.values import SEARCH_SPLIT
@@ -195,8 +197,10 @@ def folds(
 
     table = file_path(output)
     stores = open_stores(storage_url)
+    found = read_study(stores, study)
+    check_file(table, known_folders(stores, found.stored), DEFAULT_HOME)
     with creating(table) as temporary:
-        write_folds(stores, read_study(stores, study), SEARCH_SPLIT, temporary)
+        write_folds(stores, found, SEARCH_SPLIT, temporary)
     say(open_console(), f"The folds are written to {table}", whole=True)
 
 

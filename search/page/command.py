@@ -7,12 +7,14 @@ from pathlib import Path
 
 from search.export.output.folder import Owner, output_folder
 from search.export.output.manifest import provisional_submission
+from search.export.output.outside_data import check_file
 from search.page.facts import read_facts
 from search.page.render import page_of, render
 from search.runtime.console import open_console, say
 from search.runtime.errors import SearchError
 from search.runtime.home import Home
 from search.runtime.output_files import check_page
+from search.study_setup.data_folder import known_folders
 from storage.errors import StorageError
 from storage.stores import Stores, open_stores
 from trainer.common.files import replacing
@@ -38,7 +40,7 @@ def report(name: str | None, url: str, home: Path, output: Path | None) -> None:
 
     Raises:
         UnknownStudyError, NoStudy: there is no such study.
-        ReportNotWritable, FileNotOurs: ``output`` cannot be written.
+        ReportNotWritable, FileNotOurs, OutputInData: ``output`` cannot be written.
     """
     if output is not None and output.suffix.lower() not in ENDINGS:
         raise ReportNotWritable(f"{output} has to end in {' or '.join(ENDINGS)}: the report is an HTML page")
@@ -46,6 +48,7 @@ def report(name: str | None, url: str, home: Path, output: Path | None) -> None:
     study = stores.study(name)
     folder = output_folder(Owner.of(stores, study.name), Home(root=home))
     path = output or folder / REPORT
+    check_file(path, known_folders(stores, study), home)
     check_page(path)
     write_report(stores, study.name, path, provisional=provisional_submission(folder), home=Home(root=home))
     say(console, f"The report is written to {path}; open it in a browser.", whole=True)

@@ -16,6 +16,7 @@ from search.engines.interface import Fleet
 from search.engines.local import LocalFleet
 from search.engines.plan import FleetPlan, plan_fleet
 from search.export.output.folder import Owner, check_output, output_folder
+from search.export.output.outside_data import check_folder
 from search.export.plan import ExportPlan, queue_refits
 from search.report.dashboard.publish import StateKeeper
 from search.report.finalists.comparison import draw_finalists
@@ -83,7 +84,8 @@ def start(request: StartRequest) -> None:
     Raises:
         StudyError, BackboneError, DataError, EnvironmentProblem, DeviceError, StorageError: bad input; nothing was
             written.
-        OutputNotOurs, OutputNotWritable, OutputBusy: the folder cannot be exported to; nothing was written.
+        OutputNotOurs, OutputNotWritable, OutputBusy, OutputInData: the folder cannot be exported to; nothing
+            was written.
         DataMismatch, StudyChanged: the stored study of that name has other images or settings.
         WorkersLost: the workers died; the results of finished trials are kept.
         EngineError: the workers cannot be placed as requested.
@@ -94,6 +96,8 @@ def start(request: StartRequest) -> None:
     study_plan = prepare(request, console)
     name, home = study_plan.name, Home(root=request.workers.home)
     owner = Owner.of(stores_if_any(request.storage_url), name)
+    if request.output is not None:
+        check_folder(request.output, [study_plan.folder], home.root)
     check_output(output_folder(owner, home, request.output), owner)
     stores = open_stores(request.storage_url, create=True, outage_timeout=OUTAGE_TIMEOUT)
     study, verb = begin_or_continue(stores, study_plan)

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from search.export.output.folder import Owner, output_folder
+from search.export.output.outside_data import check_folder
 from search.page import text
 from search.page.labels.candidates import Candidates, find_candidates
 from search.page.labels.page import render_review, review_page, right_label
@@ -18,7 +19,7 @@ from search.runtime.console import open_console, say
 from search.runtime.errors import SearchError
 from search.runtime.home import Home
 from search.runtime.output_files import FileNotOurs, check_page
-from search.study_setup.data_folder import known_folder
+from search.study_setup.data_folder import known_folder, known_folders
 from search.study_state.study import Study, read_study
 from storage.stores import open_stores
 from trainer.common.errors import DataError
@@ -65,11 +66,13 @@ def review_labels(name: str | None, url: str, home: Path, data: Path | None, out
         UnknownStudyError, NoStudy: there is no such study.
         NothingToJudge: the study has no predictions that could judge its labels.
         ReviewNotWritable, FileNotOurs: the files cannot be written, or would replace a file of other origin.
+        OutputInData: the folder is one of images.
         DataError: the corrections beside the data, or the table of an earlier review, cannot be read.
     """
     console, stores = open_console(), open_stores(url)
     study = read_study(stores, name)
     folder = output or output_folder(Owner.of(stores, study.name), Home(root=home))
+    check_folder(folder, [data] if data is not None else known_folders(stores, study.stored), home)
     page_path, table_path = folder / REVIEW_PAGE, folder / REVIEW_TABLE
     check_page(page_path)
     earlier = _earlier_rows(table_path)

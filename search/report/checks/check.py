@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from search.export.output.outside_data import check_file
 from search.report.checks.look_alikes import find_look_alikes
 from search.report.checks.suspects import (
     Judged,
@@ -65,6 +66,7 @@ def check(folder: Path, *, settings: DataSettings, n_folds: int, request: CheckR
         BackboneError: the backbone cannot be used, or the weights folder does not exist.
         NothingToWrite: a table is wanted that cannot be made; nothing was read.
         FileNotOurs: the table would replace another file.
+        OutputInData: the table would become a part of the data.
     """
     console = open_console()
     if request.weights is not None:
@@ -80,6 +82,7 @@ def check(folder: Path, *, settings: DataSettings, n_folds: int, request: CheckR
                 missing_weights_message([request.backbone], request.weights, scratch=False, choice="--backbone ")
             )
     if request.output is not None:
+        check_file(request.output, [folder], request.home.root)
         _check_output(request)
     competition = inspect_with_progress(folder, settings.options, console)
     for line in describe(competition.images, competition.duplicates, n_folds):

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from search.export.output.outside_data import check_file
 from search.report.preview.rows import Row, Subject, example_settings, examples, rows_of
 from search.runtime.console import open_console, say
 from search.runtime.errors import SearchError
@@ -69,7 +70,7 @@ def preview(request: PreviewRequest) -> None:
         StudyError: there is no such study, or it is invalid.
         NoData, DataError: there are no images, or invalid ones.
         NothingToPreview: the study has no augmentation.
-        PreviewNotWritable, FileNotOurs: the picture cannot be written.
+        PreviewNotWritable, FileNotOurs, OutputInData: the picture cannot be written.
     """
     if request.output.suffix.lower() not in FORMATS:
         raise PreviewNotWritable(f"{request.output} has to end in one of {', '.join(FORMATS)}")
@@ -86,6 +87,7 @@ def preview(request: PreviewRequest) -> None:
             f"example {example_settings()}; the shipped study aug_tuning samples many"
         )
     folder = request.data or stored_folder or _write_sample(spec, Home(root=request.home))
+    check_file(request.output, [folder], request.home)
     images = read_images(folder, spec.data.options, verify=False)
     recipe = Recipe.from_flat(spec.default_recipe())
     with console.status("Drawing …"):

@@ -17,6 +17,7 @@ from search.export.final_model import gather_refits
 from search.export.output.export import Export
 from search.export.output.folder import Owner, check_output, output_folder
 from search.export.output.manifest import MODEL
+from search.export.output.outside_data import check_folder
 from search.export.plan import ExportPlan, plan_export, queue_refits
 from search.page.command import REPORT, add_to_export, remove_from_export
 from search.report.dashboard.publish import publish
@@ -70,7 +71,8 @@ def export_best(request: ExportRequest) -> None:
     Raises:
         StudiesDiffer: the studies cannot be blended; nothing was started.
         NothingFinished, RefitFailed: there is nothing to export.
-        OutputNotOurs, OutputNotWritable, OutputBusy: the folder cannot be exported to; nothing was started.
+        OutputNotOurs, OutputNotWritable, OutputBusy, OutputInData: the folder cannot be exported to; nothing
+            was started.
         SubmissionError: the submission cannot be of the requested kind; nothing was started. Or it would not be valid.
         ExportBroken: the export would not be valid; nothing was written.
         NoData, DataMismatch, DataError: there are no images, or not the study's.
@@ -85,8 +87,10 @@ def export_best(request: ExportRequest) -> None:
     check_comparable([study, *other_studies])
     home = Home(root=request.workers.home)
     owner = Owner.of(stores, study.name)
-    check_output(output_folder(owner, home, request.output), owner)
     data = request.data or known_folder(stores, study.stored)
+    if request.output is not None and data is not None:
+        check_folder(request.output, [data], home.root)
+    check_output(output_folder(owner, home, request.output), owner)
     if data is None:
         raise NoData
     say(console, f"Reading the images in {data}.")

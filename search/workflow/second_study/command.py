@@ -6,6 +6,7 @@ from rich.console import Console
 
 from search.engines.plan import plan_fleet
 from search.export.output.folder import Owner, check_output, output_folder
+from search.export.output.outside_data import check_folder
 from search.runtime.console import loud, open_console, say
 from search.runtime.errors import SearchError
 from search.runtime.home import Home
@@ -40,7 +41,8 @@ def start_second_study(request: SecondRequest) -> None:
         StudyError: the name is none of a study.
         CannotTrainAgain, AgainstTheRules: no such study can be made of the export, or none may.
         NoExport, NoData, DataMismatch, DataError, NoWeights, DeviceError: bad input; nothing was trained.
-        OutputNotOurs, OutputNotWritable, OutputBusy: the folder cannot be exported to; nothing was trained.
+        OutputNotOurs, OutputNotWritable, OutputBusy, OutputInData: the folder cannot be exported to; nothing
+            was trained.
         WorkersLost: the workers died; finished trainings are kept.
         NothingToCompare: a training failed.
     """
@@ -54,6 +56,8 @@ def start_second_study(request: SecondRequest) -> None:
     check_output(output_folder(owner, home, request.output), owner)
     on_gpu = request.workers.gpus is None or bool(request.workers.gpus)
     plan = prepare_second_study(request, stores, str(best_device()) if on_gpu else "cpu", console)
+    if request.output is not None:
+        check_folder(request.output, [plan.folder], home.root)
     study, verb = begin_or_continue(stores, plan)
     assert study.second is not None, "it was planned as a second study"
     say(console, f"Study {name} {verb}: the best recipe of {study.first} again, with {study.second.name}.")

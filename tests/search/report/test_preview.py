@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from search.export.output.outside_data import OutputInData
 from search.report.preview.command import NothingToPreview, PreviewNotWritable, PreviewRequest, preview
 from search.report.preview.rows import Row, Subject, examples, rows_of
 from search.study_setup.data_folder import NoData
@@ -119,6 +120,13 @@ def test_examples_show_one_augmentation_alone_and_more_of_it_at_the_high_end(stu
     assert all(
         np.array_equal(a, b) for a, b in zip(shown("trivialaugment", 0), shown("trivialaugment", 0), strict=True)
     )
+
+
+@pytest.mark.parametrize("name", ["train/dog/p.png", "p.png"])
+def test_no_picture_is_drawn_into_the_data(study: Path, data: Path, tmp_path: Path, name: str) -> None:
+    with pytest.raises(OutputInData, match="outside of the data"):
+        preview(request(tmp_path, study, data, output=data / name))
+    assert not (data / name).exists()
 
 
 @pytest.mark.slow
