@@ -121,6 +121,7 @@ def choose_columns(
             folders=[PurePosixPath(matches[image].paths.get(row[image], "")).parent.name for row in probed],
             words=words_of(row[image] for row in rows),
             several=options.several_labels,
+            image=image,
             row_name=lambda row: table.row_name(table.rows.index(tuple(row))),
             notes=notes,
             warnings=warnings,

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from trainer.common.errors import DataError, listed
+from trainer.common.errors import DataError, counted, listed
 from trainer.formats.labels import is_number
 from trainer.formats.shares import are_shares, are_signed, share, signed_share
 
@@ -16,6 +16,7 @@ _MOST_ODD = 1 / 3  # share of cells that are neither 0 nor 1 up to which these a
 _FEW_TYPOS, _MOST_TYPOS = 3, 0.1
 """Number and share of numbers beside 0 and 1 up to which they are mistakes in a column of 0 and 1, and no grades."""
 _FEW_CODES = 3  # other values beside 0 and 1 up to which a column may hold labels with codes, such as -1 for unsure
+_MOST_UNLIKE = 0.1  # share of rows up to which those without exactly one 1 are mistakes in one-hot columns
 _NAMED = 20  # cells named in an error
 _SHOWN = 8  # columns named in a note
 _ADVICE = "A column that is no label has to be removed from the table"
@@ -139,13 +140,54 @@ def one_hot(rows: Sequence[Sequence[str]], free: Sequence[int], values: Mapping[
 
 def unlike_one_hot(rows: Sequence[Sequence[str]], columns: Sequence[int]) -> str:
     """How many rows are not one-hot in columns of 0 and 1, in parentheses; empty where other values occur."""
+    sums = _ones(rows, columns)
+    if sums is None:
+        return ""
+    none, several = sums.count(0), sum(number > 1 for number in sums)
+    parts = []
+    if none:
+        are = "holds no 1, and can be removed if it has" if none == 1 else "hold no 1, and can be removed if they have"
+        parts.append(f"{counted(none, 'row')} {are} no label")
+    if several:
+        parts.append(f"{counted(several, 'row')} hold{'s' * (several == 1)} several")
+    return f" ({'; '.join(parts)})"
+
+
+def few_unlike_one_hot(
+    file: str,
+    names: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    columns: Sequence[int],
+    row_name: Callable[[Sequence[str]], str],
+    *,
+    may_be_several: bool,
+) -> DataError | None:
+    """The error that names the few rows that keep columns of 0 and 1 from being one-hot; None if they are many.
+
+    Args:
+        may_be_several: whether the columns may also be several labels of an image.
+    """
+    sums = _ones(rows, columns) or []
+    odd = [index for index, number in enumerate(sums) if number != 1]
+    if not 0 < len(odd) <= _MOST_UNLIKE * len(rows):
+        return None
+    problems = [f"{file}: {listed((names[c] for c in columns), _SHOWN)} are one-hot columns, but for these rows:"]
+    for index in odd[:_NAMED]:
+        ones = [names[c] for c in columns if share(rows[index][c]) == 1.0]
+        help_ = f"leave it in one of {listed(ones, _SHOWN)}" if ones else "write 1 into one, or remove the row"
+        problems.append(f"{row_name(rows[index])} holds {f'{len(ones)} times 1' if ones else 'no 1'}: {help_}")
+    if len(odd) > _NAMED:
+        problems.append(f"{len(odd)} rows in all")
+    several = "If an image may have several of these labels, or none, add --several-labels yes (data.several_labels)"
+    return DataError(problems, several if may_be_several else "")
+
+
+def _ones(rows: Sequence[Sequence[str]], columns: Sequence[int]) -> list[int] | None:
+    """The number of ones in each row of columns of 0 and 1; None where other values occur."""
     values = [[share(row[column]) for column in columns] for row in rows]
     if not all(value in (0.0, 1.0) for own in values for value in own):
-        return ""
-    sums = [sum(value or 0.0 for value in own) for own in values]
-    none, several = sum(number == 0.0 for number in sums), sum(number > 1.0 for number in sums)
-    parts = [f"{none} rows hold no 1, and can be removed if they have no label"] * (none > 0)
-    return f" ({'; '.join([*parts, *([f'{several} rows hold several'] * (several > 0))])})"
+        return None
+    return [own.count(1.0) for own in values]
 
 
 def sum_to_one(rows: Sequence[Sequence[str]], columns: Sequence[int]) -> bool:

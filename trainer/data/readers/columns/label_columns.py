@@ -12,6 +12,7 @@ from trainer.data.readers.columns.ambiguous_labels import ambiguous, no_label_co
 from trainer.data.readers.columns.class_columns import (
     MarkedColumns,
     described,
+    few_unlike_one_hot,
     holds_shares,
     marked_columns,
     odd_cells,
@@ -78,6 +79,7 @@ class LabelChoice:
     folders: name of the folder of the image of each of the first rows.
     words: the word in front of the number in each row's image name; empty where some name has another form.
     several: whether the user says that an image may have several labels.
+    image: position of the column that names the images.
     row_name: the name of a row in messages.
     notes: `choose` adds a sentence where the choice is not obvious.
     warnings: `choose` adds a sentence for each column that may be a label and is not read as one.
@@ -91,6 +93,7 @@ class LabelChoice:
     folders: Sequence[str]
     words: Sequence[str]
     several: SeveralLabels
+    image: int
     row_name: Callable[[Sequence[str]], str]
     notes: list[str]
     warnings: list[str]
@@ -310,6 +313,17 @@ class LabelChoice:
             if odd is not None:
                 first = f"{ambiguous(self.file, known)}, or correct these cells:"
                 return DataError([first, *odd.problems], odd.advice)
+        if only_marked or len(marked) > 2:
+            error = few_unlike_one_hot(
+                self.file,
+                self.names,
+                self.rows,
+                marked,
+                lambda row: f"{self.row_name(row)} (image {row[self.image]!r})",
+                may_be_several=self.several == "auto",
+            )
+            if error is not None and self.several != "yes":
+                return error
         attributes = only_marked or (len(possible) > 2 and all(len(cells - {""}) == 2 for cells in values))
         return ambiguous(
             self.file,

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.trainer.images import labels_of, problems_of, save
-from trainer.data.read import ImageSet, read_images
+from trainer.data.read import DataOptions, ImageSet, read_images
 from trainer.formats.shares import are_shares, share
 
 CLASSES = ("sea lion", "polar bear", "emu")
@@ -147,3 +147,39 @@ def test_two_one_hot_columns_beside_possible_labels_are_a_question(tmp_path: Pat
     table = tmp_path / "train.csv"
     table.write_text("\n".join(line.rpartition(",")[0] for line in table.read_text().split("\n")))
     assert labels_of(read_images(tmp_path, verify=False)) == ["cat", "dog"] * 6
+
+
+@pytest.mark.parametrize(
+    ("cells", "says", "better"),
+    [("0,0,0", "holds no 1: write 1 into one, or remove the row", "0,1,0"),
+     ("0,1,1", "holds 2 times 1: leave it in one of 'polar bear', 'emu'", "0,1,0"),
+     ("0,0,0", "(image '4.png')", None)],
+)  # fmt: skip
+def test_a_single_row_that_is_not_one_hot_is_named(tmp_path: Path, cells: str, says: str, better: str | None) -> None:
+    rows = [f"{i}.png,{','.join(str(int(i % 3 == k)) for k in range(3))}" for i in range(20)]
+    for i in range(20):
+        save(tmp_path / "train" / f"{i}.png", i, 8)
+
+    def write(new: str | None) -> None:
+        lines = [row for i, row in enumerate(rows) if i != 4] if new is None else [*rows]
+        if new is not None:
+            lines[4] = f"4.png,{new}"
+        (tmp_path / "train.csv").write_text("\n".join(["id,sea lion,polar bear,emu", *lines]), encoding="utf-8")
+
+    write(cells)
+    problems = problems_of(tmp_path)
+    assert "train.csv row 6 (image '4.png')" in problems and says in problems
+    assert "--label-column" not in problems and "--several-labels yes" in problems
+
+    write(better)
+    assert read_images(tmp_path, verify=False).class_names == tuple(sorted(CLASSES))
+    write(cells)
+    assert read_images(tmp_path, DataOptions(several_labels="yes"), verify=False).several_labels
+
+
+def test_one_row_is_counted_in_the_singular(tmp_path: Path) -> None:
+    table_of(tmp_path, "id,sea lion,polar bear,emu")
+    table = tmp_path / "train.csv"
+    table.write_text(table.read_text(encoding="utf-8").replace("4.png,0,1,0", "4.png,0,0,0"), encoding="utf-8")
+
+    assert "1 row holds no 1, and can be removed if it has no label" in problems_of(tmp_path)
