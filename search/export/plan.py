@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from search.export.candidates.comparable import StudiesDiffer, check_allowed, check_comparable
 from search.export.candidates.members import ExportMember, ImportedMember
 from search.export.candidates.pool import Pool, predictions_of, read_pool
+from search.runtime.commands import completed
 from search.runtime.home import Home
 from search.runtime.kept_networks import kept_networks
 from search.statistics.blending.ensemble_selection import Choice, PossibleMember, choose_members
@@ -121,7 +122,7 @@ def plan_export(
     pool = read_pool(stores, (study, *other_studies), None if full_data else home, as_trained=ready)
     if ready:
         assert home is not None, "networks that are ready lie in a home"
-        pool = _ready(pool, home)
+        pool = _ready(pool, study, home)
     final = study.spec.final
     limit = final.members if members_at_most is None else min(final.members, members_at_most)
     choice = _choose(stores, study, pool, max(1, limit))
@@ -200,11 +201,16 @@ def _finished_trial(stores: Stores, study: Study, number: int | None) -> TrialRe
     raise NothingFinished(f"{wanted} of study {study.name} has not finished, so there is nothing to export")
 
 
-def _ready(pool: Pool, home: Home) -> Pool:
+def _ready(pool: Pool, study: Study, home: Home) -> Pool:
     """The pool without the recipes that would have to be trained."""
     recipes = [m for m in pool.recipes if any(_is_complete(r, m, home) for r in m.trainings)]
     if not recipes:
-        raise NothingFinished("no finished training has its networks in this home, so there is nothing to export yet")
+        command = completed(f"search export-best --study {study.name}")
+        raise NothingFinished(
+            f"{home.root} holds the networks of no finished training of study {study.name}, so nothing can be exported "
+            f"without a training: `{command}` trains the best recipe again and exports it; the home folder of the "
+            "search (--home) may hold its networks"
+        )
     return replace(pool, recipes=tuple(recipes))
 
 

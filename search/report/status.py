@@ -163,7 +163,8 @@ def human_size(size: int) -> str:
 
 def _heading(stores: Stores, snapshot: StudySnapshot) -> Text:
     study = snapshot.study
-    parts = [state_of(snapshot)]
+    waits = study.state is StudyState.RUNNING and not snapshot.workers and not search_is_over(snapshot)
+    parts = ["unfinished, no worker runs" if waits else state_of(snapshot)]
     if study.stored.priority:
         parts.append(f"priority {study.stored.priority}")
     if study.deadline is not None:

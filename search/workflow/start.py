@@ -238,7 +238,8 @@ def _watch_stages(run: _Run, fleet: Fleet | None) -> _Searched:
     run_confirmation(stores, study, images, home, until, console)
     draw_finalists(stores, name, home)
     plan = plan_in_time(stores, study, home, console)
-    say_refits(stores, plan, home, console)
+    if not run.is_due():  # else no training begins any more
+        say_refits(stores, plan, home, console)
     refits = queue_refits(stores, plan, home)
     # Workers of this host keep weights here; those elsewhere do so only where they share this home.
     elsewhere = partial(either_holds, refits_are_over, no_worker_here(home))

@@ -107,3 +107,15 @@ def test_exports_that_are_not_listed_are_counted_and_those_with_a_public_score_a
     assert [f"f{i}" in shown for i in range(5)] == [True, False, True, True, True] and "0.6250" in shown
     assert "… and 1 earlier: `search submissions --study colours` lists every export" in " ".join(shown.split())
     assert all(f"f{i}" in exports(everything=True) for i in range(5))
+
+
+def test_the_heading_says_that_no_worker_runs(
+    stores: Stores, url: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "400")
+    lay_study(stores, tmp_path)
+
+    show_status("made_up", url, tmp_path / "home")
+
+    out = capsys.readouterr().out
+    assert out.startswith("Study made_up, unfinished, no worker runs, in ") and "No worker runs. `search start" in out

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,6 +15,7 @@ from search.export.files import write_export
 from search.export.final_model import gather_refits
 from search.export.plan import plan_export, queue_refits
 from search.runtime.home import Home
+from search.statistics.ranking import NothingFinished
 from search.study_setup.create_study import create_study
 from search.worker.lease import LEASE
 from search.worker.run_item import run_item
@@ -170,3 +173,21 @@ def test_without_a_finished_training_there_is_nothing_to_export(
     begin(stores, study_file, competition_folder, tmp_path / "home", trained=False)
     with pytest.raises(DeadlineTooShort, match=r"--hours \+1"):
         start("--hours", "1")
+
+
+@pytest.mark.slow
+def test_another_home_without_networks_says_what_trains_them_again(
+    start: Start, stores: Stores, study_file: Path, competition_folder: Path, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    begin(stores, study_file, competition_folder, tmp_path / "home", trained=True)
+    other = tmp_path / "other"
+    with pytest.raises(NothingFinished, match="holds the networks of no finished training") as caught:
+        start("--hours", "1", "--home", str(other))
+    assert "For the final model" not in capsys.readouterr().out
+
+    advised = re.search(r"`search (export-best [^`]+)`", str(caught.value))
+    assert advised is not None and f"--home {other}" in advised[1]
+    done = CliRunner().invoke(app, shlex.split(advised[1]), catch_exceptions=False)
+    assert done.exit_code == 0, done.output
+    assert (Home(root=other).exports("colours") / "submission.csv").is_file()
