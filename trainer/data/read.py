@@ -101,7 +101,8 @@ def read_images(
         lost = [problem.lost_id for problem in result.skippable if problem.lost_id is not None]
         left_out = [f"left out: {message}" for message in skippable if message not in repeated]
         taken = [f"the first row of each label was taken: {message}" for message in repeated]
-        return image_set.without(bad_train, lost, [*left_out, *taken])
+        packed = [result.advice] * bool(result.advice and lost)
+        return image_set.without(bad_train, lost, [*packed, *left_out, *taken])
     if problems or skippable:
         advice = "" if problems else _skip_advice(len(skippable), only_repeated=len(repeated) == len(skippable))
         advice = "\n".join(filter(None, (result.advice, ADVICE if corrected.problems else "", advice)))

@@ -71,7 +71,7 @@ def _read(folder: Path, options: DataOptions) -> ReadResult | None:
     if sources is None:
         return None
     part = training_part(sources)
-    labelled = read_labelled_rows(sources, part)
+    labelled = _labelled_rows(sources, part)
     files, train, where = sources.files, labelled.train, part.table.path.name
     paths = {row.path for row in train.rows}
     test = _read_test_set(sources, part, labelled, paths)
@@ -125,6 +125,17 @@ def _read(folder: Path, options: DataOptions) -> ReadResult | None:
         skippable=train.skippable,
         advice=files.packed_hint() if test.problems or train.skippable else "",
     )
+
+
+def _labelled_rows(sources: Sources, part: TrainingPart) -> LabelledRows:
+    """The rows with labels. If too few of their images are there, the error names the archives that may hold them."""
+    try:
+        return read_labelled_rows(sources, part)
+    except DataError as error:
+        hint = sources.files.packed_hint()
+        if error.advice or not hint or not any("there is no image" in problem for problem in error.problems):
+            raise
+        raise DataError(error.problems, hint) from error
 
 
 def _read_test_set(

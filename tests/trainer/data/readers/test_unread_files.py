@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.trainer.images import labels_of, problems_of, save
-from trainer.data.read import DataOptions, read_images
+from trainer.data.read import DataError, DataOptions, read_images
 from trainer.formats.delimited import write_table
 
 
@@ -251,3 +251,22 @@ def test_a_table_of_file_names_in_another_encoding_names_the_locale(tmp_path: Pa
     assert b"cannot be read, because the locale is not UTF-8: set LC_ALL=C.UTF-8" in failed.stderr
     assert b"Put the images into" not in failed.stderr
     subprocess.run([*command, str(tmp_path)], env={**ascii_only, "LC_ALL": "C.UTF-8"}, check=True)
+
+
+@pytest.mark.parametrize("folder", ["train", "images"])
+@pytest.mark.parametrize("unpacked", [1, 4])
+def test_an_archive_is_named_where_few_images_are_unpacked(tmp_path: Path, folder: str, unpacked: int) -> None:
+    table = "".join(f"{number},{'ab'[number % 2]}\n" for number in range(12))
+    (tmp_path / "train.csv").write_text(f"id,label\n{table}", encoding="utf-8")
+    (tmp_path / "train.zip").write_bytes(b"PK\x03\x04")
+    for number in range(unpacked):
+        save(tmp_path / folder / f"{number}.png", number)
+
+    assert "train.zip" in problems_of(tmp_path).splitlines()[-1 if unpacked == 1 else -2]
+    if unpacked > 1:
+        found = read_images(tmp_path, DataOptions(skip_bad=True))
+        assert any("train.zip" in warning and "unpack it" in warning for warning in found.warnings)
+        assert len(found.train_ids) == unpacked
+    else:
+        with pytest.raises(DataError, match=r"train\.zip"):
+            read_images(tmp_path, DataOptions(skip_bad=True))
