@@ -21,7 +21,7 @@ from trainer.data.readers.matching.id_spellings import (
 )
 from trainer.data.readers.matching.image_files import IMAGE_SUFFIXES, ImageFiles
 from trainer.data.readers.matching.lookup_errors import ImageAmbiguousError, ImageLookupError, ImageMissingError
-from trainer.data.readers.matching.name_index import NameIndex
+from trainer.data.readers.matching.name_index import NameIndex, in_folders_alike, near_names
 from trainer.data.readers.matching.nearest_name import nearest_name_hint
 from trainer.data.readers.matching.rival_folders import RivalFolders
 
@@ -109,7 +109,7 @@ class ImageMatcher:
                 lambda cell: self._without_zeros(cell, same_suffix),
                 "{n} ids lack or add leading zeros or a decimal point, such as {cell!r} for {path}",
             )
-            self._match_ends(paths, errors, notes)
+            self._match_ends(paths, errors, notes, any_suffix=not same_suffix)
             self._match_copies(paths, errors, notes)
             self._match_other_spellings(paths, errors, notes)
         notes += self._files.beside_notes(list(paths.values()), self._split)
@@ -154,8 +154,10 @@ class ImageMatcher:
             fitting = [path for path in fitting if PurePosixPath(path).suffix.lower() == pure.suffix.lower()]
         return self._only(cell, fitting) if fitting else None
 
-    def _match_ends(self, paths: dict[str, str], errors: dict[str, ImageLookupError], notes: list[str]) -> None:
-        """Match paths by their longest ending that a file has.
+    def _match_ends(
+        self, paths: dict[str, str], errors: dict[str, ImageLookupError], notes: list[str], *, any_suffix: bool
+    ) -> None:
+        """Match paths by their longest ending that a file has, with the tolerance of ids without folders.
 
         What is left in front has to be foreign to the data folder for all cells: where the front part of one path is
         the beginning of another's, the other path names a folder that is missing, and is not matched. The front of a
@@ -163,8 +165,12 @@ class ImageMatcher:
         leaves the folder. The file name alone counts only if no path of the column has more in common with a file.
         """
         found: dict[str, tuple[list[str], tuple[str, ...], int]] = {}
-        for cell in [cell for cell, error in errors.items() if isinstance(error, ImageMissingError)]:
-            ending = self._longest_ending(cell)
+        missing = [cell for cell, error in errors.items() if isinstance(error, ImageMissingError)]
+        named = [PurePosixPath(composed(slashes(cell))).name for cell in missing if has_image_suffix(cell)]
+        if any(name in self._names.by_name for name in named):
+            any_suffix = False  # else a mask could replace a missing image
+        for cell in missing:
+            ending = self._longest_ending(cell, any_suffix=any_suffix)
             if ending is not None:
                 found[cell] = ending
         fronts = {front for _, front, _ in found.values()}
@@ -174,7 +180,7 @@ class ImageMatcher:
         longest = max(
             [length for _, _, length in found.values()] + [len(PurePosixPath(cell).parts) for cell in inside], default=0
         )
-        kept, matched = set(), 0
+        kept, matched, near = set(), 0, []
         for cell, (fitting, front, length) in found.items():
             if (length == 1 and longest > 1) or any(front[:end] in fronts for end in range(_leaves(front), len(front))):
                 continue
@@ -186,12 +192,22 @@ class ImageMatcher:
             del errors[cell]
             kept.add(front)
             matched += 1
+            if composed(PurePosixPath(slashes(cell)).name) not in (
+                (real := PurePosixPath(composed(paths[cell]))).name,
+                real.stem,
+            ):
+                near.append(cell)
         if kept:
             shown = " or ".join(repr(f"{'/'.join(front)}/".replace("//", "/")) for front in sorted(kept)[:3])
             begin = (
                 "paths begin" if matched == len(paths) else f"{counted(matched, 'path')} begin{'s' * (matched == 1)}"
             )
             notes.append(f"{begin} with {shown}, which the data folder lacks: the rest of each path names the file")
+        if near:
+            notes.append(
+                f"{counted(len(near), 'path')} differ{'s' * (len(near) == 1)} from the file name in case, extension or "
+                f"leading zeros, such as {near[0]!r} for {paths[near[0]]}"
+            )
 
     def _match_other_spellings(
         self, paths: dict[str, str], errors: dict[str, ImageLookupError], notes: list[str]
@@ -216,14 +232,19 @@ class ImageMatcher:
                 notes.append(sentence.format(n=len(found.paths), cell=cell, path=paths[cell]))
                 notes += found.notes
 
-    def _longest_ending(self, cell: str) -> tuple[list[str], tuple[str, ...], int] | None:
+    def _longest_ending(self, cell: str, *, any_suffix: bool) -> tuple[list[str], tuple[str, ...], int] | None:
         """The files with the longest common ending, the parts in front of it, and its length; None without any."""
         parts = PurePosixPath(composed(slashes(cell))).parts
         inner = [part for part in parts if part not in ("..", "/") and not _DRIVE.fullmatch(part)]
         if len(parts) < 2 or tuple(inner) != parts[len(parts) - len(inner) :]:
             return None
+        exact = self._names.by_name.get(inner[-1], [])
+        near = list(near_names(self._names, inner[-1], any_suffix=any_suffix))
         for length in range(len(inner), 0, -1):
-            fitting = self._ending(self._names.by_name.get(inner[-1], []), tuple(inner[-length:-1]))
+            folders = tuple(inner[-length:-1])
+            fitting = self._ending(exact, folders) or next(
+                filter(None, (self._allowed(in_folders_alike(paths, folders), folders) for paths in near)), []
+            )
             if fitting:
                 front = parts[: len(parts) - length]
                 named = [split for part in front if (split := folder_split(part))]
@@ -249,7 +270,11 @@ class ImageMatcher:
         """Those of ``paths`` (composed) whose folders end in ``folders``, as far as the split allows them."""
         wanted = tuple(map(composed, folders))
         inside = [p for p in paths if not wanted or PurePosixPath(p).parts[:-1][-len(wanted) :] == wanted]
-        return self._names.composed_files.of_split(inside, self._split, len(wanted))
+        return self._allowed(inside, wanted)
+
+    def _allowed(self, paths: list[str], folders: Sequence[str]) -> list[str]:
+        """Those of ``paths`` (composed) that the split allows, if the id names their innermost ``folders``."""
+        return self._names.composed_files.of_split(paths, self._split, len(folders))
 
     def _only(self, cell: str, fitting: list[str]) -> str:
         """The only one of the ``fitting`` composed paths, as it is on disk."""

@@ -10,8 +10,8 @@ from trainer.data.names.parts import Split, folder_split
 from trainer.data.readers.matching.id_spellings import differ_in_one_number, slashes, unpadded
 from trainer.data.readers.matching.image_files import IMAGE_SUFFIXES, ImageFiles
 from trainer.data.readers.matching.lookup_errors import ImageAmbiguousError, ImageLookupError
-from trainer.data.readers.matching.name_index import NameIndex
-from trainer.data.readers.matching.twins import Twins, apart, names_images, stem_of
+from trainer.data.readers.matching.name_index import NameIndex, stem_of
+from trainer.data.readers.matching.twins import Twins, apart, names_images
 
 _FEW = 4  # least number of ids for each exact name, where the names may be chance hits
 _MOST = 0.9  # least share of the other ids that a folder holds which speaks against chance hits

@@ -8,10 +8,10 @@ from collections.abc import Collection, Mapping
 from pathlib import PurePosixPath
 
 from trainer.data.names.parts import Split, names_no_class
-from trainer.data.readers.matching.id_spellings import alike, composed, has_image_suffix, slashes
-from trainer.data.readers.matching.image_files import IMAGE_SUFFIXES, ImageFiles
+from trainer.data.readers.matching.id_spellings import alike, has_image_suffix, slashes
+from trainer.data.readers.matching.image_files import ImageFiles
 from trainer.data.readers.matching.lookup_errors import ImageAmbiguousError
-from trainer.data.readers.matching.name_index import NameIndex
+from trainer.data.readers.matching.name_index import NameIndex, stem_of
 
 _MOST = 0.5  # least share of the exact names of a folder that have twins elsewhere
 _IMAGES = re.compile(
@@ -71,11 +71,6 @@ class Twins:
             if doubtful:
                 errors |= {cell: ImageAmbiguousError(cell, [found[cell], other]) for cell, other in others.items()}
         return errors
-
-
-def stem_of(name: PurePosixPath) -> str:
-    """The composed file name of an id, without the extension of an image."""
-    return composed(name.stem if name.suffix.lower() in IMAGE_SUFFIXES else name.name)
 
 
 def apart(one: str, other: str) -> tuple[str, str]:
