@@ -87,6 +87,16 @@ def test_the_page_can_be_read_by_machines(stores: Stores, tmp_path: Path) -> Non
     assert all(cell.attributes.get("scope") in ("col", "row") for cell in root.all("th"))
 
 
+def test_a_leader_without_the_highest_score_is_told_from_it(stores: Stores, tmp_path: Path) -> None:
+    colours(stores, tmp_path, 12, probes=2)
+    highest, leader = (candidate.number for candidate in read_facts(stores, "made_up").snapshot.ranking[:2])
+    with stores.database.writing() as connection:
+        connection.exec_driver_sql(f"UPDATE retable_trial SET brier = 0.0 WHERE number = {leader}")
+    told = section(document(stores), "history").text
+    assert re.search(rf"In the lead, with the Brier score: accuracy 0\.\d+ ± 0\.\d+ \(trial {leader}\)", told)
+    assert re.search(rf"trial {highest} has the highest accuracy, 0\.\d+\. ", told) and "Best seen" not in told
+
+
 @pytest.mark.parametrize("dialect", DIALECTS, indirect=True)
 def test_the_values_are_the_stored_ones(stores: Stores, tmp_path: Path) -> None:
     colours(stores, tmp_path, 12, probes=2)
