@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from trainer.common.errors import DataError, listed
+from trainer.data.names.put_aside import holds_copies
 from trainer.data.readers.class_folders import subfolders
-from trainer.data.readers.doubts.folders.doubtful_folders import holds_copies
 from trainer.data.readers.matching.id_spellings import has_image_suffix
 from trainer.data.readers.parts.lists_apart import warn_of_lists
 from trainer.data.readers.parts.number_lists import number_lists
