@@ -15,7 +15,8 @@ from tests.trainer.data.changed.data_set import DataSet
 def _paths(data: DataSet, change: Callable[[str], str]) -> DataSet:
     if data.texts:  # these may name paths
         return data
-    return replace(data, images={number: change(path) for number, path in data.images.items()})
+    images = {number: change(path) for number, path in data.images.items()}
+    return replace(data, images=images, copies={change(path): number for path, number in data.copies.items()})
 
 
 def _moved(path: str, folder: str) -> str:
@@ -50,12 +51,10 @@ def suffix_changed(data: DataSet, random: Random) -> DataSet:
 
 def renumbered(data: DataSet, random: Random) -> DataSet:
     """Name the files by numbers in a random order, which no row number agrees with."""
-    if data.texts:
-        return data
-    order = list(data.images)
+    order = [PurePosixPath(path).stem for path in data.images.values()]
     random.shuffle(order)
-    new = {number: f"{2 * place + 3:05}" for place, number in enumerate(order)}
-    return replace(data, images={n: str(PurePosixPath(path).with_stem(new[n])) for n, path in data.images.items()})
+    new = {stem: f"{2 * place + 3:05}" for place, stem in enumerate(order)}
+    return _paths(data, lambda path: str(PurePosixPath(path).with_stem(new.get(PurePosixPath(path).stem, "other"))))
 
 
 def named_with_blanks(data: DataSet, random: Random) -> DataSet:

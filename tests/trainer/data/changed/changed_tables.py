@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import PurePosixPath
 from random import Random
 
+from tests.trainer.data.changed.changed_files import renumbered
 from tests.trainer.data.changed.data_set import DataSet, Table
 
 _LABEL_COLUMNS = ("label", "category", "class_id", "dx", "ClassName")
@@ -186,11 +187,7 @@ def without_zeros(data: DataSet, random: Random) -> DataSet:
     """Let a spreadsheet take the numbers of images for numbers."""
     if data.texts or any(table.spelling != "stem" for table in data.tables.values()):
         return data
-    order = list(data.images)
-    random.shuffle(order)
-    new = {number: f"{7 * place + 3:05}" for place, number in enumerate(order)}
-    images = {n: str(PurePosixPath(path).with_stem(new[n])) for n, path in data.images.items()}
-    data = replace(data, images=images)
+    data = renumbered(data, random)
     return _tables(data, lambda table: replace(table, rewritten=lambda name: str(int(name))))
 
 
