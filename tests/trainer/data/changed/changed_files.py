@@ -108,6 +108,8 @@ def with_thumbnails(data: DataSet, random: Random) -> DataSet:
 
 def with_masks(data: DataSet, random: Random) -> DataSet:
     name = random.choice(["masks", "segmentations"])
+    if name in data.labels.values():  # that is a class
+        return data
     copies = {f"{name}/{PurePosixPath(path).name}": number + 50 for number, path in data.images.items()}
     return replace(data, copies=data.copies | copies)
 
