@@ -114,6 +114,8 @@ def unpack(shipment: Shipment, root: Path, get: Callable[[Any], bytes]) -> Path:
 
 
 def _unpack(shipment: Shipment, folder: Path, get: Callable[[Any], bytes]) -> None:
+    if not hasattr(tarfile, "data_filter"):
+        raise tarfile.TarError("Python 3.11.4 or newer is needed, which keeps archives inside their folder")
     # This process holds the lock, so a partial folder is left from a process that was killed.
     partial = folder.with_name(f"{shipment.digest}.partial")
     shutil.rmtree(partial, ignore_errors=True)

@@ -14,6 +14,10 @@ import pytest
 from search.engines import shipping
 from search.engines.shipping import Shipment, ShippingError, pack, unpack
 
+pytestmark = pytest.mark.skipif(
+    not hasattr(tarfile, "data_filter"), reason="Python before 3.11.4 unpacks nothing: its tarfile has no filters"
+)
+
 
 class Transport:
     """Stores chunks by number, and records which were fetched."""
@@ -192,3 +196,14 @@ def test_one_of_several_processes_unpacks(data: Path, tmp_path: Path, transport:
         assert process.exitcode == 0
     assert len(fetches.read_text().splitlines()) == len(shipment.chunks) == 1
     assert contents(tmp_path / "there" / shipment.digest) == contents(data)
+
+
+def test_an_older_python_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "a.txt").write_text("a")
+    transport = Transport()
+    shipment = pack(tmp_path / "data", transport.put)
+    monkeypatch.delattr(tarfile, "data_filter")
+    with pytest.raises(ShippingError, match=r"Python 3\.11\.4 or newer is needed"):
+        unpack(shipment, tmp_path / "node", transport.get)
+    assert not any((tmp_path / "node").glob("*/a.txt"))
