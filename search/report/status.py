@@ -181,7 +181,7 @@ def _is_late(stores: Stores, study: Study) -> bool:
 def _lacks_export(stores: Stores, snapshot: StudySnapshot) -> bool:
     """Whether the search until a deadline was interrupted when no trial fitted any more: its export is yet to come.
 
-    A study without any export is told so by another line.
+    `print_status` has another line for a study without any export.
     """
     left, exports = snapshot.seconds_to_deadline, stores.exports.all(snapshot.study.id)
     is_ahead = left is not None and left > 0.0

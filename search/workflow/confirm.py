@@ -29,6 +29,7 @@ from search.workflow.watch import Interrupted, no_worker_lives, watch_with_local
 from storage.database.outages import OUTAGE_TIMEOUT
 from storage.stores import Stores, open_stores
 from storage.values import TRIAL_NOTE, TrialRecord, WorkKind
+from studies.settings import ConfirmSettings
 from trainer.common.environment import check_torch_pair
 from trainer.common.errors import DataError
 from trainer.data.image_set import ImageSet
@@ -45,10 +46,7 @@ class ConfirmRequest:
     workers: Workers
 
 
-ROUNDS = 3
-DEFAULT_SHARE = 0.25
-"""Settings of ``[confirm]`` that are advised where they are 0."""
-MOST_SHARE = 0.9
+_MOST_SHARE = 0.9
 """The largest ``confirm.share``."""
 
 Until = Callable[[Callable[[StudySnapshot], bool]], None]
@@ -141,7 +139,7 @@ def _advice_on_skipped(confirmation: Confirmation) -> str:
     """The command by which a study comes to have finalists, a sentence behind a blank; empty: unknown."""
     study = confirmation.study
     if not study.spec.confirm.rounds:
-        return f" `{study.continuing} --set confirm.rounds={ROUNDS}` confirms on fresh splits."
+        return f" `{study.continuing} --set confirm.rounds={ConfirmSettings().rounds}` confirms on fresh splits."
     if study.budget is not None and study.budget < TRIALS_PER_FINALIST:
         return f" `{study.continuing} --trials {TRIALS_PER_FINALIST}` continues the search up to as many."
     return f" `{study.continuing}{' --hours +1' * (study.deadline is not None)}` continues the search."
@@ -152,7 +150,7 @@ def _advice(study: Study, step: Step) -> str:
     settings = study.spec.confirm
     options = {
         Limit.ROUNDS: f"--set confirm.rounds={settings.rounds + 1}",
-        Limit.SHARE: f"--set confirm.share={min(MOST_SHARE, 2 * settings.share or DEFAULT_SHARE):g}",
+        Limit.SHARE: f"--set confirm.share={min(_MOST_SHARE, 2 * settings.share or ConfirmSettings().share):g}",
         Limit.DEADLINE: "--hours +1",
     }
     return "" if step.limit is None else f" `{study.continuing} {options[step.limit]}` allows more."

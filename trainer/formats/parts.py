@@ -16,10 +16,12 @@ _COLUMNS = (
 """Names of columns that divide the rows, with _ between words and in lower case."""
 _DIVIDING = ("split", "aufteilung", "subset", "partition", "data_split", "train_test", "train_val_test", "分割")
 """Those of `_COLUMNS` that mean nothing else, as a phase may be one of a disease."""
-_TRAIN_AND_TEST = re.compile(r"train.*[^a-z](?:test|val)|(?:test|val)[^a-z].*train")
+_OF_SPLIT = re.compile(r"(?:split|partition|subset)_(?:type|name|set|part|kind|group|id|no|number)")
+_TRAIN_WORD, _TEST_WORD = r"(?<![a-z])train(?:ing)?(?![a-z])", r"(?<![a-z])(?:test|val)(?:ing|id|idation)?(?![a-z])"
+_TRAIN_AND_TEST = re.compile(f"{_TRAIN_WORD}.*{_TEST_WORD}|{_TEST_WORD}.*{_TRAIN_WORD}")
 """Names such as ``train/test`` and ``Train(1)/Test(0)``."""
-_SHORT: Mapping[str, Part] = {"tr": "train", "te": "test", "ts": "test", "va": "val"}
-"""Values of columns that surely divide the rows."""
+SHORT_PARTS: Mapping[str, Part] = {"tr": "train", "te": "test", "ts": "test", "va": "val"}
+"""Short forms, which are parts as values of a column that surely divides the rows, and as names of lists."""
 _FOLDS = ("fold", "folds", "kfold", "set", "data_set")
 FOLD_RATIO = 1.5  # up to this ratio of the largest to the smallest, numbered parts may be folds
 _FLAG = re.compile(
@@ -64,7 +66,7 @@ def parts_of(values: Collection[str]) -> dict[str, Part]:
 
 def short_parts_of(values: Collection[str]) -> dict[str, Part]:
     """The part of each value in lower case, if all are short forms of several parts, such as ``tr`` and ``te``."""
-    parts = {value: part for value in values if (part := _SHORT.get(value) or part_of(value))}
+    parts = {value: part for value in values if (part := SHORT_PARTS.get(value) or part_of(value))}
     return parts if len(parts) == len(values) and len(set(parts.values())) > 1 else {}
 
 
@@ -196,7 +198,7 @@ def _surely_divides(name: str) -> bool:
     return (
         plain in _DIVIDING
         or plain.endswith(("_split", "_partition", "_subset"))
-        or plain.startswith(("split_", "partition_"))
+        or _OF_SPLIT.fullmatch(plain) is not None
         or _TRAIN_AND_TEST.search(plain) is not None
     )
 

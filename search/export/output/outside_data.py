@@ -8,14 +8,12 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from search.runtime.errors import SearchError
-from trainer.data.names.own_files import is_data, is_own_picture, is_visible
+from trainer.data.names.own_files import PICTURES, is_data, is_own_picture, is_visible
 from trainer.inference.file_kinds import SUFFIXES, unread_kind
-from trainer.inference.find_images import OWN_PICTURES
 from trainer.inference.printable import printable
 
 _TABLES = (".csv", ".tsv", ".txt")
 _USERS_TABLE = re.compile(r"train|labels?(?![a-z])")  # read as the user's own, whatever its header
-_USUAL_PICTURES = (*OWN_PICTURES, "preview.png")
 
 
 class OutputInData(SearchError):
@@ -41,7 +39,7 @@ def check_file(path: Path, data: Iterable[Path], home: Path) -> None:
         if (images := _image_folder(place, folder)) is not None:
             raise OutputInData(f"{_holds_images(path, images)}{_advice(path, folder)}")
         name = path.name.lower()
-        if path.suffix.lower() in SUFFIXES and name not in _USUAL_PICTURES:
+        if path.suffix.lower() in SUFFIXES and name not in PICTURES:
             raise OutputInData(
                 f"{printable(str(path))} would be read as an image of the data folder {printable(str(folder))}"
                 f"{_advice(path, folder)}"

@@ -93,12 +93,15 @@ class GivenUpView:
         self._stores, self._console = stores, console
         self._printed: set[tuple[int, float]] = set()
         """Number of the trial, and the deadline for which it was given up."""
+        self._seen: tuple[float | None, int, int] | None = None
 
     def update(self, snapshot: StudySnapshot) -> None:
         """Print what was given up since the last snapshot of the study."""
         deadline = snapshot.study.deadline
-        if deadline is None or not snapshot.waiting:
+        seen = deadline, snapshot.running, snapshot.waiting
+        if deadline is None or not snapshot.waiting or seen == self._seen:
             return
+        self._seen = seen  # the queue is read only if a trial was given back or taken since
         for number, why in given_up_trials(self._stores, snapshot.study).items():
             if (number, deadline) not in self._printed:
                 self._printed.add((number, deadline))

@@ -92,9 +92,9 @@ def test_a_leader_without_the_highest_score_is_told_from_it(stores: Stores, tmp_
     highest, leader = (candidate.number for candidate in read_facts(stores, "made_up").snapshot.ranking[:2])
     with stores.database.writing() as connection:
         connection.exec_driver_sql(f"UPDATE retable_trial SET brier = 0.0 WHERE number = {leader}")
-    told = section(document(stores), "history").text
-    assert re.search(rf"In the lead, with the Brier score: accuracy 0\.\d+ ± 0\.\d+ \(trial {leader}\)", told)
-    assert re.search(rf"trial {highest} has the highest accuracy, 0\.\d+\. ", told) and "Best seen" not in told
+    summary = section(document(stores), "history").text
+    assert re.search(rf"In the lead, with the Brier score: accuracy 0\.\d+ ± 0\.\d+ \(trial {leader}\)", summary)
+    assert re.search(rf"trial {highest} has the highest accuracy, 0\.\d+\. ", summary) and "Best seen" not in summary
 
 
 @pytest.mark.parametrize("dialect", DIALECTS, indirect=True)

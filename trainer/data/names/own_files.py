@@ -14,14 +14,16 @@ from trainer.formats.label_tables import (
     REVIEW_HEADER,
 )
 from trainer.inference.file_kinds import is_hidden
+from trainer.inference.find_images import OWN_PICTURES
 
 OUTPUT_FOLDER = "retable"  # in the working directory, which may be the data folder
-_PICTURES = ("preview.png", "compare.png", "confusion_matrix.png")
+PICTURES = (*OWN_PICTURES, "preview.png")
+"""Usual names of the pictures that Retable draws."""
 REVIEW_PAGE, REVIEW_TABLE = "label_review.html", "label_review.csv"
 _EXPORT_FILES = frozenset(
     (
         *("submission.csv", "test_proba.csv", "oof.csv", "folds.csv", "MODEL_CARD.md", "report.html", "model"),
-        *(REVIEW_PAGE, REVIEW_TABLE, *_PICTURES),
+        *(REVIEW_PAGE, REVIEW_TABLE, *PICTURES),
     )
 )
 _FOLDS_HEADER = ("image_id", "label", "group", "fold")
@@ -78,7 +80,7 @@ def _is_own_folder(path: Path) -> bool:
 
 def is_own_picture(path: Path) -> bool:
     """Whether a file is a figure that Retable drew: it has a usual name, and Matplotlib has signed it."""
-    if path.name not in _PICTURES or not path.is_file():
+    if path.name not in PICTURES or not path.is_file():
         return False
     with path.open("rb") as file:
         return b"Matplotlib" in file.read(512)

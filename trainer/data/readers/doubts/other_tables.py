@@ -45,11 +45,8 @@ def bare_tables(folder: Path) -> list[Path]:
 
 def may_give_labels(path: Path) -> bool:
     """Whether the name or the beginning of one of `other_tables` says that it holds labels or parts of the images."""
-    named = (
-        re.search(r"label|annotation|metadata|train|target|truth|diagnos", path.name.lower())
-        and split_of(path.stem) != "test"
-    )
-    return bool(named) or is_coco(path) or (path.suffix.lower() in _JSON and b"ml_use" in _beginning(path))
+    named = split_of(path.stem) != "test" and _MAY_LABEL.search(path.name.lower()) is not None
+    return named or is_coco(path) or (path.suffix.lower() in _JSON and b"ml_use" in _beginning(path))
 
 
 def is_coco(path: Path) -> bool:

@@ -22,7 +22,7 @@ from trainer.data.readers.parts.part_files import (
 )
 from trainer.data.readers.parts.unread_lists import refuse_unread_lists
 from trainer.data.readers.tables.part_tables import find_part_tables
-from trainer.data.readers.tables.reading.divisions_beside import Divided, divisions_by, tables_of_images
+from trainer.data.readers.tables.reading.divisions_beside import Divided, divisions_by, side_tables
 from trainer.formats.delimited import SUFFIXES, Table
 from trainer.formats.part_words import Part
 
@@ -163,7 +163,7 @@ def _part_tables(
     dividing = find_part_tables(tables, matcher, encoding)
     if divide and not dividing:
         every = Divided(images={path: path for path in paths})
-        dividing = divisions_by(tables_of_images(tables, every, matcher, encoding))
+        dividing = divisions_by(side_tables(tables, every, matcher, encoding))
     for table in dividing:
         found = matcher.match(table.parts).paths
         for part in dict.fromkeys(table.parts.values()):

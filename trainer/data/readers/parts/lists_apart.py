@@ -24,6 +24,7 @@ _MOST = 50
 """Files that are read at most."""
 _MOST_BYTES = 2**22
 _PROBED_LINES = 50
+_FEW = 20
 
 
 def warn_of_lists(folder: Path, table: Path | None, images: Collection[str], known: Mapping[str, str]) -> list[str]:
@@ -40,6 +41,9 @@ def warn_of_lists(folder: Path, table: Path | None, images: Collection[str], kno
     rows = "move them out of the class folders" if table is None else f"remove their rows from {printable(table.name)}"
     warnings, trained = [], set(images)
     for path in _candidates(folder, table):
+        is_named = _is_named_held_out(path, folder)
+        if not is_named and not _names_alone(path, known):
+            continue
         try:
             listed, lost = listed_images(path, known, None)
         except DataError:
@@ -47,7 +51,7 @@ def warn_of_lists(folder: Path, table: Path | None, images: Collection[str], kno
         both = [image for image in listed if image in trained]
         if not both or len(lost) > len(listed) or len(both) == len(trained):
             continue
-        if not _is_named_held_out(path, folder) and not (_names_alone(path, known) and 2 * len(both) < len(trained)):
+        if not is_named and 2 * len(both) >= len(trained):
             continue
         name = printable(path.relative_to(folder).as_posix())
         warnings.append(
@@ -58,9 +62,19 @@ def warn_of_lists(folder: Path, table: Path | None, images: Collection[str], kno
 
 
 def _candidates(folder: Path, table: Path | None) -> list[Path]:
-    """The first `_MOST` files that may be lists, those with a name that speaks of test images before others."""
-    found = [path for path in _files(folder) if path != table and path.stat().st_size <= _MOST_BYTES]
-    return sorted(found, key=lambda path: not _is_named_held_out(path, folder))[:_MOST]
+    """The first `_MOST` files that may be lists: those whose names speak of test images, then those of small folders.
+
+    A folder with more files than `_FEW` holds one for each image, as those of boxes.
+    """
+    named, others = [], []
+    for paths in _files(folder):
+        own = [path for path in paths if path != table and path.stat().st_size <= _MOST_BYTES]
+        found = [path for path in own if _is_named_held_out(path, folder)]
+        named += found
+        others += [path for path in own if path not in found] if len(paths) <= _FEW else []
+        if len(named) >= _MOST:
+            break
+    return [*named, *others][:_MOST]
 
 
 def _is_named_held_out(path: Path, folder: Path) -> bool:
@@ -78,13 +92,12 @@ def _names_alone(path: Path, known: Mapping[str, str]) -> bool:
     return len(lines) > 1 and all(known.get(composed(line.strip("\"'"))) for line in lines[1:])
 
 
-def _files(folder: Path) -> Iterator[Path]:
+def _files(folder: Path) -> Iterator[list[Path]]:
+    """The files of each folder that may be lists by their extensions."""
     for here, subfolders, names in os.walk(folder):
         subfolders[:] = sorted(name for name in subfolders if is_data(Path(here) / name))
-        for name in sorted(names):
-            path = Path(here) / name
-            if path.suffix.lower() in _SUFFIXES and is_data(path) and path.is_file():
-                yield path
+        paths = (Path(here) / name for name in sorted(names))
+        yield [path for path in paths if path.suffix.lower() in _SUFFIXES and is_data(path) and path.is_file()]
 
 
 def _speaks_of_held_out(name: str) -> bool:

@@ -16,12 +16,11 @@ from trainer.data.readers.matching.image_files import ImageFiles
 from trainer.data.readers.parts.json_parts import json_parts
 from trainer.data.readers.parts.listed_images import check_labels, listed_images
 from trainer.formats.part_words import Part
-from trainer.formats.parts import part_of
+from trainer.formats.parts import SHORT_PARTS, part_of
 from trainer.inference.printable import printable
 
 SUFFIXES = (".txt", ".lst", ".list", ".dat", ".log", ".csv", ".tsv", ".json")
 _JOINED = re.compile(r"(train|test|val|valid)(?:ing|idation)?[_\-]?(?:lists?|names?|files?|ids?|imgs?|split)[_\-]?\d*")
-_SHORT: Mapping[str, Part] = {"tr": "train", "te": "test", "va": "val"}
 _KIND = re.compile(r"[_\- ]*(?:lists?|names?|files?|ids?|liste)$")
 _HELD_OUT = ("holdout", "hold_out", "hold-out", "heldout", "held_out", "held-out")
 _NUMBER = re.compile(r"\d+")
@@ -133,7 +132,7 @@ def part_of_stem(stem: str) -> Part | None:
     plain = _KIND.sub("", stem.lower())
     if plain in _HELD_OUT:  # as a column of this name
         return "test"
-    return "val" if is_held_out(plain) else split_of(stem) or part_of(plain) or _SHORT.get(plain)
+    return "val" if is_held_out(plain) else split_of(stem) or part_of(plain) or SHORT_PARTS.get(plain)
 
 
 def parts_of_images(lists: Sequence[PartFile], given: str) -> tuple[dict[str, Part], list[str]]:

@@ -17,7 +17,7 @@ from trainer.data.readers.columns.part_columns import described
 from trainer.data.readers.matching.match_images import ImageMatcher
 from trainer.data.readers.tables.wide_parts import column_for_each_part
 from trainer.formats.delimited import Table, first_rows, read_table
-from trainer.formats.labels import is_missing
+from trainer.formats.labels import is_missing, is_number
 from trainer.formats.part_words import Part
 from trainer.formats.parts import flagged_parts, numbered_parts, part_of
 
@@ -80,7 +80,9 @@ def part_table(table: Table, matcher: ImageMatcher) -> PartTable | None:
         counts = Counter(row[column].strip().lower() for row in rows)
         name = plain_name(names[column] if header else table.path.stem)
         numbers = numbered_parts(name, counts) or numbered_parts(plain_name(table.path.stem), counts) or {}
-        parts = numbers or flagged_parts(name, counts) or {v: part for v in counts if (part := part_of(v))}
+        flags = flagged_parts(name, counts)
+        parts = numbers or flags or {value: part for value in counts if (part := part_of(value))}
+        numbers = numbers or {value: part for value, part in flags.items() if is_number(value)}
         others = [other for other in range(table.width) if other not in (ids, column)]
         said = header and re.search("partition|split", table.path.stem, re.IGNORECASE)
         if not said and any(_repeats(names[other], rows, other) for other in others):

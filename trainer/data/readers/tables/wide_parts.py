@@ -22,20 +22,17 @@ def column_for_each_part(
     parts = {column: part for column, name in enumerate(names) if (part := part_of(plain_name(name)))}
     if len(set(parts.values())) != len(parts) or "train" not in parts.values() or len(parts) < 2:
         return None
-    cells = {column: [cell for row in rows if (cell := row[column].strip())] for column in parts}
-    if all(is_mark({cell.lower() for cell in cells[column]} | _ends(rows, column)) for column in parts):
+    if all(is_mark({row[column].strip().lower() for row in rows}) for column in parts):
         return _of_marks(names, rows, parts, matcher)
+    cells = {column: [cell for row in rows if (cell := row[column].strip())] for column in parts}
     if all(_named(cells[column], matcher) for column in parts):
         found = {cell: part for column, part in parts.items() for cell in cells[column]}
         return found if len(found) == sum(map(len, cells.values())) else None
     return None
 
 
-def _ends(rows: Sequence[Sequence[str]], column: int) -> set[str]:
-    return {""} if any(not row[column].strip() for row in rows) else set()
-
-
 def _named(cells: Sequence[str], matcher: ImageMatcher) -> bool:
+    """Whether most of the first cells name images."""
     probed = cells[:_PROBED_ROWS]
     return bool(probed) and 2 * len(matcher.match(probed).paths) > len(set(probed))
 
@@ -43,13 +40,17 @@ def _named(cells: Sequence[str], matcher: ImageMatcher) -> bool:
 def _of_marks(
     names: Sequence[str], rows: Sequence[Sequence[str]], parts: Mapping[int, Part], matcher: ImageMatcher
 ) -> Mapping[str, Part] | None:
-    """The part of each image by the column that marks its row; None if a row has no mark or several."""
+    """The part of each image by the column that marks its row; None without a column of images, or if a row has no
+    mark or several.
+    """
     others = [column for column in range(len(names)) if column not in parts]
     ids = next((column for column in others if _named([row[column] for row in rows], matcher)), None)
+    if ids is None:
+        return None
     found: dict[str, Part] = {}
-    for row in rows if ids is not None else ():
+    for row in rows:
         marked = [part for column, part in parts.items() if row[column].strip().lower() in TRUE]
-        if len(marked) != 1 or ids is None:
+        if len(marked) != 1:
             return None
         found[row[ids].strip()] = marked[0]
-    return found or None
+    return found

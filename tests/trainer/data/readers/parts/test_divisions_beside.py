@@ -176,3 +176,23 @@ def test_lists_in_a_folder_are_read_whatever_separates_their_fields(
         lines = [f"{form(f'images/{i:03}.png')}{delimiter}{KINDS[i % 3]}\n" for i in numbers]
         (folder / "lists" / f"{name}.txt").write_text("".join(lines))
     assert parts_read(folder) == TESTS
+
+
+@pytest.mark.parametrize("column", ["split_leaf", "trained_value", "restrained_test", "latest_train_stop"])
+def test_a_name_that_only_resembles_a_division_is_no_question(tmp_path: Path, column: str) -> None:
+    rows = rows_of(f"image,label,{column}", 12, lambda i: (f"{i:03}", KINDS[i % 3], 10 + i % 2))
+    assert len(read_images(folder_of(tmp_path, names(12), labels=rows), verify=False).y) == 12
+
+
+def test_numbers_that_divide_are_explained(tmp_path: Path) -> None:
+    rows = rows_of("image,site,is_test", 12, lambda i: (f"{i:03}", "AB"[i % 2], int(i >= LAST)))
+    notes = read_images(folder_of(tmp_path, names(12), labels=LABELS, splits=rows), verify=False).notes
+    assert "splits.csv divides the rows of labels.csv (0 train, 1 test): 8 train, 4 test" in notes
+
+
+def test_a_list_of_patients_beside_parts_in_the_labels_is_no_question(tmp_path: Path) -> None:
+    labels = rows_of("image,patient_id,label,split", 12, lambda i: (f"{i:03}.png", f"P{i // 2}", KINDS[i % 3], part(i)))
+    folder = folder_of(tmp_path, names(12), labels=labels)
+    (folder / "splits").mkdir()
+    (folder / "splits" / "test.txt").write_text("P4\nP5\n")
+    assert parts_read(folder) == TESTS

@@ -59,12 +59,11 @@ def refuse_part_twins(names: Sequence[str]) -> None:
     Raises:
         DataError: there are such folders.
     """
-    if twins := part_twins(names):
-        parts, others = [name for name, _ in twins], list(dict.fromkeys(other for _, other in twins))
-        raise DataError(
-            f"{_may_hold(parts, 'test or validation images', others)}. Move the test images into one folder test, and "
-            "validation images out of the data folder. If the folders are classes, add --layout folders (data.layout)"
-        )
+    _refuse_twins(
+        part_twins(names),
+        "test or validation images",
+        "Move the test images into one folder test, and validation images out of the data folder. If the folders",
+    )
 
 
 def refuse_mask_twins(names: Sequence[str]) -> None:
@@ -73,12 +72,7 @@ def refuse_mask_twins(names: Sequence[str]) -> None:
     Raises:
         DataError: there are such folders.
     """
-    if twins := mask_twins(names):
-        masks, others = [name for name, _ in twins], list(dict.fromkeys(other for _, other in twins))
-        raise DataError(
-            f"{_may_hold(masks, 'masks of the images', others)}. Move them out of the data folder. If the folders are "
-            "classes, add --layout folders (data.layout)"
-        )
+    _refuse_twins(mask_twins(names), "masks of the images", "Move them out of the data folder. If the folders")
 
 
 def refuse_batch_twins(names: Sequence[str]) -> None:
@@ -87,14 +81,14 @@ def refuse_batch_twins(names: Sequence[str]) -> None:
     Raises:
         DataError: there are such folders.
     """
-    if twins := batch_twins(names):
-        (further, other), parts = twins[0], [name for name, _ in twins]
-        others = list(dict.fromkeys(name for _, name in twins))
-        raise DataError(
-            f"{_may_hold(parts, 'further images', others)}. If {further!r} and {other!r} are one class, move the "
-            f"images of both into the folder {other!r}, under different file names, remove the empty folder, and do "
-            "the same with the others. If all folders are classes, add --layout folders (data.layout)"
-        )
+    twins = batch_twins(names)
+    further, other = twins[0] if twins else ("", "")
+    _refuse_twins(
+        twins,
+        "further images",
+        f"If {further!r} and {other!r} are one class, move the images of both into the folder {other!r}, under "
+        "different file names, remove the empty folder, and do the same with the others. If all folders",
+    )
 
 
 def refuse_copies(folders: Sequence[Path], files: ImageFiles) -> None:
@@ -145,7 +139,20 @@ def refuse_inner_annotations(folder: Path, folders: Sequence[Path], files: Image
         )
 
 
-def _may_hold(names: Sequence[str], what: str, others: Sequence[str]) -> str:
-    """The beginning of a refusal of folders that are called after ``others``."""
-    folders, their = ("folder", "its name") if len(names) == 1 else ("folders", "their names")
-    return f"the {folders} {listed(names, 4)} may hold {what} of {listed(others, 4)} by {their}"
+def _refuse_twins(twins: Sequence[tuple[str, str]], what: str, advice: str) -> None:
+    """Refuse folders that may hold ``what`` of others by their names.
+
+    Args:
+        twins: the folders, each with the other one.
+        advice: what to do, and the subject of the sentence on what to add if the folders are classes.
+
+    Raises:
+        DataError: there are any.
+    """
+    if twins:
+        names, others = [name for name, _ in twins], list(dict.fromkeys(other for _, other in twins))
+        folders, their = ("folder", "its name") if len(names) == 1 else ("folders", "their names")
+        raise DataError(
+            f"the {folders} {listed(names, 4)} may hold {what} of {listed(others, 4)} by {their}. {advice} are "
+            "classes, add --layout folders (data.layout)"
+        )

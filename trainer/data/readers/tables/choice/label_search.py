@@ -40,6 +40,8 @@ class LabelSearch:
     warnings: list[str] = field(default_factory=list)
     """A sentence for each table that labels further images."""
 
+    _tables: dict[Path, Table] = field(default_factory=dict, init=False)
+    """The tables that were read: several rules look at the same ones."""
     _left_out: dict[str, list[str]] = field(default_factory=dict, init=False)
     """The tables that are not read, by the reason."""
 
@@ -87,7 +89,9 @@ class LabelSearch:
         Raises:
             DataError: it cannot be read.
         """
-        return read_table(path, encoding=self.options.encoding)
+        if path not in self._tables:
+            self._tables[path] = read_table(path, encoding=self.options.encoding)
+        return self._tables[path]
 
     def candidate(self, table: Table) -> TrainingTable:
         """A table that may label the images that it names. One that is joined with another keeps its link."""

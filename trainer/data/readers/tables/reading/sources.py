@@ -26,7 +26,7 @@ from trainer.data.readers.tables.joined_tables import join_tables
 from trainer.data.readers.tables.links.link_tables import link_tables
 from trainer.data.readers.tables.links.other_names import refuse_other_names
 from trainer.data.readers.tables.part_tables import PartTable, find_part_tables
-from trainer.data.readers.tables.reading.divisions_beside import Divided, divisions_by, tables_of_images
+from trainer.data.readers.tables.reading.divisions_beside import Divided, divisions_by, side_tables
 from trainer.data.readers.tables.reading.group_lists import refuse_group_lists
 from trainer.data.readers.tables.training_table import TrainingTable
 from trainer.formats.delimited import Table, read_table
@@ -102,17 +102,7 @@ def find_sources(folder: Path, options: DataOptions) -> Sources | None:
         )
         chosen = choose_training_table(search, tables, beside, [entry.path for entry in dividing])
         if chosen is not None:
-            read = {chosen.table.path, *links.tables, *links.lists, *(entry.path for entry in dividing)}
-            others = dict.fromkeys(path for path in (*naming, *deeper) if path not in read)
-            divided = _divided(chosen, matcher)
-            places = [folder, *(path for path in subfolders(folder) if not path.is_symlink())]
-            refuse_group_lists(folder, places, divided, chosen.table.path.name, options.encoding)
-            of_images = tables_of_images(others, divided, matcher, options.encoding)
-            if not dividing and chosen.columns.part is None:
-                dividing = divisions_by(of_images)
-                search.take_back([entry.path for entry in dividing])
-            for one in of_images:
-                warnings += unused_marks(search.place_of(one.path), one.names, one.rows, [one.key])
+            dividing = dividing or _division_beside(search, chosen, dict.fromkeys((*naming, *deeper)), matcher)
         notes += search.notes_on_unread()
     if chosen is None:
         if dividing and not class_folders:
@@ -139,6 +129,34 @@ def find_sources(folder: Path, options: DataOptions) -> Sources | None:
         notes=notes,
         warnings=warnings,
     )
+
+
+def _division_beside(
+    search: LabelSearch, chosen: TrainingTable, paths: Collection[Path], matcher: ImageMatcher
+) -> list[PartTable]:
+    """What tables and lists beside the training table say about its images: their parts, and marks to leave some out.
+
+    Marks become warnings of ``search``.
+
+    Args:
+        paths: all tables.
+
+    Raises:
+        DataError: a table or a list seems to divide the images in a way that is not read.
+    """
+    read = {chosen.table.path, *search.links.tables, *search.links.lists}
+    divided = _divided(chosen, matcher)
+    others = [path for path in paths if path not in read]
+    beside = side_tables(others, divided, matcher, search.options.encoding, search.read)
+    for table in beside:
+        search.warnings.extend(unused_marks(search.place_of(table.path), table.names, table.rows, [table.key]))
+    if chosen.columns.part is not None:
+        return []
+    places = [search.folder, *(path for path in subfolders(search.folder) if not path.is_symlink())]
+    refuse_group_lists(search.folder, places, divided, chosen.table.path.name, search.options.encoding)
+    dividing = divisions_by(beside)
+    search.take_back([entry.path for entry in dividing])
+    return dividing
 
 
 def _divided(chosen: TrainingTable, matcher: ImageMatcher) -> Divided:
