@@ -12,7 +12,7 @@ from trainer.common.errors import DataError
 from trainer.data.names.masks import holds_masks, masks_are_worn, stem_of_owner
 from trainer.data.names.own_files import is_data
 from trainer.data.names.parts import Split, are_parts, folder_part, folder_split, is_held_out, names_no_class, split_of
-from trainer.data.names.put_aside import is_aside
+from trainer.data.names.put_aside import holds_copies, is_aside
 from trainer.data.readers.doubts.other_tables import is_other_table, may_give_labels
 from trainer.data.readers.matching.image_files import ImageFiles
 from trainer.data.readers.tables.find_tables import is_unlabelled
@@ -165,7 +165,8 @@ def mask_folders_among(folders: Sequence[Path], files: ImageFiles) -> list[Path]
     if not masks:
         return []
     stems = {path: {PurePosixPath(image).stem for image in files.paths_in(path)} for path in folders}
-    owners = Counter(stem for path in folders if path not in masks for stem in stems[path])
+    images = [path for path in folders if path not in masks and not holds_copies(path.name)]
+    owners = Counter(stem for path in images for stem in stems[path])
     ends = Counter(end for stem, count in owners.items() for end in _ends_of(stem) for _ in range(count))
     found = [
         path

@@ -188,7 +188,11 @@ def without_zeros(data: DataSet, random: Random) -> DataSet:
     if data.texts or any(table.spelling != "stem" for table in data.tables.values()):
         return data
     data = renumbered(data, random)
-    return _tables(data, lambda table: replace(table, rewritten=lambda name: str(int(name))))
+
+    def number(name: str) -> str:
+        return str(int(name)) if name.isdecimal() else name  # another change may have renamed the file
+
+    return _tables(data, lambda table: replace(table, rewritten=number))
 
 
 def with_repeated_rows(data: DataSet, random: Random) -> DataSet:

@@ -126,3 +126,11 @@ def test_a_word_for_testing_beside_one_class_is_a_class(tmp_path: Path, names: t
     found = read_images(classes(tmp_path, *names), verify=False)
     assert set(found.class_names) == set(names)
     assert f"the folder {names[0]!r} is read as a class" in "\n".join((*found.notes, *found.warnings))
+
+
+def test_copies_of_images_make_no_masks_of_a_class(tmp_path: Path) -> None:
+    root = classes(tmp_path, "masks", "gloves", "helmet")
+    for number, path in enumerate(sorted(root.rglob("*.png"))):
+        save(root / "thumbs" / path.name, 50 + number, 8)
+    assert problems_of(root).startswith("'thumbs' holds copies of the images in the class folders")
+    assert as_folders(root) == {"masks", "gloves", "helmet", "thumbs"}
