@@ -45,7 +45,7 @@ def test_every_command_goes_on_with_the_labels_of_the_begin(
     search("labels", "--apply", "review.csv", "--study", "colours")
 
     for options in ((), ("--no-corrections",)):
-        out = search(*start, "--trials", "2", *options)
+        out = search(*start, "--trials", "1", *options)
         assert "study colours keeps the labels that it was begun with, with 1 label corrected, 1 image dropped" in out
     for command in (
         ("export-best", "--seeds", "2"),

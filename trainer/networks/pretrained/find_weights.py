@@ -90,14 +90,37 @@ def weights_at_hand(names: Iterable[str], weights_dir: Path | None) -> list[str]
     """
     from timm.models import get_pretrained_cfg
 
+    in_folder, in_cache = _stems(weights_dir), _cache_has_models()
     found = []
     for name in names:
         architecture, _, tag = name.partition(".")
+        # timm has two thousand: to look for the files of each takes half a second.
+        if not in_cache and in_folder.isdisjoint((name, architecture)):
+            continue
         config = get_pretrained_cfg(architecture)
         alternatives = [name, architecture] if config is not None and config.tag == tag else [name]
         at_hand = (known for known in alternatives if _locate(known, weights_dir, ask_hub=False) is not None)
         found += list(itertools.islice(at_hand, 1))
     return found
+
+
+def _stems(weights_dir: Path | None) -> set[str]:
+    """The names of the weights in the folder, without their suffixes.
+
+    Raises:
+        BackboneError: the folder does not exist or cannot be read.
+    """
+    if weights_dir is None:
+        return set()
+    check_exists(weights_dir)
+    check_readable(weights_dir)
+    return {file.stem for file in weights_dir.iterdir() if file.suffix in SUFFIXES}
+
+
+def _cache_has_models() -> bool:
+    from huggingface_hub.constants import HF_HUB_CACHE
+
+    return any(Path(HF_HUB_CACHE).glob("models--*"))
 
 
 def check_readable(path: Path) -> None:
