@@ -254,5 +254,7 @@ def _compare(exported: NDArray[np.floating[Any]], refitted: NDArray[np.floating[
     difference = float(np.abs(exported - refitted).max())
     if not difference <= tolerance:
         raise ExportBroken(
-            f"probabilities of the exported model differ by up to {difference:.2g} from those of its refits"
+            f"probabilities of the exported model differ by up to {difference:.2g} from those of its refits. If an "
+            "image has been replaced since the study began, put the former one back: the command that began the study "
+            "says whether the images are the same"
         )

@@ -54,11 +54,14 @@ def read_folds(stores: Stores, study: Study, split: int) -> NDArray[np.int64]:
     """The frozen fold of each of the study's training images, ``(n,)``.
 
     Raises:
-        LookupError: this split was never frozen.
+        StorageError: the database does not hold this split.
     """
     folds = stores.datasets.folds(study.fingerprint, **study.fold_key(split))
     if folds is None:
-        raise LookupError(f"split {split} of {study.protocol.folds} folds was never frozen for study {study.name}")
+        raise StorageError(
+            f"{stores.database.name} does not hold split {split} of {study.protocol.folds} folds of study "
+            f"{study.name}. Restore a backup, or begin a new study with --name"
+        )
     return folds
 
 

@@ -68,11 +68,14 @@ from trainer.inference.resources import give_back_memory
 class DeadlineTooShort(SearchError):
     """No training of a study has ended before its deadline."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, study: Study) -> None:
+        size = int(study.spec.default_recipe()["image_size"])
+        smaller = max(32, size // 2 // 32 * 32)  # every backbone takes multiples of 32
+        images = f"smaller images (--set recipe.image_size={smaller} --name NAME) or " * (smaller < size)
         super().__init__(
-            f"no training of study {name} ended before the deadline, so there is nothing to export. The same command "
-            "with --hours +1 continues it for another hour; smaller images (--set recipe.image_size=64 --name NAME) or "
-            "a smaller backbone train faster"
+            f"no training of study {study.name} ended before the deadline, so there is nothing to export. The same "
+            f"command with --hours +1 continues it for another hour; {images}a smaller backbone "
+            f"{'train' if images else 'trains'} faster"
         )
 
 
@@ -190,7 +193,7 @@ def _search(run: _Run, planned: FleetPlan | None) -> _Searched:
         except NothingFinished as problem:
             if not run.is_due():
                 raise
-            raise DeadlineTooShort(run.name) from problem
+            raise DeadlineTooShort(run.study) from problem
         except Interrupted:
             print_interrupted(run.console, run.name)
             raise SystemExit(EXIT_INTERRUPTED) from None

@@ -119,6 +119,7 @@ def check_sqlite_access(file: Path, error: sqlite3.OperationalError) -> None:
 
 def sharing_advice(file: Path) -> str:
     """What to do if this user must not write to a SQLite database, as a sentence."""
-    parts = (file, *(file.with_name(file.name + suffix) for suffix in ("-wal", "-shm")), file.absolute().parent)
+    beside = [file.with_name(file.name + suffix) for suffix in ("-wal", "-shm", ".lock")]
+    parts = (file, *beside, file.absolute().parent)
     existing = shlex.join(str(part) for part in parts if part.exists())
     return f"If a colleague of your group owns it, that user can share it: chmod g+w {existing}"

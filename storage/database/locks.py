@@ -6,9 +6,11 @@ import enum
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from sqlalchemy import text
 
+from storage.database.access import AccessRefused, sharing_advice
 from storage.database.connection import Database
 
 AT_ONCE = 1.0  # seconds from which a message says what is waited for
@@ -36,18 +38,25 @@ def exclusive(database: Database, purpose: Purpose) -> Iterator[None]:
     PostgreSQL it belongs to a session without a transaction, because the server ends an idle transaction.
 
     Raises:
+        AccessRefused: this user must not write to the lock file.
         StorageUnavailableError: the database does not answer.
     """
     waits = f"another process creates {purpose.value} in {database.name}; waiting for its end"
     if database.is_sqlite:
         from filelock import FileLock, Timeout
 
-        lock = FileLock(f"{database.url.database}.lock")
+        file = Path(str(database.url.database))
+        lock = FileLock(f"{file}.lock")
         try:
             lock.acquire(timeout=AT_ONCE)
         except Timeout:
             log.info(waits)
             lock.acquire()
+        except PermissionError as error:  # a colleague who shares the database made the lock
+            raise AccessRefused(
+                f"the database {file} cannot be locked: this user must not write to {lock.lock_file} "
+                f"({error.strerror}). {sharing_advice(file)}"
+            ) from error
         try:
             yield
         finally:

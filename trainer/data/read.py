@@ -35,6 +35,11 @@ _DOCUMENT = re.compile(
     re.IGNORECASE,
 )
 
+_TEST_ADVICE = (
+    "Test images cannot be left out, because a submission has a row for each. Fetch their files again, or put a "
+    "readable image in their place: its prediction then means little"
+)
+
 READERS: dict[str, Reader] = {
     "npz": npz_layout.READER,
     "table": table_layout.READER,
@@ -91,6 +96,7 @@ def read_images(
     image_set = measure_ranges(image_set) if ranges is None else with_ranges(image_set, ranges)
     image_set = _with_formula_warnings(image_set)
     bad_train: dict[int, str] = {}
+    bad_test: dict[int, str] = {}
     if verify or data_options.skip_bad:
         image_set, bad_train, bad_test = _inspect(image_set, progress)
         problems += bad_test.values()
@@ -105,7 +111,8 @@ def read_images(
         return image_set.without(bad_train, lost, [*packed, *left_out, *taken])
     if problems or skippable:
         advice = "" if problems else _skip_advice(len(skippable), only_repeated=len(repeated) == len(skippable))
-        advice = "\n".join(filter(None, (result.advice, ADVICE if corrected.problems else "", advice)))
+        of_test = _TEST_ADVICE if bad_test else ""
+        advice = "\n".join(filter(None, (result.advice, ADVICE if corrected.problems else "", of_test, advice)))
         raise DataError([*problems, *([] if data_options.skip_bad else skippable)], advice)
     return image_set
 

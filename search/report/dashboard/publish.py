@@ -21,6 +21,7 @@ from storage.errors import StorageError
 from storage.stores import Stores
 from storage.values import TrialStatus
 from studies.errors import StudyError
+from trainer.inference.printable import cause_of
 
 if TYPE_CHECKING:
     import optuna
@@ -46,13 +47,13 @@ def publish(stores: Stores, study_name: str, home: Home, folder: Path) -> None:
     from search.tuning.restore_optuna import optuna_study
 
     study = optuna_study(stores, stores.study(study_name))
-    for name in PUBLISHED:
-        if (folder / name).is_file():
-            upload_artifact(
-                study_or_trial=study,
-                file_path=str(folder / name),
-                artifact_store=ArtifactFolder(home.artifacts).pictures(),
-            )
+    try:
+        pictures = ArtifactFolder(home.artifacts).pictures()
+        for name in PUBLISHED:
+            if (folder / name).is_file():
+                upload_artifact(study_or_trial=study, file_path=str(folder / name), artifact_store=pictures)
+    except OSError as error:  # the export itself is complete, such as one from the home of a colleague
+        log.warning("the dashboard does not show the pictures of this export: %s", cause_of(error))
     StateKeeper(stores, home).update(read_snapshot(stores, study_name))
 
 

@@ -20,6 +20,7 @@ from search.export.notes import ExportNotes
 from search.export.output.export import Export
 from search.export.plan import plan_export, queue_refits
 from search.report.dashboard.publish import publish
+from search.runtime.home import Home
 from search.statistics.member_names import MemberName
 from search.statistics.ranking import NothingFinished, rank
 from search.study_setup.create_study import create_study
@@ -218,6 +219,16 @@ def test_the_cpu_checks_an_export_whose_gpu_fails(
     assert [record.message for record in caplog.records if "busy or unavailable" in record.message] == [
         "the GPU fails, so the CPU checks the export: CUDA error: all CUDA-capable devices are busy or unavailable"
     ]
+
+
+def test_a_home_that_takes_no_pictures_is_named(
+    searched: Searched, exported: Export, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    home = Home(root=tmp_path / "home")
+    home.artifacts.mkdir(parents=True)
+    (home.artifacts / "pictures").write_text("in the way")
+    publish(searched.context.stores, "colours", home, exported.folder)
+    assert "the dashboard does not show the pictures of this export: " in caplog.text
 
 
 def test_changed_ids_and_predictions_are_detected(searched: Searched, exported: Export, tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from search.study_state.snapshot import read_snapshot
 from search.study_state.study import Study, read_study
 from search.study_state.study_targets import read_folds
 from storage.database.existing import NoStudy
-from storage.errors import UnknownStudyError
+from storage.errors import StorageError, UnknownStudyError
 from storage.stores import Stores
 from storage.values import SEARCH_SPLIT, StudyState
 from studies.errors import StudyError
@@ -74,5 +74,5 @@ def test_its_folds_are_those_that_were_frozen(stores: Stores, stored: Study) -> 
     folds = read_folds(stores, stored, SEARCH_SPLIT)
     assert len(folds) == len(stores.datasets.get(stored.fingerprint).y)
     assert set(np.unique(folds)) == set(range(stored.protocol.folds))
-    with pytest.raises(LookupError, match="split 7 of 2 folds was never frozen for study colours"):
+    with pytest.raises(StorageError, match="does not hold split 7 of 2 folds of study colours"):
         read_folds(stores, stored, 7)

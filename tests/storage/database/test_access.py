@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shlex
 import shutil
@@ -16,16 +17,19 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 from sqlalchemy import URL, make_url, text
 
 from search.runtime.signals import StopSignals
 from storage.database import access
 from storage.database.access import AccessRefused
 from storage.database.connection import connect
+from storage.database.locks import Purpose, exclusive
 from storage.database.outages import is_outage, retry
 from storage.database.urls import parse_url, url_text
 from storage.database.waiting import stop_waiting_when
 from storage.errors import StorageError, StorageUnavailableError
+from storage.schema import create_schema
 from storage.stores import open_stores
 from tests.databases import PostgresServer, client_program
 
@@ -145,6 +149,24 @@ def test_a_sqlite_file_without_permission_is_no_outage(tmp_path: Path, monkeypat
     monkeypatch.setattr(os, "access", lambda path, mode: path != file.parent)
     with pytest.raises(AccessRefused, match="must not write"):
         access.check_sqlite_access(file, error)
+
+
+def test_a_lock_of_a_colleague_is_named_by_the_advice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    database = connect(f"sqlite:///{tmp_path / 'x.db'}")
+    create_schema(database)
+
+    def refused(lock: FileLock, timeout: float | None = None) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied", lock.lock_file)
+
+    assert (tmp_path / "x.db.lock").exists()
+    monkeypatch.setattr(FileLock, "acquire", refused)
+    with (
+        pytest.raises(AccessRefused, match=r"must not write to .*x\.db\.lock") as caught,
+        exclusive(database, Purpose.STUDIES),
+    ):
+        raise AssertionError("the lock is not held")
+    assert str(tmp_path / "x.db.lock") in str(caught.value).partition("chmod g+w")[2].split()
+    database.close()
 
 
 def test_a_sqlite_file_that_cannot_be_created_is_no_outage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -181,6 +181,17 @@ def test_all_damaged_images_are_named_at_once(tmp_path: Path) -> None:
     assert len(found.warnings) == 3
 
 
+def test_a_damaged_test_image_is_no_dead_end(tmp_path: Path) -> None:
+    classes(tmp_path / "train")
+    save(tmp_path / "test" / "a.png", 1)
+    (tmp_path / "test" / "b.png").write_bytes(b"")
+    message = problems_of(tmp_path)
+    assert "b.png" in message and "Fetch their files again, or put a readable image in their place" in message
+    assert "--skip-bad" not in message
+    save(tmp_path / "test" / "b.png", 2)
+    assert len(read_images(tmp_path).test_ids) == 2
+
+
 def test_two_folders_of_training_images_are_refused_and_one_is_read(tmp_path: Path) -> None:
     for place in ("train", "training"):
         classes(tmp_path / place)
