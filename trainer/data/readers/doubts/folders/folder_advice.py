@@ -44,24 +44,25 @@ def nested_advice(folder: Path, nested: Mapping[str, Sequence[str]], files: Imag
         )
     if len(inner) < 2 or any(is_held_out(name) or split_of(name) is not None for name in names):
         return _advice_on_one(example)
-    shown = listed(sorted(names, key=natural_key), 4)
-    if max(names.values()) > 1:
-        outer = next(iter(inner))
-        alone = ""
-        if len({frozenset(own) for own in inner.values()}) == 1:
-            alone = f"; if each is a data set of its own, give one, such as {printable(outer)} inside of this one"
-        row = f"{printable(example)},{printable(_inner_folder(outer, example))},{printable(outer)}"
-        return (
-            f"If the inner folders ({shown}) are the classes, and the outer ones are patients, places or the like, "
-            "write a table labels.csv with the columns image, label and group, and one row for each image, such as "
-            f"{row}; --group-column group keeps the images of a group in one fold. If the outer folders are the "
-            f"classes, move the images directly into them{alone}"
-        )
-    return (
-        f"If the inner folders ({shown}) are the classes, move them all into one folder. If the outer folders are the "
-        "classes, move the images directly into them. Else write a table labels.csv with the columns image and label, "
-        f"and one row for each image, such as {printable(example)}"
+    shown, outer = listed(sorted(names, key=natural_key), 4), next(iter(inner))
+    place, own = printable(outer), printable(_inner_folder(outer, example))
+    label = printable(PurePosixPath(outer).name)
+    by_reading = {"outer": f"{label},{own}", "inner": f"{own},{label}"}
+    # Names that several folders share are rather classes, if they are the fewer ones.
+    first, other = ("inner", "outer") if len(names) < len(inner) else ("outer", "inner")
+    advice = (
+        f"If the {first} folders ({shown if first == 'inner' else listed(inner, 4)}) are the classes, and the "
+        f"{other} ones patients, places or the like, write a table labels.csv with the columns image, label and "
+        f"group, and one row for each image, such as {printable(example)},{by_reading[first]}; --group-column group "
+        f"keeps the images of a group in one fold. If the {other} folders "
+        f"({shown if other == 'inner' else listed(inner, 4)}) are the classes, "
     )
+    if max(names.values()) == 1:
+        return f"{advice}move them all into one folder"
+    alone = ""
+    if len({frozenset(found) for found in inner.values()}) == 1:
+        alone = f". If each outer folder is a data set of its own, give one, such as {place} inside of this one"
+    return f"{advice}the same row is {printable(example)},{by_reading[other]}{alone}"
 
 
 def _has_own_images(outer: str, files: ImageFiles) -> bool:

@@ -120,3 +120,28 @@ def test_an_error_in_an_inner_folder_says_where_its_paths_begin(tmp_path: Path) 
     assert "begin inside of" not in problems_of(tmp_path / "data")
     write_table(tmp_path / "data" / "labels.csv", [("image", "label"), *((path, path.split("/")[2]) for path in paths)])
     assert labels_of(read_images(tmp_path, verify=False)) == ["1"] * 6 + ["78"] * 3
+
+
+@pytest.mark.parametrize("patients", [("P00", "P01", "P02"), ("P0{c}", "P1{c}", "P2{c}")])
+@pytest.mark.parametrize("reading", ["outer", "inner"])
+def test_patients_in_class_folders_become_groups(tmp_path: Path, patients: tuple[str, ...], reading: str) -> None:
+    """Each patient numbers the images from 0, so that moving them would overwrite some."""
+    paths = []
+    for seed, outer in enumerate(("benign", "malignant")):
+        paths += images(tmp_path, *(f"{outer}/{own.format(c=outer[0])}" for own in patients), seed=seed)
+    message = problems_of(tmp_path)
+    assert "move the images" not in message and "the columns image, label and group" in message
+    first = patients[0].format(c="b")
+    before, _, after = message.partition("If the inner folders (")
+    path = f"benign/{first}/00.png"
+    assert f"such as {path},benign,{first}; --group-column group" in before
+    columns = (-3, -2) if reading == "outer" else (-2, -3)
+    if reading == "inner":
+        if first != "P00":
+            assert "are the classes, move them all into one folder" in after
+            return
+        assert f"are the classes, the same row is {path},{first},benign" in after
+    rows = [(path, *(Path(path).parts[column] for column in columns)) for path in paths]
+    write_table(tmp_path / "labels.csv", [("image", "label", "group"), *rows])
+    found = read_images(tmp_path, DataOptions(group_column="group"), verify=False)
+    assert (labels_of(found), found.groups) == ([row[1] for row in rows], tuple(row[2] for row in rows))
