@@ -23,7 +23,7 @@ from search.study_state.snapshot import StudySnapshot
 from search.study_state.study import Study
 from storage.values import TrialStatus
 from trainer.common.errors import first_lines
-from trainer.data.description import LONGEST_LINE, duplicate_lines
+from trainer.data.description import LONGEST_LINE, duplicate_lines, version_lines
 from trainer.evaluation.metrics import METRICS
 from trainer.inference.printable import excerpt
 from trainer.networks.custom_weights import BUILT_IN
@@ -72,7 +72,12 @@ def print_study(
     )
     for line in images.notes:
         say(console, f"  {excerpt(line, LONGEST_LINE)}")
-    for full in (*notes, *first_lines(images.warnings), *duplicate_lines(images, competition.duplicates)):
+    for full in (
+        *notes,
+        *first_lines(images.warnings),
+        *version_lines(images),
+        *duplicate_lines(images, competition.duplicates),
+    ):
         line = excerpt(full, LONGEST_LINE)
         if line.startswith(" "):
             with loud(console):

@@ -54,6 +54,7 @@ def describe(image_set: ImageSet, duplicates: DuplicateReport, n_folds: int) -> 
     if image_set.groups is not None:
         values = counted(len(set(image_set.groups)), "value")
         lines.append(f"groups: {values} of the group column; images with the same value stay in one fold")
+    lines += version_lines(image_set)
     lines.append(f"test images: {len(image_set.test_ids)}")
     if image_set.submission is not None:
         lines.append(_submission(image_set.submission, from_table=image_set.reader == "table"))
@@ -93,6 +94,19 @@ def duplicate_lines(image_set: ImageSet, duplicates: DuplicateReport) -> list[st
             if len(found) > _SHOWN:
                 lines.append(f"    and {len(found) - _SHOWN} more")
     return lines
+
+
+def version_lines(image_set: ImageSet) -> list[str]:
+    """A line that counts the altered versions of images by their names; empty without any, or with a group column."""
+    found = image_set.versions.members if image_set.groups is None else []
+    if not found:
+        return []
+    first, second = (image_set.train_ids[index] for index in found[0][:2])
+    images = sum(map(len, found))
+    return [
+        f"altered versions by their names: {images} images of {counted(len(found), 'original')}, such as {first} and "
+        f"{second}; those of one original stay in one fold"
+    ]
 
 
 def _sizes(image_set: ImageSet) -> list[str]:

@@ -22,8 +22,8 @@ def fold_groups(image_set: ImageSet, duplicate_groups: NDArray[np.int64]) -> NDA
     """Number the sets of training images that must share a fold: int64 (n,), from 0 in order of their first image.
 
     Images are joined if they are duplicates, have one id, or have the same value in the group column (an empty value
-    joins nothing). The groups are the connected components: a duplicate of a patient's picture pulls in that patient's
-    other pictures.
+    joins nothing). Without that column, versions of one image by their names are joined, too. The groups are the
+    connected components: a duplicate of a patient's picture pulls in that patient's other pictures.
 
     Args:
         duplicate_groups: int64 (n + m,), as in `trainer.data.duplicates.DuplicateReport`: the groups of the m test
@@ -36,9 +36,9 @@ def fold_groups(image_set: ImageSet, duplicate_groups: NDArray[np.int64]) -> NDA
     n = len(image_set.train_ids)
     # Each column joins the images with equal values. An id may be listed twice, with two labels.
     columns: list[Sequence[object]] = [duplicate_groups[:n].tolist(), image_set.train_ids]
-    if image_set.groups is not None:
-        # An empty value becomes the image's own number, which no other image has.
-        columns.append([group or image for image, group in enumerate(image_set.groups)])
+    groups = image_set.versions.keys if image_set.groups is None else image_set.groups
+    # An empty value becomes the image's own number, which no other image has.
+    columns.append([group or image for image, group in enumerate(groups)])
     # One edge for each image and column, to the first image with the same value.
     edge_starts = np.tile(np.arange(n), len(columns))
     edge_ends: list[int] = []

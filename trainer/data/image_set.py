@@ -13,8 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trainer.common.errors import DataError, counted
-from trainer.data.images import ChosenImages, Images, content_digests
+from trainer.data.images import ChosenImages, FileImages, Images, content_digests
 from trainer.data.inspection import InspectedImages
+from trainer.data.names.versions import VersionsOfImages, versions_among
 from trainer.evaluation.several_labels import class_counts, has_several, label_names, label_text
 from trainer.formats.label_tables import Correction
 from trainer.formats.labels import SeveralLabels, SimilarLabels
@@ -154,6 +155,12 @@ class ImageSet:
             DataError: image files that cannot be read. Every one is named.
         """
         return tuple(content_digests(self.train_images))
+
+    @cached_property
+    def versions(self) -> VersionsOfImages:
+        """Which training images are altered versions of each other by the names of their files, or by their ids."""
+        images = self.train_images
+        return versions_among(images.paths if isinstance(images, FileImages) else self.train_ids)
 
     def class_counts(self) -> NDArray[np.int64]:
         """Training images per class: int64 (C,)."""

@@ -17,6 +17,7 @@ from trainer.data.names.parts import split_of
 from trainer.data.readers import folder_layout, table_layout
 from trainer.data.readers.base import Reader, ReadResult
 from trainer.data.readers.doubts.formulas import formula_warnings
+from trainer.data.readers.doubts.groups.grouping_names import grouping_names
 from trainer.data.readers.doubts.layout_advice import layout_advice
 from trainer.data.readers.matching.named_path import path_as_spelled
 from trainer.data.readers.npz import npz_layout
@@ -94,7 +95,7 @@ def read_images(
     problems = [*result.problems, *corrected.problems]
     image_set = with_two_labels(corrected.image_set)
     image_set = measure_ranges(image_set) if ranges is None else with_ranges(image_set, ranges)
-    image_set = _with_formula_warnings(image_set)
+    image_set = _with_name_warnings(image_set)
     bad_train: dict[int, str] = {}
     bad_test: dict[int, str] = {}
     if verify or data_options.skip_bad:
@@ -123,9 +124,11 @@ def _skip_advice(count: int, *, only_repeated: bool) -> str:
     return f"To continue without {'it' if count == 1 else 'them'}, add --skip-bad"
 
 
-def _with_formula_warnings(image_set: ImageSet) -> ImageSet:
+def _with_name_warnings(image_set: ImageSet) -> ImageSet:
+    """The set with warnings about names of any layout: formulas of spreadsheets, and images that belong together."""
     formulas = formula_warnings((*image_set.train_ids, *image_set.test_ids), image_set.class_names)
-    return dataclasses.replace(image_set, warnings=(*image_set.warnings, *formulas)) if formulas else image_set
+    found = [*formulas, *grouping_names(image_set)]
+    return dataclasses.replace(image_set, warnings=(*image_set.warnings, *found)) if found else image_set
 
 
 def _inspect(image_set: ImageSet, progress: Progress | None) -> tuple[ImageSet, dict[int, str], dict[int, str]]:

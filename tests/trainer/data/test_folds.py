@@ -17,6 +17,7 @@ from tests.trainer.images import save
 from trainer.data.duplicates import find_duplicates
 from trainer.data.folds import fold_groups, fold_warnings, make_folds, read_folds_csv, write_folds_csv
 from trainer.data.image_set import ImageSet
+from trainer.data.names.versions import versions_among
 from trainer.data.read import DataError, read_images
 
 labels = st.lists(st.integers(0, 4), min_size=12, max_size=80).map(lambda y: np.array(y, np.int64))
@@ -105,7 +106,9 @@ def test_groups_are_the_connected_components_in_order_of_their_first_image(data:
         alike = alike @ alike
     first_of = [int(np.argmax(row)) for row in alike]
     expected = [sorted(set(first_of)).index(first) for first in first_of]
-    image_set = SimpleNamespace(train_ids=tuple(ids), groups=None if column is None else tuple(column))
+    image_set = SimpleNamespace(
+        train_ids=tuple(ids), groups=None if column is None else tuple(column), versions=versions_among(ids)
+    )
     of_test_images = data.draw(st.lists(st.integers(0, 20), max_size=5))
     groups = fold_groups(cast(ImageSet, image_set), np.array(duplicates + of_test_images, np.int64))
     assert groups.dtype == np.int64

@@ -14,8 +14,8 @@ from trainer.data.readers.columns.label_names import any_usual_label
 from trainer.data.readers.columns.several_labels import free_separator
 from trainer.data.readers.competition_test_set import CompetitionTestSet, TrainingConventions, read_test_set
 from trainer.data.readers.doubts.folders.folder_choice import folders_choice
+from trainer.data.readers.doubts.groups.possible_groups import possible_groups
 from trainer.data.readers.doubts.other_tables import bare_tables, how_to_save, may_give_labels, other_tables
-from trainer.data.readers.doubts.possible_groups import possible_groups
 from trainer.data.readers.doubts.unread_images import held_out, in_other_folders, in_test_folders, unlisted
 from trainer.data.readers.doubts.unused_marks import unused_marks
 from trainer.data.readers.matching.image_files import IMAGE_SUFFIXES, ImageFiles
