@@ -11,6 +11,7 @@ from trainer.data.readers.columns.ambiguous_labels import NoLabelColumnError
 from trainer.data.readers.columns.choose_columns import NoSuchColumnError
 from trainer.data.readers.columns.label_names import any_usual_label
 from trainer.data.readers.doubts.folders.folder_choice import folders_choice
+from trainer.data.readers.doubts.groups.groups_beside import groups_beside
 from trainer.data.readers.matching.id_spellings import composed
 from trainer.data.readers.tables.choice.label_search import LabelSearch
 from trainer.data.readers.tables.find_tables import claim_level, is_named_training
@@ -20,6 +21,7 @@ from trainer.formats.class_lists import odd_rows
 
 def best_table(search: LabelSearch, naming: Sequence[TrainingTable]) -> TrainingTable | None:
     """The table of labels among the tables that name images; None if none has a column of labels."""
+    all_naming = naming
     naming = _with_label_columns(search, naming)
     if not naming:
         return None
@@ -53,7 +55,21 @@ def best_table(search: LabelSearch, naming: Sequence[TrainingTable]) -> Training
             )
         else:
             search.leave_out(other.table.path, "")
+    _warn_of_groups(search, chosen, all_naming)
     return chosen
+
+
+def _warn_of_groups(search: LabelSearch, chosen: TrainingTable, naming: Sequence[TrainingTable]) -> None:
+    """Warn of other tables that may say which images belong together, if the chosen one does not."""
+    if chosen.columns.group is not None:
+        return
+    of_images = (chosen.columns.id, chosen.columns.image)
+    columns = [name for index, name in enumerate(chosen.names) if index not in of_images]
+    for other in naming:
+        if other is not chosen and not set(other.names) & set(columns):
+            place, used = search.place_of(other.table.path), search.place_of(chosen.table.path)
+            rows = other.table.rows[other.first :]
+            search.warnings.extend(groups_beside(place, other.names, rows, search.matcher, chosen.labels, used))
 
 
 def _with_label_columns(search: LabelSearch, naming: Sequence[TrainingTable]) -> Sequence[TrainingTable]:

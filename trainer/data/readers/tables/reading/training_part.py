@@ -48,6 +48,13 @@ class TrainingPart:
         return self.table.rows[self.first :]
 
     @property
+    def labels(self) -> list[str]:
+        """The cells of each row below the header that give its label, as one text."""
+        columns = self.columns
+        given = columns.classes if columns.label is None else (columns.label,)
+        return ["|".join(row[column].strip() for column in given) for row in self.rows]
+
+    @property
     def used(self) -> set[int | None]:
         """Indices of the columns that are read."""
         columns = self.columns
