@@ -16,6 +16,7 @@ from trainer.formats.shares import signed_share
 
 _DITTO = frozenset((
     "\u3003", "\u2033", "\u201d", "\u201c", '"', "''", "``", '-"-', '- " -', '"-"', "do.", "dto.", "dito", "idem",
+    "ditto", "see above", "as above", "same as above", "siehe oben", "wie oben", "voir ci-dessus",
     "\u540c\u4e0a", "\u3005",
 ))  # fmt: skip
 """Marks and words for the label of the row above, in lower case."""

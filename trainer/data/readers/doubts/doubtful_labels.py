@@ -11,6 +11,7 @@ from trainer.data.readers.columns.choose_columns import Columns
 from trainer.data.readers.columns.several.other_marks import OTHER_MARKS, lists_by_marks, shown
 from trainer.data.readers.columns.several_labels import JSON, SEPARATORS
 from trainer.data.readers.doubts.one_meaning import labels_of_one_meaning
+from trainer.data.readers.doubts.typing_errors import typing_errors
 from trainer.formats.delimited import Table
 from trainer.formats.labels import SeveralLabels, is_number
 from trainer.formats.shares import share
@@ -22,8 +23,15 @@ _WORDS = frozenset((
     "canttell", "cannottell", "nil", "nd", "ka", "keineangabe", "unbekannt", "unbestimmt", "inconnu", "desconocido",
     "sconosciuto", "\u043d\u0435\u0438\u0437\u0432\u0435\u0441\u0442\u043d\u043e", "\u4e0d\u660e", "skip", "skipped",
     "ignore", "exclude", "excluded", "delete", "deleted", "remove", "corrupt", "badimage", "error", "seecomment",
+    "pending", "tocheck", "tobechecked", "checkagain", "recheck", "invalid", "notvalid", "duplicate", "duplicated",
+    "seenote", "seenotes", "same",
 ))  # fmt: skip
 """Words for a missing label, without blanks and punctuation."""
+_OPPOSITES = {
+    "same": ("different", "other", "notsame"), "invalid": ("valid",), "notvalid": ("valid",),
+    "duplicate": ("unique", "original", "notduplicate"), "pending": ("done", "approved", "completed"),
+}  # fmt: skip
+"""Labels beside which such words are classes."""
 _MARKS = re.compile(r"[?\-_.*/\[\](){}\u2013\u2014\uff1f]+")
 _NO_LABEL = re.compile(r"255|99+")  # whole numbers above those of the classes
 _LATIN = str.maketrans(
@@ -41,6 +49,7 @@ _OF_SPREADSHEET = re.compile(
 _DENIAL = re.compile(r"(?:[-!~\u00ac]\s*|(?:not?|kein|keine|without|non)[ _-])(.+)", re.IGNORECASE)
 _NOTATIONS = (("0", "1"), ("true", "false"), ("yes", "no"), ("y", "n"), ("t", "f"))
 _FEW_VALUES = 5  # fewer numbers with fractions may be grades
+_FEW_IMAGES, _RARER = 3, 3  # a number of so few images, so many times fewer than any other label has, may be a slip
 _SURE = 0.999  # a probability from which a label is no soft one
 
 
@@ -57,6 +66,7 @@ def doubtful_labels(where: str, labels: Iterable[str], *, lists: bool = True, ce
         *_look_alikes(where, counts),
         *_two_notations(where, counts),
         *labels_of_one_meaning(where, counts),
+        *typing_errors(where, counts),
         *_dates(where, counts),
         *_documents(where, counts),
         *(_several(where, counts, cells=cells) if lists else ()),
@@ -64,9 +74,15 @@ def doubtful_labels(where: str, labels: Iterable[str], *, lists: bool = True, ce
             f"{where}: the label {label!r} ({counted(counts[label], 'image')}) is read as a class of its own; if it "
             "marks unlabelled images, remove them from the training data"
             for label in sorted(counts)
-            if _is_word(label)
+            if (_is_word(label) and not _has_opposite(label, counts))
             or _is_number_for_none(label, counts.keys() - {label})
             or ((sure := label.rstrip("?\uff1f ")) != label and sure in counts)
+        ),
+        *(
+            f"{where}: the label {label!r} ({counted(counts[label], 'image')}) is read as a class of its own, though "
+            "the others are no such numbers; if it is an error, correct it"
+            for label in sorted(counts)
+            if _is_stray_number(label, counts) and not _is_number_for_none(label, counts.keys() - {label})
         ),
     ]
 
@@ -213,7 +229,15 @@ def soft_labels(table: Table, first: int, columns: Columns) -> list[str]:
 
 
 def _is_word(label: str) -> bool:
-    return bool(_MARKS.fullmatch(label)) or re.sub(r"[\W_]+", "", label).lower() in _WORDS
+    return bool(_MARKS.fullmatch(label)) or _plain(label) in _WORDS
+
+
+def _has_opposite(label: str, others: Iterable[str]) -> bool:
+    return not {_plain(other) for other in others}.isdisjoint(_OPPOSITES.get(_plain(label), ()))
+
+
+def _plain(label: str) -> str:
+    return re.sub(r"[\W_]+", "", label).lower()
 
 
 def _is_number_for_none(label: str, others: Collection[str]) -> bool:
@@ -230,6 +254,19 @@ def _is_number_for_none(label: str, others: Collection[str]) -> bool:
         return numbers != [1]  # -1 and 1 are the classes of many binary sets
     consecutive = min(numbers) <= 1 and max(numbers) - min(numbers) == len(numbers) - 1
     return consecutive and value > max(numbers) + 1 and bool(_NO_LABEL.fullmatch(str(value)))
+
+
+def _is_stray_number(label: str, counts: Counter[str]) -> bool:
+    """Whether a number of few images stands alone among words, or far above numbers that count from 0 or 1."""
+    value, others = _whole(label), sorted(other for other in counts if other != label)
+    if value is None or len(others) < 2 or counts[label] > _FEW_IMAGES:
+        return False
+    if counts[label] * _RARER > min(counts[other] for other in others):
+        return False
+    if not any(map(is_number, others)):
+        return not any(character.isdigit() for other in others for character in other)
+    numbers = sorted(-1 if (number := _whole(other)) is None else number for other in others)
+    return numbers[0] in (0, 1) and numbers[-1] - numbers[0] == len(numbers) - 1 and value > numbers[-1] + 1
 
 
 def _whole(label: str) -> int | None:

@@ -26,6 +26,9 @@ _MEANINGS = tuple(
         "ctrl control",
         "l left links gauche",
         "r right rechts droite",
+        "gray grey",
+        "tumor tumour",
+        "mold mould",
     )
 )
 """Words of one meaning each, with their abbreviations, in lower case. The letters of yes and true have a warning."""
@@ -53,6 +56,12 @@ def _alike(where: str, labels: Sequence[str], counts: Counter[str], further: str
     shown = " and ".join(f"{label!r} ({counted(counts[label], 'image')})" for label in labels)
     read = f"are read as {len(labels)} classes{further}"
     return f"{where}: the labels {shown} {read}; if they mean the same, write them alike"
+
+
+def have_one_meaning(one: str, other: str) -> bool:
+    """Whether one of two labels is the plural of the other, or they are words of one meaning."""
+    both = {one.casefold(), other.casefold()}
+    return bool(_plurals(Counter((one, other)))) or any(both <= own for own in _MEANINGS)
 
 
 def _plurals(counts: Counter[str]) -> list[list[str]]:
