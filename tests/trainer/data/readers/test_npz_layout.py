@@ -12,7 +12,7 @@ import pytest
 from numpy.typing import NDArray
 
 from tests.trainer.images import labels_of, problems_of, sample_image, save
-from trainer.data.read import DataOptions, read_images
+from trainer.data.read import DataError, DataOptions, read_images
 
 IMAGES = np.stack([sample_image(i, 12) for i in range(6)])
 LABELS = np.array([5, 3, 12, 3, 5, 12])
@@ -132,6 +132,91 @@ def test_names_of_keys_and_npy_files_say_what_an_array_is(tmp_path: Path, names:
         save(tmp_path / "a" / "1.png", 1, 8)
         save(tmp_path / "b" / "1.png", 2, 8)
         assert read_images(tmp_path).reader == "folders", "arrays beside images may be features"
+
+
+def arrays(folder: Path, **named: NDArray[Any]) -> Path:
+    np.save(folder / "images.npy", IMAGES)
+    np.save(folder / "labels.npy", np.array([0, 1, 0, 1, 0, 1]))
+    for name, array in named.items():
+        np.save(folder / f"{name}.npy", array)
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [
+        ("split", ["train", "train", "train", "train", "test", "test"]),
+        ("data_split", ["train", "train", "train", "train", "test", "test"]),
+        ("is_test", [0, 0, 0, 0, 1, 1]),
+        ("is_train", [True, True, True, True, False, False]),
+        ("anything", ["train", "train", "train", "train", "test", "test"]),
+    ],
+)
+@pytest.mark.parametrize("apart", [False, True])
+def test_an_array_of_parts_divides_the_images(tmp_path: Path, name: str, values: list[Any], apart: bool) -> None:
+    if apart:
+        arrays(tmp_path, **{name: np.array(values)})
+    else:
+        np.savez(tmp_path / "a.npz", images=IMAGES, labels=np.array([0, 1, 0, 1, 0, 1]), **{name: np.array(values)})
+    found = read_images(tmp_path)
+    assert (found.train_ids, found.test_ids, labels_of(found)) == (("0", "1", "2", "3"), ("4", "5"), ["0", "1"] * 2)
+    np.testing.assert_array_equal(found.test_images.read(1), IMAGES[5])
+    assert found.warnings == () and found.notes[0].endswith("divides the images: 4 train, 2 test")
+    (tmp_path / "sample_submission.csv").write_text("id,y\n5,0\n4,0\n")
+    sampled = read_images(tmp_path)
+    assert sampled.test_ids == ("5", "4")
+    np.testing.assert_array_equal(sampled.test_images.read(0), IMAGES[5])
+
+
+def test_images_for_validation_are_left_out_with_a_warning(tmp_path: Path) -> None:
+    found = read_images(arrays(tmp_path, split=np.array(["train", "train", "val", "test", "train", "train"])))
+    assert (found.train_ids, found.test_ids) == (("0", "1", "4", "5"), ("3",))
+    assert found.warnings == ("not read: 1 validation image (folds are cut from the training images)",)
+
+
+@pytest.mark.parametrize("name", ["test_idx", "test_indices", "train_ids"])
+def test_numbers_of_the_images_of_a_part_are_refused_with_an_advice(tmp_path: Path, name: str) -> None:
+    arrays(tmp_path, **{name: np.array([1, 4])})
+    message = problems_of(tmp_path)
+    assert f"{name}.npy seems to hold the numbers of 2 {name.partition('_')[0]} images, and is not read" in message
+    assert f"for each of the 6 images, and move {name}.npy out of the data folder" in message
+    (tmp_path / f"{name}.npy").unlink()
+    arrays(tmp_path, split=np.array(["train", "test", "train", "train", "test", "train"]))
+    assert read_images(tmp_path).test_ids == ("1", "4")
+
+
+def test_an_array_that_seems_to_divide_the_images_is_refused(tmp_path: Path) -> None:
+    message = problems_of(arrays(tmp_path, split=np.array(["a", "a", "a", "b", "b", "test"])))
+    assert "the column 'split' seems to divide the rows" in message
+    assert message.endswith("; if it says something else, move it out of the folder")
+    np.save(tmp_path / "split.npy", np.array(["train", None], dtype=object), allow_pickle=True)
+    assert "split.npy may divide the images, but it holds pickled" in problems_of(tmp_path)
+
+
+def test_test_images_in_two_places_are_refused(tmp_path: Path) -> None:
+    arrays(tmp_path, split=np.array(["train"] * 4 + ["test"] * 2), x_test=IMAGES[:2])
+    assert "'split.npy' says that 2 images of images.npy are test images, and x_test.npy holds" in problems_of(tmp_path)
+    (tmp_path / "split.npy").unlink()
+    assert read_images(arrays(tmp_path, test_ids=np.array([4, 5]))).test_ids == ("0", "1"), "ids of the test images"
+
+
+def test_an_array_of_patients_is_a_warning_and_may_give_the_groups(tmp_path: Path) -> None:
+    images = np.stack([sample_image(i, 12) for i in range(12)])
+    np.savez(tmp_path / "a.npz", images=images, labels=np.arange(12) % 2, patients=np.arange(12) // 2)
+    found = read_images(tmp_path)
+    assert found.groups is None and found.notes == ("not used: a.npz patients",)
+    (warning,) = found.warnings
+    assert "several images have the same 'patients'" in warning and "--group-column patients" in warning
+    grouped = read_images(tmp_path, DataOptions(group_column="patients"))
+    assert grouped.groups == tuple(str(i // 2) for i in range(12)) and grouped.warnings == grouped.notes == ()
+    with pytest.raises(DataError, match="no array with a value for each of the 12 training images is called 'x'"):
+        read_images(tmp_path, DataOptions(group_column="x"))
+
+
+def test_arrays_of_other_facts_are_noted(tmp_path: Path) -> None:
+    found = read_images(arrays(tmp_path, age=np.arange(6), features=np.zeros((6, 4)), ids=np.array(list("abcdef"))))
+    assert len(found.train_ids) == 6 and found.warnings == ()
+    assert found.notes == ("not used: age.npy", "not used: features.npy", "not used: ids.npy")
 
 
 def test_two_sets_in_one_folder_are_a_question(tmp_path: Path) -> None:

@@ -51,6 +51,8 @@ def choose_part_column(
     taken: Collection[int | None],
     notes: list[str],
     warnings: list[str],
+    *,
+    otherwise: str = IF_OTHER,
 ) -> tuple[int | None, Mapping[str, Part] | None]:
     """The column that says which rows are for training and which for testing, and the part of each of its values.
 
@@ -58,6 +60,7 @@ def choose_part_column(
         taken: columns that are no candidates.
         notes: a sentence is added where numbers are read as parts.
         warnings: a sentence is added for a column that may divide the rows and is not used.
+        otherwise: what to do if a column does not divide the rows, the end of a sentence.
 
     Raises:
         DataError: the column has values whose part is unknown, or several columns divide the rows differently.
@@ -68,7 +71,7 @@ def choose_part_column(
         cells = [row[column].strip() for row in rows]
         if column in taken or (is_usual_label(name) and not are_parts_alone(set(cells))):
             continue
-        parts = _parts_of_column(file, name, cells, notes, warnings)
+        parts = _parts_of_column(file, name, cells, notes, warnings, otherwise)
         if parts is not None:
             found[column] = parts
     if not found:
@@ -114,7 +117,7 @@ def _parts_of_rows(rows: Sequence[Sequence[str]], column: int, parts: Mapping[st
 
 
 def _parts_of_column(
-    file: str, name: str, cells: Sequence[str], notes: list[str], warnings: list[str]
+    file: str, name: str, cells: Sequence[str], notes: list[str], warnings: list[str], otherwise: str
 ) -> Mapping[str, Part] | None:
     """The part of each value of a column, in lower case; None if it does not divide the rows.
 
@@ -150,7 +153,7 @@ def _parts_of_column(
         count = sum(cell.lower() not in parts for cell in cells)
         raise DataError(
             f"{file}: the column {name!r} seems to divide the rows for training and testing, but {count} rows hold "
-            f"{listed(unknown, 4)}. Write train, val or test there, or remove these rows{IF_OTHER}"
+            f"{listed(unknown, 4)}. Write train, val or test there, or remove these rows{otherwise}"
         )
     if named and plain not in _FOLD_NAMES and 1 < len(values) <= _FEW_PARTS:
         shown = ", ".join(f"{value!r} in {count} rows" for value, count in counts.most_common())

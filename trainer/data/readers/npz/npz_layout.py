@@ -7,12 +7,13 @@ from pathlib import Path
 
 import numpy as np
 
-from trainer.common.errors import DataError, listed
+from trainer.common.errors import DataError, counted, listed
 from trainer.data.image_set import DataOptions, ImageSet
 from trainer.data.images import ArrayImages
 from trainer.data.readers.base import Reader, ReadResult
 from trainer.data.readers.columns.several_labels import JOINT, encode_lists
 from trainer.data.readers.doubts.doubtful_labels import doubtful_labels
+from trainer.data.readers.npz.array_columns import ArrayColumns, read_columns
 from trainer.data.readers.npz.find_arrays import Content, NamedArray, find_arrays
 from trainer.data.readers.sample_submission import read_sample
 from trainer.data.readers.tables.find_tables import find_tables
@@ -35,10 +36,10 @@ def read(folder: Path, options: DataOptions) -> ReadResult | None:
     arrays = find_arrays(folder)
     if not arrays:
         return None
-    given = [n for n in ("table", "id_column", "label_column", "group_column") if getattr(options, n) is not None]
+    given = [n for n in ("table", "id_column", "label_column") if getattr(options, n) is not None]
     if given:
         raise DataError(
-            f"{folder} holds arrays, which have no columns: leave out {', '.join(f'data.{n}' for n in given)}"
+            f"{folder} holds arrays, which have no such columns: leave out {', '.join(f'data.{n}' for n in given)}"
         )
     of_labels = _one(arrays, "train", "labels")
     of_images = _one(arrays, "train", "images")
@@ -57,25 +58,41 @@ def read(folder: Path, options: DataOptions) -> ReadResult | None:
         raise DataError(f"{of_labels.name} has {len(labels)} labels, {of_images.name} has {len(train)} images")
     if problems:
         raise DataError(problems)
+    columns = read_columns(unused, labels, options.group_column, has_tests=of_tests is not None)
+    unused = [array for array in unused if array not in columns.used]
+    kept, tests = _divided(columns, len(train))
+    if tests and of_tests:
+        raise DataError(
+            f"{listed(array.name for array in columns.used)} says that {counted(len(tests), 'image')} of "
+            f"{of_images.name} are test images, and {of_tests.name} holds test images, too: keep one of the two"
+        )
+    test, all_labels = _images(of_tests) if of_tests else train.subset(tests), set(labels)
+    train, labels = train.subset(kept), [labels[row] for row in kept]
     several = any(JOINT in label or not label for label in labels)
     class_names, y = encode_lists(labels) if several else encode(labels)
-    test = _images(of_tests) if of_tests else train.subset(())
-    submission, warnings = _submission(folder, class_names, len(test), options.encoding, several=several)
+    ids = [str(row) for row in tests] or [str(row) for row in range(len(test))]
+    submission, warnings = _submission(folder, class_names, ids, options.encoding, several=several)
+    if tests and submission and sorted(submission.ids) == sorted(ids):  # it may have them in another order
+        place = {name: row for row, name in enumerate(ids)}
+        test = test.subset([place[name] for name in submission.ids])
+    untrained = [] if several else sorted(all_labels - set(labels))
     image_set = ImageSet(
         root=folder,
         reader="npz",
         class_names=class_names,
-        train_ids=tuple(map(str, range(len(train)))),
+        train_ids=tuple(map(str, kept)),
         y=y,
         train_images=train,
-        groups=None,
+        groups=None if columns.groups is None else tuple(columns.groups[row] for row in kept),
         test_ids=submission.ids if submission else (),
         test_images=test,
         submission=submission,
         label_source=of_labels.name,
-        notes=tuple(f"not used: {array.name}" for array in unused if array.part != "val"),
+        notes=(*columns.notes, *(f"not used: {array.name}" for array in unused if array.part != "val")),
         warnings=(
             *warnings,
+            *columns.warnings,
+            *([f"not trained: {listed(untrained, 4)}, classes without a training image"] if untrained else ()),
             *(
                 f"not read: {array.name}, because folds are cut from {of_images.name}"
                 for array in unused
@@ -85,6 +102,12 @@ def read(folder: Path, options: DataOptions) -> ReadResult | None:
         ),
     )
     return ReadResult(image_set=image_set)
+
+
+def _divided(columns: ArrayColumns, count: int) -> tuple[list[int], list[int]]:
+    """The rows of the training images, and of the test images among them."""
+    parts = columns.parts or ["train"] * count
+    return [row for row in range(count) if parts[row] == "train"], [row for row in range(count) if parts[row] == "test"]
 
 
 def _images(named: NamedArray) -> ArrayImages:
@@ -130,14 +153,13 @@ def _labels(named: NamedArray) -> tuple[list[str], list[str]]:
 
 
 def _submission(
-    folder: Path, class_names: tuple[str, ...], n_test: int, encoding: str | None, *, several: bool
+    folder: Path, class_names: tuple[str, ...], ids: Sequence[str], encoding: str | None, *, several: bool
 ) -> tuple[SubmissionFormat | None, tuple[str, ...]]:
-    separator = " " if several else None
+    separator, n_test = " " if several else None, len(ids)
     path = find_tables(folder, encoding).sample
     if path is None:
         if not n_test:
             return None, ()
-        ids = tuple(map(str, range(n_test)))
         form = default_format(
             id_header="id", label_header="y", ids=ids, class_columns=(), class_names=class_names, separator=separator
         )

@@ -12,7 +12,7 @@ from trainer.formats.part_words import without_accents
 
 # fmt: off
 _GROUPS = frozenset((
-    "patient", "patients", "subject", "subjects", "subj", "person", "participant", "individual", "proband",
+    "patient", "subject", "subj", "person", "participant", "individual", "proband",
     "artist", "author", "photographer", "lesion", "scene", "session", "video", "clip", "movie", "sequence", "seq",
     "burst", "specimen", "case", "slide", "wsi", "mrn", "pid", "study", "exam", "donor", "biopsy", "tumor", "tumour",
     "nodule", "eye", "cow", "mouse", "track", "original", "orig", "parent", "observation",
@@ -86,10 +86,11 @@ def may_group(name: str, values: Sequence[str], labels: Sequence[str]) -> bool:
 
 
 def _words(name: str) -> set[str]:
-    """The words of a column's name, without a word for numbers at the end of one: ``patientid``, ``患者番号``."""
+    """The words of a column's name, without a plural, or a word for numbers, at the end: ``patients``, ``patientid``."""
     spaced = re.sub(r"(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", name.strip())
     words = set()
     for word in re.split(r"[\W_]+", without_accents(plain_name(spaced))):
         short = re.sub(r"(?<=\w{3})(?:id|ids|uid|nummer|nr|no)$|(?<=[^\x00-\x7f])(?:id|\u756a\u53f7)$", "", word)
-        words.add(short if short in _GROUPS | _OFTEN_GROUPS else word)
+        known = (each for each in (short, short.removesuffix("s")) if each in _GROUPS | _OFTEN_GROUPS)
+        words.add(next(known, word))
     return words - {""}
