@@ -285,7 +285,8 @@ def test_a_correction_of_an_image_of_each_class_is_no_list_of_classes(tmp_path: 
         save(tmp_path / "images" / f"a{i}.png", i, 8)
     write_table(tmp_path / "train.csv", [("id", "label"), *((f"a{i}.png", f"kind{i % 5}") for i in range(20))])
     write_table(tmp_path / name, [("id", "label"), *((f"a{i}.png", f"kind{(i + 1) % 5}") for i in range(5))])
-    assert "label 5 of 5 images differently" in problems_of(tmp_path)
+    corrects = "seems to correct the labels of 5 images"
+    assert (corrects if name == "corrections.csv" else "label 5 of 5 images differently") in problems_of(tmp_path)
     chosen = read_images(tmp_path, DataOptions(table="train.csv"))
     assert labels_of(chosen) == [f"kind{i % 5}" for i in range(20)]
     examples = [("label", "example"), *((f"kind{i % 5}", f"a{i}.png") for i in range(5))]
@@ -296,8 +297,11 @@ def test_a_correction_of_an_image_of_each_class_is_no_list_of_classes(tmp_path: 
 def test_a_correction_beside_class_folders_is_a_question(tmp_path: Path) -> None:
     for i in range(9):
         save(tmp_path / f"kind{i % 3}" / f"a{i}.png", i, 8)
-    write_table(tmp_path / "fixes.csv", [("image", "label"), *((f"a{i}.png", f"kind{(i + 1) % 3}") for i in range(3))])
+    rows = [("image", "label"), *((f"a{i}.png", f"kind{(i + 1) % 3}") for i in range(3))]
+    write_table(tmp_path / "notes.csv", rows)
     assert "3 of 3 labels contradict the folders of their images" in problems_of(tmp_path)
+    (tmp_path / "notes.csv").rename(tmp_path / "fixes.csv")
+    assert "fixes.csv seems to correct the labels of 3 images" in problems_of(tmp_path)
     write_table(tmp_path / "fixes.csv", [("image", "label"), *((f"a{i}.png", f"kind{i % 3}") for i in range(3))])
     assert len(read_images(tmp_path).train_ids) == 9
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from trainer.common.errors import DataError, listed
 from trainer.data.readers.doubts.files_apart import texts_apart
 from trainer.data.readers.doubts.folders.folder_choice import folders_choice
-from trainer.data.readers.parts.part_files import part_of_stem
+from trainer.data.readers.parts.part_files import list_files, part_of_stem
 from trainer.data.readers.tables.against_folders import tells_other_labels
 from trainer.data.readers.tables.choice.best_table import (
     best_table,
@@ -19,6 +19,7 @@ from trainer.data.readers.tables.choice.best_table import (
     refuse_other_question,
 )
 from trainer.data.readers.tables.choice.class_tables import without_class_lists
+from trainer.data.readers.tables.choice.corrections import refuse_corrections
 from trainer.data.readers.tables.choice.deeper_warnings import warn_of_deeper_tables
 from trainer.data.readers.tables.choice.label_search import LabelSearch
 from trainer.data.readers.tables.choice.rival_labels import refuse_rival_labels
@@ -66,7 +67,13 @@ def choose_training_table(
     if len(naming) > 1 and any(map(found_images, naming)):
         lost = [*lost, *(candidate for candidate in naming if not found_images(candidate))]
         naming = [candidate for candidate in naming if found_images(candidate)]
-    chosen = best_table(search, _without_groups(search, naming))
+    lists = [*candidates, *search.deeper, *list_files([search.folder])]
+    try:
+        chosen = best_table(search, _without_groups(search, naming))
+    except DataError:
+        refuse_corrections(search, _largest(naming), naming, lists)
+        raise
+    refuse_corrections(search, chosen, naming, lists)
     if chosen is None:
         return None
     _refuse_predictions(search, chosen)
@@ -83,6 +90,11 @@ def choose_training_table(
     refuse_rival_labels(search, chosen, naming, deeper)
     warn_of_deeper_tables(search, chosen, deeper)
     return chosen
+
+
+def _largest(naming: Sequence[TrainingTable]) -> TrainingTable | None:
+    """The table that labels most images; None if all are unclear."""
+    return max((one for one in naming if one.unclear is None), key=lambda one: len(one.labels), default=None)
 
 
 def _refuse_predictions(search: LabelSearch, chosen: TrainingTable) -> None:
