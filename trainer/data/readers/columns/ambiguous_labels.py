@@ -61,6 +61,14 @@ def pair_or_column(file: str, pair: Sequence[str], others: Sequence[str]) -> Dat
     )
 
 
+def label_for_each_side(file: str, sides: Sequence[str]) -> DataError:
+    """The error for a row about two images, such as those of both eyes, that names neither of them."""
+    return DataError(
+        f"{file}: {listed(sides)} hold a label for each of two images, and no column names these. Write one row for "
+        "each image, with the columns image and label"
+    )
+
+
 def other_facts(file: str, name: str, kind: str | None) -> NoLabelColumnError:
     """The error for a table whose only possible column says something else about an image.
 

@@ -122,6 +122,7 @@ def choose_columns(
             words=words_of(row[image] for row in rows),
             several=options.several_labels,
             image=image,
+            named=bool(matches[image].paths) or joined is not None,
             row_name=lambda row: table.row_name(table.rows.index(tuple(row))),
             notes=notes,
             warnings=warnings,

@@ -8,6 +8,7 @@ from collections.abc import Collection, Mapping, Sequence
 from trainer.common.errors import DataError, listed
 from trainer.data.readers.columns.label_names import any_usual_label, plain_name
 from trainer.data.readers.columns.several_labels import SEPARATORS, parts_of
+from trainer.formats.class_lists import odd_rows
 from trainer.formats.labels import is_number
 
 _CORRECTIONS = frozenset(("corrected", "correction", "final", "relabel", "relabelled", "relabeled", "consensus"))
@@ -76,6 +77,13 @@ def same_classes(rows: Sequence[Sequence[str]], one: int, other: int) -> bool:
     """Whether two columns divide the rows in the same way, such as a label's name and its number."""
     pairs = {(row[one].strip(), row[other].strip()) for row in rows}
     return len(pairs) == len({first for first, _ in pairs}) == len({second for _, second in pairs})
+
+
+def contradicting_rows(rows: Sequence[Sequence[str]], one: int, other: int) -> list[int]:
+    """The rows in which a label's number and its name contradict the other rows; empty if they are none of a label."""
+    cells = [[row[column].strip() for row in rows] for column in (one, other)]
+    numbers = [all(map(is_number, found)) for found in cells]
+    return odd_rows(*cells) if any(numbers) and not all(numbers) else []
 
 
 def lists_classes(cells: set[str], wanted: Collection[str]) -> bool:

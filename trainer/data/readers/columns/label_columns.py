@@ -8,7 +8,13 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from trainer.common.errors import DataError, listed
-from trainer.data.readers.columns.ambiguous_labels import ambiguous, no_label_column, other_facts, pair_or_column
+from trainer.data.readers.columns.ambiguous_labels import (
+    ambiguous,
+    label_for_each_side,
+    no_label_column,
+    other_facts,
+    pair_or_column,
+)
 from trainer.data.readers.columns.class_columns import (
     MarkedColumns,
     described,
@@ -22,6 +28,7 @@ from trainer.data.readers.columns.class_columns import (
 )
 from trainer.data.readers.columns.compare_columns import (
     answers_otherwise,
+    contradicting_rows,
     corrects,
     holding_ranked,
     lists_classes,
@@ -36,11 +43,13 @@ from trainer.data.readers.columns.label_names import (
     coordinates,
     one_stem,
     plain_name,
+    sides_of,
 )
 from trainer.data.readers.doubts.metadata_cells import kind_of_cells
 from trainer.data.readers.matching.id_spellings import composed
-from trainer.formats.labels import SeveralLabels
+from trainer.formats.labels import SeveralLabels, is_number
 from trainer.formats.parts import are_parts_alone
+from trainer.formats.shares import NO, YES
 
 _PLACES = frozenset(("folder", "folder_name", "subfolder", "dir", "directory", "dirname", "path"))
 """Names of columns that hold the folder of an image."""
@@ -80,6 +89,7 @@ class LabelChoice:
     words: the word in front of the number in each row's image name; empty where some name has another form.
     several: whether the user says that an image may have several labels.
     image: position of the column that names the images.
+    named: whether cells of that column name images.
     row_name: the name of a row in messages.
     notes: `choose` adds a sentence where the choice is not obvious.
     warnings: `choose` adds a sentence for each column that may be a label and is not read as one.
@@ -94,6 +104,7 @@ class LabelChoice:
     words: Sequence[str]
     several: SeveralLabels
     image: int
+    named: bool
     row_name: Callable[[Sequence[str]], str]
     notes: list[str]
     warnings: list[str]
@@ -213,7 +224,8 @@ class LabelChoice:
                 f"{self.words[0]!r}; --label-column NAME (data.label_column) chooses another column"
             )
         elif other and not (self.several == "yes" and one_stem([names[column] for column in usual])):
-            raise ambiguous(self.file, [names[column] for column in (usual[0], *other)])
+            why = self._contradictions(usual[0], other)
+            raise ambiguous(self.file, [names[column] for column in (usual[0], *other)], why=why)
         # A label's name and its number: the sample shows which of them a submission takes.
         as_sample = [
             c for c in self._free if sampled and sampled <= self._values[c] and same_classes(rows, usual[0], c)
@@ -242,7 +254,10 @@ class LabelChoice:
                 why="They differ in some rows. ",
                 counted=bool(counted) and self.several == "auto",
             )
-        left = [names[c] for c in others if self._may_be_labels(c) and not same_classes(rows, chosen, c)]
+        further = [c for c in others if self._may_be_labels(c) and not same_classes(rows, chosen, c)]
+        if why := self._contradictions(chosen, further):
+            raise ambiguous(self.file, [names[c] for c in (chosen, *further)], why=why)
+        left = [names[c] for c in further]
         if left:
             self.notes.append(
                 f"the labels are {names[chosen]!r}, a usual name, but {listed(left)} could hold them, too: "
@@ -254,6 +269,18 @@ class LabelChoice:
                 f"{listed(unread, 4)} hold 0 and 1, and are not read as labels, because {names[chosen]!r} is a usual "
                 f"name of labels; if they are the labels, remove {names[chosen]!r} from the table"
             )
+
+    def _contradictions(self, chosen: int, others: Sequence[int]) -> str:
+        """A sentence about a column of ``others`` that names the numbers in ``chosen`` but for few rows; else empty."""
+        for other in others:
+            if odd := contradicting_rows(self.rows, chosen, other):
+                row = self.rows[odd[0]]
+                return (
+                    f"{self.names[chosen]!r} and {self.names[other]!r} contradict each other in {len(odd)} of "
+                    f"{len(self.rows)} rows, such as {self.row_name(row)}, with {row[chosen].strip()!r} and "
+                    f"{row[other].strip()!r}: correct these rows. "
+                )
+        return ""
 
     def _by_cells(self) -> tuple[int | None, tuple[int, ...]]:
         """The columns of labels by their cells: the names of folders, one-hot columns, or the only possible column."""
@@ -303,12 +330,22 @@ class LabelChoice:
         if (kind or plain_name(name) in METADATA) and not _SAYS_LABELS.search(self.file.lower()):
             raise other_facts(self.file, name, kind)
 
+    def _is_unlike_classes(self, column: int) -> bool:
+        """Whether a column has gaps, holds numbers, yes and no, or is called after other facts."""
+        values, name = self._values[column], plain_name(self.names[column])
+        flags = column in self._marked.columns or {value.casefold() for value in values} & {*YES, *NO}
+        return bool(flags) or "" in values or name in METADATA or all(is_number(value) for value in values)
+
     def _ambiguous(self, possible: Sequence[int], *, counted: bool) -> DataError:
         """The error for several ``possible`` columns; ``counted``: as of `ambiguous`."""
+        if not self.named and (sides := sides_of([self.names[column] for column in possible])):
+            return label_for_each_side(self.file, sides)
+        possible = sorted(possible, key=self._is_unlike_classes)
         marked, values = self._marked.columns, [self._values[column] for column in possible]
         known = [self.names[column] for column in possible]
         only_marked = len(marked) > 1 and {*marked}.issuperset(possible)
-        if only_marked or len(marked) > 2:
+        likely = not self._is_unlike_classes(possible[0])
+        if only_marked or (len(marked) > 2 and not likely):
             odd = odd_cells(self.names, self.rows, self._marked, self.row_name)
             if odd is not None:
                 first = f"{ambiguous(self.file, known)}, or correct these cells:"

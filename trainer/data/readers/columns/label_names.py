@@ -15,6 +15,7 @@ _ORDINALS = frozenset((
     "further", "more", "minor", "co", "next", "also", "a", "b", "c", "d", "e", "i", "ii", "iii", "iv",
 ))  # fmt: skip
 """Words that count the labels of an image."""
+_SIDES = (("left", "right"), ("l", "r"), ("os", "od"), ("links", "rechts"))
 METADATA = frozenset((
     "patient", "patient_id", "patientid", "subject", "subject_id", "case", "case_id", "study", "study_id", "series",
     "series_id", "scan", "scan_id", "session", "session_id", "visit", "visit_id", "lesion_id", "person", "person_id",
@@ -51,6 +52,18 @@ def _stem_of(name: str) -> str:
     """A column's name without a number or word that counts labels: ``label`` for ``secondary_labels``."""
     words = [re.sub(r"\d+$", "", word) for word in plain_name(name).split("_")]
     return "_".join(word.removesuffix("s") for word in words if word and word not in _ORDINALS)
+
+
+def sides_of(names: Sequence[str]) -> list[str]:
+    """The columns that differ in a word for the left and the right one, such as ``left_grade`` and ``right_grade``."""
+    words = {name: plain_name(name).split("_") for name in names}
+    for name, own in words.items():
+        for left, right in _SIDES:
+            other = [right if word == left else word for word in own]
+            found = next((known for known, theirs in words.items() if theirs == other != own), None)
+            if found is not None:
+                return [name, found]
+    return []
 
 
 def one_stem(names: Sequence[str]) -> bool:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import PurePosixPath
 
 from trainer.common.errors import DataError, listed, rows_named
 from trainer.data.readers.base import SkippableProblem
@@ -268,6 +270,14 @@ def _nothing_found(
     why = ""
     if files.paths and (error := matcher.match([last]).errors.get(last)) is not None:
         why = matcher.explained(last, error).removeprefix(f"there is no image {last!r}")
+    begins = re.compile(rf"{re.escape(last.strip())}[^\w]|{re.escape(last.strip())}_")
+    several = [path for path in files.paths if last.strip() and begins.match(PurePosixPath(path).name)]
+    if len({PurePosixPath(path).stem for path in several}) > 1:
+        return [
+            f"{table.path.name}: no value of the column {names[columns.image]!r} names an image, but the names of "
+            f"several begin with one: {listed(several, 3)} with {last.strip()!r}. Write one row for each image, with "
+            "its name and its label"
+        ]
     links = f" and {files.linked_folders[0]}, a link to a folder, which is not followed" if files.linked_folders else ""
     return [
         f"{table.path.name}: no value of the column {names[columns.image]!r} names an image (the last value is "
