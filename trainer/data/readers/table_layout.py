@@ -21,7 +21,7 @@ from trainer.data.readers.doubts.unused_marks import unused_marks
 from trainer.data.readers.matching.image_files import IMAGE_SUFFIXES, ImageFiles
 from trainer.data.readers.tables.find_tables import find_tables, is_named_training, own_warnings, packed_warnings
 from trainer.data.readers.tables.reading.labelled_rows import LabelledRows, read_labelled_rows
-from trainer.data.readers.tables.reading.sources import Sources, find_sources
+from trainer.data.readers.tables.reading.sources import Sources, find_sources, without_read
 from trainer.data.readers.tables.reading.training_part import TrainingPart, training_part
 from trainer.formats.class_lists import json_lists_classes
 from trainer.formats.delimited import first_rows
@@ -50,6 +50,7 @@ def _with_folders_choice(error: DataError, folder: Path, options: DataOptions) -
     tables = find_tables(folder, options.encoding).labels
     if not classes or any(_claims_labels(path, options.encoding) for path in tables):
         return error
+    classes = [name for name in classes if any(name in path.split("/")[:-1] for path in files.paths)] or classes
     choice = f"If the folders {listed(classes, 4)} are the classes, {folders_choice(folder, files)}"
     return DataError(error.problems, "\n".join(filter(None, (error.advice, choice))))
 
@@ -75,6 +76,7 @@ def _read(folder: Path, options: DataOptions) -> ReadResult | None:
     files, train, where = sources.files, labelled.train, part.table.path.name
     paths = {row.path for row in train.rows}
     test = _read_test_set(sources, part, labelled, paths)
+    read = [*part.lists, *([] if part.test_table is None else [part.test_table.path])]
     both = [f"{path} is listed both as a training and as a test image" for path in sorted(paths & {*test.images.paths})]
     image_set = ImageSet(
         root=folder,
@@ -93,16 +95,16 @@ def _read(folder: Path, options: DataOptions) -> ReadResult | None:
         submission=test.submission,
         label_source=_label_source(folder, part),
         notes=(
-            _columns_note(folder, part),
+            _columns_note(folder, sources, part),
             *part.columns.notes,
             *train.notes,
-            *sources.notes,
+            *without_read(folder, sources.notes, read),
             *labelled.notes,
             *test.notes,
             *files.ignored_notes(),
         ),
         warnings=(
-            *sources.warnings,
+            *without_read(folder, sources.warnings, read),
             *labelled.contradictions,
             *part.warnings,
             *labelled.warnings,
@@ -195,11 +197,12 @@ def _label_source(folder: Path, part: TrainingPart) -> str:
     return printable(path if label is None else f"{path}: {part.names[label]}")
 
 
-def _columns_note(folder: Path, part: TrainingPart) -> str:
+def _columns_note(folder: Path, sources: Sources, part: TrainingPart) -> str:
     columns, names = part.columns, part.names
     label = f"label column {names[columns.label]!r}" if columns.label is not None else "one column per class"
     image = "" if columns.image == columns.id else f", image names in {names[columns.image]!r}"
-    parts = f", parts in {names[columns.part]!r}" if columns.part is not None else ""
+    own = columns.part is not None and columns.part < len(sources.chosen.names)
+    parts = f", parts in {names[columns.part or 0]!r}" if own else ""
     return f"{part.table.path.relative_to(folder).as_posix()}: id column {names[columns.id]!r}{image}, {label}{parts}"
 
 

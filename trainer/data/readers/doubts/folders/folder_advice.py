@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import filecmp
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
@@ -37,6 +38,11 @@ def nested_advice(folder: Path, nested: Mapping[str, Sequence[str]], files: Imag
         return f"The inner folders {listed(copies, 4)} hold copies by their names: move them out of the data"
     if (classes := inner_classes(folder, files)) is not None:
         place = printable(str(classes))
+        if _holds_copies_of_others(folder, classes, files):
+            return (
+                f"{place} holds copies of the images in the other folders: move it out of the data folder, or give it "
+                "as the data folder"
+            )
         return (
             f"If the folders in {place} are the classes, give {place} as the data folder. Else "
             "write a table labels.csv with the columns image and label, and one row for each image, such as "
@@ -63,6 +69,14 @@ def nested_advice(folder: Path, nested: Mapping[str, Sequence[str]], files: Imag
     if len({frozenset(found) for found in inner.values()}) == 1:
         alone = f". If each outer folder is a data set of its own, give one, such as {place} inside of this one"
     return f"{advice}the same row is {printable(example)},{by_reading[other]}{alone}"
+
+
+def _holds_copies_of_others(folder: Path, inner: Path, files: ImageFiles) -> bool:
+    """Whether each image in a folder has a copy outside of it, in a folder of the same name."""
+    within = [path for path in files.paths if (folder / path).is_relative_to(inner)]
+    outside = {PurePosixPath(path).parts[-2:]: path for path in files.paths if path not in set(within)}
+    pairs = [(path, outside.get(PurePosixPath(path).parts[-2:])) for path in within]
+    return all(other is not None and filecmp.cmp(folder / path, folder / other, False) for path, other in pairs)
 
 
 def _has_own_images(outer: str, files: ImageFiles) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -62,6 +62,12 @@ class Sources:
     def folder(self) -> Path:
         """The data folder."""
         return self.files.root
+
+
+def without_read(folder: Path, sentences: Iterable[str], read: Iterable[Path]) -> list[str]:
+    """The sentences without those that call a file in ``read`` not read: the search for labels alone passed it over."""
+    told = tuple(f"not read: {path.relative_to(folder).as_posix()}," for path in read)
+    return [sentence for sentence in sentences if not f"{sentence},".startswith(told)]
 
 
 def find_sources(folder: Path, options: DataOptions) -> Sources | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from trainer.common.errors import DataError
 from trainer.data.readers.columns.choose_columns import Columns
@@ -30,6 +31,8 @@ class TrainingPart:
     """Of the columns."""
     columns: Columns
     test_table: Table | None
+    lists: frozenset[Path]
+    """The lists of images that divide the rows."""
     warnings: tuple[str, ...]
 
     @property
@@ -90,6 +93,7 @@ def training_part(sources: Sources) -> TrainingPart:
         names=names,
         columns=columns,
         test_table=test_table,
+        lists=lists.used,
         warnings=(*part_warnings, *untrained, *lists.warnings, *columns.warnings, *denials),
     )
 
