@@ -107,7 +107,8 @@ def _labels_most(other: TrainingTable, chosen: TrainingTable | None) -> bool:
 
 
 def _may_correct(path: Path, encoding: str | None) -> bool:
-    return _says_wrong(path) or _pair(_header(path, encoding)) is not None
+    """Whether a list does so by its name, or a table by its header; there may be a text file for each image."""
+    return _says_wrong(path) or (path.suffix.lower() != ".txt" and _pair(_header(path, encoding)) is not None)
 
 
 def _says_wrong(path: Path) -> bool:
