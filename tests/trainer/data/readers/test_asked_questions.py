@@ -37,7 +37,7 @@ def test_a_column_that_equals_the_folders_is_no_answer_if_it_names_patients(tmp_
         save(tmp_path / "images" / person / image, seed, 8)
     write_table(tmp_path / "labels.csv", [("image", name, "grade"), *rows])
     message = problems_of(tmp_path)
-    assert f"could be {name!r}, 'grade'" in message and "--label-column" in message
+    assert f"could be 'grade', {name!r}" in message and "--label-column" in message
     found = read_images(tmp_path, DataOptions(label_column="grade"), verify=False)
     assert by_id(found) == {image: grade for image, _, grade in rows}
 

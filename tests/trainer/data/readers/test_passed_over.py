@@ -504,7 +504,7 @@ def test_a_number_before_the_file_names_of_a_list_is_a_column_of_its_own(tmp_pat
     ]
     folder = folder_of(tmp_path, names(12))
     (folder / "train.txt").write_text("\n".join(lines))
-    assert "the label column is ambiguous; it could be '1', '3', '4'" in refused(folder)
+    assert "the label column is ambiguous; it could be '3', '4', '1'" in refused(folder)
     images = read_images(folder, DataOptions(label_column="3"), verify=False)
     assert labels_of(images) == [KINDS[number % 3] for number in range(12)]
 

@@ -334,7 +334,8 @@ class LabelChoice:
         """Whether a column has gaps, holds numbers, yes and no, or is called after other facts."""
         values, name = self._values[column], plain_name(self.names[column])
         flags = column in self._marked.columns or {value.casefold() for value in values} & {*YES, *NO}
-        return bool(flags) or "" in values or name in METADATA or all(is_number(value) for value in values)
+        says_other = name in METADATA or name in _PLACES
+        return bool(flags) or "" in values or says_other or all(is_number(value) for value in values)
 
     def _ambiguous(self, possible: Sequence[int], *, counted: bool) -> DataError:
         """The error for several ``possible`` columns; ``counted``: as of `ambiguous`."""
