@@ -86,7 +86,7 @@ def may_group(name: str, values: Sequence[str], labels: Sequence[str]) -> bool:
 
 
 def _words(name: str) -> set[str]:
-    """The words of a column's name, without a plural, or a word for numbers, at the end: ``patients``, ``patientid``."""
+    """The words of a column's name, without a plural or a word for numbers at the end: ``patients``, ``patientid``."""
     spaced = re.sub(r"(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", name.strip())
     words = set()
     for word in re.split(r"[\W_]+", without_accents(plain_name(spaced))):
