@@ -58,7 +58,7 @@ def folder_split(name: str, siblings: Collection[str] = ()) -> Split | None:
     if split == "test" and all(
         word in NEUTRAL_WORDS | KIND_WORDS | _OF_TESTS for word in (*after, *rest) if word != "*"
     ):
-        return split if set(rest) & _OF_TESTS or _are_classes(name, siblings) else None
+        return split if set(rest) & _OF_TESTS or beside_classes(name, siblings) else None
     own = _foreign(rest)
     code = _RANDOM_END.fullmatch(name)
     for sibling in siblings:
@@ -80,13 +80,13 @@ def _foreign_split(name: str, siblings: Collection[str]) -> Split | None:
         return None
     others = {sibling: part_alone(sibling) for sibling in siblings if sibling != name}
     if not set(others.values()) - {None, part}:
-        return "test" if part == "test" and not is_held_out(name) and _are_classes(name, siblings) else None
+        return "test" if part == "test" and not is_held_out(name) and beside_classes(name, siblings) else None
     if "評価" in name and any(other == "test" and "評価" not in sibling for sibling, other in others.items()):
         return None
     return part
 
 
-def _are_classes(name: str, siblings: Collection[str]) -> bool:
+def beside_classes(name: str, siblings: Collection[str]) -> bool:
     """Whether two ``siblings`` of a folder at least may be classes, because their names speak of no part or images."""
     return sum(part_alone(other) is None and not names_no_class(other) for other in siblings if other != name) > 1
 

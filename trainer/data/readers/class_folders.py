@@ -11,7 +11,16 @@ from pathlib import Path, PurePosixPath
 from trainer.common.errors import DataError
 from trainer.data.names.masks import holds_masks, masks_are_worn, stem_of_owner
 from trainer.data.names.own_files import is_data
-from trainer.data.names.parts import Split, are_parts, folder_part, folder_split, is_held_out, names_no_class, split_of
+from trainer.data.names.parts import (
+    Split,
+    are_parts,
+    beside_classes,
+    folder_part,
+    folder_split,
+    is_held_out,
+    names_no_class,
+    split_of,
+)
 from trainer.data.names.put_aside import holds_copies, is_aside
 from trainer.data.readers.doubts.other_tables import is_other_table, may_give_labels
 from trainer.data.readers.matching.image_files import ImageFiles
@@ -135,20 +144,40 @@ def class_root(folder: Path, files: ImageFiles) -> Path | None:
 
 def class_folders(folder: Path, root: Path) -> list[Path]:
     """The folders in ``root`` that may be classes, in natural order."""
-    return [path for path, split in splits_of(root).items() if root != folder or split != "test"]
+    tests = _test_folders_in(folder, root)
+    return [path for path in subfolders(root) if path not in tests]
 
 
-def find_test_folder(folder: Path) -> Path | None:
-    """The folder of test images; None without one.
+def _test_folders_in(folder: Path, root: Path) -> list[Path]:
+    """The folders of test images in ``root``.
+
+    Further down than the data ``folder``, they lie beside two classes at least. There is a class of such a name where
+    another folder of the data, such as ``valid``, has a folder of the same name.
+    """
+    splits = splits_of(root)
+    tests = [path for path, split in splits.items() if split == "test"]
+    if not tests or root == folder:
+        return tests
+    names = [path.name for path in splits]
+    top = root.relative_to(folder).parts[0]
+    elsewhere = {inner.name for path in subfolders(folder) if path.name != top for inner in subfolders(path)}
+    return [path for path in tests if path.name not in elsewhere and beside_classes(path.name, names)]
+
+
+def find_test_folder(folder: Path, root: Path) -> Path | None:
+    """The folder of test images in the data folder, or in the ``root`` of the class folders; None without one.
 
     Raises:
         DataError: there are several.
     """
-    found = [path for path, split in splits_of(folder).items() if split == "test"]
+    found = list(dict.fromkeys((*_test_folders_in(folder, folder), *_test_folders_in(folder, root))))
     if len(found) > 1:
+        names = ", ".join(printable(path.relative_to(folder).as_posix()) for path in found)
+        inner = next((path.name for path in found if path.parent != folder), None)
+        rename = "" if inner is None else f"; if {printable(inner)} is a class, rename it, such as to {inner}_class"
         raise DataError(
-            f"{', '.join(path.name for path in found)}: each could be the test folder; leave only one of them, or "
-            "put the images of all into one folder test"
+            f"{names}: each could be the test folder; leave only one of them, or put the images of all into one folder "
+            f"test{rename}"
         )
     return found[0] if found else None
 

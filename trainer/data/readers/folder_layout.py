@@ -87,8 +87,11 @@ def read(folder: Path, options: DataOptions) -> ReadResult | None:
     places = list(dict.fromkeys((folder, root)))
     apart = labels_apart(folder, root, files)
     others = [*chain.from_iterable([*other_tables(place), *bare_tables(place)] for place in places), *apart]
-    divide = options.layout is None
-    lists = divide_by_lists(folder, root, paths, images_apart(files), options.encoding, divide=divide)
+    test_folder = find_test_folder(folder, root)
+    parts = images_apart(files)
+    if test_folder is not None and test_folder.parent == root:
+        parts["test"] = [*dict.fromkeys((*parts["test"], *files.paths_in(test_folder)))]
+    lists = divide_by_lists(folder, root, paths, parts, options.encoding, divide=options.layout is None)
     read = lists.read if lists is not None else ()
     others = [path for path in others if path not in read and not json_lists_classes(path, labels)]
     if options.layout is None:
@@ -117,7 +120,6 @@ def read(folder: Path, options: DataOptions) -> ReadResult | None:
         class_names=class_names,
         ids_have_extension=True,
     )
-    test_folder = find_test_folder(folder)
     test_files, test_table = _test_images(files, test_folder, tables, lists, options.encoding)
     test = read_test_set(test_files, conventions, sample=sample, test_table=test_table)
     has_tests = lists is not None or test_folder is not None or test_table is not None or sample is not None
@@ -144,7 +146,7 @@ def read(folder: Path, options: DataOptions) -> ReadResult | None:
         ),
         warnings=(
             *merged,
-            *(lists.warnings_beside(test_folder) if lists is not None else held_out),
+            *(lists.warnings_beside(folder, test_folder) if lists is not None else held_out),
             *not_classes([path.name for path in folders]),
             *doubtful_test_folder(folder, root, test_folder),
             *doubtful_folders([path.name for path in folders]),
@@ -181,7 +183,7 @@ def _root_of_classes(folder: Path, options: DataOptions, files: ImageFiles) -> P
         if seem_parts(candidates):
             raise DataError(parts_message(folder, root, candidates, files, options))
         if parts := part_folders(folder, root, files):
-            find_test_folder(folder)
+            find_test_folder(folder, root)
             raise DataError(part_beside_message(folder, root, parts, files, options))
     refuse_two_training_folders(folder, files)
     return None
@@ -209,7 +211,7 @@ def _test_images(
         return ImageFiles(files.root, lists.test_paths, other=files.other), lists.test
     is_listed = test_folder is None and lists is not None and tables.are_tests(lists.read)
     path = None if is_listed else tables.test_beside(None)
-    found = ImageFiles(files.root, (), other=files.other) if test_folder is None else files.under(test_folder.name)
+    found = ImageFiles(files.root, (), other=files.other) if test_folder is None else files.under_tests(test_folder)
     return found, None if path is None else read_table(path, encoding=encoding)
 
 

@@ -33,6 +33,13 @@ def with_documents(data: DataSet, random: Random) -> DataSet:
     return replace(data, beside=data.beside | files)
 
 
+def with_a_list_beside(data: DataSet, random: Random) -> DataSet:
+    """Keep a table or a list of something else around the data, as a project's folder does."""
+    files = {"requirements.txt": b"torch\nnumpy>=2\n", "weather.csv": b"day,sky\n1,sun\n2,rain\n3,sun\n"}
+    name = random.choice(sorted(files))
+    return replace(data, beside=data.beside | {name: files[name]})
+
+
 def with_leftovers(data: DataSet, random: Random) -> DataSet:
     path = next(iter(data.images.values()))
     pure = PurePosixPath(data.wrapper + path)

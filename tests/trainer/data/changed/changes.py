@@ -16,6 +16,7 @@ CHANGES: dict[str, Change] = {
     for each in (
         files.wrapped,
         files.with_documents,
+        files.with_a_list_beside,
         files.with_leftovers,
         files.suffix_changed,
         files.renumbered,

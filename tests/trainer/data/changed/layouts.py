@@ -50,6 +50,12 @@ def class_folders_and_unlabelled_tests(classes: Classes) -> DataSet:
     return DataSet(labels=labels, tests=frozenset(TESTS), images=images)
 
 
+def class_folders_beside_tests(classes: Classes) -> DataSet:
+    labels = _of(classes, TRAIN)
+    images = {n: f"{labels[n]}/{name(n)}" for n in TRAIN} | {n: f"test_images/{name(n)}" for n in TESTS}
+    return DataSet(labels=labels, tests=frozenset(TESTS), images=images)
+
+
 def competition(classes: Classes) -> DataSet:
     images = {n: f"train/{name(n)}" for n in TRAIN} | {n: f"test/{name(n)}" for n in TESTS}
     tables = {
@@ -208,6 +214,7 @@ LAYOUTS: dict[str, Callable[[Classes], DataSet]] = {
         class_folders,
         class_folders_of_parts,
         class_folders_and_unlabelled_tests,
+        class_folders_beside_tests,
         competition,
         table_of_names,
         table_of_paths,

@@ -27,7 +27,9 @@ ASKED = frozenset(
     (
         ("class_folders", "with_documents"),  # docs/ may be a class without images
         ("class_folders_and_parts_in_a_table", "with_documents"),
+        ("class_folders_beside_tests", "with_documents"),
         ("class_folders", "with_thumbnails"),  # thumbs/ may be a class
+        ("class_folders_beside_tests", "with_thumbnails"),
         ("class_folders_and_lists_of_parts", "with_thumbnails"),
         ("class_folders_and_parts_in_a_table", "with_thumbnails"),
         ("class_folders_and_parts_in_a_table", "deeper"),  # the inner folders may be the classes

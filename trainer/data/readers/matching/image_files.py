@@ -82,6 +82,16 @@ class ImageFiles:
         files._split_folders = {path: self._split_folders[path] for path in inside}
         return files
 
+    def under_tests(self, folder: Path) -> ImageFiles:
+        """Only the files inside ``folder``, a folder below ``root``, all of which are test images."""
+        name = folder.relative_to(self.root).as_posix()
+        files = self.under(name)
+        own: SplitFolder = ("test", PurePosixPath(name))
+        files._split_folders = {
+            path: found if found[0] == "test" else own for path, found in files._split_folders.items()
+        }
+        return files
+
     def paths_in(self, folder: Path) -> Sequence[str]:
         """Those of ``paths`` that lie in ``folder``, a folder below ``root``, or in the folders below it."""
         return self._by_folder.get(folder.relative_to(self.root).as_posix(), [])

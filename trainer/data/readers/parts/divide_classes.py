@@ -47,14 +47,18 @@ class PartLists:
     notes: tuple[str, ...]
     warnings: tuple[str, ...]
 
-    def warnings_beside(self, test_folder: Path | None) -> tuple[str, ...]:
-        """The warnings, with one about the listed test images if a folder of test images goes before them."""
+    def warnings_beside(self, folder: Path, test_folder: Path | None) -> tuple[str, ...]:
+        """The warnings, with one about the listed test images if a folder of test images goes before them.
+
+        Args:
+            folder: the data folder.
+        """
         if self.test is None or test_folder is None:
             return self.warnings
         count, place = len(self.test_paths), self.test.path
-        where = place.relative_to(test_folder.parent).as_posix()
+        where, own = (path.relative_to(folder).as_posix() for path in (place, test_folder))
         images = counted(count, "image")
-        text = f"{images} that {where} lists for testing, because {test_folder.name}/ holds the test images"
+        text = f"{images} that {where} lists for testing, because {own}/ holds the test images"
         return (*self.warnings, f"not read: {text}")
 
 

@@ -169,13 +169,19 @@ def not_classes(names: Sequence[str]) -> list[str]:
 
 
 def doubtful_test_folder(folder: Path, root: Path, test_folder: Path | None) -> list[str]:
-    """A warning about a test folder beside class folders whose name might be that of a class: ``Prüfung``."""
-    if test_folder is None or root != folder or folder_split(test_folder.name) is not None:
+    """A warning about a test folder beside class folders that might be a class.
+
+    Its name might be that of a class (``Prüfung``), or all folders beside it hold training images (``train/test``).
+    """
+    if test_folder is None or test_folder.parent != root:
         return []
-    name = test_folder.name
+    in_training = root != folder and folder_split(root.name) == "train"
+    if folder_split(test_folder.name) is not None and not in_training:
+        return []
+    place, name = (printable(text) for text in (test_folder.relative_to(folder).as_posix(), test_folder.name))
     return [
-        f"the images in {printable(name)}/ are read as test images by its name; if it is a class, rename it, such as "
-        f"to {printable(name)}_class"
+        f"the images in {place}/ are read as test images by its name; if it is a class, rename it, such as to "
+        f"{name}_class"
     ]
 
 
