@@ -9,6 +9,7 @@ from pathlib import PurePosixPath
 
 from trainer.common.errors import listed
 from trainer.data.names.put_aside import is_aside, is_vague
+from trainer.data.readers.doubts.folders.folder_grids import same_classes
 from trainer.data.readers.doubts.folders.folder_twins import NUMBERED, twins
 
 _DATE = re.compile(r"(?:19|20)\d\d([-_. ]?)(?:0[1-9]|1[0-2])\1(?:0[1-9]|[12]\d|3[01])(?:\D.*)?")
@@ -37,6 +38,7 @@ _COPY = re.compile(
     re.IGNORECASE,
 )
 _AUGMENTED = re.compile(r"(.+?)[\W_]+(?:aug|augmented|augmentation|flipped|rotated|resized|cropped)", re.IGNORECASE)
+_FEWEST_STEMS = 2
 _SIDES = frozenset((
     "gallery", "query", "queries", "hr", "lr", "hq", "lq", "highres", "lowres", "highresolution", "lowresolution",
     "reference", "distorted", "noisy", "denoised",
@@ -84,6 +86,8 @@ def doubtful_folders(names: Sequence[str]) -> list[str]:
                 f"the folders {listed(names, 4)} are read as classes, though their names are those of {what}; if the "
                 "labels are elsewhere, write a table labels.csv with the columns image and label"
             )
+    alike, explained = same_classes(names)
+    warnings += alike
     known = {name.casefold(): name for name in names}
     derived = dict(twins(names, _DERIVED.__contains__))
     # Numbered samples or examples are classes of their own, unlike one such folder beside classes.
@@ -91,6 +95,8 @@ def doubtful_folders(names: Sequence[str]) -> list[str]:
     for name in names:
         found = _COPY.fullmatch(name)
         original = None if found is None else known.get((found["of"] or found["name"]).casefold())
+        if name in explained:
+            continue
         if original is not None:
             warnings.append(
                 f"the folders {original!r} and {name!r} are read as two classes; if {name!r} is a copy, move it out of "
@@ -104,14 +110,16 @@ def doubtful_folders(names: Sequence[str]) -> list[str]:
 def _numbered_alike(names: Sequence[str]) -> list[str]:
     """A warning if folders share names but for a number at the end, as ``cats_1``, ``cats_2``, ``dogs_1``, ``dogs_2``.
 
-    One shared name, as in ``type_1`` and ``type_2``, numbers the classes.
+    One shared name, as in ``type_1`` and ``type_2``, numbers the classes, unless all other names have numbers, too.
     """
     by_stem: dict[str, list[str]] = defaultdict(list)
     for name in names:
         if found := NUMBERED.fullmatch(name):
             by_stem[found[1].casefold()].append(name)
     alike = [own for own in by_stem.values() if len(own) > 1]
-    if len(alike) < 2:
+    if alike and len(by_stem) >= _FEWEST_STEMS and sum(map(len, by_stem.values())) == len(names):
+        alike += [own for stem, own in by_stem.items() if len(own) == 1 and len(stem) > 1]  # A1 is a code
+    if len(alike) < _FEWEST_STEMS:
         return []
     return [
         f"the folders {listed(alike[0], 3)} are read as classes of their own, and so are {listed(alike[1], 3)}; if the "
