@@ -26,6 +26,7 @@ from trainer.data.readers.class_images import images_of
 from trainer.data.readers.competition_test_set import TrainingConventions, read_test_set
 from trainer.data.readers.doubts.doubtful_labels import doubtful_labels
 from trainer.data.readers.doubts.files_apart import labels_apart
+from trainer.data.readers.doubts.folders.derived_files import derived_files
 from trainer.data.readers.doubts.folders.doubtful_folders import doubtful_folders, images_in_two_formats
 from trainer.data.readers.doubts.folders.folder_advice import (
     doubtful_test_folder,
@@ -151,6 +152,7 @@ def read(folder: Path, options: DataOptions) -> ReadResult | None:
             *doubtful_test_folder(folder, root, test_folder),
             *doubtful_folders([path.name for path in folders]),
             *images_in_two_formats(paths),
+            *derived_files(paths),
             *doubtful_labels("the class folders", labels),
             *mask_warnings(found.masks),
             *(f"not read: {path.name}/, masks of other images by its name and theirs" for path in derived),
