@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 
+from trainer.data.names.words import IMAGE_WORDS, words_in
 from trainer.formats.part_words import without_accents
 
 _ASIDE = frozenset((
@@ -22,7 +24,8 @@ _ASIDE = frozenset((
     "ignored", "notused", "unused", "dontuse", "donotuse", "tocheck", "tobechecked", "needscheck", "toreview",
     "needsreview", "toclassify", "tolabel", "unchecked", "unverified", "wrong", "mislabeled", "mislabelled", "crops",
     "originals", "edited", "export", "exports", "dcim", "cameraroll", "whatsapp", "whatsappimages", "whatsapppictures",
-    "download", "downloads", "myphotos", "mypictures",
+    "download", "downloads", "myphotos", "mypictures", "deleteme", "singleprediction", "static", "assets", "docs",
+    "notebooks", "models", "src", "review",
     # German
     "neuerordner", "unsortiert", "zusortieren", "nichtsortiert", "papierkorb", "ausschuss", "aussortiert", "verworfen",
     "ungultig", "duplikat", "duplikate", "dubletten", "doppelte", "sicherung", "sicherungen", "sicherungskopie",
@@ -67,6 +70,14 @@ _VAGUE = frozenset((
     "기타", "전체",
 ))  # fmt: skip
 """Words as in `_ASIDE` that are the names of classes as well."""
+_UNLABELLED = frozenset(("unlabeled", "unlabelled", "nonlabeled", "nolabel", "withoutlabels"))
+"""Words as in `_ASIDE` beside words for images. Alone they are labels, see `trainer.data.readers.doubts`."""
+_FLAWED = frozenset((
+    "blurry", "blurred", "blur", "toodark", "dark", "toobright", "overexposed", "underexposed", "lowquality",
+    "badquality", "poorquality", "outoffocus", "unusable", "unscharf", "verwackelt", "zudunkel", "maybe",
+))  # fmt: skip
+"""Words as in `_ASIDE` for images that are no good, unless such words are the classes."""
+_ANSWERS = frozenset(("yes", "no"))
 _COPIES = frozenset((
     "aug", "augmented", "augmentation", "augmentations", "flipped", "rotated", "thumb", "thumbs", "thumbnail",
     "thumbnails", "preview", "previews", "copies", "backup",
@@ -77,9 +88,22 @@ _COPIES = frozenset((
 def is_aside(name: str) -> bool:
     """Whether the name of a folder says that its images were put aside, made or not sorted yet.
 
-    As ``extra``, ``Backup 2023`` and ``zu prüfen`` do.
+    As ``extra``, ``Backup 2023``, ``zu prüfen`` and ``sample_images`` do.
     """
-    return _folded(name) in _ASIDE
+    if _folded(name) in _ASIDE:
+        return True
+    words = words_in(name)
+    rest = "".join(word for word in words if word not in IMAGE_WORDS)
+    return len(rest) < len("".join(words)) and rest in _ASIDE | _UNLABELLED
+
+
+def flawed_among(names: Collection[str]) -> list[str]:
+    """The one of the folders that holds bad images by its name, as ``blurry`` beside ``cat`` and ``dog``.
+
+    There is none among ``sharp``, ``blurry`` and ``too_dark``, in ``sharp`` and ``blurry``, or in yes, no and maybe.
+    """
+    found = [name for name in names if _folded(name) in _FLAWED]
+    return found if len(found) == 1 and len(names) > 2 and _ANSWERS.isdisjoint(map(_folded, names)) else []
 
 
 def is_vague(name: str) -> bool:

@@ -8,9 +8,10 @@ from collections.abc import Collection, Sequence
 from pathlib import PurePosixPath
 
 from trainer.common.errors import listed
-from trainer.data.names.put_aside import is_aside, is_vague
+from trainer.data.names.put_aside import flawed_among, is_aside, is_vague
 from trainer.data.readers.doubts.folders.folder_grids import same_classes
 from trainer.data.readers.doubts.folders.folder_twins import NUMBERED, twins
+from trainer.formats.parts import part_of
 
 _DATE = re.compile(r"(?:19|20)\d\d([-_. ]?)(?:0[1-9]|1[0-2])\1(?:0[1-9]|[12]\d|3[01])(?:\D.*)?")
 _DAY_FIRST = re.compile(r"(?:0?[1-9]|[12]\d|3[01])([-_. ])(?:0?[1-9]|1[0-2])\1(?:19|20)?\d\d")
@@ -25,9 +26,12 @@ _SOURCE = re.compile(
     re.IGNORECASE,
 )
 """Also wells of a plate, A01 to H12, and UUIDs."""
+_FEWEST_LETTERS = 3  # in the name of one such folder beside classes: 101_1234 is a code
+_FEWEST_DIGITS = 3  # of a size; fewer count the folders
 _DERIVED = frozenset((
     "small", "large", "new", "extra", "more", "bad", "unseen", "unused", "other", "resized", "cropped", "crop", "crops",
-    "thumb", "thumbs", "thumbnail", "thumbnails", "augmented", "edited", "raw", "original", "originals", "bw",
+    "thumb", "thumbs", "thumbnail", "thumbnails", "augmented", "edited", "raw", "original", "originals", "bw", "alt",
+    "blurry", "dark",
 ))  # fmt: skip
 """Words beside the name of a class in that of a folder with further or changed images of it."""
 _COPY = re.compile(
@@ -44,6 +48,15 @@ _SIDES = frozenset((
     "reference", "distorted", "noisy", "denoised",
 ))  # fmt: skip
 """Names of the sides of data for retrieval or restoration of images, without blanks and punctuation."""
+
+
+def _is_derived(word: str) -> bool:
+    """Whether a word beside the name of a class speaks of further or changed images, as the 224 of ``cat_224`` does."""
+    return word in _DERIVED or is_aside(word) or (word.isdecimal() and len(word) >= _FEWEST_DIGITS)
+
+
+def _holds_letters(name: str) -> bool:
+    return len(re.findall(r"[A-Z]", name)) >= _FEWEST_LETTERS
 
 
 def _is_copy_of(name: str, known: Collection[str]) -> bool:
@@ -89,7 +102,10 @@ def doubtful_folders(names: Sequence[str]) -> list[str]:
     alike, explained = same_classes(names)
     warnings += alike
     known = {name.casefold(): name for name in names}
-    derived = dict(twins(names, _DERIVED.__contains__))
+    single = [name for name, _ in twins(names, _is_derived)]
+    single += [name for name, _ in twins(names, lambda word: part_of(word) == "train", beside=True)]
+    single += flawed_among(names)
+    doubtful = {*single, *(name for name in names if _OF_CAMERA.fullmatch(name) and _holds_letters(name))}
     # Numbered samples or examples are classes of their own, unlike one such folder beside classes.
     are_numbered = all(map(is_aside, names)) and any(map(str.isdigit, "".join(names)))
     for name in names:
@@ -102,7 +118,7 @@ def doubtful_folders(names: Sequence[str]) -> list[str]:
                 f"the folders {original!r} and {name!r} are read as two classes; if {name!r} is a copy, move it out of "
                 "the data, or its images into the other folder"
             )
-        elif (is_aside(name) and not are_numbered) or is_vague(name) or _is_copy_of(name, known) or name in derived:
+        elif (is_aside(name) and not are_numbered) or is_vague(name) or _is_copy_of(name, known) or name in doubtful:
             warnings.append(f"the folder {name!r} is read as a class; if it is none, move it out of the data")
     return [*warnings, *_numbered_alike(names)]
 

@@ -12,6 +12,7 @@ from trainer.data.image_set import DataOptions
 from trainer.data.names.masks import holds_masks, masks_are_worn
 from trainer.data.names.parts import folder_part, folder_split, is_held_out, names_no_class, part_alone, split_of
 from trainer.data.names.put_aside import holds_copies
+from trainer.data.names.words import words_in
 from trainer.data.readers.class_folders import class_folders, holds_lists, subfolders
 from trainer.data.readers.doubts.files_apart import labels_apart
 from trainer.data.readers.doubts.folders.folder_choice import folders_choice, inner_classes
@@ -20,6 +21,13 @@ from trainer.data.readers.matching.image_files import ImageFiles
 from trainer.data.readers.tables.find_tables import find_tables
 from trainer.formats.labels import natural_key
 from trainer.inference.printable import printable
+
+_VEHICLES = frozenset((
+    "bus", "car", "truck", "lorry", "tram", "subway", "metro", "plane", "airplane", "aeroplane", "aircraft",
+    "helicopter", "boat", "ship", "bicycle", "bike", "motorcycle", "motorbike", "van", "taxi", "vehicle", "railway",
+    "track", "station",
+))  # fmt: skip
+"""Without a plural s. Beside them, a train is a vehicle."""
 
 
 def nested_advice(folder: Path, nested: Mapping[str, Sequence[str]], files: ImageFiles) -> str:
@@ -159,13 +167,29 @@ def _unread_labels(folder: Path, root: Path, files: ImageFiles, options: DataOpt
 
 def not_classes(names: Sequence[str]) -> list[str]:
     """Warnings about class folders whose names say something else."""
-    return [
-        f"the folder {name!r} is read as a class; if it is none, move it out of the data"
-        for name in names
-        if (names_no_class(name) or part_alone(name))
-        and split_of(name) is None
-        and not (holds_masks(name) and masks_are_worn(names))
-    ]
+    found = []
+    for name in names:
+        message = f"the folder {name!r} is read as a class; if it is none, move it out of the data"
+        if _may_be_tests(name):
+            found.append(f"{message}, or rename it to test if it holds the test images")
+        elif _may_train(name, names):
+            found.append(message)
+        elif split_of(name) is None and not (holds_masks(name) and masks_are_worn(names)):
+            found += [message] * bool(names_no_class(name) or part_alone(name) or folder_part(name, ()))
+    return found
+
+
+def _may_be_tests(name: str) -> bool:
+    """Whether the last word of a name is one for testing, as in ``field test``; ``test tubes`` are no test images."""
+    return split_of((words_in(name) or [""])[-1]) == "test"
+
+
+def _may_train(name: str, names: Sequence[str]) -> bool:
+    """Whether a folder called ``train`` may hold training images, because no other class is one of vehicles."""
+    if folder_split(name) != "train":
+        return False
+    words = {word.removesuffix("s") for other in names if other != name for word in words_in(other)}
+    return words.isdisjoint(_VEHICLES)
 
 
 def doubtful_test_folder(folder: Path, root: Path, test_folder: Path | None) -> list[str]:
@@ -193,5 +217,9 @@ def mask_warnings(masks: Sequence[str]) -> list[str]:
 
 
 def not_splits(names: Sequence[str]) -> list[str]:
-    """Notes on class folders that mention training or testing."""
-    return [f"the folder {name!r} is read as a class" for name in names if split_of(name) is not None]
+    """Notes on class folders that mention training or testing, but for those of `not_classes`."""
+    return [
+        f"the folder {name!r} is read as a class"
+        for name in names
+        if split_of(name) is not None and not _may_be_tests(name) and not _may_train(name, names)
+    ]

@@ -100,6 +100,37 @@ def test_copies_and_folders_put_aside(tmp_path: Path, name: str) -> None:
 
 
 @pytest.mark.parametrize(
+    "name",
+    [
+        *(
+            "single_prediction",
+            "unlabeled images",
+            "sample_images",
+            "submission_images",
+            "tst",
+            "docs",
+            "static",
+            "src",
+        ),
+        *("old_cat", "cat_224", "rejected cat", "cat unsorted", "cat_train", "blurry", "too_dark", "low quality"),
+        *("delete_me", "review", "maybe", "100CANON", "train"),
+    ],
+)
+def test_one_folder_beside_classes_that_may_be_none(tmp_path: Path, name: str) -> None:
+    warnings = warnings_of(tmp_path, ("cat", "dog", name))
+    assert warnings == f"the folder {name!r} is read as a class; if it is none, move it out of the data"
+
+
+@pytest.mark.parametrize("name", ["my_test", "alien_test", "images to test", "field test", "realworldTest"])
+def test_one_folder_whose_name_ends_with_a_test(tmp_path: Path, name: str) -> None:
+    warnings = warnings_of(tmp_path, ("cat", "dog", name))
+    assert f"{name!r} is read as a class" in warnings and "rename it to test if it holds the test images" in warnings
+    (tmp_path / name).rename(tmp_path / "test")
+    found = read_images(tmp_path, verify=False)
+    assert (found.class_names, len(found.test_ids), found.warnings) == (("cat", "dog"), 2, ())
+
+
+@pytest.mark.parametrize(
     "names",
     [
         ("cat", "dog"),
@@ -114,6 +145,16 @@ def test_copies_and_folders_put_aside(tmp_path: Path, name: str) -> None:
         ("12345678", "23456789"),
         ("ALL", "AML", "CLL"),
         ("example 1", "example 2"),
+        ("yes", "no", "maybe"),
+        ("sharp", "blurry", "too dark"),
+        ("sharp", "blurry"),
+        ("bus", "train", "bicycle", "person"),
+        ("bullet train", "steam train", "cats"),
+        ("test tubes", "pipette", "latest"),
+        ("training shoes", "boots", "model"),
+        ("model t", "old man", "old english sheepdog"),
+        ("cat", "dog", "100_SONGS"),
+        ("photograph", "picture frame", "imagery"),
     ],
 )
 def test_other_names_are_classes(tmp_path: Path, names: tuple[str, ...]) -> None:
