@@ -100,7 +100,7 @@ def read(folder: Path, options: DataOptions) -> ReadResult | None:
         refuse_part_twins([path.name for path in folders])
         refuse_mask_twins([path.name for path in folders])
         refuse_batch_twins([path.name for path in folders])
-        refuse_copies(folders, files)
+        refuse_copies(folders, test_folder, files)
         refuse_inner_annotations(folder, folders, files)
         telling = [path for path in others if path in apart or may_give_labels(path)]
         refuse_other_labels(folder, telling, [path.name for path in folders])

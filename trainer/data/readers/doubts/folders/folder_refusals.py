@@ -91,8 +91,10 @@ def refuse_batch_twins(names: Sequence[str]) -> None:
     )
 
 
-def refuse_copies(folders: Sequence[Path], files: ImageFiles) -> None:
-    """Refuse class folders that hold changed copies by their names, if all their images are called as those of others.
+def refuse_copies(folders: Sequence[Path], test_folder: Path | None, files: ImageFiles) -> None:
+    """Refuse class folders that hold changed copies by their names, if all images are called as those of others.
+
+    The others are the classes and the ``test_folder``.
 
     A folder that is only put aside by its name needs names that stand for one image of the others each: where every
     class numbers its images from 0, equal names mean nothing.
@@ -105,6 +107,8 @@ def refuse_copies(folders: Sequence[Path], files: ImageFiles) -> None:
         return
     stems = {path: [PurePosixPath(image).stem for image in files.paths_in(path)] for path in folders}
     owners = Counter(stem for path in folders if path not in named for stem in stems[path])
+    tests = [] if test_folder is None else files.paths_in(test_folder)
+    owners.update(PurePosixPath(image).stem for image in tests)
     found = [
         path.name
         for path in named

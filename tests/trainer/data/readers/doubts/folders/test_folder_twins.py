@@ -134,3 +134,11 @@ def test_copies_of_images_make_no_masks_of_a_class(tmp_path: Path) -> None:
         save(root / "thumbs" / path.name, 50 + number, 8)
     assert problems_of(root).startswith("'thumbs' holds copies of the images in the class folders")
     assert as_folders(root) == {"masks", "gloves", "helmet", "thumbs"}
+
+
+def test_thumbnails_of_classes_and_test_images_are_copies(tmp_path: Path) -> None:
+    root = classes(tmp_path, "cat", "dog", "test")
+    for number, path in enumerate(sorted(root.rglob("*.png"))):
+        save(root / "thumbs" / path.name, 50 + number, 8)
+    assert problems_of(root).startswith("'thumbs' holds copies of the images in the class folders")
+    assert as_folders(root) == {"cat", "dog", "thumbs"}
