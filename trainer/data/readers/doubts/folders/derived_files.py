@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import PurePosixPath
 
 from trainer.common.errors import listed
+from trainer.data.names.versions import versions_among
 from trainer.inference.printable import printable
 
 _BOUNDARY = re.compile(r"(?<=[^\W_])(?=[\W_])|(?<=\d)(?=[^\W\d_])|(?<=[a-z])(?=[A-Z])|(?<=[\W_])(?=[^\W_])")
@@ -22,13 +23,14 @@ def derived_files(paths: Sequence[str]) -> list[str]:
     """A warning if nearly each image of a class folder, or of all, has a file with one and the same addition beside it.
 
     The addition may be any, as files of masks and results are called in many ways. A number alone counts the images
-    (``a_1`` and ``a_2``, ``1`` and ``10``), unless there is an image without it, as ``a`` beside ``a_1``.
+    (``a_1`` and ``a_2``, ``1`` and ``10``), unless there is an image without it, as ``a`` beside ``a_1``. Names of
+    altered versions, which stay in one fold, are left out.
 
     Args:
         paths: the images of all class folders, relative to the data folder.
     """
     folders: dict[PurePosixPath, dict[str, str]] = defaultdict(dict)
-    for path in paths:
+    for path in _without_versions(paths):
         pure = PurePosixPath(path)
         folders[pure.parent][pure.stem] = path
     pairs: dict[Addition, list[tuple[str, str]]] = {}
@@ -53,6 +55,15 @@ def derived_files(paths: Sequence[str]) -> list[str]:
         f"{printable(example)} beside {printable(image)}: all are read as images of their classes; if they were made "
         "from the others, as masks, results or changed copies are, move them out of the data"
     ]
+
+
+def _without_versions(paths: Sequence[str]) -> list[str]:
+    """The images without altered versions, which stay in one fold with their originals: another line counts them."""
+    versions = set[int]()
+    for members in versions_among(paths).members:
+        original = min(members, key=lambda index: len(paths[index]))
+        versions.update(member for member in members if member != original)
+    return [path for index, path in enumerate(paths) if index not in versions]
 
 
 def _pairs(known: dict[str, str]) -> dict[Addition, list[tuple[str, str]]]:

@@ -81,3 +81,10 @@ def test_one_class_alone_may_have_them(tmp_path: Path) -> None:
 )
 def test_counted_images_are_no_such_files(tmp_path: Path, stems: list[str]) -> None:
     assert warnings_of(classes(tmp_path, stems)) == ""
+
+
+def test_altered_versions_are_counted_by_another_line(tmp_path: Path) -> None:
+    """They stay in one fold; a mask beside the original is named all the same."""
+    stems = [f"p{number}{addition}" for number in range(10) for addition in ("", "_flip", "-d")]
+    found = warnings_of(classes(tmp_path, stems))
+    assert "'-d'" in found and "_flip" not in found
