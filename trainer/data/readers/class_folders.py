@@ -174,7 +174,7 @@ def find_test_folder(folder: Path, root: Path) -> Path | None:
     if len(found) > 1:
         names = ", ".join(printable(path.relative_to(folder).as_posix()) for path in found)
         inner = next((path.name for path in found if path.parent != folder), None)
-        rename = "" if inner is None else f"; if {printable(inner)} is a class, rename it, such as to {inner}_class"
+        rename = "" if inner is None else f"; if {printable(inner)} is a class, rename it, such as to {printable(inner)}_class"
         raise DataError(
             f"{names}: each could be the test folder; leave only one of them, or put the images of all into one folder "
             f"test{rename}"
