@@ -173,8 +173,8 @@ def find_test_folder(folder: Path, root: Path) -> Path | None:
     found = list(dict.fromkeys((*_test_folders_in(folder, folder), *_test_folders_in(folder, root))))
     if len(found) > 1:
         names = ", ".join(printable(path.relative_to(folder).as_posix()) for path in found)
-        inner = next((path.name for path in found if path.parent != folder), None)
-        rename = "" if inner is None else f"; if {printable(inner)} is a class, rename it, such as to {printable(inner)}_class"
+        inner = printable(next((path.name for path in found if path.parent != folder), ""))
+        rename = f"; if {inner} is a class, rename it, such as to {inner}_class" * bool(inner)
         raise DataError(
             f"{names}: each could be the test folder; leave only one of them, or put the images of all into one folder "
             f"test{rename}"
