@@ -160,7 +160,8 @@ class ImageSet:
     def versions(self) -> VersionsOfImages:
         """Which training images are altered versions of each other by the names of their files, or by their ids."""
         images = self.train_images
-        return versions_among(images.paths if isinstance(images, FileImages) else self.train_ids)
+        labels = [row.tobytes() for row in self.y]
+        return versions_among(images.paths if isinstance(images, FileImages) else self.train_ids, labels)
 
     def class_counts(self) -> NDArray[np.int64]:
         """Training images per class: int64 (C,)."""

@@ -29,7 +29,9 @@ _FLAG = re.compile(
     r"(?:_?(?:image|img|set|data|row|sample))?"
 )
 _HELD_OUT = re.compile(r"(?:is_)?(?:hold_?out|held_out)(?:_(?:image|img|set|data|row|sample))?")
-_BARE_FLAG = re.compile(r"(train)(?:ing)?(?:_(?:image|img|set|data|row|sample|flag))?|(?:test|val|valid)_flag")
+_BARE_FLAG = re.compile(
+    r"(train)(?:ing)?(?:_(?:image|img|set|data|row|sample|flag|mask))?|(?:test|val|valid)_(?:flag|mask)"
+)
 _MOST_NAMED_PARTS = 8  # values that name parts among other words
 _WORDS = re.compile(r"[^\W_]+")
 _MAYBE_FLAG = ("test", "testing", "val", "valid", "validation", "eval")

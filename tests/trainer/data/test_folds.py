@@ -107,7 +107,9 @@ def test_groups_are_the_connected_components_in_order_of_their_first_image(data:
     first_of = [int(np.argmax(row)) for row in alike]
     expected = [sorted(set(first_of)).index(first) for first in first_of]
     image_set = SimpleNamespace(
-        train_ids=tuple(ids), groups=None if column is None else tuple(column), versions=versions_among(ids)
+        train_ids=tuple(ids),
+        groups=None if column is None else tuple(column),
+        versions=versions_among(ids, [""] * len(ids)),
     )
     of_test_images = data.draw(st.lists(st.integers(0, 20), max_size=5))
     groups = fold_groups(cast(ImageSet, image_set), np.array(duplicates + of_test_images, np.int64))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Hashable, Sequence
 from dataclasses import dataclass, field
 
 MOST_VERSIONS = 50
@@ -25,7 +25,7 @@ _CLEAR = (
     "aug", "augm", "augment", "augmented", "augmentation", "flip", "flips", "flipped", "fliph", "flipv", "fliplr",
     "flipud", "flipx", "flipy", "hflip", "vflip", "lrflip", "udflip", "mirror", "mirrored", "rot", "rotate", "rotated",
     "rotation", "transposed", "sheared", "shear", "hsv", "clahe", "cutout", "jitter", "colorjitter", "colourjitter",
-    "elastic", "transformed",
+    "elastic", "transformed", "fliptb", "rotl", "rotr", "gespiegelt", "gedreht",
 )
 _UNCLEAR = (
     "transform", "bright", "brightness", "brighter", "brightened", "dark", "darker", "darken", "darkened", "contrast",
@@ -42,13 +42,16 @@ _BESIDE = (
 
 
 def _word(words: Sequence[str]) -> re.Pattern[str]:
-    return re.compile(rf"(?:{'|'.join(words)})\d*(?:deg)?", re.IGNORECASE)
+    """Matches a word with numbers around it, and degrees: ``flip2``, ``new30degFlipLR``, ``90deg``."""
+    degrees = r"(?:new)?\d{1,3}deg(?:rees?)?"
+    return re.compile(rf"(?:{degrees})?(?:{'|'.join(words)})\d*(?:deg)?|{degrees}", re.IGNORECASE)
 
 
 _CLEAR_WORD, _ANY_WORD = _word(_CLEAR), _word((*_CLEAR, *_UNCLEAR))
 _WORD_BESIDE = re.compile(rf"(?:{'|'.join(_BESIDE)})\d*|\d{{1,4}}(?:deg)?", re.IGNORECASE)
 _LETTERS = re.compile(r"[a-z]+")
-_WORDS = frozenset((*_CLEAR, *_UNCLEAR))
+_UNALTERED = re.compile(r"(.+?)[\W_]+(?:original|orig|org)", re.IGNORECASE)
+_WORDS = frozenset((*_CLEAR, *_UNCLEAR, "deg", "degree", "degrees"))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,19 +86,21 @@ class VersionsOfImages:
         return list(found.values())
 
 
-def versions_among(names: Sequence[str]) -> VersionsOfImages:
+def versions_among(names: Sequence[str], labels: Sequence[Hashable]) -> VersionsOfImages:
     """Find versions of one image, which lie in one folder, by the names of image files.
 
     Strong evidence is needed: names that a known program writes; a word of alteration at the name of another image
     that is there; or several versions of what seems to be the number of an image, with a word that means nothing else
-    or with different words.
+    or with different words. Versions have one label, and no label has only one original: ``rot`` is also red in German.
 
     Args:
         names: paths with ``/``; the extension may lack.
+        labels: of the images.
     """
     places = [_place_and_stem(name) for name in names]
     candidates: dict[tuple[str, str], _Versions] = {}
     keras: dict[tuple[str, str], list[int]] = defaultdict(list)
+    unaltered: dict[tuple[str, str], list[int]] = defaultdict(list)
     stems: dict[tuple[str, str], list[int]] = defaultdict(list)
     for index, (place, stem) in enumerate(places):
         stems[place, stem].append(index)
@@ -109,12 +114,27 @@ def versions_among(names: Sequence[str]) -> VersionsOfImages:
             _add(candidates, (place, original), index, words, is_sure=not words)
         elif found := _KERAS.fullmatch(stem):
             keras[place, found[1]].append(index)
+        elif found := _UNALTERED.fullmatch(stem):
+            unaltered[place, found[1]].append(index)
     keys = [""] * len(names)
-    for (place, original), versions in _kept(candidates, stems).items():
-        for index in (*stems.get((place, original), ()), *versions.members):
-            keys[index] = f"{place}/{original}"
+    for key, versions in _kept(candidates, stems).items():
+        for index in (*stems.get(key, ()), *unaltered.get(key, ()), *versions.members):
+            keys[index] = "/".join(key)
     unassigned = _join_numbered(keys, keras, places)
+    _separate_labels(keys, labels)
     return VersionsOfImages(keys=tuple(keys), unassigned=tuple(unassigned))
+
+
+def _separate_labels(keys: list[str], labels: Sequence[Hashable]) -> None:
+    """Forget, in ``keys``, sets of versions with several labels, and those that hold all images of their label."""
+    labels_of: dict[str, set[Hashable]] = defaultdict(set)
+    groups_of: dict[Hashable, set[object]] = defaultdict(set)
+    for index, (key, label) in enumerate(zip(keys, labels, strict=True)):
+        labels_of[key].add(label)
+        groups_of[label].add(key or index)
+    several = {label for label, groups in groups_of.items() if len(groups) > 1}
+    kept = {key for key, own in labels_of.items() if len(own) == 1 and own <= several}
+    keys[:] = [key if key in kept else "" for key in keys]
 
 
 def _place_and_stem(name: str) -> tuple[str, str]:
@@ -136,7 +156,7 @@ def _possible(stem: str) -> list[str]:
 
     The shortest name comes first.
     """
-    if _WORDS.isdisjoint(_LETTERS.findall(stem.lower())):
+    if _WORDS.isdisjoint(word.removeprefix("deg") or word for word in _LETTERS.findall(stem.lower())):
         return []
     tokens = list(_TOKEN.finditer(stem))
     words = [token[0] for token in tokens]
@@ -155,7 +175,8 @@ def _tails(words: Sequence[str]) -> list[int]:
     while start > 1 and (_ANY_WORD.fullmatch(words[start - 1]) or _WORD_BESIDE.fullmatch(words[start - 1])):
         start -= 1
     places = range(start, len(words))
-    return [first for first in places if not words[first][0].isdigit() and any(map(_ANY_WORD.fullmatch, words[first:]))]
+    begins = [first for first in places if not words[first][0].isdigit() or _ANY_WORD.fullmatch(words[first])]
+    return [first for first in begins if any(map(_ANY_WORD.fullmatch, words[first:]))]
 
 
 def _original(stem: str, possible: Sequence[str], there: Collection[str]) -> tuple[str, str]:

@@ -144,8 +144,17 @@ def class_root(folder: Path, files: ImageFiles) -> Path | None:
 
 def class_folders(folder: Path, root: Path) -> list[Path]:
     """The folders in ``root`` that may be classes, in natural order."""
-    tests = _test_folders_in(folder, root)
-    return [path for path in subfolders(root) if path not in tests]
+    tests, folders = _test_folders_in(folder, root), subfolders(root)
+    names = {path.name for path in folders}
+    return [path for path in folders if path not in tests and not _repeats_classes(path, names)]
+
+
+def _repeats_classes(folder: Path, classes: Collection[str]) -> bool:
+    """Whether a folder holds the ``classes`` beside it once more, for validation: ``val/cat`` beside ``cat``."""
+    if not is_held_out(folder.name):
+        return False
+    inner = [path.name for path in subfolders(folder)]
+    return bool(inner) and all(name in classes and name != folder.name for name in inner)
 
 
 def _test_folders_in(folder: Path, root: Path) -> list[Path]:

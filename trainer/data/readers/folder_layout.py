@@ -224,14 +224,18 @@ def _unread_warnings(folder: Path, root: Path, files: ImageFiles, test_folder: P
     if loose:
         images = counted(len(loose), "image")
         warnings.append(f"not read: {images} outside of the class folders, such as {loose[0]}")
+    folders = class_folders(folder, root)
+    unread = [path for path in subfolders(root) if path not in folders]
     if root != folder:
         top = root.relative_to(folder).parts[0]
-        for path in subfolders(folder):
-            if path.name != top and path != test_folder and files.paths_in(path):
-                why = " (folds are cut from the training images)" if is_held_out(path.name) else ""
-                images = counted(len(files.paths_in(path)), "image")
-                warnings.append(f"not read: {images} in {path.name}/{why}")
-        classes = {path.name for path in class_folders(folder, root)}
+        unread += [path for path in subfolders(folder) if path.name != top]
+    for path in unread:
+        if path != test_folder and files.paths_in(path):
+            why = " (folds are cut from the training images)" if is_held_out(path.name) else ""
+            images = counted(len(files.paths_in(path)), "image")
+            warnings.append(f"not read: {images} in {printable(path.relative_to(folder).as_posix())}/{why}")
+    if root != folder:
+        classes = {path.name for path in folders}
         parts = [path for path in subfolders(folder) if path == test_folder or is_held_out(path.name)]
         inner = {path.name for part in parts for path in subfolders(part) if files.paths_in(path)}
         if inner & classes and (lost := sorted(inner - classes)):

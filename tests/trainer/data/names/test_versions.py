@@ -28,6 +28,8 @@ VERSIONS: dict[str, Name] = {
     "operations in front": lambda i, k: f"{('', 'flip_', 'horizontal_flip_', 'rotated_90_')[k]}tabby{i}.png",
     "operations without the original": lambda i, k: f"photo{i}_{('noise', 'zoom', 'bright', 'left_flip')[k]}.png",
     "several operations": lambda i, k: f"{i}x{('', '_flip', '_flip_rot90', '_horizontal_flip_blur')[k]}.png",
+    "a word for the original": lambda i, k: f"img{i}_{('original', 'flipped', 'rotated', 'aug')[k]}.jpg",
+    "degrees": lambda i, k: f"{UUID}___Scab {i}{('', '_90deg', '_new30degFlipLR', '_flipTB')[k]}.JPG",
     "Keras": lambda i, k: f"aug_{i}_{1000 + 37 * k + i}.jpeg",
     "Augmentor": lambda i, k: f"cat_original_IMG_{i}.jpg_{UUID}{k}.jpg",
 }
@@ -37,7 +39,7 @@ VERSIONS: dict[str, Name] = {
 def test_versions_of_one_image_are_joined(how: str) -> None:
     """Of each of two classes, which use the same names."""
     names = [f"{place}/{VERSIONS[how](i, k)}" for place in ("cat", "dog") for k in range(4) for i in range(5)]
-    found = versions_among(names)
+    found = versions_among(names, [name.partition("/")[0] for name in names])
     assert len(set(found.keys)) == 10 and not found.unassigned
     assert [sorted(members) for members in found.members] == [
         [20 * place + 5 * k + i for k in range(4)] for place in range(2) for i in range(5)
@@ -66,12 +68,20 @@ def test_versions_of_one_image_are_joined(how: str) -> None:
 )
 def test_ordinary_names_are_no_versions(form: str) -> None:
     names = [form.format(i=i, k=k, side=("left", "right")[k]) for k in range(2) for i in range(30)]
-    found = versions_among(list(dict.fromkeys(names)))
+    found = versions_among(list(dict.fromkeys(names)), [""] * len(set(names)))
     assert not any(found.keys) and not found.unassigned
 
 
+@pytest.mark.parametrize("label", [lambda i, k: f"grade{i}", lambda i, k: ("sharp", "blur", "dark")[k % 3]])
+@pytest.mark.parametrize("form", ["grade{i}_flip_{k}", "{i}_{word}"])
+def test_versions_have_one_label_which_has_several_originals(form: str, label: Callable[[int, int], str]) -> None:
+    cells = [(i, k) for i in range(4) for k in range(12)]
+    names = [form.format(i=i, k=k, word=("sharp", "blur", "dark")[k % 3]) for i, k in cells]
+    assert not any(versions_among(names, [label(i, k) for i, k in cells]).keys)
+
+
 def test_too_many_versions_are_none() -> None:
-    assert not any(versions_among([f"image_jpg.rf.{i:032x}.jpg" for i in range(60)]).keys)
+    assert not any(versions_among([f"image_jpg.rf.{i:032x}.jpg" for i in range(60)], range(60)).keys)
 
 
 def test_versions_stay_in_one_fold(tmp_path: Path) -> None:

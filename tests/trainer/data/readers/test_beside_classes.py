@@ -295,3 +295,15 @@ def test_an_empty_folder_beside_parts_is_named_in_the_advice(tmp_path: Path) -> 
 def test_a_class_may_be_called_like_a_part_beside_other_classes(tmp_path: Path, names: tuple[str, ...]) -> None:
     found = read_images(classes(tmp_path, *names), verify=False)
     assert labels_of(found) == [name for name in sorted(names) for _ in range(3)]
+
+
+@pytest.mark.parametrize("place", [".", "images", "train"])
+@pytest.mark.parametrize("name", ["val", "valid", "validation images"])
+def test_folders_of_validation_images_beside_their_classes(tmp_path: Path, place: str, name: str) -> None:
+    """They hold the classes that lie beside them once more."""
+    classes(tmp_path / place)
+    classes(tmp_path / place / name)
+    found = read_images(tmp_path, verify=False)
+    assert found.class_names == ("left", "right") and len(found.train_ids) == 6
+    (warning,) = found.warnings
+    assert warning.startswith("not read: 6 images in ") and "(folds are cut from the training images)" in warning

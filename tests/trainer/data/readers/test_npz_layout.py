@@ -147,6 +147,7 @@ def arrays(folder: Path, **named: NDArray[Any]) -> Path:
     [
         ("split", ["train", "train", "train", "train", "test", "test"]),
         ("data_split", ["train", "train", "train", "train", "test", "test"]),
+        ("test_mask", [False] * 4 + [True] * 2),
         ("is_test", [0, 0, 0, 0, 1, 1]),
         ("is_train", [True, True, True, True, False, False]),
         ("anything", ["train", "train", "train", "train", "test", "test"]),

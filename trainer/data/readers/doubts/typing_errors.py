@@ -16,6 +16,7 @@ _BETWEEN_WORDS = re.compile(r"(?<!\d) | (?!\d)")  # those between two numbers st
 _MEANINGFUL = re.compile(r"[^\w\s.,;:'\"()\[\]&-]|(?<!\w)-|-(?!\w)|(?<=\d)-(?=\d)")
 """Marks that make another label: those of ``HER2+``, ``HER2-``, ``<5 mm`` and ``1-5 mm``."""
 _ROMAN = {roman: str(at) for at, roman in enumerate(("i", "ii", "iii", "iv", "v", "vi", "vii", "viii", "ix", "x"), 1)}
+_EXTENT = re.compile("^(?:hyper|hypo)")
 _IN_DOUBT = frozenset(("maybe", "perhaps", "unsure", "uncertain", "vielleicht", "unsicher", "quiz\u00e1s", "forse"))
 """Words of doubt before or behind a label."""
 _LEAST = 2  # characters of a label without its marks
@@ -93,7 +94,7 @@ def _is_slip(word: str, other_word: str, label: str, other: str) -> bool:
     count.
     """
     short, long = sorted((word, other_word), key=len)
-    if word == other_word or len(long) - len(short) > 2:
+    if word == other_word or len(long) - len(short) > 2 or _are_steps(word, other_word):
         return False
     acronym = label.isupper() and other.isupper() and len(short) <= _ACRONYM
     if len(short) < _LONG or acronym:
@@ -101,6 +102,11 @@ def _is_slip(word: str, other_word: str, label: str, other: str) -> bool:
     if short[:-1] == long[:-1] and {short[-1], long[-1]} == {"a", "o"}:  # gato and gata
         return False
     return _distance(short, long) <= 1 + (len(short) >= _TWO_ERRORS)
+
+
+def _are_steps(one: str, other: str) -> bool:
+    """Whether two words are Roman numbers, or too much and too little of one thing: hypertension and hypotension."""
+    return (one in _ROMAN and other in _ROMAN) or _EXTENT.sub("", one) == _EXTENT.sub("", other)
 
 
 def _is_swapped(one: str, other: str) -> bool:

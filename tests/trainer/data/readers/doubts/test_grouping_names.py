@@ -13,6 +13,7 @@ from trainer.data.readers.doubts.groups.file_name_groups import beginnings_that_
 from trainer.formats.delimited import write_table
 
 FRAMES = "video{g:02}_frame{i:04}.png"
+SIDES = ("front", "left", "right")
 
 
 def folders(root: Path, form: str) -> tuple[list[str], list[str]]:
@@ -21,18 +22,20 @@ def folders(root: Path, form: str) -> tuple[list[str], list[str]]:
     for number, name in enumerate(("ng", "ok")):
         for g in range(5):
             for i in range(3):
-                path = f"{name}/{form.format(g=10 * number + g, i=i)}"
+                path = f"{name}/{form.format(g=10 * number + g, i=i, side=SIDES[i])}"
                 save(root / path, 100 * number + 10 * g + i, 8)
                 paths.append(path)
                 groups.append(f"{10 * number + g:02}")
     return paths, groups
 
 
-@pytest.mark.parametrize("form", [FRAMES, "P{g:03}_{i}.png", "slide{g}_x{i}_y3.png", "person{g}_bacteria_{i}.jpeg"])
+@pytest.mark.parametrize(
+    "form", [FRAMES, "P{g:03}_{i}.png", "slide{g}_x{i}_y3.png", "person{g}_bacteria_{i}.jpeg", "{g:03}_{side}.jpeg"]
+)
 def test_beginnings_of_names_are_named_and_the_advice_works(tmp_path: Path, form: str) -> None:
     paths, groups = folders(tmp_path, form)
     (warning,) = read_images(tmp_path, verify=False).warnings
-    begins = form.format(g=0, i=0).split("_")[0]
+    begins = form.format(g=0, i=0, side=SIDES[0]).split("_")[0]
     assert f"the names of 30 images have 10 beginnings, such as {begins!r} for 3 images" in warning
     assert f"one row for each image: {paths[0]},ng,{begins}; --group-column group" in warning
     rows = [(path, path.split("/")[0], group) for path, group in zip(paths, groups, strict=True)]
@@ -50,6 +53,17 @@ def test_a_table_gets_a_column(tmp_path: Path) -> None:
     joined = [(*row, group) for row, group in zip(rows, groups, strict=True)]
     write_table(tmp_path / "labels.csv", [("image", "label", "group"), *joined])
     assert read_images(tmp_path, DataOptions(group_column="group"), verify=False).warnings == ()
+
+
+def test_versions_beside_names_that_begin_alike(tmp_path: Path) -> None:
+    """One version with a known name does not end the search for the others."""
+    forms = ("scan{g}_a1.png", "scan{g}_b2.png", "scan{g}_c3.png")
+    for form in forms:
+        folders(tmp_path, form)
+    for g in range(5):
+        save(tmp_path / "ng" / f"scan{g}_a1_flip.png", 900 + g, 8)
+    (warning,) = read_images(tmp_path, verify=False).warnings
+    assert "the names of 30 images have 10 beginnings, such as 'scan0' for 3 images" in warning
 
 
 def _names(form: str, classes: Sequence[str]) -> tuple[list[str], list[str]]:

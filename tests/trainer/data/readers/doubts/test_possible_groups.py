@@ -66,6 +66,8 @@ def _random(seed: int, values: int) -> Callable[[int], str]:
         ("sharpness", lambda i: f"{(i // 3) / 7:.2f}"),
         ("location", lambda i: ("leg", "arm", "back", "face", "hand", "foot")[i % 6]),
         ("plant", lambda i: ("rose", "tulip", "oak", "ash", "fern", "moss")[i // 3 % 6]),
+        ("weight", lambda i: f"{i // 3} kg"),
+        ("size", lambda i: f"{40 + i // 3}x{20 + i // 3}"),
         ("remark", lambda i: ("", "blurred", "dark")[i % 3]),
         ("probability", lambda i: f"0.{i // 3}"),
         ("checksum", lambda i: f"a{i}b"),

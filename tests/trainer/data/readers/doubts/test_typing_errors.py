@@ -90,6 +90,8 @@ def test_many_typing_errors_are_one_warning() -> None:
         ("1-5 mm", "1.5 mm"),
         ("C++", "C#"),
         ("gato", "gata"),
+        ("hypertension", "hypotension"),
+        ("stage II", "stage III"),
         ("Faces", "Faces_easy"),
         ("n01440764", "n01443537"),
         ("\u304b\u304d", "\u304b\u304e"),

@@ -70,6 +70,7 @@ def test_corrections_of_class_folders_are_refused(tmp_path: Path, name: str) -> 
         ("frames.csv", "image,from,to\n10.png,3,5\n11.png,7,9\n"),
         ("fixes.csv", "version,text\n1.0,new camera\n1.1,new lens\n"),
         ("prefix.csv", "image,prefix\n10.png,a\n11.png,b\n"),
+        ("color_corrected.txt", "10.png\n11.png\n"),
         ("correctness.csv", "image,score\n10.png,0.5\n11.png,0.75\n"),
     ],
 )

@@ -60,7 +60,8 @@ def derived_files(paths: Sequence[str]) -> list[str]:
 def _without_versions(paths: Sequence[str]) -> list[str]:
     """The images without altered versions, which stay in one fold with their originals: another line counts them."""
     versions = set[int]()
-    for members in versions_among(paths).members:
+    folders = [PurePosixPath(path).parent for path in paths]
+    for members in versions_among(paths, folders).members:
         original = min(members, key=lambda index: len(paths[index]))
         versions.update(member for member in members if member != original)
     return [path for index, path in enumerate(paths) if index not in versions]

@@ -120,7 +120,7 @@ def doubtful_folders(names: Sequence[str]) -> list[str]:
             )
         elif (is_aside(name) and not are_numbered) or is_vague(name) or _is_copy_of(name, known) or name in doubtful:
             warnings.append(f"the folder {name!r} is read as a class; if it is none, move it out of the data")
-    return [*warnings, *_numbered_alike(names)]
+    return list(dict.fromkeys((*warnings, *_numbered_alike([name for name in names if name not in explained]))))
 
 
 def _numbered_alike(names: Sequence[str]) -> list[str]:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from itertools import product
 
 from trainer.common.errors import listed
+from trainer.data.names.put_aside import is_aside
 
 _BOUNDARY = re.compile(r"[\W_]+|(?<=[a-z])(?=[A-Z])")
 _SEPARATOR = re.compile(r"[\W_]+")
@@ -57,7 +58,7 @@ def _pairs(names: Sequence[str]) -> list[tuple[str, str]]:
                 ("start", name[mark.end() :], name[: mark.end()]),
             ):
                 other = known.get(rest.casefold())
-                if other not in (None, name) and _SEPARATOR.sub("", addition).casefold() not in _DENIALS:
+                if other not in (None, name) and not _denies(_SEPARATOR.sub("", addition).casefold()):
                     by_addition[place, re.sub(r"\d+", "0", addition.casefold())][name] = other
     found: dict[str, str] = {}
     for (_, addition), pairs in by_addition.items():
@@ -66,6 +67,11 @@ def _pairs(names: Sequence[str]) -> list[tuple[str, str]]:
         if len(others) >= _ENOUGH and many:
             found.update(pairs)
     return [(other, name) for name, other in found.items()]
+
+
+def _denies(addition: str) -> bool:
+    """Whether an addition makes the opposite of a class: ``no_helmet``, ``unripe_banana``."""
+    return addition in _DENIALS or (addition.startswith("un") and not is_aside(addition))
 
 
 def _grid(names: Sequence[str]) -> tuple[list[str], list[str], list[str]] | None:

@@ -11,6 +11,7 @@ from trainer.data.readers.doubts.groups.group_evidence import follow_labels, lab
 _EXTENSION = re.compile(r"\.[A-Za-z]\w{1,4}$")
 _WORD = re.compile(r"[^\W_]+")
 _DATE = re.compile(r"(?:19|20)\d{2}(?:[01]\d(?:[0-3]\d)?)?")
+_COUNTER = re.compile(r"\d|[\W_](?:left|right|l|r|od|os|front|back|rear|top|bottom)$", re.IGNORECASE)
 _MOST = 0.8
 """Share of the images that share a beginning with others."""
 _LEAST = 5
@@ -44,10 +45,10 @@ def beginnings_that_group(paths: Sequence[str], labels: Sequence[str]) -> list[s
 def _beginning(path: str) -> str:
     """A file name up to the end of its first word with a digit.
 
-    It is empty without another number after it, and for dates and times of cameras.
+    It is empty without another number or a side after it (``10_left.jpeg``), and for dates and times of cameras.
     """
     stem = _EXTENSION.sub("", path.rpartition("/")[2])
     numbered = next((word for word in _WORD.finditer(stem) if re.search(r"\d", word[0])), None)
-    if numbered is None or re.search(r"\d", stem[numbered.end() :]) is None:
+    if numbered is None or _COUNTER.search(stem[numbered.end() :]) is None:
         return ""
     return "" if any(map(_DATE.fullmatch, re.findall(r"\d+", numbered[0]))) else stem[: numbered.end()]

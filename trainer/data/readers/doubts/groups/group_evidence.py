@@ -20,7 +20,11 @@ _ORDERS = 50  # random ones of the labels
 _SIGMAS = 4.0
 _SURE = 20_000  # images from which chance alone gives no such share
 _WHOLE = re.compile(r"\d+")
-_NUMBER = re.compile(r"[+-]?(?:\d+[.,]?\d*|[.,]\d+)(?:e[+-]?\d+)?%?", re.IGNORECASE)
+_UNIT = r"%|\u00b0c?|[kmc\u00b5]?[glm]|px|s|ms|h|min|y|yrs?|years?|months?|days?"
+_NUMBER = re.compile(
+    rf"[+-]?(?:\d+[.,]?\d*|[.,]\d+)(?:e[+-]?\d+)?(?: ?(?:{_UNIT}))?|\d+(?: ?[x\u00d7] ?\d+)+", re.IGNORECASE
+)
+"""Also with a unit, and sizes: ``3 kg``, ``40x20``."""
 
 
 def labels_agree(values: Sequence[str], labels: Sequence[str]) -> bool:

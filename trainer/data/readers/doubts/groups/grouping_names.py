@@ -17,15 +17,18 @@ def grouping_names(image_set: ImageSet) -> list[str]:
 def _beginnings(image_set: ImageSet) -> list[str]:
     """A warning about beginnings of file names that may be patients, videos or the like.
 
-    Versions of one image have a reason of their own to begin alike, and a column of a table is named first.
+    Versions of one image have a reason of their own to begin alike: one of them stands for all. A column of a table is
+    named first.
     """
     images = image_set.train_images
-    if not isinstance(images, FileImages) or any(image_set.versions.keys) or image_set.versions.unassigned:
+    if not isinstance(images, FileImages) or image_set.versions.unassigned:
         return []
     if any("--group-column" in warning for warning in image_set.warnings):
         return []
-    labels = [image_set.label_of(row) for row in range(len(image_set.train_ids))]
-    beginnings = beginnings_that_group(images.paths, labels)
+    further = {row for members in image_set.versions.members for row in members[1:]}
+    rows = [row for row in range(len(image_set.train_ids)) if row not in further]
+    paths, labels = [images.paths[row] for row in rows], [image_set.label_of(row) for row in rows]
+    beginnings = beginnings_that_group(paths, labels)
     if not beginnings:
         return []
     first = next(index for index, beginning in enumerate(beginnings) if beginning)
@@ -33,10 +36,10 @@ def _beginnings(image_set: ImageSet) -> list[str]:
     same = beginnings.count(name)
     found = len(set(filter(None, beginnings)))
     if image_set.reader == "folders":
-        row = f"{printable(images.paths[first])},{printable(label)},{printable(name)}"
+        row = f"{printable(paths[first])},{printable(label)},{printable(name)}"
         how = f"write a table labels.csv with the columns image, label and group, and one row for each image: {row}"
     else:
-        how = f"add a column group to the table, such as {printable(name)} for {printable(images.paths[first])}"
+        how = f"add a column group to the table, such as {printable(name)} for {printable(paths[first])}"
     return [
         f"the names of {sum(map(bool, beginnings))} images have {found} beginnings, such as {printable(name)!r} for "
         f"{same} images. If those of one are of one patient, video or the like, they may lie in different folds, and "

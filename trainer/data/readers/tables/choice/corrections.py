@@ -18,9 +18,11 @@ from trainer.inference.printable import printable
 
 _SAYS_WRONG = re.compile(
     r"mis_?label(?:l?ed|l?ings?|s)?|(?:wrong|incorrect|bad|noisy)_(?:ly_)?(?:labels?|label+ed|class(?:es)?)"
-    r"|label_?(?:errors?|fix(?:es)?|corrections?)|fix(?:es)?|re_?label(?:l?ed|l?ings?|s)?|correct(?:ed|ions?)|korrekturen?"
+    r"|labels?_?(?:errors?|fix(?:es)?|corrections?|fixed|corrected)|(?:fixed|corrected)_labels?|re_?label(?:l?ed|l?ings?|s)?"
 )
 """Words in the name of a list whose images have wrong labels elsewhere."""
+_CORRECTS = re.compile(r"fix(?:es)?|correct(?:ed|ions?)|korrekturen?")
+"""Words that say so alone: ``color_corrected.txt`` lists changed images."""
 _PAIRS = (
     *(("old", "new"), ("from", "to"), ("before", "after"), ("wrong", "right"), ("wrong", "correct")),
     *(("wrong", "corrected"), ("incorrect", "correct"), ("original", "corrected"), ("alt", "neu")),
@@ -114,7 +116,7 @@ def _may_correct(path: Path, encoding: str | None) -> bool:
 def _says_wrong(path: Path) -> bool:
     words = words_in(path.stem)
     joined = ["_".join(words[start:end]) for end in range(1, len(words) + 1) for start in range(end)]
-    return any(map(_SAYS_WRONG.fullmatch, joined))
+    return any(map(_SAYS_WRONG.fullmatch, joined)) or (len(words) == 1 and _CORRECTS.fullmatch(words[0]) is not None)
 
 
 def _header(path: Path, encoding: str | None) -> Sequence[str]:

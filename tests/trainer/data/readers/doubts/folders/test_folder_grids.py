@@ -82,6 +82,7 @@ def test_numbers_behind_all_names(tmp_path: Path) -> None:
     [
         CALTECH,
         ("mask", "no_mask", "helmet", "no_helmet"),
+        ("banana", "unripe_banana", "mango", "unripe_mango"),
         ("star", "starfish", "cat", "catfish"),
         ("Potato___Early_blight", "Potato___Late_blight", "Potato___healthy", "Tomato___healthy"),
         ("red fox", "grey fox", "red wolf"),
