@@ -307,3 +307,36 @@ def test_folders_of_validation_images_beside_their_classes(tmp_path: Path, place
     assert found.class_names == ("left", "right") and len(found.train_ids) == 6
     (warning,) = found.warnings
     assert warning.startswith("not read: 6 images in ") and "(folds are cut from the training images)" in warning
+
+
+@pytest.mark.parametrize("header", ["image,label\n", ""])
+@pytest.mark.parametrize(("stem", "tests"), [("val", 0), ("dev_set", 0), ("holdout", 2), ("test", 2)])
+def test_a_list_of_held_out_images_with_their_labels(tmp_path: Path, stem: str, tests: int, header: str) -> None:
+    """It divides the images of the class folders, and is no table of the training images."""
+    classes(tmp_path, "cat", "dog", "emu")
+    (tmp_path / f"{stem}.csv").write_text(f"{header}cat/2.png,cat\ndog/2.png,dog\n")
+    found = read_images(tmp_path, verify=False)
+    assert (found.class_names, len(found.train_ids), len(found.test_ids)) == (("cat", "dog", "emu"), 7, tests)
+    assert not {"cat/2", "dog/2", "cat/2.png", "dog/2.png"} & set(found.train_ids)
+
+
+def test_two_numbers_in_a_list_of_training_images_are_labels(tmp_path: Path) -> None:
+    """They were read as the flag is_train, so that half of the images of train.txt were test images."""
+    for number in range(12):
+        save(tmp_path / "images" / f"{number}.png", number, 8)
+    rows = [f"{number}.png {number % 2}" for number in range(12)]
+    (tmp_path / "train.txt").write_text("\n".join(rows[:8]))
+    (tmp_path / "test.txt").write_text("\n".join(row.split()[0] for row in rows[8:]))
+    found = read_images(tmp_path, verify=False)
+    assert (labels_of(found), len(found.test_ids)) == (["0", "1"] * 4, 4)
+
+
+def test_numbers_of_two_class_folders_in_lists_of_parts(tmp_path: Path) -> None:
+    for code, name in enumerate(("cat", "dog")):
+        for number in range(6):
+            save(tmp_path / name / f"{number}.png", 10 * code + number, 8)
+            part = "train" if number < 3 else "val" if number < 5 else "test"
+            with (tmp_path / f"{part}.txt").open("a") as file:
+                file.write(f"{name}/{number}.png {code}\n")
+    found = read_images(tmp_path, verify=False)
+    assert (labels_of(found), len(found.test_ids)) == (["cat"] * 3 + ["dog"] * 3, 2)

@@ -24,6 +24,7 @@ from trainer.formats.parts import flagged_parts, numbered_parts, part_of
 _MOST_COLUMNS = 5  # an id, three parts, and perhaps a number of the row; of one column of parts, a further column
 _MOST_OF_ONE_COLUMN = 3
 _COLUMN = "part"  # name of the column that the parts become
+_IS_FLAG = re.compile(r"(?:is|in|for|use|used)_")  # in the name of a file without a header
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,7 +81,8 @@ def part_table(table: Table, matcher: ImageMatcher) -> PartTable | None:
         counts = Counter(row[column].strip().lower() for row in rows)
         name = plain_name(names[column] if header else table.path.stem)
         numbers = numbered_parts(name, counts) or numbered_parts(plain_name(table.path.stem), counts) or {}
-        flags = flagged_parts(name, counts)
+        # A file train.txt lists training images, and its two values may be labels.
+        flags = flagged_parts(name, counts) if header or _IS_FLAG.match(name) else {}
         parts = numbers or flags or {value: part for value in counts if (part := part_of(value))}
         numbers = numbers or {value: part for value, part in flags.items() if is_number(value)}
         others = [other for other in range(table.width) if other not in (ids, column)]

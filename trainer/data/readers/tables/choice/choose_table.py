@@ -8,6 +8,7 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from trainer.common.errors import DataError, listed
+from trainer.data.names.parts import is_held_out
 from trainer.data.readers.doubts.files_apart import texts_apart
 from trainer.data.readers.doubts.folders.folder_choice import folders_choice
 from trainer.data.readers.parts.part_files import list_files, part_of_stem
@@ -74,7 +75,7 @@ def choose_training_table(
         refuse_corrections(search, _largest(naming), naming, lists)
         raise
     refuse_corrections(search, chosen, naming, lists)
-    if chosen is None:
+    if chosen is None or _is_held_out(search, chosen):
         return None
     _refuse_predictions(search, chosen)
     if chosen.unclear is not None and found.broken:
@@ -95,6 +96,16 @@ def choose_training_table(
 def _largest(naming: Sequence[TrainingTable]) -> TrainingTable | None:
     """The table that labels most images; None if all are unclear."""
     return max((one for one in naming if one.unclear is None), key=lambda one: len(one.labels), default=None)
+
+
+def _is_held_out(search: LabelSearch, chosen: TrainingTable) -> bool:
+    """Whether a table that is called after a held-out part lists a few of the images in class folders.
+
+    The folders label all images, and the table divides them.
+    """
+    stem = chosen.table.path.stem
+    held_out = part_of_stem(stem) in ("val", "test") or is_held_out(stem)
+    return held_out and bool(search.class_folders) and 2 * len(chosen.labels) < len(search.files.paths)
 
 
 def _refuse_predictions(search: LabelSearch, chosen: TrainingTable) -> None:
