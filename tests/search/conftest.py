@@ -13,15 +13,6 @@ from search.worker.study_context import StudyContext
 from storage.database.outages import OUTAGE_TIMEOUT
 from storage.stores import Stores, open_stores
 from tests.search.small_study import STUDY, make_context, study_plan, write_competition
-from trainer.probing import linear_head
-
-
-@pytest.fixture(scope="session", autouse=True)
-def _few_penalties() -> Iterator[None]:
-    """A third of the penalties of probes, which take most of the time of a probe of tiny images."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(linear_head, "PENALTIES", linear_head.PENALTIES[::3])
-        yield
 
 
 @pytest.fixture(scope="session")
