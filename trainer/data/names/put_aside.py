@@ -24,7 +24,8 @@ _ASIDE = frozenset((
     "ignored", "notused", "unused", "dontuse", "donotuse", "tocheck", "tobechecked", "needscheck", "toreview",
     "needsreview", "toclassify", "tolabel", "unchecked", "unverified", "wrong", "mislabeled", "mislabelled", "crops",
     "originals", "edited", "export", "exports", "dcim", "cameraroll", "whatsapp", "whatsappimages", "whatsapppictures",
-    "download", "downloads", "myphotos", "mypictures", "deleteme", "singleprediction", "static", "assets", "docs",
+    "download", "downloads", "myphotos", "mypictures", "deleteme", "recycle", "recycler", "snapshot",
+    "singleprediction", "static", "assets", "docs",
     "notebooks", "models", "src", "review",
     # German
     "neuerordner", "unsortiert", "zusortieren", "nichtsortiert", "papierkorb", "ausschuss", "aussortiert", "verworfen",

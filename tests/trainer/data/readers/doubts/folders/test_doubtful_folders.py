@@ -113,7 +113,7 @@ def test_copies_and_folders_put_aside(tmp_path: Path, name: str) -> None:
             "src",
         ),
         *("old_cat", "cat_224", "rejected cat", "cat unsorted", "cat_train", "blurry", "too_dark", "low quality"),
-        *("delete_me", "review", "maybe", "100CANON", "train"),
+        *("#recycle", "delete_me", "review", "maybe", "100CANON", "train"),
     ],
 )
 def test_one_folder_beside_classes_that_may_be_none(tmp_path: Path, name: str) -> None:
