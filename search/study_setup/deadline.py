@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from search.runtime.errors import SearchError
 from search.study_state.study import Study, read_study
 from storage.stores import Stores
+from trainer.networks.architectures import STEP
 
 SHORTEST = 0.01
 LONGEST = 24.0 * 366
@@ -23,6 +24,20 @@ LONGEST = 24.0 * 366
 
 class BadHours(SearchError):
     """A value of ``--hours`` that is no number of hours."""
+
+
+class DeadlineTooShort(SearchError):
+    """No training of a study has ended before its deadline."""
+
+    def __init__(self, study: Study) -> None:
+        size = int(study.spec.default_recipe()["image_size"])
+        smaller = max(STEP, size // 2 // STEP * STEP)
+        images = f"smaller images (--set recipe.image_size={smaller} --name NAME) or " * (smaller < size)
+        super().__init__(
+            f"no training of study {study.name} ended before the deadline, so there is nothing to export. The same "
+            f"command with --hours +1 continues it for another hour; {images}a smaller backbone "
+            f"{'train' if images else 'trains'} faster"
+        )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -26,12 +26,12 @@ from search.report.live.schedule import GivenUpView, ScheduleView, SharingView
 from search.report.probe_table import StartsView, print_probes
 from search.report.summary import print_interrupted, print_search_over, print_study
 from search.runtime.console import loud, open_console, say
-from search.runtime.errors import EXIT_INTERRUPTED, SearchError
+from search.runtime.errors import EXIT_INTERRUPTED
 from search.runtime.home import Home
 from search.statistics.ranking import NothingFinished
 from search.study_setup.create_study import StudyPlan, create_study, resume
 from search.study_setup.data_folder import Competition
-from search.study_setup.deadline import set_deadline
+from search.study_setup.deadline import DeadlineTooShort, set_deadline
 from search.study_setup.image_weights import weights_lines
 from search.study_setup.prepare import StartRequest, prepare
 from search.study_state.snapshot import StudySnapshot, read_snapshot
@@ -63,20 +63,6 @@ from storage.database.locks import Purpose, exclusive
 from storage.database.outages import OUTAGE_TIMEOUT
 from storage.stores import Stores, open_stores, stores_if_any
 from trainer.inference.resources import give_back_memory
-
-
-class DeadlineTooShort(SearchError):
-    """No training of a study has ended before its deadline."""
-
-    def __init__(self, study: Study) -> None:
-        size = int(study.spec.default_recipe()["image_size"])
-        smaller = max(32, size // 2 // 32 * 32)  # every backbone takes multiples of 32
-        images = f"smaller images (--set recipe.image_size={smaller} --name NAME) or " * (smaller < size)
-        super().__init__(
-            f"no training of study {study.name} ended before the deadline, so there is nothing to export. The same "
-            f"command with --hours +1 continues it for another hour; {images}a smaller backbone "
-            f"{'train' if images else 'trains'} faster"
-        )
 
 
 def start(request: StartRequest) -> None:

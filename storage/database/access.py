@@ -111,10 +111,15 @@ def check_sqlite_access(file: Path, error: sqlite3.OperationalError) -> None:
     """Raise `AccessRefused` if SQLite's ``error`` comes from missing permissions on the file or its folder."""
     lacking = next((path for path in (file, file.parent) if path.exists() and not os.access(path, os.W_OK)), None)
     if lacking is not None and error.sqlite_errorname.startswith(("SQLITE_CANTOPEN", "SQLITE_READONLY")):
-        raise AccessRefused(
-            f"the database {file} cannot be opened: this user must not write to {lacking} "
-            f"({os.strerror(errno.EACCES)}). {sharing_advice(file)}"
-        ) from error
+        raise not_writable(file, lacking) from error
+
+
+def not_writable(file: Path, lacking: Path) -> AccessRefused:
+    """The error for a SQLite database of which this user must not write to the file or folder ``lacking``."""
+    return AccessRefused(
+        f"the database {file} cannot be opened: this user must not write to {lacking} ({os.strerror(errno.EACCES)}). "
+        f"{sharing_advice(file)}"
+    )
 
 
 def sharing_advice(file: Path) -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from sqlalchemy import text
 
-from storage.database.access import AccessRefused, sharing_advice
+from storage.database.access import not_writable
 from storage.database.connection import Database
 
 AT_ONCE = 1.0  # seconds from which a message says what is waited for
@@ -53,10 +53,7 @@ def exclusive(database: Database, purpose: Purpose) -> Iterator[None]:
             log.info(waits)
             lock.acquire()
         except PermissionError as error:  # a colleague who shares the database made the lock
-            raise AccessRefused(
-                f"the database {file} cannot be locked: this user must not write to {lock.lock_file} "
-                f"({error.strerror}). {sharing_advice(file)}"
-            ) from error
+            raise not_writable(file, Path(lock.lock_file)) from error
         try:
             yield
         finally:

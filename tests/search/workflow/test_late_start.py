@@ -17,9 +17,9 @@ from search.export.plan import plan_export, queue_refits
 from search.runtime.home import Home
 from search.statistics.ranking import NothingFinished
 from search.study_setup.create_study import create_study
+from search.study_setup.deadline import DeadlineTooShort
 from search.worker.lease import LEASE
 from search.worker.run_item import run_item
-from search.workflow.start import DeadlineTooShort
 from storage.stores import Stores
 from storage.values import TrialStatus
 from tests.search.small_study import make_context, study_plan, work_on

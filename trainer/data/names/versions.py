@@ -54,9 +54,9 @@ _UNALTERED = re.compile(r"(.+?)[\W_]+(?:original|orig|org)", re.IGNORECASE)
 _WORDS = frozenset((*_CLEAR, *_UNCLEAR, "deg", "degree", "degrees"))
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(kw_only=True)
 class _Versions:
-    """The images that may be versions of one."""
+    """The images that may be versions of one; more are added while the names are read."""
 
     members: list[int] = field(default_factory=list)
     words: set[str] = field(default_factory=set)
@@ -97,8 +97,8 @@ def versions_among(names: Sequence[str], labels: Sequence[Hashable]) -> Versions
         names: paths with ``/``; the extension may lack.
         labels: of the images.
     """
-    places = [_place_and_stem(name) for name in names]
-    candidates: dict[tuple[str, str], _Versions] = {}
+    places = [place_and_stem(name) for name in names]
+    candidates: dict[tuple[str, str], _Versions] = defaultdict(_Versions)
     keras: dict[tuple[str, str], list[int]] = defaultdict(list)
     unaltered: dict[tuple[str, str], list[int]] = defaultdict(list)
     stems: dict[tuple[str, str], list[int]] = defaultdict(list)
@@ -106,12 +106,12 @@ def versions_among(names: Sequence[str], labels: Sequence[Hashable]) -> Versions
         stems[place, stem].append(index)
     for index, (place, stem) in enumerate(places):
         if found := _ROBOFLOW.fullmatch(stem) or _AUGMENTOR.fullmatch(stem):
-            _add(candidates, (place, found[1]), index, "", is_sure=True)
+            _add(candidates[place, found[1]], index, "", is_sure=True)
             continue
         possible = _possible(stem)
         original, words = _original(stem, possible, [name for name in possible if (place, name) in stems])
         if original:
-            _add(candidates, (place, original), index, words, is_sure=not words)
+            _add(candidates[place, original], index, words, is_sure=not words)
         elif found := _KERAS.fullmatch(stem):
             keras[place, found[1]].append(index)
         elif found := _UNALTERED.fullmatch(stem):
@@ -137,18 +137,16 @@ def _separate_labels(keys: list[str], labels: Sequence[Hashable]) -> None:
     keys[:] = [key if key in kept else "" for key in keys]
 
 
-def _place_and_stem(name: str) -> tuple[str, str]:
+def place_and_stem(name: str) -> tuple[str, str]:
+    """The folder and the stem of a path with ``/``, or of an id, in which the extension may lack."""
     place, _, file = name.rpartition("/")
     return place, _EXTENSION.sub("", file)
 
 
-def _add(
-    candidates: dict[tuple[str, str], _Versions], key: tuple[str, str], index: int, words: str, *, is_sure: bool
-) -> None:
-    before = candidates.get(key, _Versions())
-    candidates[key] = _Versions(
-        members=[*before.members, index], words=before.words | {words}, is_sure=before.is_sure or is_sure
-    )
+def _add(versions: _Versions, index: int, words: str, *, is_sure: bool) -> None:
+    versions.members.append(index)
+    versions.words.add(words)
+    versions.is_sure |= is_sure
 
 
 def _possible(stem: str) -> list[str]:
@@ -156,6 +154,7 @@ def _possible(stem: str) -> list[str]:
 
     The shortest name comes first.
     """
+    # Most names have no such word. The letters of 30degFlipLR are degfliplr.
     if _WORDS.isdisjoint(word.removeprefix("deg") or word for word in _LETTERS.findall(stem.lower())):
         return []
     tokens = list(_TOKEN.finditer(stem))

@@ -16,7 +16,7 @@ from typing import Literal
 
 from trainer.common.errors import BackboneError, TrainerError
 from trainer.networks.backbones import check_backbone, full_name
-from trainer.networks.pretrained.folder_networks import SUFFIXES, check_exists
+from trainer.networks.pretrained.folder_networks import SUFFIXES, check_exists, weights_files
 
 HUB_TIMEOUT = 5.0  # seconds until the hub counts as unreachable
 HUB_FILES = ("model.safetensors", "pytorch_model.bin")
@@ -90,7 +90,10 @@ def weights_at_hand(names: Iterable[str], weights_dir: Path | None) -> list[str]
     """
     from timm.models import get_pretrained_cfg
 
-    in_folder, in_cache = _stems(weights_dir), _cache_has_models()
+    if weights_dir is not None:
+        check_exists(weights_dir)
+        check_readable(weights_dir)
+    in_folder, in_cache = {file.stem for file in weights_files(weights_dir)}, _cache_has_models()
     found = []
     for name in names:
         architecture, _, tag = name.partition(".")
@@ -102,19 +105,6 @@ def weights_at_hand(names: Iterable[str], weights_dir: Path | None) -> list[str]
         at_hand = (known for known in alternatives if _locate(known, weights_dir, ask_hub=False) is not None)
         found += list(itertools.islice(at_hand, 1))
     return found
-
-
-def _stems(weights_dir: Path | None) -> set[str]:
-    """The names of the weights in the folder, without their suffixes.
-
-    Raises:
-        BackboneError: the folder does not exist or cannot be read.
-    """
-    if weights_dir is None:
-        return set()
-    check_exists(weights_dir)
-    check_readable(weights_dir)
-    return {file.stem for file in weights_dir.iterdir() if file.suffix in SUFFIXES}
 
 
 def _cache_has_models() -> bool:

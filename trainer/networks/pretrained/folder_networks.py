@@ -33,7 +33,7 @@ def networks_in_folder(weights_dir: Path | None) -> list[str]:
     Raises:
         BackboneError: there is no such folder.
     """
-    files = _weights_files(weights_dir)
+    files = weights_files(weights_dir)
     known = _known_networks() if files else set()
     return sorted({file.stem for file in files if file.stem in known})
 
@@ -46,7 +46,7 @@ def unknown_files(weights_dir: Path | None) -> list[Path]:
     Raises:
         BackboneError: there is no such folder.
     """
-    files = [file for file in _weights_files(weights_dir) if not file.with_suffix(".json").exists()]
+    files = [file for file in weights_files(weights_dir) if not file.with_suffix(".json").exists()]
     known = _known_networks() if files else set()
     return [file for file in files if file.stem not in known]
 
@@ -65,7 +65,12 @@ def _known_networks() -> set[str]:
     return tagged | {name.partition(".")[0] for name in tagged}
 
 
-def _weights_files(weights_dir: Path | None) -> list[Path]:
+def weights_files(weights_dir: Path | None) -> list[Path]:
+    """The files of weights in the folder, sorted; none without a folder.
+
+    Raises:
+        BackboneError: there is no such folder.
+    """
     if weights_dir is None:
         return []
     check_exists(weights_dir)

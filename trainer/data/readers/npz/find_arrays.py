@@ -24,18 +24,9 @@ _LABEL_WORDS = ("label", "lbl", "target", "class")
 """Beginnings of words for labels."""
 _IMAGE_WORDS = ("image", "img", "data", "pic", "photo", "pixel", "input", "sample", "frame")
 """Beginnings of words for images."""
-_OF_EACH_IMAGE = (
-    "split",
-    "splits",
-    "partition",
-    "subset",
-    "fold",
-    "folds",
-    "patient",
-    "patients",
-    "subject",
-    "subjects",
-)
+_OF_EACH_IMAGE = frozenset((
+    "split", "splits", "partition", "subset", "fold", "folds", "patient", "patients", "subject", "subjects",
+))  # fmt: skip
 """Last words of the names of arrays that say something else about each image: ``data_split``."""
 _JOINED = re.compile(r"([xy])(train|test|val|valid|dev)|(train|test|val|valid|dev)([xy])")
 """Names such as ``xtrain``, in lower case."""
@@ -105,14 +96,15 @@ def _meaning(name: str) -> tuple[Part | None, Content | None]:
     if joined := _JOINED.fullmatch(name.lower()):
         words = [word for word in joined.groups() if word]
     parts = {part for word in words if (part := part_of(word))}
-    content: Content | None = None
+    part = parts.pop() if len(parts) == 1 else None
     if words and words[-1] in _OF_EACH_IMAGE:
-        pass
-    elif "y" in words or any(word.startswith(_LABEL_WORDS) for word in words):
+        return part, None
+    content: Content | None = None
+    if "y" in words or any(word.startswith(_LABEL_WORDS) for word in words):
         content = "labels"
     elif "x" in words or any(word.startswith(_IMAGE_WORDS) for word in words):
         content = "images"
-    return (parts.pop() if len(parts) == 1 else None), content
+    return part, content
 
 
 def _holds_image_files(folder: Path) -> bool:

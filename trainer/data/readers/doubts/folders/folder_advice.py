@@ -81,10 +81,10 @@ def nested_advice(folder: Path, nested: Mapping[str, Sequence[str]], files: Imag
 
 def _holds_copies_of_others(folder: Path, inner: Path, files: ImageFiles) -> bool:
     """Whether each image in a folder has a copy outside of it, in a folder of the same name."""
-    within = [path for path in files.paths if (folder / path).is_relative_to(inner)]
-    outside = {PurePosixPath(path).parts[-2:]: path for path in files.paths if path not in set(within)}
+    within = set(files.paths_in(inner))
+    outside = {PurePosixPath(path).parts[-2:]: path for path in files.paths if path not in within}
     pairs = [(path, outside.get(PurePosixPath(path).parts[-2:])) for path in within]
-    return all(other is not None and filecmp.cmp(folder / path, folder / other, False) for path, other in pairs)
+    return all(other is not None and filecmp.cmp(folder / path, folder / other, shallow=False) for path, other in pairs)
 
 
 def _has_own_images(outer: str, files: ImageFiles) -> bool:

@@ -13,10 +13,10 @@ from trainer.data.names.put_aside import is_aside
 _BOUNDARY = re.compile(r"[\W_]+|(?<=[a-z])(?=[A-Z])")
 _SEPARATOR = re.compile(r"[\W_]+")
 _DENIALS = frozenset(("no", "not", "non", "without", "un", "nicht", "kein", "ohne", "sans", "sin", "senza", "sem"))
-_SHARES = {2: 4}
-_SHARE = 20
-"""Of so many classes, one is in a pair with the same addition, unless this has a number: for so many pairs, and for
-more. Few pairs among many classes are chance, such as crocodile_head and flamingo_head."""
+_MOST_CLASSES_OF_TWO, _MOST_CLASSES_OF_EACH = 16, 40
+"""Classes among which two pairs with one addition mean something, and classes for each of three pairs or more.
+
+Among more classes they are chance, such as crocodile_head and flamingo_head, unless the addition has a number."""
 _ENOUGH = 2  # names, additions, rows or columns
 
 
@@ -63,8 +63,8 @@ def _pairs(names: Sequence[str]) -> list[tuple[str, str]]:
     found: dict[str, str] = {}
     for (_, addition), pairs in by_addition.items():
         others = set(pairs.values())
-        many = "0" in addition or 2 * len(others) * _SHARES.get(len(others), _SHARE) >= len(names)
-        if len(others) >= _ENOUGH and many:
+        most = _MOST_CLASSES_OF_TWO if len(others) == 2 else _MOST_CLASSES_OF_EACH * len(others)
+        if len(others) >= _ENOUGH and ("0" in addition or len(names) <= most):
             found.update(pairs)
     return [(other, name) for name, other in found.items()]
 

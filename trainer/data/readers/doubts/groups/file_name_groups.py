@@ -6,9 +6,9 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 
+from trainer.data.names.versions import place_and_stem
 from trainer.data.readers.doubts.groups.group_evidence import follow_labels, labels_agree
 
-_EXTENSION = re.compile(r"\.[A-Za-z]\w{1,4}$")
 _WORD = re.compile(r"[^\W_]+")
 _DATE = re.compile(r"(?:19|20)\d{2}(?:[01]\d(?:[0-3]\d)?)?")
 _COUNTER = re.compile(r"\d|[\W_](?:left|right|l|r|od|os|front|back|rear|top|bottom)$", re.IGNORECASE)
@@ -47,7 +47,7 @@ def _beginning(path: str) -> str:
 
     It is empty without another number or a side after it (``10_left.jpeg``), and for dates and times of cameras.
     """
-    stem = _EXTENSION.sub("", path.rpartition("/")[2])
+    _, stem = place_and_stem(path)
     numbered = next((word for word in _WORD.finditer(stem) if re.search(r"\d", word[0])), None)
     if numbered is None or _COUNTER.search(stem[numbered.end() :]) is None:
         return ""

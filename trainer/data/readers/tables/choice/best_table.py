@@ -21,8 +21,7 @@ from trainer.formats.class_lists import odd_rows
 
 def best_table(search: LabelSearch, naming: Sequence[TrainingTable]) -> TrainingTable | None:
     """The table of labels among the tables that name images; None if none has a column of labels."""
-    all_naming = naming
-    naming = _with_label_columns(search, naming)
+    images_named, naming = naming, _with_label_columns(search, naming)
     if not naming:
         return None
     clear = [candidate for candidate in naming if candidate.unclear is None]
@@ -55,7 +54,7 @@ def best_table(search: LabelSearch, naming: Sequence[TrainingTable]) -> Training
             )
         else:
             search.leave_out(other.table.path, "")
-    _warn_of_groups(search, chosen, all_naming)
+    _warn_of_groups(search, chosen, images_named)
     return chosen
 
 

@@ -8,7 +8,6 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from trainer.common.errors import DataError, listed
-from trainer.data.names.parts import is_held_out
 from trainer.data.readers.doubts.files_apart import texts_apart
 from trainer.data.readers.doubts.folders.folder_choice import folders_choice
 from trainer.data.readers.parts.part_files import list_files, part_of_stem
@@ -103,8 +102,7 @@ def _is_held_out(search: LabelSearch, chosen: TrainingTable) -> bool:
 
     The folders label all images, and the table divides them.
     """
-    stem = chosen.table.path.stem
-    held_out = part_of_stem(stem) in ("val", "test") or is_held_out(stem)
+    held_out = part_of_stem(chosen.table.path.stem) in ("val", "test")
     return held_out and bool(search.class_folders) and 2 * len(chosen.labels) < len(search.files.paths)
 
 

@@ -65,9 +65,13 @@ class Sources:
 
 
 def without_read(folder: Path, sentences: Iterable[str], read: Iterable[Path]) -> list[str]:
-    """The sentences without those that call a file in ``read`` not read: the search for labels alone passed it over."""
-    told = tuple(f"not read: {path.relative_to(folder).as_posix()}," for path in read)
-    return [sentence for sentence in sentences if not f"{sentence},".startswith(told)]
+    """The sentences except "not read: FILE" about files in ``read``.
+
+    The search for labels writes such a sentence before a later step reads the file as a list of images.
+    """
+    unread = [f"not read: {path.relative_to(folder).as_posix()}" for path in read]
+    beginnings = tuple(f"{sentence}," for sentence in unread)
+    return [sentence for sentence in sentences if sentence not in unread and not sentence.startswith(beginnings)]
 
 
 def find_sources(folder: Path, options: DataOptions) -> Sources | None:

@@ -270,7 +270,7 @@ def _nothing_found(
     why = ""
     if files.paths and (error := matcher.match([last]).errors.get(last)) is not None:
         why = matcher.explained(last, error).removeprefix(f"there is no image {last!r}")
-    begins = re.compile(rf"{re.escape(last.strip())}[^\w]|{re.escape(last.strip())}_")
+    begins = re.compile(rf"{re.escape(last.strip())}[\W_]")
     several = [path for path in files.paths if last.strip() and begins.match(PurePosixPath(path).name)]
     if len({PurePosixPath(path).stem for path in several}) > 1:
         return [
