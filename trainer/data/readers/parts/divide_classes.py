@@ -74,7 +74,8 @@ def divide_by_lists(
     """Divide the images of class folders by the lists beside them; None without lists.
 
     Args:
-        folder: the data folder. Lists lie in it, in its folders, and beside the class folders.
+        folder: the data folder. Lists lie in it, in its folders, beside the class folders, and in a folder of lists
+            among these.
         root: the folder of the class folders.
         paths: the images of all classes, relative to ``folder``.
         apart: the images in folders for testing and validation.
@@ -85,7 +86,8 @@ def divide_by_lists(
             contradict the folders.
     """
     prefix = "" if root == folder else f"{root.relative_to(folder).as_posix()}/"
-    inner = [path for path in subfolders(folder) if path != root and (path.parent != root or holds_lists(path))]
+    inner = [path for path in subfolders(folder) if root not in (path, folder)]
+    inner += [path for path in subfolders(root) if holds_lists(path)]
     places = [
         folder,
         *chain.from_iterable(_with_inner(path) for path in inner),

@@ -219,8 +219,14 @@ def test_several_divisions_are_a_question_whose_answers_work(tmp_path: Path, inn
 
 
 @pytest.mark.parametrize("lists", ["annotations", "splits", "meta", "labels"])
-def test_a_folder_of_lists_beside_the_classes_is_no_class(tmp_path: Path, lists: str) -> None:
-    found = read_images(food(tmp_path, where=".", lists=lists), verify=False)
+@pytest.mark.parametrize("where", [".", "archive", "data/archive"])
+@pytest.mark.parametrize("counts", [True, False])
+def test_a_folder_of_lists_beside_the_classes_is_no_class(tmp_path: Path, lists: str, where: str, counts: bool) -> None:
+    food(tmp_path, where=where, lists=f"{where}/{lists}")
+    if counts:
+        write(tmp_path / "counts.csv", ["class,images", *(f"{name},10" for name in CLASSES)])
+
+    found = read_images(tmp_path, verify=False)
 
     assert found.class_names == CLASSES
     assert (len(found.y), len(found.test_ids)) == (21, 9)
