@@ -22,6 +22,7 @@ from trainer.data.readers.tables.choice.class_tables import without_class_lists
 from trainer.data.readers.tables.choice.corrections import refuse_corrections
 from trainer.data.readers.tables.choice.deeper_warnings import warn_of_deeper_tables
 from trainer.data.readers.tables.choice.label_search import LabelSearch
+from trainer.data.readers.tables.choice.partial_table import refuse_partial_table
 from trainer.data.readers.tables.choice.rival_labels import refuse_rival_labels
 from trainer.data.readers.tables.choice.sort_tables import names_images, sort_tables, tables_of_images
 from trainer.data.readers.tables.find_tables import Tables, is_named_training, named_table
@@ -77,6 +78,7 @@ def choose_training_table(
     if chosen is None or _is_held_out(search, chosen):
         return None
     _refuse_predictions(search, chosen)
+    refuse_partial_table(search, chosen)
     if chosen.unclear is not None and found.broken:
         raise found.broken[0]
     if search.options.label_column is None:
