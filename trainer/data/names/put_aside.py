@@ -25,7 +25,7 @@ _ASIDE = frozenset((
     "needsreview", "toclassify", "tolabel", "unchecked", "unverified", "wrong", "mislabeled", "mislabelled", "crops",
     "originals", "edited", "export", "exports", "dcim", "cameraroll", "whatsapp", "whatsappimages", "whatsapppictures",
     "download", "downloads", "myphotos", "mypictures", "deleteme", "recycle", "recycler", "snapshot",
-    "singleprediction", "static", "assets", "docs", "notebooks", "models", "src", "review",
+    "singleprediction", "static", "assets", "docs", "notebooks", "models", "src", "review", "copy", "copies",
     # German
     "neuerordner", "unsortiert", "zusortieren", "nichtsortiert", "papierkorb", "ausschuss", "aussortiert", "verworfen",
     "ungultig", "duplikat", "duplikate", "dubletten", "doppelte", "sicherung", "sicherungen", "sicherungskopie",

@@ -18,7 +18,7 @@ OTHER_TABLES = (
     *(f"{table}{packed}" for table in (".csv", ".tsv") for packed in (".gz", ".zip", ".bz2", ".xz", ".zst")),
 )
 _MAY_LABEL = re.compile("label|annotation|metadata|train|target|truth|diagnos")
-_ARRAYS = (".npy", ".npz", ".dat", ".data", ".psv", ".rds", ".yaml", ".yml")
+_ARRAYS = (".npy", ".npz", ".dat", ".data", ".psv", ".rds", ".rda", ".rdata", ".yaml", ".yml")
 """Further files that may hold labels, if their names say so."""
 
 

@@ -13,9 +13,10 @@ from trainer.data.readers.matching.id_spellings import composed
 from trainer.data.readers.parts.part_files import part_of_stem
 from trainer.inference.printable import printable
 
-_TEXTS = (".yaml", ".yml", ".toml", ".jsonl", ".ndjson")
+_TEXTS = (".yaml", ".yml", ".toml", ".ini", ".cfg", ".xml", ".jsonl", ".ndjson")
 _BINARY = (
-    ".npy", ".npz", ".pkl", ".pickle", ".mat", ".h5", ".hdf5", ".parquet", ".feather", ".xlsx", ".xls", ".ods",
+    ".npy", ".npz", ".pkl", ".pickle", ".joblib", ".pt", ".mat", ".h5", ".hdf5", ".parquet", ".feather", ".xlsx",
+    ".xls", ".ods", ".rds", ".rda", ".rdata",
 )  # fmt: skip
 _SPLIT = re.compile(r"split|partition", re.IGNORECASE)
 _MOST_BYTES = 2**26

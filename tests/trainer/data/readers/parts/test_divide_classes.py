@@ -87,7 +87,13 @@ def test_lists_of_other_names_and_places_divide_the_images(tmp_path: Path, where
     assert found.test_ids == tuple(f"{name}/{i}.png" for name in CLASSES for i in range(7, 10))
 
 
-@pytest.mark.parametrize("name", ["test_ids.npy", "meta/split.mat", "test.yaml", "splits/split1/test.pkl"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("test_ids.npy", "meta/split.mat", "test.yaml", "splits/split1/test.pkl"),
+        *("split.rds", "test.RData", "split.ini"),
+    ],
+)
 def test_lists_of_kinds_that_are_not_read_are_a_question(tmp_path: Path, name: str) -> None:
     root = food(tmp_path)
     shutil.rmtree(root / "meta")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import PurePosixPath
 
 from trainer.common.errors import listed
@@ -42,6 +42,8 @@ _COPY = re.compile(
     re.IGNORECASE,
 )
 _AUGMENTED = re.compile(r"(.+?)[\W_]+(?:aug|augmented|augmentation|flipped|rotated|resized|cropped)", re.IGNORECASE)
+_FURTHER = re.compile(r"(.*[^\W\d_]{3})(?:[\W_]*v(?:er(?:sion)?)?)?[\W_]*\d\d?\)?", re.IGNORECASE)
+"""A further folder for the images of one class, as ``cat1`` and ``cat_v2`` beside ``cat``; A1 beside A is a code."""
 _FEWEST_STEMS = 2
 _SIDES = frozenset((
     "gallery", "query", "queries", "hr", "lr", "hq", "lq", "highres", "lowres", "highresolution", "lowresolution",
@@ -63,6 +65,18 @@ def _is_copy_of(name: str, known: Collection[str]) -> bool:
     """Whether a folder holds copies of another one's images: ``cat_aug`` beside ``cat``."""
     found = _AUGMENTED.fullmatch(name)
     return found is not None and found[1].casefold() in known
+
+
+def _original_of(name: str, known: Mapping[str, str]) -> str | None:
+    """The folder of which another one is a copy, or holds further images, by its ``name``; None without such a folder.
+
+    Args:
+        known: the names of the folders by their lower case.
+    """
+    copy, further = _COPY.fullmatch(name), _FURTHER.fullmatch(name)
+    stems = [copy["of"] or copy["name"]] if copy else []
+    stems += [further[1]] if further else []
+    return next((known[stem.casefold()] for stem in stems if stem.casefold() in known), None)
 
 
 def images_in_two_formats(paths: Sequence[str]) -> list[str]:
@@ -109,14 +123,12 @@ def doubtful_folders(names: Sequence[str]) -> list[str]:
     # Numbered samples or examples are classes of their own, unlike one such folder beside classes.
     are_numbered = all(map(is_aside, names)) and any(map(str.isdigit, "".join(names)))
     for name in names:
-        found = _COPY.fullmatch(name)
-        original = None if found is None else known.get((found["of"] or found["name"]).casefold())
         if name in explained:
             continue
-        if original is not None:
+        if (original := _original_of(name, known)) is not None:
             warnings.append(
-                f"the folders {original!r} and {name!r} are read as two classes; if {name!r} is a copy, move it out of "
-                "the data, or its images into the other folder"
+                f"the folders {original!r} and {name!r} are read as two classes; if {name!r} holds copies, move it "
+                "out of the data; if it holds further images of that class, move them into its folder"
             )
         elif (is_aside(name) and not are_numbered) or is_vague(name) or _is_copy_of(name, known) or name in doubtful:
             warnings.append(f"the folder {name!r} is read as a class; if it is none, move it out of the data")

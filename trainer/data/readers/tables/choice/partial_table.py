@@ -34,12 +34,12 @@ def refuse_partial_table(search: LabelSearch, chosen: TrainingTable) -> None:
     folders, labels = {folder for folder, _ in pairs}, {label for _, label in pairs}
     if "" in folders or not len(pairs) == len(folders) == len(labels) > 1 or 2 * len(chosen.labels) >= len(images):
         return
-    place = search.place_of(chosen.table.path)
+    place, few = search.place_of(chosen.table.path), len(chosen.labels)
     raise DataError(
-        f"{printable(place)} labels {len(chosen.labels)} of {counted(len(images), 'image')} in class folders, and gives "
-        "them the labels of their folders",
-        f"To train on these {len(chosen.labels)} alone, add --table {shlex.quote(place)} (data.table). If they are for "
-        f"testing, call the table test{chosen.table.path.suffix.lower()}. To train on the images of all class folders, "
+        f"{printable(place)} labels {few} of {counted(len(images), 'image')} in class folders, and gives them the "
+        "labels of their folders",
+        f"To train on these {few} alone, add --table {shlex.quote(place)} (data.table). If they are for testing, call "
+        f"the table test{chosen.table.path.suffix.lower()}. To train on the images of all class folders, "
         f"{folders_choice(search.folder, search.files)}",
     )
 

@@ -69,6 +69,9 @@ def test_folders_of_other_programs(tmp_path: Path, name: str) -> None:
             "cat - 副本",
             "cat.old",
             "cat~",
+            "cat1",
+            "cat_v2",
+            "cat_02",
         ),
         *(
             "unsorted",
@@ -113,7 +116,7 @@ def test_copies_and_folders_put_aside(tmp_path: Path, name: str) -> None:
             "src",
         ),
         *("old_cat", "cat_224", "rejected cat", "cat unsorted", "cat_train", "blurry", "too_dark", "low quality"),
-        *("#recycle", "delete_me", "review", "maybe", "100CANON", "train"),
+        *("#recycle", "delete_me", "review", "maybe", "100CANON", "train", "copy"),
     ],
 )
 def test_one_folder_beside_classes_that_may_be_none(tmp_path: Path, name: str) -> None:
@@ -142,6 +145,8 @@ def test_one_folder_whose_name_ends_with_a_test(tmp_path: Path, name: str) -> No
         ("old cat", "photocopy"),
         ("sunday", "day"),
         ("type 1", "type 2"),
+        ("A", "A1", "B"),
+        ("car", "carp", "carp3d"),
         ("12345678", "23456789"),
         ("ALL", "AML", "CLL"),
         ("example 1", "example 2"),
