@@ -93,6 +93,7 @@ class GivenUpView:
         self._stores, self._console = stores, console
         self._printed: set[tuple[int, float]] = set()
         """Number of the trial, and the deadline for which it was given up."""
+        self._reasons: set[str] = set()
         self._seen: tuple[float | None, int, int] | None = None
 
     def update(self, snapshot: StudySnapshot) -> None:
@@ -105,7 +106,8 @@ class GivenUpView:
         for number, why in given_up_trials(self._stores, snapshot.study).items():
             if (number, deadline) not in self._printed:
                 self._printed.add((number, deadline))
-                reason = f": {excerpt(why)}" if why else ""
+                reason = "" if not why else ", as above" if why in self._reasons else f": {excerpt(why)}"
+                self._reasons.add(why)
                 say(self._console, f"trial {number} was given up for the deadline{reason}")
 
 

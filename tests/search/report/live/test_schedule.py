@@ -235,3 +235,22 @@ def test_the_first_trial_is_rehearsed_without_a_deadline_and_no_other(context: S
     records = stores.trials.records(context.study.id, kind=WorkKind.SEARCH)
     assert [PREDICTED_NOTE in record.note for record in records] == [True, False, False]
     assert 0.0 < records[0].note[PREDICTED_NOTE] < 60.0
+
+
+def test_a_reason_is_printed_once(context: StudyContext, stores: Stores, capsys: pytest.CaptureFixture[str]) -> None:
+    now = stores.database.now()
+    stores.studies.set_deadline(context.study.id, now + 60.0, hours=0.1, period_began=now - 300.0)
+    view = GivenUpView(stores, open_console())
+    why = "one epoch takes about 183 s"
+    given_up: list[int] = []
+    for number, printed in enumerate((f": {why}", ", as above")):
+        item = stores.queue.take(context.study.id, context.worker, 60.0, skip=given_up)
+        assert item is not None
+        item = stores.queue.assign_trial(item, number, context.spec.default_recipe())
+        assert item is not None
+        assert stores.queue.release(item, note={TOO_LATE_NOTE: [now + 60.0, now, 0], GIVEN_UP_NOTE: why})
+        given_up.append(item.id)
+
+        view.update(read_snapshot(stores, "colours"))
+
+        assert said(capsys) == f"trial {number} was given up for the deadline{printed}"
