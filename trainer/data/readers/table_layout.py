@@ -21,7 +21,7 @@ from trainer.data.readers.doubts.unused_marks import unused_marks
 from trainer.data.readers.matching.image_files import IMAGE_SUFFIXES, ImageFiles
 from trainer.data.readers.tables.find_tables import find_tables, is_named_training, own_warnings, packed_warnings
 from trainer.data.readers.tables.reading.labelled_rows import LabelledRows, read_labelled_rows
-from trainer.data.readers.tables.reading.sources import Sources, find_sources, without_read
+from trainer.data.readers.tables.reading.sources import Sources, find_sources
 from trainer.data.readers.tables.reading.training_part import TrainingPart, training_part
 from trainer.formats.class_lists import json_lists_classes
 from trainer.formats.delimited import first_rows
@@ -76,7 +76,7 @@ def _read(folder: Path, options: DataOptions) -> ReadResult | None:
     files, train, where = sources.files, labelled.train, part.table.path.name
     paths = {row.path for row in train.rows}
     test = _read_test_set(sources, part, labelled, paths)
-    read = [*part.lists, *([] if part.test_table is None else [part.test_table.path])]
+    sources.unread.take_back([*part.lists, *([] if part.test_table is None else [part.test_table.path])])
     both = [f"{path} is listed both as a training and as a test image" for path in sorted(paths & {*test.images.paths})]
     image_set = ImageSet(
         root=folder,
@@ -98,13 +98,15 @@ def _read(folder: Path, options: DataOptions) -> ReadResult | None:
             _columns_note(folder, sources, part),
             *part.columns.notes,
             *train.notes,
-            *without_read(folder, sources.notes, read),
+            *sources.notes,
+            *sources.unread.notes(),
             *labelled.notes,
             *test.notes,
             *files.ignored_notes(),
         ),
         warnings=(
-            *without_read(folder, sources.warnings, read),
+            *sources.warnings,
+            *sources.unread.warnings(),
             *labelled.contradictions,
             *part.warnings,
             *labelled.warnings,

@@ -86,15 +86,13 @@ def test_ids_of_another_table_are_not_those_of_the_images(tmp_path: Path, column
     assert "may hold the 'id'" not in refused(folder), "the question is answered"
 
 
-def test_a_table_of_parts_further_down_is_named(tmp_path: Path) -> None:
+def test_a_table_of_parts_further_down_divides_the_images(tmp_path: Path) -> None:
     kinds = [KINDS[number % 3] for number in range(12)]
     folder = folder_of(tmp_path, names(12), labels=labels_table("image,label", kinds))
     inner = folder / "splits" / "official.csv"
     inner.parent.mkdir()
     inner.write_text(labels_table("image,set", ["train", "test", "train"] * 4), encoding="utf-8")
-    (warning,) = warnings_of(folder, "official.csv")
-    assert "seems to divide the images into parts" in warning and "move it beside labels.csv" in warning
-    inner.rename(folder / "official.csv")
+    assert warnings_of(folder, "official.csv") == []
     images = read_images(folder, verify=False)
     assert (len(images.y), len(images.test_ids)) == (8, 4)
 

@@ -27,7 +27,7 @@ def best_table(search: LabelSearch, naming: Sequence[TrainingTable]) -> Training
     clear = [candidate for candidate in naming if candidate.unclear is None]
     for candidate in list(naming):
         if candidate.unclear is not None and (whole := next(filter(candidate.is_excerpt_of, clear), None)):
-            search.leave_out(candidate.table.path, f", an excerpt of {whole.table.path.name}")
+            search.unread.leave_out(candidate.table.path, f", an excerpt of {whole.table.path.name}")
             naming = [other for other in naming if other is not candidate]
     sure = any(candidate.claims_labels() or candidate.columns.classes for candidate in clear)
     if not clear or (len(clear) < len(naming) and not sure):
@@ -44,16 +44,17 @@ def best_table(search: LabelSearch, naming: Sequence[TrainingTable]) -> Training
             continue
         where = search.place_of(other.table.path)
         if other.unclear is not None:
-            search.leave_out(other.table.path, ", which names images but has no clear column of labels")
+            search.unread.leave_out(other.table.path, ", which names images but has no clear column of labels")
             continue
         _compare(search, chosen, other, equal=other in first)
         further = len(other.labels.keys() - chosen.labels.keys())
         if further:
-            search.warnings.append(
-                f"not read: {where}, which labels {counted(further, 'further image')}; --table NAME chooses it"
+            search.unread.warn(
+                other.table.path,
+                f", which labels {counted(further, 'further image')}; --table {shlex.quote(where)} chooses it",
             )
         else:
-            search.leave_out(other.table.path, "")
+            search.unread.leave_out(other.table.path, "")
     _warn_of_groups(search, chosen, images_named)
     return chosen
 
@@ -82,7 +83,7 @@ def _with_label_columns(search: LabelSearch, naming: Sequence[TrainingTable]) ->
         claims = is_named_training(path) and any_usual_label(candidate.names)
         optional = (search.class_folders and not claims) or path.suffix.lower() == ".txt" or len(naming) > 1
         if optional and isinstance(candidate.unclear, NoLabelColumnError):
-            search.leave_out(path, ", which has no column of labels")
+            search.unread.leave_out(path, ", which has no column of labels")
             naming = [other for other in naming if other is not candidate]
     return naming
 

@@ -56,7 +56,7 @@ def choose_training_table(
     labelling = any(is_named_training(one.table.path) and one.unclear is None and found_images(one) for one in naming)
     for candidate in without_class_lists(search, found.nameless, naming):
         if labelling:
-            search.leave_out(candidate.table.path, ", which names no image")
+            search.unread.leave_out(candidate.table.path, ", which names no image")
             continue
         place, folders = search.place_of(candidate.table.path), listed(search.class_folders, 4)
         raise DataError(
@@ -184,12 +184,12 @@ def _labels_of_folders(
     ]
     if len(sure) == len(of_folders) == 1 and not any(candidate.claims_labels() for candidate in naming):
         for other in naming:
-            search.leave_out(other.table.path, ", which names images")
+            search.unread.leave_out(other.table.path, ", which names images")
         return sure[0]
     if of_folders and not naming:
         raise refused(search.place_of(of_folders[0].table.path), of_folders[0])
     for found in of_folders:
-        search.leave_out(found.table.path, ", which describes folders")
+        search.unread.leave_out(found.table.path, ", which describes folders")
     return None
 
 
@@ -205,5 +205,5 @@ def _without_groups(search: LabelSearch, naming: Sequence[TrainingTable]) -> lis
     if grouping and not any(other.claims_labels() and found_images(other) for other in others):
         raise groups[grouping[0].table.path]
     for candidate in grouping:
-        search.leave_out(candidate.table.path, ", which is about groups of images")
+        search.unread.leave_out(candidate.table.path, ", which is about groups of images")
     return others

@@ -22,7 +22,7 @@ def without_class_lists(
             kept.append(candidate)
         else:
             place = search.place_of(labelled.table.path)
-            search.leave_out(candidate.table.path, f", which lists the classes of {place}")
+            search.unread.leave_out(candidate.table.path, f", which lists the classes of {place}")
     return kept
 
 

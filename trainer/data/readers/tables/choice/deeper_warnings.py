@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 
 from trainer.common.errors import counted
@@ -28,11 +29,10 @@ def warn_of_deeper_tables(search: LabelSearch, chosen: TrainingTable, deeper: Se
             continue
         place, used = search.place_of(table.path), search.place_of(chosen.table.path)
         if part_table(table, search.matcher) is not None:
-            search.warnings.append(
-                f"not read: {place}, which seems to divide the images into parts; if it should, move it beside {used}"
-            )
+            why = f", which seems to divide the images into parts; if it should, move it beside {used}"
+            search.unread.warn(table.path, why)
         elif problem := _difference(search, chosen, table):
-            search.warnings.append(f"not read: {place}, which {problem}; --table {place} chooses it")
+            search.unread.warn(table.path, f", which {problem}; --table {shlex.quote(place)} chooses it")
 
 
 def _difference(search: LabelSearch, chosen: TrainingTable, table: Table) -> str:

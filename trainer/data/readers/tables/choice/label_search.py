@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -12,13 +11,11 @@ from trainer.data.image_set import DataOptions
 from trainer.data.readers.columns.label_columns import SampleHints
 from trainer.data.readers.matching.image_files import ImageFiles
 from trainer.data.readers.matching.match_images import ImageMatcher
+from trainer.data.readers.tables.choice.unread_tables import UnreadTables
 from trainer.data.readers.tables.folder_labels import FolderTable
 from trainer.data.readers.tables.links.linked_table import Links
 from trainer.data.readers.tables.training_table import TrainingTable
 from trainer.formats.delimited import Table, read_table
-
-_NAMED = 3
-"""Tables that are left out for one reason up to which each has a sentence of its own."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -35,15 +32,14 @@ class LabelSearch:
     """The tables that are joined with one of image names."""
     deeper: Sequence[Path]
     """The tables in the folders below, as `deeper_tables` finds them."""
+    unread: UnreadTables
     notes: list[str] = field(default_factory=list)
     """Sentences about the choice."""
     warnings: list[str] = field(default_factory=list)
-    """A sentence for each table that labels further images."""
+    """Sentences about what the tables hold."""
 
     _tables: dict[Path, Table] = field(default_factory=dict, init=False)
     """The tables that were read: several rules look at the same ones."""
-    _left_out: dict[str, list[str]] = field(default_factory=dict, init=False)
-    """The tables that are not read, by the reason."""
 
     @property
     def folder(self) -> Path:
@@ -58,30 +54,6 @@ class LabelSearch:
     def place_of(self, path: Path) -> str:
         """The path of a table in the data folder."""
         return path.relative_to(self.folder).as_posix()
-
-    def leave_out(self, path: Path, why: str) -> None:
-        """Note that a table is not read. ``why`` ends the sentence."""
-        self._left_out.setdefault(why, []).append(self.place_of(path))
-
-    def take_back(self, paths: Collection[Path]) -> None:
-        """Forget that tables were left out: they are read for another purpose."""
-        read = set(map(self.place_of, paths))
-        for why, places in list(self._left_out.items()):
-            if kept := [place for place in places if place not in read]:
-                self._left_out[why] = kept
-            else:
-                del self._left_out[why]
-
-    def notes_on_unread(self) -> list[str]:
-        """A sentence for each table that was left out; one for all of many that were left out for one reason."""
-        notes = []
-        for why, places in self._left_out.items():
-            if len(places) <= _NAMED:
-                notes += [f"not read: {place}{why}" for place in places]
-            else:
-                each = re.sub(r"^, (which |)", lambda found: ", each of which " if found[1] else ", each ", why)
-                notes.append(f"not read: {len(places)} tables{each}, such as {places[0]}")
-        return notes
 
     def read(self, path: Path) -> Table:
         """Read a table.

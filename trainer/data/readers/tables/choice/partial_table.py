@@ -32,7 +32,13 @@ def refuse_partial_table(search: LabelSearch, chosen: TrainingTable) -> None:
     images = {path: own for path in search.files.paths if path not in tests and (own := _class_of(path, known))}
     pairs = {(images.get(path, ""), label) for path, label in chosen.labels.items() if path not in tests}
     folders, labels = {folder for folder, _ in pairs}, {label for _, label in pairs}
-    if "" in folders or not len(pairs) == len(folders) == len(labels) > 1 or 2 * len(chosen.labels) >= len(images):
+    # Numbers of classes mean the folders if each stands for one.
+    same = (
+        all(folder == label for folder, label in pairs)
+        if labels & known
+        else len(pairs) == len(folders) == len(labels) > 1
+    )
+    if "" in folders or not same or 2 * len(chosen.labels) >= len(images):
         return
     place, few = search.place_of(chosen.table.path), len(chosen.labels)
     raise DataError(

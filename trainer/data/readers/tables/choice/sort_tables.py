@@ -58,16 +58,15 @@ def sort_tables(search: LabelSearch, paths: Sequence[Path], part_tables: Collect
         if path in part_tables or path in links.lists:
             continue  # a note on another table names it
         if is_unlabelled(path):
-            search.leave_out(path, ", whose name says that it holds no labels")
+            search.unread.leave_out(path, ", whose name says that it holds no labels")
         elif any_training and is_named_validation(path):
-            place = search.place_of(path)
-            search.warnings.append(f"not read: {place}, validation images (folds are cut from the others)")
+            search.unread.warn(path, ", validation images (folds are cut from the others)")
         elif path in links.describing:
-            search.leave_out(path, ", which describes images that another table labels")
+            search.unread.leave_out(path, ", which describes images that another table labels")
         elif path.suffix.lower() == ".txt" and _numbers_classes(search, path):
-            search.leave_out(path, ", which lists the classes")
+            search.unread.leave_out(path, ", which lists the classes")
         elif is_named_training(path) and _is_no_table(search, path):
-            search.leave_out(path, ", which is no table and names no image")
+            search.unread.leave_out(path, ", which is no table and names no image")
         elif path in links.tables:
             found.naming.append(search.candidate(links.tables[path].table))
         else:
@@ -145,7 +144,7 @@ def _sort(search: LabelSearch, path: Path, names: frozenset[str], found: SortedT
         unnamed = found.nameless if search.class_folders else found.naming
         unnamed.append(search.candidate(search.read(path)))
         return
-    search.leave_out(path, ", not a table" if problem else ", which names no image")
+    search.unread.leave_out(path, ", not a table" if problem else ", which names no image")
     if not problem and any_usual_label(_first_filled_rows(search, path, 1)[0]):
         found.lost.append(search.candidate(search.read(path)))
 
@@ -172,7 +171,7 @@ def _sort_by_rows(search: LabelSearch, path: Path, names: frozenset[str], found:
         if candidate.contradicts_folders(search.class_folders):
             found.naming.append(candidate)
         else:
-            search.leave_out(path, ", which lists the classes")
+            search.unread.leave_out(path, ", which lists the classes")
         return True
     if names_images(path, search.matcher, search.options.encoding):
         found.naming.append(search.candidate(search.read(path)))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -20,6 +20,7 @@ from trainer.data.readers.matching.match_images import ImageMatcher
 from trainer.data.readers.matching.named_path import path_as_spelled
 from trainer.data.readers.tables.choice.choose_table import choose_training_table
 from trainer.data.readers.tables.choice.label_search import LabelSearch
+from trainer.data.readers.tables.choice.unread_tables import UnreadTables
 from trainer.data.readers.tables.find_tables import Tables, deeper_part_tables, deeper_tables, find_tables
 from trainer.data.readers.tables.folder_labels import tables_beside_classes
 from trainer.data.readers.tables.joined_tables import join_tables
@@ -55,6 +56,7 @@ class Sources:
     """Tables that divide the images into parts."""
     is_joined: bool
     """Whether ``chosen`` was joined from several tables of numbered images."""
+    unread: UnreadTables
     notes: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
 
@@ -62,16 +64,6 @@ class Sources:
     def folder(self) -> Path:
         """The data folder."""
         return self.files.root
-
-
-def without_read(folder: Path, sentences: Iterable[str], read: Iterable[Path]) -> list[str]:
-    """The sentences except "not read: FILE" about files in ``read``.
-
-    The search for labels writes such a sentence before a later step reads the file as a list of images.
-    """
-    unread = [f"not read: {path.relative_to(folder).as_posix()}" for path in read]
-    beginnings = tuple(f"{sentence}," for sentence in unread)
-    return [sentence for sentence in sentences if sentence not in unread and not sentence.startswith(beginnings)]
 
 
 def find_sources(folder: Path, options: DataOptions) -> Sources | None:
@@ -89,6 +81,7 @@ def find_sources(folder: Path, options: DataOptions) -> Sources | None:
     matcher = ImageMatcher(files, "train")
     dividing = find_part_tables((*tables.labels, *deeper_part_tables(folder)), matcher, options.encoding)
     joined = join_tables(tables.labels, matcher, options.encoding, class_folders) if options.table is None else None
+    unread = UnreadTables(folder=folder)
     notes, warnings = ([], []) if joined is None else (list(joined.notes), list(joined.warnings))
     if joined is not None:
         dividing = [joined.parts] if joined.parts is not None else []
@@ -107,13 +100,13 @@ def find_sources(folder: Path, options: DataOptions) -> Sources | None:
             class_folders=class_folders,
             links=links,
             deeper=deeper,
+            unread=unread,
             notes=notes,
             warnings=warnings,
         )
         chosen = choose_training_table(search, tables, beside, [entry.path for entry in dividing])
         if chosen is not None:
             dividing = dividing or _division_beside(search, chosen, dict.fromkeys((*naming, *deeper)), matcher)
-        notes += search.notes_on_unread()
     if chosen is None:
         if dividing and not class_folders:
             raise DataError(f"{dividing[0].path.name} divides the images into parts, but no table labels them")
@@ -136,6 +129,7 @@ def find_sources(folder: Path, options: DataOptions) -> Sources | None:
         chosen=chosen,
         dividing=[entry for entry in dividing if entry.path != chosen.table.path],
         is_joined=joined is not None,
+        unread=unread,
         notes=notes,
         warnings=warnings,
     )
@@ -165,7 +159,7 @@ def _division_beside(
     places = [search.folder, *(path for path in subfolders(search.folder) if not path.is_symlink())]
     refuse_group_lists(search.folder, places, divided, chosen.table.path.name, search.options.encoding)
     dividing = divisions_by(beside)
-    search.take_back([entry.path for entry in dividing])
+    search.unread.take_back([entry.path for entry in dividing])
     return dividing
 
 
