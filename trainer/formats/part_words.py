@@ -47,6 +47,9 @@ _JOINED = re.compile(
     r"(.+?)(?:s?(?:daten|bilder|bild|satz|datensatz|menge|set|sets)|用?(?:画像|データセット|データ|セット|集|图像|图片|圖像"
     r"|数据集|数据|資料)|用|용?(?:이미지|데이터셋|데이터|세트)|용)"
 )
+_TRAIN_AND_VAL = re.compile(
+    r"(?<![^\W_])train(?:ing)?[\W_]*(?:(?:and|n|u|und|et|y)[\W_]+)?val(?:id(?:ation)?)?(?=[\W_\d]|no|$)", re.IGNORECASE
+)
 _ACCENT = re.compile("[\u0300-\u036f]")
 
 
@@ -69,3 +72,11 @@ def foreign_part(word: str) -> Part | None:
         return None
     stem = found[1]
     return _FOREIGN.get(stem) or _FOREIGN.get(plain[: len(stem) + 1]) or ENGLISH.get(stem)
+
+
+def with_joined_parts(name: str) -> str:
+    """A name in which the training and validation images together are called ``trainval``: that of ``train_val_list``.
+
+    Both are for training: folds are cut from them.
+    """
+    return _TRAIN_AND_VAL.sub("trainval", name)

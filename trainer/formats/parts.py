@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Mapping
 
-from trainer.formats.part_words import ENGLISH, KIND_WORDS, Part, foreign_part, without_accents
+from trainer.formats.part_words import ENGLISH, KIND_WORDS, Part, foreign_part, with_joined_parts, without_accents
 from trainer.formats.shares import NO, YES
 
 _NEUTRAL = ("public", "private", "extra", "set", "data", "images", "image", "split")
@@ -47,6 +47,7 @@ def part_of(value: str) -> Part | None:
     value = value.strip(" .:;,*")
     if part := _word_part(value):
         return part
+    value = with_joined_parts(value)
     words = [re.sub("^(public|private)", "", word) or word for word in re.split(r"[\s_\-]+|(?<=\D)\d+$", value) if word]
     parts = {part for word in words if (part := _word_part(word))}
     known = all(_word_part(word) or word in _NEUTRAL or without_accents(word) in KIND_WORDS for word in words)

@@ -211,7 +211,7 @@ def _test_images(
     """The images for testing, in their folder or among the classes by ``lists``, and their table."""
     if test_folder is None and lists is not None and lists.test is not None:
         return ImageFiles(files.root, lists.test_paths, other=files.other), lists.test
-    is_listed = test_folder is None and lists is not None and tables.are_tests(lists.read)
+    is_listed = lists is not None and tables.are_tests(lists.read)
     path = None if is_listed else tables.test_beside(None)
     found = ImageFiles(files.root, (), other=files.other) if test_folder is None else files.under_tests(test_folder)
     return found, None if path is None else read_table(path, encoding=encoding)

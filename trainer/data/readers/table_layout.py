@@ -77,6 +77,7 @@ def _read(folder: Path, options: DataOptions) -> ReadResult | None:
     paths = {row.path for row in train.rows}
     test = _read_test_set(sources, part, labelled, paths)
     sources.unread.take_back([*part.lists, *([] if part.test_table is None else [part.test_table.path])])
+    sources.unread.explain(part.unused)
     both = [f"{path} is listed both as a training and as a test image" for path in sorted(paths & {*test.images.paths})]
     image_set = ImageSet(
         root=folder,

@@ -24,7 +24,7 @@ def test_a_list_that_divides_a_table_is_not_called_unread(tmp_path: Path) -> Non
     assert (len(found.train_ids), len(found.test_ids)) == (8, 4) and found.warnings == ()
     assert found.notes[:2] == (
         "labels.csv: id column 'image', label column 'label'",
-        "the lists 'holdout.csv' divide the rows of labels.csv: 8 train, 4 test",
+        "holdout.csv divides the rows of labels.csv: 8 train, 4 test",
     )
     assert not [note for note in found.notes if "not read" in note]
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from trainer.common.errors import DataError, listed
+from trainer.common.errors import DataError, counted
 from trainer.data.names.put_aside import holds_copies
 from trainer.data.readers.class_folders import subfolders
 from trainer.data.readers.matching.id_spellings import has_image_suffix
@@ -21,6 +21,7 @@ from trainer.data.readers.parts.part_files import (
     spellings,
 )
 from trainer.data.readers.parts.unread_lists import refuse_unread_lists
+from trainer.data.readers.parts.unused_lists import names_of, sort_lists
 from trainer.data.readers.tables.find_tables import are_twins
 from trainer.data.readers.tables.part_tables import PartTable
 from trainer.formats.delimited import Table
@@ -34,12 +35,14 @@ class TableLists:
     parts: the part of each image of the table; None where the lists do not divide them.
     test: images that only a list of test images names, as a table of one column; None without any.
     used: the files of the lists.
+    unused: the files of lists that divide nothing, of which a warning speaks.
     warnings: sentences for the user.
     """
 
     parts: PartTable | None = None
     test: Table | None = None
     used: frozenset[Path] = frozenset()
+    unused: frozenset[Path] = frozenset()
     warnings: tuple[str, ...] = ()
 
 
@@ -53,6 +56,8 @@ def lists_beside(
     ids: Mapping[str, str] | None = None,
     *,
     has_tests: bool = False,
+    tests: str = "",
+    is_chosen: bool = False,
 ) -> TableLists:
     """Read the lists in the data folder, in its folders and beside the table.
 
@@ -64,6 +69,8 @@ def lists_beside(
         apart: those in folders for testing and validation.
         ids: the path of the image of each id that another table names; in the lists, too, these ids are no file names.
         has_tests: whether a table lists the test images.
+        tests: what gives test images that ``table`` does not label, as the beginning of a sentence; empty: nothing.
+        is_chosen: whether the user named the table.
 
     Raises:
         DataError: a file of an unread kind may divide the images, images are in the lists of two parts, the table
@@ -80,25 +87,51 @@ def lists_beside(
     dividing = [one for one in found if not set(one.images).isdisjoint(labelled)]
     if "trainval" in table.stem.lower():  # the lists of its two parts divide nothing
         dividing = [one for one in dividing if one.part == "test"]
+    own_tests = _test_images(found, table, labelled)
+    tests = tests or ("" if own_tests is None else f"{own_tests.path.name} lists the test images")
+    if any(set(labelled) - set(one.images) for one in dividing):
+        _refuse_overlap(table, labelled, dividing)
+    known_lists = sort_lists(dividing, table, labelled, tests or "--table chooses it" * is_chosen)
+    dividing = list(known_lists.dividing)
     if not any(set(labelled) - set(one.images) for one in dividing):
-        apart_lists = [] if has_tests or apart["test"] else warn_of_lists(folder, table, labelled, known)
-        return TableLists(test=_test_images(found, table, labelled), warnings=(*numbers, *apart_lists))
-    _refuse_overlap(table, labelled, dividing)
-    names = listed(dict.fromkeys(one.name for one in dividing), 4)
-    for part in ("train", "val", "test"):
-        if len({frozenset(one.images) for one in dividing if one.part == part}) > 1:
-            warning = f"not used: {names}, of which several list other {part} images, as folds do"
-            return TableLists(test=_test_images(found, table, labelled), warnings=(warning, *numbers))
-    parts, warnings = parts_of_images(dividing, names)
+        nothing_known = not (has_tests or apart["test"] or known_lists.unused)
+        doubts = warn_of_lists(folder, table, labelled, known) if nothing_known else []
+        warnings = (*known_lists.warnings, *numbers, *doubts)
+        return TableLists(test=own_tests, unused=known_lists.unused, warnings=warnings)
+    names = names_of(dividing)
+    parts, lost = parts_of_images(dividing, names)
     if "train" not in parts.values():
         parts = {**dict.fromkeys(labelled, "train"), **parts}
     if "train" not in {parts.get(image) for image in labelled}:
         raise DataError(f"{names}: the lists leave no training image of {table.name}; move them out of the data folder")
+    several = len({one.path for one in dividing}) > 1
     return TableLists(
-        parts=PartTable(path=dividing[0].path, parts=parts, numbers={}, names=names),
+        parts=PartTable(path=dividing[0].path, parts=parts, numbers={}, names=names if several else ""),
         used=frozenset(one.path for one in dividing),
-        warnings=(*warnings, *numbers),
+        unused=known_lists.unused,
+        warnings=(*lost, *_warn_of_tests(parts, labelled, dividing, table, tests), *known_lists.warnings, *numbers),
     )
+
+
+def _warn_of_tests(
+    parts: Mapping[str, Part], labelled: Collection[str], lists: Sequence[PartFile], table: Path, tests: str
+) -> list[str]:
+    """A warning about rows that lists hold back for testing, although other images are those for testing.
+
+    Args:
+        parts: the part of each listed image.
+        tests: what names the other test images; empty where nothing does.
+    """
+    held_back = sum(parts.get(image) == "test" for image in labelled)
+    if not tests or not held_back:
+        return []
+    testing = [one for one in lists if one.part == "test"]
+    several = len({one.path for one in testing}) > 1
+    given = f"{names_of(testing)} list{'s' * (not several)} for testing"
+    return [
+        f"not trained: {counted(held_back, 'row')} of {table.name} that {given}, though {tests}; move "
+        f"{'these lists' if several else 'this list'} out of the data folder to train on all rows"
+    ]
 
 
 def _refuse_overlap(table: Path, labelled: Mapping[str, str], dividing: Sequence[PartFile]) -> None:

@@ -11,18 +11,22 @@ from pathlib import Path, PurePosixPath
 from trainer.common.errors import DataError, counted, listed
 from trainer.data.names.own_files import is_data
 from trainer.data.names.parts import is_held_out, split_of
+from trainer.data.names.words import words_in
 from trainer.data.readers.matching.id_spellings import composed
 from trainer.data.readers.matching.image_files import ImageFiles
 from trainer.data.readers.parts.json_parts import json_parts
 from trainer.data.readers.parts.listed_images import check_labels, listed_images
-from trainer.formats.part_words import Part
+from trainer.formats.part_words import Part, with_joined_parts
 from trainer.formats.parts import SHORT_PARTS, part_of
 from trainer.inference.printable import printable
 
 SUFFIXES = (".txt", ".lst", ".list", ".dat", ".log", ".csv", ".tsv", ".json")
-_JOINED = re.compile(r"(train|test|val|valid)(?:ing|idation)?[_\-]?(?:lists?|names?|files?|ids?|imgs?|split)[_\-]?\d*")
+_JOINED = re.compile(
+    r"(trainval|train|test|val|valid)(?:ing|idation)?[_\-]?(?:lists?|names?|files?|ids?|imgs?|split)[_\-]?\d*"
+)
 _KIND = re.compile(r"[_\- ]*(?:lists?|names?|files?|ids?|liste)$")
-_HELD_OUT = ("holdout", "hold_out", "hold-out", "heldout", "held_out", "held-out")
+_HELD_OUT = re.compile(r"(?:^|[^a-z])(?:hold|held)[_-]?out(?:[^a-z]|$)")
+_VALIDATION = frozenset(("val", "valid", "validation"))
 _NUMBER = re.compile(r"\d+")
 _PAIRS = re.compile(r"duplicat|(?:^|[^a-z])pairs", re.IGNORECASE)
 _EXCLUDES = re.compile(
@@ -127,12 +131,21 @@ def part_of_stem(stem: str) -> Part | None:
     """The part that the name of a list mentions; None for lists of pairs, such as ``Training_Duplicates``."""
     if _PAIRS.search(stem):
         return None
+    stem = with_joined_parts(stem)
     if joined := _JOINED.fullmatch(stem.lower()):
         return part_of(joined[1])
     plain = _KIND.sub("", stem.lower())
-    if plain in _HELD_OUT:  # as a column of this name
+    if is_holdout(plain):  # as a column of this name
         return "test"
-    return "val" if is_held_out(plain) else split_of(stem) or part_of(plain) or SHORT_PARTS.get(plain)
+    if is_held_out(plain):
+        return "val"
+    held_out = not _VALIDATION.isdisjoint(words_in(stem))  # my_val, val_df, valid_fold0
+    return split_of(stem) or part_of(plain) or SHORT_PARTS.get(plain) or ("val" if held_out else None)
+
+
+def is_holdout(stem: str) -> bool:
+    """Whether the name of a list says that its images are held out."""
+    return _HELD_OUT.search(stem.lower()) is not None
 
 
 def parts_of_images(lists: Sequence[PartFile], given: str) -> tuple[dict[str, Part], list[str]]:
@@ -212,7 +225,7 @@ def _without_unions(lists: list[PartFile]) -> list[PartFile]:
     for one in lists:
         others = [other for other in lists if other is not one and other.part in ("train", "val")]
         joined = {image for other in others for image in other.images}
-        if "trainval" in one.path.stem.lower() and len(others) > 1 and joined == set(one.images):
+        if "trainval" in with_joined_parts(one.path.stem.lower()) and len(others) > 1 and joined == set(one.images):
             continue
         kept.append(one)
     return kept

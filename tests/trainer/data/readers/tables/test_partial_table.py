@@ -25,7 +25,7 @@ def animals(root: Path, *, table: str, where: str = ".", listed: int = 2, labels
 
 
 @pytest.mark.parametrize("where", [".", "images", "train"])
-@pytest.mark.parametrize("table", ["unseen.csv", "my_val.csv", "query.csv", "data.tsv"])
+@pytest.mark.parametrize("table", ["unseen.csv", "check.csv", "query.csv", "data.tsv"])
 @pytest.mark.parametrize("labels", [CLASSES, ("0", "1", "2")])
 def test_it_is_a_question_whose_answers_work(tmp_path: Path, where: str, table: str, labels: tuple[str, ...]) -> None:
     root = animals(tmp_path / "data", table=table, where=where, labels=labels)

@@ -60,7 +60,7 @@ def sort_tables(search: LabelSearch, paths: Sequence[Path], part_tables: Collect
         if is_unlabelled(path):
             search.unread.leave_out(path, ", whose name says that it holds no labels")
         elif any_training and is_named_validation(path):
-            search.unread.warn(path, ", validation images (folds are cut from the others)")
+            search.unread.leave_out_validation(path)
         elif path in links.describing:
             search.unread.leave_out(path, ", which describes images that another table labels")
         elif path.suffix.lower() == ".txt" and _numbers_classes(search, path):

@@ -24,11 +24,17 @@ class UnreadTables:
     """By the reason."""
     _warnings: list[tuple[Path, str]] = field(default_factory=list, init=False)
     """Tables that may matter, each with the reason."""
+    _validation: list[Path] = field(default_factory=list, init=False)
     _read: set[Path] = field(default_factory=set, init=False)
+    _explained: set[Path] = field(default_factory=set, init=False)
 
     def leave_out(self, path: Path, why: str) -> None:
         """Note that a table is not read. ``why`` ends the sentence."""
         self._left_out.setdefault(why, []).append(path)
+
+    def leave_out_validation(self, path: Path) -> None:
+        """Warn that a table is not read, because it lists validation images by its name."""
+        self._validation.append(path)
 
     def warn(self, path: Path, why: str) -> None:
         """Warn that a table is not read. ``why`` ends the sentence."""
@@ -38,11 +44,15 @@ class UnreadTables:
         """Forget that tables were left out: they are read for another purpose."""
         self._read.update(paths)
 
+    def explain(self, paths: Collection[Path]) -> None:
+        """Forget why tables were left out: other sentences name them. What they say about labels stays."""
+        self._explained.update(paths)
+
     def notes(self) -> list[str]:
         """A sentence for each table that was left out; one for all of many that were left out for one reason."""
         notes = []
         for why, paths in self._left_out.items():
-            places = [self._place_of(path) for path in paths if path not in self._read]
+            places = [self._place_of(path) for path in paths if path not in self._read | self._explained]
             if len(places) <= _NAMED:
                 notes += [f"not read: {place}{why}" for place in places]
             else:
@@ -52,7 +62,9 @@ class UnreadTables:
 
     def warnings(self) -> list[str]:
         """A sentence for each table of which a warning says that it is not read."""
-        return [f"not read: {self._place_of(path)}{why}" for path, why in self._warnings if path not in self._read]
+        held_out = ", validation images (folds are cut from the others)"
+        found = [(path, held_out) for path in self._validation if path not in self._explained] + self._warnings
+        return [f"not read: {self._place_of(path)}{why}" for path, why in found if path not in self._read]
 
     def _place_of(self, path: Path) -> str:
         return path.relative_to(self.folder).as_posix()

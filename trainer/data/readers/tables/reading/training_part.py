@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from trainer.common.errors import DataError
 from trainer.data.readers.columns.choose_columns import Columns
 from trainer.data.readers.columns.several.denied_rows import without_denied_rows
 from trainer.data.readers.columns.several.label_lists import with_lists
 from trainer.data.readers.parts.divide_table import TableLists, lists_beside
-from trainer.data.readers.parts.part_files import images_apart
+from trainer.data.readers.parts.listed_images import listed_images
+from trainer.data.readers.parts.part_files import images_apart, spellings
 from trainer.data.readers.tables.names_of_test_images import one_for_several
 from trainer.data.readers.tables.part_tables import divided, split_parts, warn_of_untrained
 from trainer.data.readers.tables.reading.sources import Sources
@@ -33,6 +34,8 @@ class TrainingPart:
     test_table: Table | None
     lists: frozenset[Path]
     """The lists of images that divide the rows."""
+    unused: frozenset[Path]
+    """Lists of images that divide nothing, of which a warning speaks."""
     warnings: tuple[str, ...]
 
     @property
@@ -71,16 +74,19 @@ def training_part(sources: Sources) -> TrainingPart:
         DataError: columns or lists are ambiguous, or contradict each other.
     """
     chosen, options, test_table = sources.chosen, sources.options, sources.test_table
-    lists, others = TableLists(), list(sources.dividing)
+    lists, others, tests = TableLists(), list(sources.dividing), ""
     if not sources.is_joined and chosen.columns.part is None and not others:
-        lists = _lists(sources)
+        tests = _other_tests(sources)
+        lists = _lists(sources, tests)
         others = [lists.parts] if lists.parts is not None else []
     first = chosen.first
     table, names, columns = divided(chosen.table, first, chosen.names, chosen.columns, others, sources.matcher)
     whole = table
     table, test_part, part_warnings = split_parts(whole, first, columns)
-    if test_part is not None and (test_table is None or test_table.path in lists.used):
-        test_table = test_part
+    if test_table is not None and test_table.path in lists.used | lists.unused:
+        test_table = None
+    if not tests:
+        test_table = test_table or test_part
     test_table = test_table or (lists.test if sources.sample is None else None)
     if chosen.of_folders is None:
         _refuse_groups(table, first, names, columns, sources.sample)
@@ -94,12 +100,30 @@ def training_part(sources: Sources) -> TrainingPart:
         columns=columns,
         test_table=test_table,
         lists=lists.used,
+        unused=lists.unused,
         warnings=(*part_warnings, *untrained, *lists.warnings, *columns.warnings, *denials),
     )
 
 
-def _lists(sources: Sources) -> TableLists:
-    """The lists of images beside the training table."""
+def _other_tests(sources: Sources) -> str:
+    """What gives test images that the training table does not label, as the beginning of a sentence; empty: nothing."""
+    labelled = set(sources.matcher.match(sources.chosen.image_cells()).paths.values())
+    others = [path for path in sources.files.of_split(list(sources.files.paths), "test") if path not in labelled]
+    for table in (sources.sample, sources.test_table):
+        if table is not None:
+            found, lost = listed_images(table.path, spellings(others), sources.options.encoding)
+            if len(found) > len(lost):
+                return f"{table.path.name} lists the test images"
+    apart = [path for path in others if path in set(sources.files.paths_below("test"))]
+    return f"{PurePosixPath(apart[0]).parts[0]}/ holds the test images" if apart else ""
+
+
+def _lists(sources: Sources, tests: str) -> TableLists:
+    """The lists of images beside the training table.
+
+    Args:
+        tests: `_other_tests`.
+    """
     chosen, files = sources.chosen, sources.files
     return lists_beside(
         sources.folder,
@@ -110,6 +134,8 @@ def _lists(sources: Sources) -> TableLists:
         sources.options.encoding,
         {} if chosen.linked is None else chosen.linked.paths(files),
         has_tests=sources.test_table is not None or sources.sample is not None,
+        tests=tests,
+        is_chosen=sources.options.table is not None,
     )
 
 
