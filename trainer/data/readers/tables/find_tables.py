@@ -83,7 +83,8 @@ def find_tables(folder: Path, encoding: str | None = None) -> Tables:
     paths = [path for path in paths if path not in own]
     if (folder / "MODEL_CARD.md").is_file():  # an export of ours, with --output
         paths = [path for path in paths if path.name != "submission.csv"]
-    samples = [path for path in paths if _is_sample(path.stem.lower())]
+    stems = {path.stem.lower() for path in paths}
+    samples = [path for path in paths if _is_sample(path.stem.lower(), stems)]
     others = [path for path in paths if path not in samples]
     # The user's own submissions may be in the folder, too.
     sample = _one("sample submission", [p for p in samples if "sample" in p.stem.lower()] or samples)
@@ -101,11 +102,19 @@ def own_warnings(tables: Tables) -> list[str]:
     return [f"not read: {listed(names, 4)}: {OWN_HELP}"] if names else []
 
 
-def _is_sample(stem: str) -> bool:
-    """Whether a table is a submission or a sample of one; ``sample_labels`` are labels of a sample of images,
-    ``test_sample`` may hold a sample of the rows of ``test``, and ``samples`` may be the images.
+def _is_sample(stem: str, stems: Collection[str]) -> bool:
+    """Whether a table is a submission or a sample of one.
+
+    ``sample_labels`` are labels of a sample of images, ``samples`` may be the images, ``test_sample`` may hold a sample
+    of the rows of ``test``, and ``data_sample`` one of those of ``data`` beside it.
+
+    Args:
+        stems: of all tables.
     """
-    return "submi" in stem or ("sample" in stem and not re.search("samples|label|train|test|meta", stem))
+    if "submi" in stem:
+        return True
+    of_another = re.sub(r"[\W_]*samples?[\W_]*", "", stem) in stems
+    return "sample" in stem and not of_another and not re.search("samples|label|train|test|meta", stem)
 
 
 def packed_images(folder: Path) -> list[Path]:

@@ -255,6 +255,12 @@ def test_labels_of_a_sample_of_images_are_no_sample_submission(tmp_path: Path) -
     assert found.class_names == ("cat", "dog") and not found.test_ids
 
 
+@pytest.mark.parametrize("name", ["data_sample.csv", "sample_data.csv", "Data-Sample.csv"])
+def test_a_sample_of_the_rows_of_a_table_is_no_sample_submission(tmp_path: Path, name: str) -> None:
+    found = read_images(folder_of(tmp_path, {"data.csv": LABELS, name: LABELS[:3]}), verify=False)
+    assert (len(found.y), found.test_ids) == (len(LABELS) - 1, ())
+
+
 def test_an_export_into_the_data_folder_is_no_sample(tmp_path: Path) -> None:
     root = folder_of(tmp_path, {"train.csv": LABELS, "submission.csv": [("id", "label"), ("t", "cat")]}, ("train",))
     save(root / "test" / "u.png", 99, 8)
