@@ -177,6 +177,30 @@ def with_part_of_rows(data: DataSet, random: Random) -> DataSet:
     return replace(data, tables=data.tables | parts)
 
 
+def with_an_own_split(data: DataSet, random: Random) -> DataSet:
+    """Divide the rows of a competition's training table, for other programs."""
+    pairs = [("train_split", "test_split"), ("my_train", "my_val"), ("train_old", "test_old"), ("X_train", "X_test")]
+    first, second = random.choice(pairs)
+    return _with_rows_of_training(data, {first: slice(0, 16), second: slice(16, None)})
+
+
+def with_clean_rows(data: DataSet, random: Random) -> DataSet:
+    """Put most rows of a competition's training table beside it."""
+    return _with_rows_of_training(data, {random.choice(["train_clean", "train_small", "train_v2"]): slice(2, None)})
+
+
+def _with_rows_of_training(data: DataSet, parts: dict[str, slice]) -> DataSet:
+    found = [path for path in data.tables if PurePosixPath(path).stem == "train"]
+    if not found or not data.tests:
+        return data
+    table = data.tables[found[0]]
+    further = {
+        str(PurePosixPath(found[0]).with_stem(stem)): replace(table, images=table.images[rows], cells=table.cells[rows])
+        for stem, rows in parts.items()
+    }
+    return replace(data, tables=data.tables | further)
+
+
 def rewritten(data: DataSet, random: Random) -> DataSet:
     """Let a program or another system change how the tables write names."""
     change = random.choice([str.upper, str.lower, lambda name: name.replace("/", "\\"), lambda name: f" {name} "])

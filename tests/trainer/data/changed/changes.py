@@ -50,6 +50,8 @@ CHANGES: dict[str, Change] = {
         tables.columns_renamed,
         tables.with_old_copy,
         tables.with_part_of_rows,
+        tables.with_an_own_split,
+        tables.with_clean_rows,
         tables.rewritten,
         tables.without_zeros,
         tables.with_repeated_rows,

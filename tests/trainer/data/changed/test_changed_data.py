@@ -31,6 +31,8 @@ ASKED = frozenset(
         ("class_folders", "with_thumbnails"),  # thumbs/ may be a class
         ("class_folders_beside_tests", "with_thumbnails"),
         ("class_folders_and_lists_of_parts", "with_thumbnails"),
+        ("class_folders_and_lists_of_parts", "with_an_own_split"),  # two divisions of all images
+        ("class_folders_and_lists_of_parts", "with_clean_rows"),
         ("class_folders_and_parts_in_a_table", "with_thumbnails"),
         ("class_folders_and_parts_in_a_table", "deeper"),  # the inner folders may be the classes
         ("class_folders_and_parts_in_a_table", "with_annotators"),  # annotators may be labels
