@@ -194,8 +194,8 @@ def find_test_folder(folder: Path, root: Path) -> Path | None:
 def mask_folders_among(folders: Sequence[Path], files: ImageFiles) -> list[Path]:
     """Those of the class folders that hold masks by their names, of which most have the stem of one other image.
 
-    A mask may have a word for masks at its stem (``1_mask.png``), and its image a beginning (``v1.2.1.png``). Where
-    each class numbers its images from 0, equal stems mean nothing.
+    Test images have masks, too. A mask may have a word for masks at its stem (``1_mask.png``), and its image a
+    beginning (``v1.2.1.png``). Where each class numbers its images from 0, equal stems mean nothing.
     """
     if masks_are_worn(path.name for path in folders):
         return []
@@ -205,11 +205,13 @@ def mask_folders_among(folders: Sequence[Path], files: ImageFiles) -> list[Path]
     stems = {path: {PurePosixPath(image).stem for image in files.paths_in(path)} for path in folders}
     images = [path for path in folders if path not in masks and not holds_copies(path.name)]
     owners = Counter(stem for path in images for stem in stems[path])
+    tests = {PurePosixPath(image).stem for image in files.paths_below("test")}
+    single = {stem for stem, count in owners.items() if count == 1} | (tests - owners.keys())
     ends = Counter(end for stem, count in owners.items() for end in _ends_of(stem) for _ in range(count))
     found = [
         path
         for path in masks
-        if 2 * sum(owners[stem] == 1 or owners[stem_of_owner(stem)] == 1 for stem in stems[path]) > len(stems[path])
+        if 2 * sum(stem in single or stem_of_owner(stem) in single for stem in stems[path]) > len(stems[path])
         or (stems[path] and all(1 in (ends[stem], ends[stem_of_owner(stem)]) for stem in stems[path]))
     ]
     return found if len(folders) - len(found) > 1 else []

@@ -10,7 +10,7 @@ from pathlib import Path
 from random import Random
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tests.trainer.data.changed.changes import CHANGES
@@ -88,6 +88,9 @@ def test_a_change_without_meaning_changes_nothing(layout: str) -> None:
 
 
 @settings(max_examples=150)
+@example(
+    layout="class_folders_beside_tests", classes=("masks", "gloves", "helmet"), changes=["with_masks"], seed=0
+)  # segmentations of the test images, too
 @given(
     layout=st.sampled_from(sorted(LAYOUTS)),
     classes=st.sampled_from(CLASSES),
