@@ -7,12 +7,14 @@ from collections.abc import Collection, Sequence
 from typing import Literal
 
 from trainer.data.names.masks import holds_masks
+from trainer.data.names.mentions import beside_controls, ends_as_all
 from trainer.data.names.words import (
     HELD_OUT_WORDS,
     IMAGE_WORDS,
     MASK_WORDS,
     NEUTRAL_WORDS,
     SPLIT_WORD,
+    UNIT_WORDS,
     speaks_of,
     words_in,
 )
@@ -24,6 +26,7 @@ _SPLIT = re.compile(
 )
 _OF_TESTS = frozenset(("stg", "blind", "hidden", "unlabeled", "unlabelled"))
 """Further words beside ``test`` that name no class."""
+_VALIDATION = ("val", "validation")
 _RANDOM_END = re.compile(r"(?:train|test)[_-]((?=\w*(?:[a-z][A-Z0-9]|[0-9][a-zA-Z]|[A-Z][0-9]))[^\W_]{5,12})")
 
 
@@ -43,6 +46,8 @@ def folder_split(name: str, siblings: Collection[str] = ()) -> Split | None:
     (``flowers_train`` beside ``flowers_test``, or ``train_LbELtWX`` beside ``test_ScVgIM0``). Words of other languages
     (``学習``, ``Testdaten``) and letters that count (``a. Training Set``) need a folder of another part among
     ``siblings``; words for testing (``Testdaten``, ``予測用``) may also stand beside two folders that may be classes.
+    So may words for testing and for what a data set consists of (``test_samples``), but beside a control group; and any
+    word that all folders have in common (``Test leaves`` beside ``apple leaves`` and ``pear leaves``).
     """
     split, rest = _taken_apart(name)
     if split is None:
@@ -52,13 +57,17 @@ def folder_split(name: str, siblings: Collection[str] = ()) -> Split | None:
     after = rest[rest.index("*") + 1 :]
     if after and all(word in IMAGE_WORDS for word in after) and not re.search(r"\s", name):
         return split
+    if not UNIT_WORDS.isdisjoint(rest) and beside_controls(siblings):
+        return None
     beside_other = any(part_alone(sibling) not in (None, split) for sibling in siblings)
     if beside_other and all(map(_says_nothing, rest)):
         return split
     if split == "test" and all(
-        word in NEUTRAL_WORDS | KIND_WORDS | _OF_TESTS for word in (*after, *rest) if word != "*"
+        word in NEUTRAL_WORDS | KIND_WORDS | UNIT_WORDS | _OF_TESTS for word in (*after, *rest) if word != "*"
     ):
         return split if set(rest) & _OF_TESTS or beside_classes(name, siblings) else None
+    if split == "test" and ends_as_all(name, siblings):
+        return split
     own = _foreign(rest)
     code = _RANDOM_END.fullmatch(name)
     for sibling in siblings:
@@ -124,7 +133,7 @@ def part_alone(name: str) -> Part | None:
 
 def _says_nothing(word: str) -> bool:
     """Whether a word beside that of a part names no class. A single letter counts, as in ``a. Training Set``."""
-    return word == "*" or word in NEUTRAL_WORDS | KIND_WORDS or (len(word) == 1 and word.isascii())
+    return word == "*" or word in NEUTRAL_WORDS | KIND_WORDS | UNIT_WORDS or (len(word) == 1 and word.isascii())
 
 
 def _foreign_part_of(name: str) -> Part | None:
@@ -135,8 +144,12 @@ def _foreign_part_of(name: str) -> Part | None:
 
 
 def is_held_out(name: str) -> bool:
-    """Whether a folder holds images for validation by its name: ``valid``, ``val_images``, ``検証``."""
-    return speaks_of(name, HELD_OUT_WORDS) or _foreign_part_of(name) == "val"
+    """Whether a folder holds images for validation by its name: ``valid``, ``val_samples``, ``検証``."""
+    return (
+        speaks_of(name, HELD_OUT_WORDS)
+        or speaks_of(name, _VALIDATION, UNIT_WORDS)  # valid samples may be those of a class
+        or _foreign_part_of(name) == "val"
+    )
 
 
 def names_no_class(name: str) -> bool:

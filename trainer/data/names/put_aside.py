@@ -25,7 +25,8 @@ _ASIDE = frozenset((
     "needsreview", "toclassify", "tolabel", "unchecked", "unverified", "wrong", "mislabeled", "mislabelled", "crops",
     "originals", "edited", "export", "exports", "dcim", "cameraroll", "whatsapp", "whatsappimages", "whatsapppictures",
     "download", "downloads", "myphotos", "mypictures", "deleteme", "recycle", "recycler", "snapshot",
-    "singleprediction", "static", "assets", "docs", "notebooks", "models", "src", "review", "copy", "copies",
+    "singleprediction", "static", "assets", "docs", "notebooks", "models", "src", "review", "copy", "copies", "demo",
+    "demos", "validate", "infer", "incoming", "spare", "spares", "additional",
     # German
     "neuerordner", "unsortiert", "zusortieren", "nichtsortiert", "papierkorb", "ausschuss", "aussortiert", "verworfen",
     "ungultig", "duplikat", "duplikate", "dubletten", "doppelte", "sicherung", "sicherungen", "sicherungskopie",
@@ -61,8 +62,8 @@ _ASIDE = frozenset((
 ))  # fmt: skip
 """Without blanks, digits, punctuation and accents, in lower case."""
 _VAGUE = frozenset((
-    "rest", "remaining", "remainder", "mixed", "mix", "all", "everything", "other", "others", "junk",
-    "reste", "alle", "alles", "gemischt", "andere", "anderes", "sonstige", "sonstiges", "mull", "muell", "ablage",
+    "rest", "remaining", "remainder", "mixed", "mix", "all", "everything", "other", "others", "junk", "check", "score",
+    "cv", "reste", "alle", "alles", "gemischt", "andere", "anderes", "sonstige", "sonstiges", "mull", "muell", "ablage",
     "autre", "autres", "divers", "tous", "toutes", "otro", "otros", "otras", "resto", "todos", "todas", "varios",
     "mezclado", "outro", "outros", "altro", "altri", "tutti", "misto", "vari", "overig", "overige", "inne",
     "wszystkie", "прочее", "другое", "разное", "все", "корзина",
@@ -74,10 +75,13 @@ _UNLABELLED = frozenset(("unlabeled", "unlabelled", "nonlabeled", "nolabel", "wi
 """Words as in `_ASIDE` beside words for images. Alone they are labels, see `trainer.data.readers.doubts`."""
 _FLAWED = frozenset((
     "blurry", "blurred", "blur", "toodark", "dark", "toobright", "overexposed", "underexposed", "lowquality",
-    "badquality", "poorquality", "outoffocus", "unusable", "unscharf", "verwackelt", "zudunkel", "maybe",
+    "bad", "badquality", "poorquality", "outoffocus", "unusable", "unscharf", "verwackelt", "zudunkel", "maybe",
 ))  # fmt: skip
 """Words as in `_ASIDE` for images that are no good, unless such words are the classes."""
-_ANSWERS = frozenset(("yes", "no"))
+_ANSWERS = frozenset((
+    "yes", "no", "good", "ok", "okay", "fine", "average", "medium", "fair", "poor", "excellent", "neutral", "ugly",
+))  # fmt: skip
+"""Labels beside which such words are classes."""
 _COPIES = frozenset((
     "aug", "augmented", "augmentation", "augmentations", "flipped", "rotated", "thumb", "thumbs", "thumbnail",
     "thumbnails", "preview", "previews", "copies", "backup",
@@ -100,7 +104,8 @@ def is_aside(name: str) -> bool:
 def flawed_among(names: Collection[str]) -> list[str]:
     """The one of the folders that holds bad images by its name, as ``blurry`` beside ``cat`` and ``dog``.
 
-    There is none among ``sharp``, ``blurry`` and ``too_dark``, in ``sharp`` and ``blurry``, or in yes, no and maybe.
+    There is none among ``sharp``, ``blurry`` and ``too_dark``, in ``sharp`` and ``blurry``, in yes, no and maybe, or in
+    ``good``, ``average`` and ``bad``.
     """
     found = [name for name in names if _folded(name) in _FLAWED]
     return found if len(found) == 1 and len(names) > 2 and _ANSWERS.isdisjoint(map(_folded, names)) else []

@@ -8,6 +8,9 @@ from collections.abc import Collection
 from trainer.formats.part_words import without_accents
 
 _WORD = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])|[^\W\d_]+")  # trainImages has two
+_WITH_UNIT = re.compile(
+    r"^(x?(?:train|test)(?:ing)?|val(?:idation)?)((?:case|sample|example|patient|subject)s?)$"
+)  # testcases
 SPLIT_WORD = re.compile(r"x?(train|test)(?:ing)?(?:imgs?|images?|sets?|data|pics?|files?)?")
 # fmt: off
 IMAGE_WORDS = frozenset((
@@ -21,6 +24,15 @@ NEUTRAL_WORDS = IMAGE_WORDS | {
 }
 # fmt: on
 """Words beside ``train`` or ``test`` that name no class."""
+UNIT_WORDS = frozenset(
+    f"{word}{plural}"
+    for word in (
+        *("case", "sample", "example", "patient", "subject", "participant", "specimen", "instance", "record", "item"),
+        *("group", "cohort", "crop", "tile", "frame", "slide", "scan"),
+    )
+    for plural in ("", "s")
+) | {"batch", "batches", "patch", "patches"}
+"""Words for what a data set consists of. Beside a word for a part, they name no class: ``test_samples``."""
 HELD_OUT_WORDS = frozenset(("val", "valid", "validation", "dev", "eval", "evaluation", "holdout", "評価", "検証"))
 """Words of folders with images for validation, which are not read: folds are cut from the training images."""
 # fmt: off
@@ -41,8 +53,9 @@ MASK_WORDS = frozenset((
 
 
 def words_in(name: str) -> list[str]:
-    """The words of a name in lower case and without accents; ``trainImages`` has two."""
-    return [word.lower() for word in _WORD.findall(without_accents(name))]
+    """The words of a name in lower case and without accents; ``trainImages`` and ``testcases`` have two."""
+    found = (word.lower() for word in _WORD.findall(without_accents(name)))
+    return [part for word in found for part in _WITH_UNIT.sub(r"\1 \2", word).split()]
 
 
 def speaks_of(name: str, wanted: Collection[str], beside: Collection[str] = ()) -> bool:

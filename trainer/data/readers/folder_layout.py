@@ -26,12 +26,12 @@ from trainer.data.readers.class_images import images_of
 from trainer.data.readers.competition_test_set import TrainingConventions, read_test_set
 from trainer.data.readers.doubts.doubtful_labels import doubtful_labels
 from trainer.data.readers.doubts.files_apart import labels_apart
+from trainer.data.readers.doubts.folders.class_doubts import class_doubts
 from trainer.data.readers.doubts.folders.derived_files import derived_files
-from trainer.data.readers.doubts.folders.doubtful_folders import doubtful_folders, images_in_two_formats
+from trainer.data.readers.doubts.folders.doubtful_folders import images_in_two_formats
 from trainer.data.readers.doubts.folders.folder_advice import (
     doubtful_test_folder,
     mask_warnings,
-    not_classes,
     not_splits,
     part_beside_message,
     parts_message,
@@ -45,6 +45,7 @@ from trainer.data.readers.doubts.folders.folder_refusals import (
     refuse_part_twins,
     refuse_two_training_folders,
 )
+from trainer.data.readers.doubts.folders.sample_elsewhere import refuse_sample_elsewhere
 from trainer.data.readers.doubts.other_tables import (
     bare_tables,
     how_to_save,
@@ -121,10 +122,13 @@ def read(folder: Path, options: DataOptions) -> ReadResult | None:
         class_names=class_names,
         ids_have_extension=True,
     )
+    if sample is not None and test_folder is None and (lists is None or lists.test is None):
+        refuse_sample_elsewhere(folder, root, sample, files)
     test_files, test_table = _test_images(files, test_folder, tables, lists, options.encoding)
     test = read_test_set(test_files, conventions, sample=sample, test_table=test_table)
     has_tests = lists is not None or test_folder is not None or test_table is not None or sample is not None
     held_out = [] if has_tests else warn_of_lists(folder, None, paths, spellings(paths))
+    doubts, doubted = class_doubts([path.name for path in folders])
     prefix = "" if root == folder else f"{root.relative_to(folder).as_posix()}/"
     image_set = ImageSet(
         root=folder,
@@ -148,12 +152,11 @@ def read(folder: Path, options: DataOptions) -> ReadResult | None:
         warnings=(
             *merged,
             *(lists.warnings_beside(folder, test_folder) if lists is not None else held_out),
-            *not_classes([path.name for path in folders]),
+            *doubts,
             *doubtful_test_folder(folder, root, test_folder),
-            *doubtful_folders([path.name for path in folders]),
             *images_in_two_formats(paths),
             *derived_files(paths),
-            *doubtful_labels("the class folders", labels),
+            *doubtful_labels("the class folders", labels, doubted=doubted),
             *mask_warnings(found.masks),
             *(f"not read: {path.name}/, masks of other images by its name and theirs" for path in derived),
             *unread_tables(tables, read),

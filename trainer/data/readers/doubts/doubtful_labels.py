@@ -53,12 +53,15 @@ _FEW_IMAGES, _RARER = 3, 3  # a number of so few images, so many times fewer tha
 _SURE = 0.999  # a probability from which a label is no soft one
 
 
-def doubtful_labels(where: str, labels: Iterable[str], *, lists: bool = True, cells: bool = False) -> list[str]:
+def doubtful_labels(
+    where: str, labels: Iterable[str], *, lists: bool = True, cells: bool = False, doubted: Collection[str] = ()
+) -> list[str]:
     """A warning for each label that may mark unlabelled images; ``where`` names the table.
 
     Args:
         lists: whether to warn of labels that may be lists of several.
         cells: whether the labels are cells of a table, where more marks may separate them than in names of folders.
+        doubted: labels of which another warning says that they may be none.
     """
     counts = Counter(labels)
     return [
@@ -74,7 +77,7 @@ def doubtful_labels(where: str, labels: Iterable[str], *, lists: bool = True, ce
             f"{where}: the label {label!r} ({counted(counts[label], 'image')}) is read as a class of its own; if it "
             "marks unlabelled images, remove them from the training data"
             for label in sorted(counts)
-            if (_is_word(label) and not _has_opposite(label, counts))
+            if (_is_word(label) and label not in doubted and not _has_opposite(label, counts))
             or _is_number_for_none(label, counts.keys() - {label})
             or ((sure := label.rstrip("?\uff1f ")) != label and sure in counts)
         ),

@@ -10,6 +10,7 @@ from pathlib import Path, PurePosixPath
 from trainer.common.errors import listed
 from trainer.data.image_set import DataOptions
 from trainer.data.names.masks import holds_masks, masks_are_worn
+from trainer.data.names.mentions import may_hold_tests, may_hold_validation
 from trainer.data.names.parts import folder_part, folder_split, is_held_out, names_no_class, part_alone, split_of
 from trainer.data.names.put_aside import holds_copies
 from trainer.data.names.words import words_in
@@ -38,6 +39,14 @@ def nested_advice(folder: Path, nested: Mapping[str, Sequence[str]], files: Imag
         nested: these images by class folder, all as paths relative to the data folder.
         files: all its images.
     """
+    parts = [outer for outer in nested if may_hold_tests(_name(outer)) or may_hold_validation(_name(outer))]
+    if parts:
+        rest = {
+            outer: paths
+            for outer, paths in nested.items()
+            if outer not in parts and part_alone(_name(outer)) != "train"
+        }
+        return "\n".join([*map(_advice_on_part, parts), *([nested_advice(folder, rest, files)] if rest else [])])
     inner = {outer: {_inner_folder(outer, path) for path in paths} for outer, paths in nested.items()}
     names = Counter(name for own in inner.values() for name in own)
     example = next(iter(nested.values()))[0]
@@ -93,6 +102,20 @@ def _has_own_images(outer: str, files: ImageFiles) -> bool:
 
 def _inner_folder(outer: str, path: str) -> str:
     return path.removeprefix(f"{outer}/").partition("/")[0]
+
+
+def _name(outer: str) -> str:
+    return PurePosixPath(outer).name
+
+
+def _advice_on_part(outer: str) -> str:
+    """The advice on a folder that may hold test or validation images, in folders for the classes."""
+    place = printable(outer)
+    if may_hold_tests(_name(outer)):
+        how = f"If {place} holds the test images, rename it to test"
+    else:
+        how = f"If {place} holds validation images, move it out of the data folder"
+    return f"{how}; if it is a class, move its images directly into it"
 
 
 def _advice_on_one(path: str) -> str:
@@ -170,23 +193,19 @@ def not_classes(names: Sequence[str]) -> list[str]:
     found = []
     for name in names:
         message = f"the folder {name!r} is read as a class; if it is none, move it out of the data"
-        if _may_be_tests(name):
+        if may_hold_tests(name, names):
             found.append(f"{message}, or rename it to test if it holds the test images")
         elif _may_train(name, names):
             found.append(message)
         elif split_of(name) is None and not (holds_masks(name) and masks_are_worn(names)):
-            found += [message] * bool(names_no_class(name) or part_alone(name) or folder_part(name, ()))
+            part = part_alone(name) or folder_part(name, ()) or may_hold_validation(name)
+            found += [message] * bool(names_no_class(name) or part)
     return found
-
-
-def _may_be_tests(name: str) -> bool:
-    """Whether the last word of a name is one for testing, as in ``field test``; ``test tubes`` are no test images."""
-    return split_of((words_in(name) or [""])[-1]) == "test"
 
 
 def _may_train(name: str, names: Sequence[str]) -> bool:
     """Whether a folder called ``train`` may hold training images, because no other class is one of vehicles."""
-    if folder_split(name) != "train":
+    if part_alone(name) != "train":
         return False
     words = {word.removesuffix("s") for other in names if other != name for word in words_in(other)}
     return words.isdisjoint(_VEHICLES)
@@ -221,5 +240,5 @@ def not_splits(names: Sequence[str]) -> list[str]:
     return [
         f"the folder {name!r} is read as a class"
         for name in names
-        if split_of(name) is not None and not _may_be_tests(name) and not _may_train(name, names)
+        if split_of(name) is not None and not may_hold_tests(name, names) and not _may_train(name, names)
     ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path, PurePosixPath
 
 from trainer.data.names.masks import holds_masks
+from trainer.data.names.mentions import may_hold_tests, may_hold_validation
 from trainer.data.names.parts import folder_split, is_held_out
 from trainer.data.names.put_aside import holds_copies, is_aside
 from trainer.data.readers.class_folders import (
@@ -56,9 +57,11 @@ def _may_be_data(inner: Path, files: ImageFiles) -> bool:
     name = inner.name
     if inner.is_symlink() or holds_masks(name):
         return False
-    if (is_aside(name) or holds_copies(name)) and not _holds_all(inner, files):
+    siblings = [path.name for path in subfolders(inner.parent)]
+    is_part = may_hold_tests(name, siblings) or may_hold_validation(name)
+    if (is_aside(name) or holds_copies(name) or is_part) and not _holds_all(inner, files):
         return False
-    if is_held_out(name) or folder_split(name, [path.name for path in subfolders(inner.parent)]) == "test":
+    if is_held_out(name) or folder_split(name, siblings) == "test":
         return False
     return bool(files.paths_in(inner))
 
