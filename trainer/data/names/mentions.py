@@ -22,11 +22,14 @@ _VALIDATION = ("val", "validation")
 def may_hold_tests(name: str, siblings: Collection[str] = ()) -> bool:
     """Whether a folder may hold test images: its name begins or ends with a word for testing, as in ``field test``.
 
-    Things such as ``test tubes``, and a ``test group`` beside a ``control group``, are classes.
+    Things such as ``test tubes``, a ``test group`` beside a ``control group``, and results as ``test_positive`` beside
+    ``test_negative`` are classes.
     """
     first, *rest = words_in(name) or [""]
     if rest and _is_test(rest[-1]):
         return True
+    if rest and any(words_in(sibling)[:1] == [first] for sibling in siblings if sibling != name):
+        return False
     return (_is_test(first) or first == "tests") and _THINGS.isdisjoint(rest) and not beside_controls(siblings)
 
 

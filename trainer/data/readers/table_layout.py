@@ -118,7 +118,7 @@ def _read(folder: Path, options: DataOptions) -> ReadResult | None:
             *in_test_folders(where, files, paths),
             *possible_groups(where, part.names, part.rows, part.used, part.labels),
             *unused_marks(where, part.names, part.rows, part.used),
-            *held_out(files, {*paths, *test.images.paths}),
+            *held_out(files, {*paths, *test.images.paths, *_divided_off(sources, part)}),
             *in_other_folders(where, files, paths, test.images.paths),
             *unlisted(where, files, sources.matcher, sources.chosen.image_cells(), paths, test.images.paths),
             *files.unread_warnings(_image_folders((*paths, *test.images.paths)), read=_read_tables(sources, part)),
@@ -175,6 +175,11 @@ def _conventions(part: TrainingPart, labelled: LabelledRows) -> TrainingConventi
         separator=(lists and (lists.written or lists.separator)) or free_separator(class_names),
         ids_have_extension=all(PurePosixPath(row.id.strip()).suffix.lower() in IMAGE_SUFFIXES for row in rows),
     )
+
+
+def _divided_off(sources: Sources, part: TrainingPart) -> Collection[str]:
+    """The images of the training table, if a warning says already that rows of validation images are not read."""
+    return () if part.columns.part is None else sources.matcher.match(sources.chosen.image_cells()).paths.values()
 
 
 def _read_tables(sources: Sources, part: TrainingPart) -> set[Path]:

@@ -372,7 +372,7 @@ def test_images_that_no_row_names_are_counted(tmp_path: Path) -> None:
 
 
 def test_training_images_in_a_test_folder_are_named(tmp_path: Path) -> None:
-    paths = [*(f"train/{number}.png" for number in range(6)), *(f"test/{number}.png" for number in range(6, 8))]
+    paths = [*(f"images/{number}.png" for number in range(6)), *(f"test/{number}.png" for number in range(6, 8))]
     for number, path in enumerate(paths):
         save(tmp_path / path, number, 8)
     rows = [f"{path},{'ab'[number % 2]}" for number, path in enumerate(paths)]

@@ -227,7 +227,7 @@ class ImageFiles:
                 raise ImageAmbiguousError(identifier, candidates)
             if candidates:
                 return self._inside(candidates[0])
-        hint = self._unread_hint(pure) or self._elsewhere_hint(pure)
+        hint = self._unread_hint(pure) or self._elsewhere_hint(pure, split)
         if not hint and self.linked_folders:
             hint = f" ({self.linked_folders[0]} is a link to a folder: such links are not followed)"
         raise ImageMissingError(f"there is no image {identifier!r}{hint}")
@@ -251,17 +251,31 @@ class ImageFiles:
                 return f" ({printable(path)} is there, but not read: {unread_message({path: kind})})"
         return ""
 
-    def _elsewhere_hint(self, wanted: PurePosixPath) -> str:
+    def _elsewhere_hint(self, wanted: PurePosixPath, split: Split) -> str:
         """Where a file with the name of an id lies that is no substitute; empty without one."""
         stem = wanted.stem if wanted.suffix.lower() in IMAGE_SUFFIXES else wanted.name
         found = self._by_key.get(wanted.name) or self._by_key.get("stem:" + stem)
         if not found:
             return ""
+        part = self._other_part(found[0]) if split == "train" and not wanted.parts[:-1] else ""
+        if part:
+            return (
+                f" ({printable(found[0])} lies in a folder of {part} images: if it is one, remove the row; else "
+                "move it to the training images)"
+            )
         means = "if it is meant, write this path into the table"
         same = next((path for path in found if _is_in(str(wanted), PurePosixPath(path).parent)), None)
         if same is not None and "/" in same:
             return f" ({printable(same)} ends in the same way; {means})"
         return f" ({printable(found[0])} is another image; {means})"
+
+    def _other_part(self, path: str) -> str:
+        """The kind of the images in a folder for testing or validation; empty for masks, and for other folders."""
+        if self._mask_folders.intersection(map(str, PurePosixPath(path).parents)):
+            return ""
+        if self._splits[path] == "test":
+            return "test"
+        return "validation" if any(map(is_held_out, path.split("/")[:-1])) else ""
 
     def _inside(self, path: str) -> str:
         if path in self.escaping:

@@ -33,18 +33,20 @@ class PartTable:
 
     parts: by the table's cell.
     numbers: the meaning of the numbers 0, 1 and 2; empty where the table holds words.
-    names: names of several files that divide the images together; empty for one table.
+    names: names of several files or folders that divide the images together; empty for one table.
+    what: what they are.
     """
 
     path: Path
     parts: Mapping[str, Part]
     numbers: Mapping[str, Part]
     names: str = ""
+    what: str = "lists"
 
     @property
     def divides(self) -> str:
         """The beginning of a sentence about what divides the images."""
-        return f"the lists {self.names} divide" if self.names else f"{self.path.name} divides"
+        return f"the {self.what} {self.names} divide" if self.names else f"{self.path.name} divides"
 
 
 def find_part_tables(paths: Iterable[Path], matcher: ImageMatcher, encoding: str | None) -> list[PartTable]:

@@ -14,6 +14,7 @@ from trainer.data.readers.columns.several.label_lists import with_lists
 from trainer.data.readers.parts.divide_table import TableLists, lists_beside
 from trainer.data.readers.parts.listed_images import listed_images
 from trainer.data.readers.parts.part_files import images_apart, spellings
+from trainer.data.readers.parts.part_folders import parts_by_folders
 from trainer.data.readers.tables.names_of_test_images import one_for_several
 from trainer.data.readers.tables.part_tables import divided, split_parts, warn_of_untrained
 from trainer.data.readers.tables.reading.sources import Sources
@@ -68,7 +69,7 @@ class TrainingPart:
 
 
 def training_part(sources: Sources) -> TrainingPart:
-    """Divide the training table by its column of parts, a table of parts, or lists of images.
+    """Divide the training table by its column of parts, a table of parts, lists of images, or the images' folders.
 
     Raises:
         DataError: columns or lists are ambiguous, or contradict each other.
@@ -78,7 +79,8 @@ def training_part(sources: Sources) -> TrainingPart:
     if not sources.is_joined and chosen.columns.part is None and not others:
         tests = _other_tests(sources)
         lists = _lists(sources, tests)
-        others = [lists.parts] if lists.parts is not None else []
+        parts = lists.parts or parts_by_folders(chosen.table.path, chosen.image_cells(), sources.files, sources.matcher)
+        others = [parts] if parts is not None else []
     first = chosen.first
     table, names, columns = divided(chosen.table, first, chosen.names, chosen.columns, others, sources.matcher)
     whole = table

@@ -89,6 +89,7 @@ def test_a_folder_that_may_be_no_class_has_one_warning(tmp_path: Path, name: str
         ("test group", "control group", "placebo group"),
         ("test_samples", "control_samples", "placebo_samples"),
         ("good", "average", "bad"),
+        ("test_positive", "test_negative", "invalid test paper"),
         ("test strips", "bandages", "syringes"),
     ],
 )
