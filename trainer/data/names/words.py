@@ -49,6 +49,13 @@ MASK_WORDS = frozenset((
     "\u043c\u0430\u0441\u043a\u0438",
 ))
 """Words for masks, annotations, and what other programs make of the images."""
+TO_PREDICT_WORDS = frozenset(("predict", "inference", "予測", "推論"))
+RESULT_WORDS = frozenset((
+    "pred", "preds", "prediction", "predictions", "predicted", "output", "outputs", "result", "results", "ergebnis",
+    "ergebnisse", "vorhersage", "vorhersagen", "resultat", "resultats", "resultado", "resultados", "risultati",
+    "wyniki", "結果", "结果", "出力", "予測結果", "推論結果",
+))
+"""Those of `MASK_WORDS` for folders that may hold images to predict, and for such that hold predictions as a rule."""
 # fmt: on
 
 

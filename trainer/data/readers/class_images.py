@@ -11,6 +11,7 @@ from trainer.data.names.masks import masks_among
 from trainer.data.readers.base import SkippableProblem
 from trainer.data.readers.class_folders import ClassContent, content_of_class, in_two_classes, subfolders
 from trainer.data.readers.doubts.folders.folder_advice import nested_advice
+from trainer.data.readers.doubts.folders.tables_apart import table_apart_advice
 from trainer.data.readers.doubts.other_tables import other_tables
 from trainer.data.readers.matching.image_files import LINK_HELP, ImageFiles
 from trainer.formats.labels import text_problem
@@ -60,7 +61,8 @@ def images_of(folder: Path, folders: Sequence[Path], files: ImageFiles) -> Class
     problems += in_two_classes(files, found.paths, found.labels)
     problems += files.closed_problems()
     if problems:
-        raise DataError(problems, nested_advice(folder, nested, files) if nested else "")
+        advice = [table_apart_advice(folder, files), nested_advice(folder, nested, files)] if nested else []
+        raise DataError(problems, "\n".join(filter(None, advice)))
     return found
 
 

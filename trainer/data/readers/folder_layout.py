@@ -8,7 +8,7 @@ from pathlib import Path
 from trainer.common.errors import DataError, counted, listed
 from trainer.data.image_set import DataOptions, ImageSet
 from trainer.data.images import FileImages
-from trainer.data.names.parts import is_held_out
+from trainer.data.names.parts import is_held_out, part_alone
 from trainer.data.readers.base import Reader, ReadResult
 from trainer.data.readers.class_folders import (
     class_folder_names,
@@ -241,7 +241,7 @@ def _unread_warnings(folder: Path, root: Path, files: ImageFiles, test_folder: P
         classes = {path.name for path in folders}
         parts = [path for path in subfolders(folder) if path == test_folder or is_held_out(path.name)]
         inner = {path.name for part in parts for path in subfolders(part) if files.paths_in(path)}
-        if inner & classes and (lost := sorted(inner - classes)):
+        if inner & classes and (lost := sorted(name for name in inner - classes if part_alone(name) is None)):
             warnings.append(f"not trained: {listed(lost, 4)}, classes without a folder in {root.name}/")
     return warnings
 

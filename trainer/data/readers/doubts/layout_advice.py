@@ -57,9 +57,10 @@ def _labels_hint(folder: Path, labels: Sequence[Path], options: DataOptions, *, 
         return _other_tables_hint(folder, others, files)
     hint = files.packed_hint() if linked else files.missing_hint()
     if files.paths and not (broken or linked) and options.layout in (None, "table"):
+        paths = _not_for_testing(files)
         hint += "\n" * bool(hint) + (
-            f"Nothing gives the labels of {len(files.paths)} images. If their names do, write a table labels.csv with "
-            f"the columns image and label, and one row for each image, such as {printable(files.paths[0])}"
+            f"Nothing gives the labels of {len(paths)} images. If their names do, write a table labels.csv with "
+            f"the columns image and label, and one row for each image, such as {printable(paths[0])}"
         )
         hint += _test_class_hint(folder, files)
     return hint
@@ -82,9 +83,15 @@ def _other_tables_hint(folder: Path, others: Sequence[Path], files: ImageFiles) 
     if not is_coco(others[0]):
         how = (
             "write a table labels.csv with the columns image and label, and one row for each image, such as "
-            f"{printable(files.paths[0])}"
+            f"{printable(_not_for_testing(files)[0])}"
         )
     return f"The labels may be in {names}, which is not read: {how}"
+
+
+def _not_for_testing(files: ImageFiles) -> Sequence[str]:
+    """The images beside those for testing; all images if there are no others."""
+    tests = set(files.paths_below("test"))
+    return [path for path in files.paths if path not in tests] or files.paths
 
 
 def _test_class_hint(folder: Path, files: ImageFiles) -> str:

@@ -7,8 +7,9 @@ from collections.abc import Collection, Iterable
 from pathlib import PurePosixPath
 
 from trainer.common.errors import counted
-from trainer.data.names.masks import masks_among
+from trainer.data.names.masks import masks_among, stem_of_owner
 from trainer.data.names.parts import is_held_out
+from trainer.data.names.words import RESULT_WORDS, TO_PREDICT_WORDS, speaks_of
 from trainer.data.readers.matching.image_files import ImageFiles
 from trainer.data.readers.matching.match_images import ImageMatcher
 from trainer.inference.printable import printable
@@ -64,6 +65,8 @@ def unlisted(
 def in_other_folders(where: str, files: ImageFiles, trained: Collection[str], tested: Collection[str]) -> list[str]:
     """A warning about images in folders of which no image is used, but for those of masks and of other parts.
 
+    Folders such as ``predict`` and ``output`` count, though they may hold what programs make of the images.
+
     Args:
         where: name of the table of training images.
     """
@@ -72,10 +75,26 @@ def in_other_folders(where: str, files: ImageFiles, trained: Collection[str], te
     rest = files.of_split(apart, "train")
     stems = {PurePosixPath(path).stem for path in trained}
     rest = [path for path in rest if PurePosixPath(path).stem not in stems]  # another version of a training image
+    stems |= {PurePosixPath(path).stem for path in tested}
+    known = {*rest, *files.paths_below("test")}
+    rest += [path for path in apart if path not in known and _may_be_to_predict(path, stems)]
     if not rest:
         return []
     images = counted(len(rest), "image")
     return [f"not read: {images} in other folders than those of {where}, such as {printable(rest[0])}"]
+
+
+def _may_be_to_predict(path: str, used: set[str]) -> bool:
+    """Whether an image may be one to predict by its folder, and is not made of an image in use by its name.
+
+    Args:
+        used: stems of the images in use.
+    """
+    folders = PurePosixPath(path).parts[:-1]
+    if any(speaks_of(folder, TO_PREDICT_WORDS) for folder in folders):
+        return True
+    stem = PurePosixPath(path).stem
+    return any(speaks_of(folder, RESULT_WORDS) for folder in folders) and used.isdisjoint((stem, stem_of_owner(stem)))
 
 
 def unlisted_test_images(where: str, files: ImageFiles, known: Collection[str]) -> list[str]:

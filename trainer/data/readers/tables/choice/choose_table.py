@@ -10,6 +10,7 @@ from pathlib import Path
 from trainer.common.errors import DataError, listed
 from trainer.data.readers.doubts.files_apart import texts_apart
 from trainer.data.readers.doubts.folders.folder_choice import folders_choice
+from trainer.data.readers.matching.match_images import ImageMatcher
 from trainer.data.readers.parts.part_files import list_files, part_of_stem
 from trainer.data.readers.tables.against_folders import tells_other_labels
 from trainer.data.readers.tables.choice.best_table import (
@@ -28,6 +29,7 @@ from trainer.data.readers.tables.choice.sort_tables import names_images, sort_ta
 from trainer.data.readers.tables.find_tables import Tables, is_named_training, named_table
 from trainer.data.readers.tables.folder_labels import FolderTable, folder_table, refused
 from trainer.data.readers.tables.training_table import TrainingTable
+from trainer.inference.printable import printable
 
 _PREDICTIONS = re.compile(r"(?:^|[^a-z])(?:pred(?:s|ict(?:ions?|ed)?)?|oof|inference|outputs?)(?:[^a-z]|$)")
 
@@ -58,6 +60,7 @@ def choose_training_table(
         if labelling:
             search.unread.leave_out(candidate.table.path, ", which names no image")
             continue
+        _refuse_test_labels(search, candidate)
         place, folders = search.place_of(candidate.table.path), listed(search.class_folders, 4)
         raise DataError(
             f"{place} names no image, and none of the folders {folders}. If the folders are the classes, "
@@ -92,6 +95,25 @@ def choose_training_table(
     refuse_rival_labels(search, chosen, naming, deeper)
     warn_of_deeper_tables(search, chosen, deeper)
     return chosen
+
+
+def _refuse_test_labels(search: LabelSearch, candidate: TrainingTable) -> None:
+    """Refuse a table beside class folders that names test images alone.
+
+    Raises:
+        DataError: it does.
+    """
+    tests = set(search.files.paths_below("test"))
+    matcher = ImageMatcher(search.files, "test")
+    columns = zip(*candidate.table.rows, strict=True) if tests else ()
+    found = max((tests.intersection(matcher.match(column).paths.values()) for column in columns), key=len, default=())
+    if 2 * len(found) >= len(candidate.table.rows):
+        place = search.place_of(candidate.table.path)
+        raise DataError(
+            f"{place} names {len(found)} test images, such as {printable(min(found))}, and no training image. If it "
+            f"lists the test images, rename it to test.csv. To read the folders {listed(search.class_folders, 4)} "
+            f"without it, {folders_choice(search.folder, search.files)}"
+        )
 
 
 def _largest(naming: Sequence[TrainingTable]) -> TrainingTable | None:
