@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
-from trainer.data.names.words import SPLIT_WORD, words_in
+from trainer.data.names.words import NEUTRAL_WORDS, SPLIT_WORD, UNIT_WORDS, words_in
 
 _THINGS = frozenset((
     "tube", "tubes", "strip", "strips", "pilot", "pilots", "card", "cards", "pattern", "patterns", "paper", "papers",
@@ -28,9 +28,14 @@ def may_hold_tests(name: str, siblings: Collection[str] = ()) -> bool:
     first, *rest = words_in(name) or [""]
     if rest and _is_test(rest[-1]):
         return True
-    if rest and any(words_in(sibling)[:1] == [first] for sibling in siblings if sibling != name):
+    if rest and any(_says_more(words_in(sibling), first) for sibling in siblings if sibling != name):
         return False
     return (_is_test(first) or first == "tests") and _THINGS.isdisjoint(rest) and not beside_controls(siblings)
+
+
+def _says_more(words: Sequence[str], first: str) -> bool:
+    """Whether a name begins with a word, and has others than those for images and parts."""
+    return words[:1] == [first] and not NEUTRAL_WORDS.union(UNIT_WORDS).issuperset(words[1:])
 
 
 def may_hold_validation(name: str) -> bool:

@@ -46,8 +46,8 @@ def folder_split(name: str, siblings: Collection[str] = ()) -> Split | None:
     (``flowers_train`` beside ``flowers_test``, or ``train_LbELtWX`` beside ``test_ScVgIM0``). Words of other languages
     (``学習``, ``Testdaten``) and letters that count (``a. Training Set``) need a folder of another part among
     ``siblings``; words for testing (``Testdaten``, ``予測用``) may also stand beside two folders that may be classes.
-    So may words for testing and for what a data set consists of (``test_samples``), but beside a control group; and any
-    word that all folders have in common (``Test leaves`` beside ``apple leaves`` and ``pear leaves``).
+    So may words for testing and for what a data set consists of (``test_samples``), unless ``test`` or a control group
+    is beside; and any word that all folders have in common (``Test leaves`` beside ``oak leaves`` and ``ash leaves``).
     """
     split, rest = _taken_apart(name)
     if split is None:
@@ -57,7 +57,7 @@ def folder_split(name: str, siblings: Collection[str] = ()) -> Split | None:
     after = rest[rest.index("*") + 1 :]
     if after and all(word in IMAGE_WORDS for word in after) and not re.search(r"\s", name):
         return split
-    if not UNIT_WORDS.isdisjoint(rest) and beside_controls(siblings):
+    if not UNIT_WORDS.isdisjoint(rest) and (beside_controls(siblings) or _has_plain_twin(split, siblings)):
         return None
     beside_other = any(part_alone(sibling) not in (None, split) for sibling in siblings)
     if beside_other and all(map(_says_nothing, rest)):
@@ -77,6 +77,12 @@ def folder_split(name: str, siblings: Collection[str] = ()) -> Split | None:
         if other not in (None, split) and (random or _foreign(other_rest) == own):
             return split
     return None
+
+
+def _has_plain_twin(split: Split, siblings: Collection[str]) -> bool:
+    """Whether a folder is called after a split alone, so that another one holds an excerpt: ``trainingSample``."""
+    found = map(_taken_apart, siblings)
+    return any(other == split and all(word == "*" or word in NEUTRAL_WORDS for word in rest) for other, rest in found)
 
 
 def _foreign_split(name: str, siblings: Collection[str]) -> Split | None:

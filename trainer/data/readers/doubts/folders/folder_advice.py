@@ -153,12 +153,15 @@ def part_beside_message(folder: Path, root: Path, parts: Sequence[str], files: I
     hold, their = ("holds", "its name") if len(parts) == 1 else ("hold", "their names")
     unread = _unread_labels(folder, root, files, options)
     how = f"move {listed(empty, 4)} out of the data, and " * bool(empty)
+    others = [name for name in classes if name not in parts]
+    alone = f"If {listed(others, 4)} alone are the classes, move {listed(parts, 4)} out of the data folder. "
+    alone *= len(others) > 1
     return (
         f"the folders {listed(names, 4)} are not read as classes, because {listed(parts, 4)} {hold} a part of the "
         f"images by {their}{unread}. If the names of the images say the labels, write a table "
         "labels.csv with the columns image and label, and one row for each training image, such as "
-        f"{printable(inside[example][0])}. If {listed(classes, 4)} are the classes, {how}add --layout "
-        "folders (data.layout)"
+        f"{printable(inside[example][0])}. {alone}If {listed(classes, 4)} are the classes, {how}add "
+        "--layout folders (data.layout)"
     )
 
 

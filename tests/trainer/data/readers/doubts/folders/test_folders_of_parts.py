@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -152,6 +153,34 @@ def test_parts_in_folders_for_the_classes(tmp_path: Path, train: str, name: str,
     found = read_images(tmp_path, verify=False)
     assert found.class_names == ("cat", "dog") and (len(found.train_ids), len(found.test_ids)) == (6, tests)
     assert tests or f"not read: 6 images in {name}/" in "".join(found.warnings)
+
+
+@pytest.mark.parametrize(
+    ("plain", "further"),
+    [
+        (("trainingSet/trainingSet", "testSet"), "trainingSample/trainingSample"),
+        (("train", "test"), "test_samples"),
+        (("train", "test"), "train_examples"),
+    ],
+)
+def test_an_excerpt_beside_the_parts_is_none_of_them(tmp_path: Path, plain: tuple[str, str], further: str) -> None:
+    train, test = plain
+    flat(tmp_path / train, "cat", "dog")
+    for number, place in enumerate((test, further)):
+        save(tmp_path / place / ("1.png" if further == "test_samples" else "cat/1.png"), 70 + number, 8)
+    found = read_images(tmp_path, verify=False)
+    assert len(found.test_ids) == 1 and set(found.class_names) - {further} == {"cat", "dog"}
+    top = further.partition("/")[0]
+    assert any(top in warning for warning in found.warnings)
+
+
+@pytest.mark.parametrize("further", ["test_samples", "val"])
+def test_advice_on_two_parts_beside_classes(tmp_path: Path, further: str) -> None:
+    flat(tmp_path, "cat", "dog", "test", further)
+    assert f"If 'cat', 'dog' alone are the classes, move {further!r} out of the data folder" in problems_of(tmp_path)
+    shutil.rmtree(tmp_path / further)
+    found = read_images(tmp_path, verify=False)
+    assert found.class_names == ("cat", "dog") and len(found.test_ids) == 3
 
 
 def test_advice_on_validation_images_in_folders_for_the_classes(tmp_path: Path) -> None:
