@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 from trainer.common.errors import DataError, counted
 from trainer.data.names.put_aside import holds_copies
 from trainer.data.readers.class_folders import subfolders
-from trainer.data.readers.matching.id_spellings import has_image_suffix
+from trainer.data.readers.matching.id_spellings import has_image_suffix, slashes
 from trainer.data.readers.parts.lists_apart import warn_of_lists
 from trainer.data.readers.parts.number_lists import number_lists
 from trainer.data.readers.parts.part_files import (
@@ -96,7 +96,7 @@ def lists_beside(
     if not any(set(labelled) - set(one.images) for one in dividing):
         nothing_known = not (has_tests or apart["test"] or known_lists.unused)
         doubts = warn_of_lists(folder, table, labelled, known) if nothing_known else []
-        warnings = (*known_lists.warnings, *numbers, *doubts)
+        warnings = (*known_lists.warnings, *_lost_tests(found, own_tests), *numbers, *doubts)
         return TableLists(test=own_tests, unused=known_lists.unused, warnings=warnings)
     names = names_of(dividing)
     parts, lost = parts_of_images(dividing, names)
@@ -161,7 +161,25 @@ def _test_images(found: Sequence[PartFile], table: Path, labelled: Mapping[str, 
         lists = [one for one in lists if are_twins(table, one.path)]
     if part_of_stem(table.stem) != "train" or len(lists) != 1 or not set(lists[0].images).isdisjoint(labelled):
         return None
-    names = [PurePosixPath(path) for path in lists[0].images]
-    with_extension = all(map(has_image_suffix, labelled.values()))
-    rows = (("id",), *((name.name if with_extension else name.stem,) for name in names))
+    rows = (("id",), *((name,) for name in _ids_like(list(labelled.values()), lists[0].images)))
     return Table(path=lists[0].path, rows=rows, numbers=tuple(range(len(rows))), delimiter=",", newline="\n", bom=False)
+
+
+def _lost_tests(found: Sequence[PartFile], tests: Table | None) -> list[str]:
+    """A warning about lines of the list of test images that name none."""
+    lost = [line for one in found if tests is not None and one.path == tests.path for line in one.lost]
+    if not lost or tests is None:
+        return []
+    return [f"{tests.path.name}: {counted(len(lost), 'line')} that name no image, such as {lost[0]!r}"]
+
+
+def _ids_like(ids: Sequence[str], paths: Sequence[str]) -> list[str]:
+    """Ids of images that are written as ``ids`` are: with as many folders, with or without extension.
+
+    Names that several images have get all their folders.
+    """
+    folders = max(len(PurePosixPath(slashes(name)).parts) for name in ids)
+    names = ["/".join(PurePosixPath(path).parts[-folders:]) for path in paths]
+    if len(set(names)) < len(names):
+        names = list(paths)
+    return names if all(map(has_image_suffix, ids)) else [str(PurePosixPath(name).with_suffix("")) for name in names]

@@ -179,3 +179,42 @@ def test_a_list_of_training_images_beside_class_folders_and_a_test_folder(tmp_pa
 
     assert (trained(found), for_testing(found)) == (list(range(8)), [12, 13, 14, 15])
     assert any("4 images that test_split.csv lists for testing" in one for one in found.warnings)
+
+
+def test_test_images_of_a_class_called_masks_are_listed(tmp_path: Path) -> None:
+    for i in range(18):
+        save(tmp_path / ("masks", "gloves", "helmet")[i % 3] / f"a{i}.png", i, 8)
+    for name, numbers in (("train.csv", range(12)), ("test.csv", range(12, 18))):
+        rows = [f"{kind}/a{i}.png,{kind}" for i in numbers if (kind := ("masks", "gloves", "helmet")[i % 3])]
+        (tmp_path / "meta").mkdir(exist_ok=True)
+        (tmp_path / "meta" / name).write_text("\n".join(["file,label", *rows]))
+
+    found = read_images(tmp_path, verify=False)
+
+    assert (trained(found), for_testing(found)) == (list(range(12)), list(range(12, 18)))
+    assert found.test_ids[0] == "masks/a12.png", "as the training table writes them"
+
+
+def test_test_images_with_one_name_in_several_folders_keep_their_folders(tmp_path: Path) -> None:
+    """As in RVL-CDIP, whose lists hold paths."""
+    for i in range(12):
+        save(tmp_path / "images" / f"d{i}" / "1.png", i, 8)
+    for name, numbers in (("train.txt", range(8)), ("test.txt", range(8, 12))):
+        (tmp_path / "labels").mkdir(exist_ok=True)
+        (tmp_path / "labels" / name).write_text("\n".join(f"d{i}/1.png {i % 2}" for i in numbers))
+
+    found = read_images(tmp_path, DataOptions(table="labels/train.txt"), verify=False)
+
+    assert found.test_ids == ("d8/1.png", "d9/1.png", "d10/1.png", "d11/1.png")
+
+
+def test_listed_test_images_that_are_missing_are_named(tmp_path: Path) -> None:
+    competition(tmp_path, tests="")
+    listing(tmp_path / "meta" / "train.csv", range(12))
+    (tmp_path / "train.csv").unlink()
+    listing(tmp_path / "meta" / "test.txt", range(12, 18), labels=False)
+
+    found = read_images(tmp_path, verify=False)
+
+    assert for_testing(found) == [12, 13, 14, 15]
+    assert any("test.txt: 2 lines that name no image, such as 'a16.png'" in one for one in found.warnings)

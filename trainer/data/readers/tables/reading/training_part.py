@@ -127,11 +127,14 @@ def _lists(sources: Sources, tests: str) -> TableLists:
         tests: `_other_tests`.
     """
     chosen, files = sources.chosen, sources.files
+    labelled = {path: cell for cell, path in sources.matcher.match(chosen.image_cells()).paths.items()}
+    folders = {PurePosixPath(path).parent for path in labelled}  # a class may be called masks
+    beside = [path for path in files.paths if PurePosixPath(path).parent in folders]
     return lists_beside(
         sources.folder,
         chosen.table.path,
-        {path: cell for cell, path in sources.matcher.match(chosen.image_cells()).paths.items()},
-        files.of_split(list(files.paths), "test"),
+        labelled,
+        list(dict.fromkeys((*files.of_split(list(files.paths), "test"), *beside))),
         images_apart(files),
         sources.options.encoding,
         {} if chosen.linked is None else chosen.linked.paths(files),
