@@ -45,6 +45,7 @@ from trainer.data.readers.columns.label_names import (
     plain_name,
     sides_of,
 )
+from trainer.data.readers.columns.measured_numbers import SIDE_FACTS, doubt, measured, question
 from trainer.data.readers.doubts.metadata_cells import kind_of_cells
 from trainer.data.readers.matching.id_spellings import composed
 from trainer.formats.labels import SeveralLabels, is_number
@@ -296,6 +297,7 @@ class LabelChoice:
         hot = one_hot(self.rows, free, self._values)
         rivals = [column for column in possible if column not in hot]
         if len(hot) > 2 or (len(hot) == 2 and not rivals):
+            self._compare_measured(hot)
             if left := [names[column] for column in free if column not in hot]:
                 self.notes.append(f"not among the one-hot columns: {listed(left)}")
             return None, tuple(hot)
@@ -305,6 +307,7 @@ class LabelChoice:
         one_name = one_stem([names[column] for column in possible]) and not {*marked}.issuperset(possible)
         if len(possible) == 1:
             self._check_name(possible[0])
+            self._compare_measured(possible)
             left = [names[c] for c in free if c != possible[0] and not one_stem([names[possible[0]], names[c]])]
             if left:
                 self.notes.append(f"{listed(left)} cannot be labels")
@@ -330,11 +333,26 @@ class LabelChoice:
         if (kind or plain_name(name) in METADATA) and not _SAYS_LABELS.search(self.file.lower()):
             raise other_facts(self.file, name, kind)
 
+    def _compare_measured(self, chosen: Sequence[int]) -> None:
+        """Warn of columns of measured numbers beside labels without a usual name, which may be what is wanted.
+
+        Raises:
+            DataError: the labels are often a fact beside such numbers: ``sex`` beside ``bmi``.
+        """
+        names = [self.names[column] for column in chosen]
+        found = measured(self.names, self.rows, [column for column in self._free if column not in chosen])
+        numbers = [self.names[column] for column in found]
+        if numbers and SIDE_FACTS.issuperset(map(plain_name, names)):
+            raise question(self.file, names, numbers)
+        plain = [name for name in numbers if plain_name(name) not in METADATA]
+        if len(chosen) == 1:
+            self.warnings.extend(doubt(names[0], plain))
+
     def _is_unlike_classes(self, column: int) -> bool:
         """Whether a column has gaps, holds numbers, yes and no, or is called after other facts."""
         values, name = self._values[column], plain_name(self.names[column])
         flags = column in self._marked.columns or {value.casefold() for value in values} & {*YES, *NO}
-        says_other = name in METADATA or name in _PLACES
+        says_other = name in METADATA or name in SIDE_FACTS or name in _PLACES
         return bool(flags) or "" in values or says_other or all(is_number(value) for value in values)
 
     def _ambiguous(self, possible: Sequence[int], *, counted: bool) -> DataError:

@@ -49,6 +49,7 @@ _OF_SPREADSHEET = re.compile(
 _DENIAL = re.compile(r"(?:[-!~\u00ac]\s*|(?:not?|kein|keine|without|non)[ _-])(.+)", re.IGNORECASE)
 _NOTATIONS = (("0", "1"), ("true", "false"), ("yes", "no"), ("y", "n"), ("t", "f"))
 _FEW_VALUES = 5  # fewer numbers with fractions may be grades
+_MANY_VALUES = 10  # more whole numbers than so many, for half of the images, may be measured
 _FEW_IMAGES, _RARER = 3, 3  # a number of so few images, so many times fewer than any other label has, may be a slip
 _SURE = 0.999  # a probability from which a label is no soft one
 
@@ -91,15 +92,17 @@ def doubtful_labels(
 
 
 def _measured(where: str, counts: Counter[str]) -> list[str]:
-    """A warning if the labels seem to be measured values: numbers, most of them with different fractions."""
-    if (
-        len(counts) < _FEW_VALUES
-        or not all(map(is_number, counts))
-        or sum(_whole(label) is None for label in counts) * 2 <= len(counts)
-    ):
+    """A warning if the labels seem to be measured values: numbers, most of them with fractions or of few images."""
+    if len(counts) < _FEW_VALUES or not all(map(is_number, counts)):
+        return []
+    if sum(_whole(label) is None for label in counts) * 2 > len(counts):
+        kind = f"numbers with fractions, such as {min(counts)}"
+    elif len(counts) > max(_MANY_VALUES, counts.total() // 2):
+        kind = "numbers, most of them of a single image"
+    else:
         return []
     return [
-        f"{where}: the labels are numbers with fractions, such as {min(counts)}: each of the {len(counts)} values is "
+        f"{where}: the labels are {kind}: each of the {len(counts)} values is "
         "read as a class of its own, because regression is not supported; write ranges as labels, or choose "
         "another column"
     ]

@@ -6,6 +6,7 @@ import dataclasses
 from dataclasses import dataclass
 
 from trainer.common.errors import DataError
+from trainer.data.readers.columns.measured_numbers import refuse_measured_labels
 from trainer.data.readers.columns.several.denied_rows import refuse_all_labels
 from trainer.data.readers.columns.several_labels import encode_lists
 from trainer.data.readers.doubts.doubtful_labels import doubtful_labels, doubtful_lists, soft_labels
@@ -62,6 +63,7 @@ def read_labelled_rows(sources: Sources, part: TrainingPart) -> LabelledRows:
     doubts = soft_labels(part.table, part.first, part.columns)
     if part.columns.label is not None and not several:
         given = [row.label for row in train.rows]
+        refuse_measured_labels(where, part.names[part.columns.label], given)
         doubts += doubtful_labels(where, given, lists=options.several_labels == "auto", cells=True)
     contradictions = [] if several else other_than_names(train.rows, where)
     train, notes = _named_classes(sources, part, train)
