@@ -19,6 +19,7 @@ from trainer.formats.delimited import Table
 from trainer.formats.submission import SubmissionFormat, default_format
 from trainer.inference.printable import name_problem, printable
 
+_PROBED_IDS = 200  # ids of a sample that are looked for to find their column
 SHOWN_IDS = 5  # ids without an image whose nearest file name is searched
 
 
@@ -67,6 +68,21 @@ def sample_has_header(sample: Table, matcher: ImageMatcher, test_table: Table | 
     """Whether the sample's first row is a header, that is, names no test image by file or by id of the test table."""
     listed_ids = {cell for row in test_table.rows[1:] for cell in row} if test_table else set()
     return not listed_ids.intersection(sample.rows[0]) and has_header(sample, matcher)
+
+
+def sample_id_position(sample: Table, matcher: ImageMatcher, test_table: Table | None) -> int:
+    """The column of a sample with a header that holds the ids: the first, unless it repeats values as predictions do,
+    and another one has its own value in each row and names the test images or the ids of the test table.
+    """
+    columns = list(zip(*sample.rows[1:], strict=True))
+    listed_ids = {cell for row in test_table.rows[1:] for cell in row} if test_table else set()
+    if not columns or len(set(columns[0])) == len(columns[0]):
+        return 0
+    for position, cells in enumerate(columns):
+        known = listed_ids.intersection(cells) or matcher.match(cells[:_PROBED_IDS]).paths
+        if known and len(set(cells)) == len(cells):
+            return position
+    return 0
 
 
 def read_test_set(

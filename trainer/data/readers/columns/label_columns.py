@@ -65,7 +65,7 @@ _FEW_ROWS = 10  # up to this many rows, a column whose values all differ may hol
 class SampleHints:
     """What a sample submission says about the training table.
 
-    header: its column names; empty where it has none.
+    header: its column names, that of the ids first; empty where it has none.
     values: the values of its only prediction column; empty where it has several columns, or the same single word
         everywhere.
     """

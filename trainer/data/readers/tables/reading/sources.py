@@ -12,7 +12,7 @@ from trainer.data.readers.class_folders import class_folder_names, class_root, s
 from trainer.data.readers.columns.header import column_names
 from trainer.data.readers.columns.label_columns import SampleHints
 from trainer.data.readers.columns.label_names import is_usual_label
-from trainer.data.readers.competition_test_set import sample_has_header
+from trainer.data.readers.competition_test_set import sample_has_header, sample_id_position
 from trainer.data.readers.doubts.unused_marks import unused_marks
 from trainer.data.readers.matching.id_spellings import composed
 from trainer.data.readers.matching.image_files import ImageFiles
@@ -180,10 +180,12 @@ def _hints(sample: Table | None, matcher: ImageMatcher, test_table: Table | None
     if sample is None:
         return SampleHints()
     header = column_names(sample, True) if sample_has_header(sample, matcher, test_table) else ()
+    ids = sample_id_position(sample, matcher, test_table) if header else 0
     values: set[str] = set()
     if sample.width == 2:
-        position = 1 if not header or not is_usual_label(header[0]) else 0
+        position = 1 - ids if not header or not is_usual_label(header[0]) else 0
         values = {composed(row[position].strip()) for row in sample.rows[1 if header else 0 :]}
+    header = (*header[ids : ids + 1], *header[:ids], *header[ids + 1 :])
     return SampleHints(header=header, values=frozenset(values if len(values) > 1 or _has_words(values) else ()))
 
 
