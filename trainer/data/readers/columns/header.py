@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import chain, count
 from pathlib import PurePosixPath
 
 from trainer.common.errors import DataError
@@ -81,4 +82,10 @@ def column_names(table: Table, header: bool) -> tuple[str, ...]:
     bare = [unquoted(cell) or cell for cell in cells]
     if len(set(bare)) == len(set(cells)):
         cells = bare
-    return tuple(cell or f"Unnamed: {column}" for column, cell in enumerate(cells))
+    return tuple(cell or _unnamed(column, cells) for column, cell in enumerate(cells))
+
+
+def _unnamed(column: int, cells: Sequence[str]) -> str:
+    """The name of a column without one, which no column has: pandas saves its own ``Unnamed: 0`` as a name."""
+    name = f"Unnamed: {column}"
+    return next(free for free in chain([name], (f"{name}.{i}" for i in count(1))) if free not in cells)

@@ -8,6 +8,7 @@ from collections.abc import Collection, Sequence
 from itertools import pairwise
 
 from trainer.common.errors import DataError, counted, listed
+from trainer.data.readers.columns.image_column import is_counter
 from trainer.data.readers.columns.label_names import METADATA, plain_name
 from trainer.formats.labels import is_number
 
@@ -32,7 +33,12 @@ def measured(names: Sequence[str], rows: Sequence[Sequence[str]], columns: Seque
 def _is_measured(name: str, cells: Sequence[str]) -> bool:
     filled = [cell for cell in cells if is_number(cell)]
     plain = plain_name(name)
-    if plain in METADATA - _OFTEN_PREDICTED or _NAMES_ROWS.fullmatch(plain) or not _mostly_differ(filled):
+    if (
+        is_counter(name)
+        or plain in METADATA - _OFTEN_PREDICTED
+        or _NAMES_ROWS.fullmatch(plain)
+        or not _mostly_differ(filled)
+    ):
         return False
     values = list(map(float, filled))
     counts = all(after - before == 1.0 for before, after in pairwise(values))
