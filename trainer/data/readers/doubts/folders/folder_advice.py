@@ -71,12 +71,16 @@ def nested_advice(folder: Path, nested: Mapping[str, Sequence[str]], files: Imag
     place, own = printable(outer), printable(_inner_folder(outer, example))
     label = printable(PurePosixPath(outer).name)
     by_reading = {"outer": f"{label},{own}", "inner": f"{own},{label}"}
+    unit, row = "image", printable(example)
+    if {path for paths in nested.values() for path in paths} >= {*files.of_split(list(files.paths), "train")}:
+        unit, row = "folder", f"{place}/{own}"  # a table of folders labels all images in them
+    rows = "image" if unit == "image" else "inner folder"
     # Names that several folders share are rather classes, if they are the fewer ones.
     first, other = ("inner", "outer") if len(names) < len(inner) else ("outer", "inner")
     advice = (
         f"If the {first} folders ({shown if first == 'inner' else listed(inner, 4)}) are the classes, and the "
-        f"{other} ones patients, places or the like, write a table labels.csv with the columns image, label and "
-        f"group, and one row for each image, such as {printable(example)},{by_reading[first]}; --group-column group "
+        f"{other} ones patients, places or the like, write a table labels.csv with the columns {unit}, label and "
+        f"group, and one row for each {rows}, such as {row},{by_reading[first]}; --group-column group "
         f"keeps the images of a group in one fold. If the {other} folders "
         f"({shown if other == 'inner' else listed(inner, 4)}) are the classes, "
     )
@@ -85,7 +89,7 @@ def nested_advice(folder: Path, nested: Mapping[str, Sequence[str]], files: Imag
     alone = ""
     if len({frozenset(found) for found in inner.values()}) == 1:
         alone = f". If each outer folder is a data set of its own, give one, such as {place} inside of this one"
-    return f"{advice}the same row is {printable(example)},{by_reading[other]}{alone}"
+    return f"{advice}the same row is {row},{by_reading[other]}{alone}"
 
 
 def _holds_copies_of_others(folder: Path, inner: Path, files: ImageFiles) -> bool:

@@ -122,26 +122,45 @@ def test_an_error_in_an_inner_folder_says_where_its_paths_begin(tmp_path: Path) 
     assert labels_of(read_images(tmp_path, verify=False)) == ["1"] * 6 + ["78"] * 3
 
 
-@pytest.mark.parametrize("patients", [("P00", "P01", "P02"), ("P0{c}", "P1{c}", "P2{c}")])
+@pytest.mark.parametrize("patients", [("P00", "P01", "P02"), ("P0{c}", "P1{c}", "P2{c}"), ("2020", "2021", "2022")])
 @pytest.mark.parametrize("reading", ["outer", "inner"])
-def test_patients_in_class_folders_become_groups(tmp_path: Path, patients: tuple[str, ...], reading: str) -> None:
+@pytest.mark.parametrize("place", ["", "train/", "data/train/"])
+def test_patients_in_class_folders_become_groups_of_a_table_of_folders(
+    tmp_path: Path, patients: tuple[str, ...], reading: str, place: str
+) -> None:
     """Each patient numbers the images from 0, so that moving them would overwrite some."""
     paths = []
     for seed, outer in enumerate(("benign", "malignant")):
-        paths += images(tmp_path, *(f"{outer}/{own.format(c=outer[0])}" for own in patients), seed=seed)
+        paths += images(tmp_path, *(f"{place}{outer}/{own.format(c=outer[0])}" for own in patients), seed=seed)
     message = problems_of(tmp_path)
-    assert "move the images" not in message and "the columns image, label and group" in message
+    assert "move the images" not in message and "the columns folder, label and group" in message
     first = patients[0].format(c="b")
     before, _, after = message.partition("If the inner folders (")
-    path = f"benign/{first}/00.png"
-    assert f"such as {path},benign,{first}; --group-column group" in before
+    row = f"{place.removeprefix('data/')}benign/{first}"
+    assert f"one row for each inner folder, such as {row},benign,{first}; --group-column group" in before
     columns = (-3, -2) if reading == "outer" else (-2, -3)
     if reading == "inner":
-        if first != "P00":
+        if "{c}" in patients[0]:
             assert "are the classes, move them all into one folder" in after
             return
-        assert f"are the classes, the same row is {path},{first},benign" in after
-    rows = [(path, *(Path(path).parts[column] for column in columns)) for path in paths]
-    write_table(tmp_path / "labels.csv", [("image", "label", "group"), *rows])
+        assert f"are the classes, the same row is {row},{first},benign" in after
+    root = tmp_path / "data" if place.startswith("data/") else tmp_path
+    cells = {path.rpartition("/")[0]: [Path(path).parts[column] for column in columns] for path in paths}
+    rows = [(inner.removeprefix("data/"), *own) for inner, own in cells.items()]
+    write_table(root / "labels.csv", [("folder", "label", "group"), *rows])
     found = read_images(tmp_path, DataOptions(group_column="group"), verify=False)
-    assert (labels_of(found), found.groups) == ([row[1] for row in rows], tuple(row[2] for row in rows))
+    given = {path: tuple(cells[path.rpartition("/")[0]]) for path in paths}
+    read = [found.train_images.name(i).partition(" ")[0] for i in range(len(paths))]
+    assert sorted(read) == sorted(path.removeprefix("data/") for path in paths)
+    assert found.groups is not None
+    pairs = dict(zip(read, zip(labels_of(found), found.groups, strict=True), strict=True))
+    assert pairs == {path.removeprefix("data/"): pair for path, pair in given.items()}
+
+
+def test_images_beside_the_class_folders_need_a_row_each(tmp_path: Path) -> None:
+    """A table of folders would pass over them."""
+    for seed, outer in enumerate(("benign", "malignant")):
+        images(tmp_path, *(f"{outer}/P{seed}{i}" for i in range(2)), seed=seed)
+    images(tmp_path, "normal", seed=5)
+    message = problems_of(tmp_path)
+    assert "one row for each image, such as benign/P00/00.png,benign,P00; --group-column group" in message
