@@ -11,6 +11,7 @@ from trainer.common.errors import DataError
 from trainer.data.readers.columns.choose_columns import Columns
 from trainer.data.readers.columns.several.denied_rows import without_denied_rows
 from trainer.data.readers.columns.several.label_lists import with_lists
+from trainer.data.readers.columns.several.single_lists import without_lists_of_one
 from trainer.data.readers.parts.divide_table import TableLists, lists_beside
 from trainer.data.readers.parts.listed_images import listed_images
 from trainer.data.readers.parts.part_files import images_apart, spellings
@@ -83,6 +84,7 @@ def training_part(sources: Sources) -> TrainingPart:
         others = [parts] if parts is not None else []
     first = chosen.first
     table, names, columns = divided(chosen.table, first, chosen.names, chosen.columns, others, sources.matcher)
+    table, columns = without_lists_of_one(table, first, columns)
     whole = table
     table, test_part, part_warnings = split_parts(whole, first, columns)
     if test_table is not None and test_table.path in lists.used | lists.unused:
