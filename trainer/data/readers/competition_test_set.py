@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 
 from trainer.common.errors import DataError, listed
 from trainer.data.images import FileImages
@@ -146,7 +146,8 @@ def read_test_set(
     if lookup is not None:
         names = image_names(lookup, matcher, ids, conventions.id_header, conventions.image_header)
     names = names or listed_names_of(ids, listed_names or {}, matcher, training_paths)
-    found, images, problems, matched = _find_images(ids, rows, files, names)
+    hidden = _without_tests(*(table.path for table in (sample, test_table) if table is not None))
+    found, images, problems, matched = _find_images(ids, rows, files, names, hidden)
     notes += matched
     if sample is not None:
         warnings = (*warnings, *unlisted_test_images(sample.path.name, files, {*images.paths, *training_paths}))
@@ -162,11 +163,11 @@ def _sample_id_header(sample: Table, matcher: ImageMatcher, id_header: str) -> s
 
 
 def _find_images(
-    ids: Sequence[str], rows: Sequence[str], files: ImageFiles, names: Mapping[str, str]
+    ids: Sequence[str], rows: Sequence[str], files: ImageFiles, names: Mapping[str, str], hidden: str
 ) -> tuple[tuple[str, ...], FileImages, tuple[str, ...], tuple[str, ...]]:
     """The ids with an image, these images, one problem for each other id, and by which rules ids were matched.
 
-    ``rows`` names the ids' table rows.
+    ``rows`` names the ids' table rows, and ``hidden`` says what to do without any test image.
     """
     matcher = ImageMatcher(files, "test")
     match = matcher.match(names.get(identifier, identifier) for identifier in ids)
@@ -191,8 +192,10 @@ def _find_images(
         raise DataError(
             f"{rows[0].split(' row ')[0]} lists {len(ids)} test images, but none of them is in the folder (the first: "
             f"{ids[0]!r}); put them into test/ or test_images/",
-            files.missing_hint(),
+            "\n".join(filter(None, (hidden, files.missing_hint()))),
         )
+    if len(problems) == len(ids) == 1:
+        raise DataError(problems, hidden)
     images = FileImages(
         root=files.root, paths=tuple(path for _, path, _ in found), named_by=tuple(row for _, _, row in found)
     )
@@ -201,6 +204,12 @@ def _find_images(
         if by_path.setdefault(path, identifier) != identifier:
             problems.append(f"{row}: {path} is the image of the id {by_path[path]!r} already")
     return tuple(identifier for identifier, _, _ in found), images, tuple(problems), match.notes
+
+
+def _without_tests(*tables: Path) -> str:
+    """What to do if the test images are hidden, as in competitions of code."""
+    names = listed(printable(path.name) for path in tables)
+    return f"If the test images are hidden, move {names} out of the data folder: the search needs no test images"
 
 
 def _begun_names(identifier: str, files: ImageFiles) -> list[str]:

@@ -10,10 +10,11 @@ from trainer.data.image_set import DataOptions, ImageSet
 from trainer.data.images import FileImages
 from trainer.data.readers.base import Reader, ReadResult
 from trainer.data.readers.class_folders import class_folder_names
+from trainer.data.readers.columns.ambiguous_labels import NoLabelColumnError
 from trainer.data.readers.columns.label_names import any_usual_label
 from trainer.data.readers.columns.several_labels import free_separator
 from trainer.data.readers.competition_test_set import CompetitionTestSet, TrainingConventions, read_test_set
-from trainer.data.readers.doubts.folders.folder_choice import folders_choice
+from trainer.data.readers.doubts.folders.folder_choice import folders_choice, inner_classes
 from trainer.data.readers.doubts.groups.possible_groups import possible_groups
 from trainer.data.readers.doubts.other_tables import bare_tables, how_to_save, may_give_labels, other_tables
 from trainer.data.readers.doubts.unread_images import held_out, in_other_folders, in_test_folders, unlisted
@@ -23,6 +24,7 @@ from trainer.data.readers.tables.find_tables import find_tables, is_named_traini
 from trainer.data.readers.tables.reading.labelled_rows import LabelledRows, read_labelled_rows
 from trainer.data.readers.tables.reading.sources import Sources, find_sources
 from trainer.data.readers.tables.reading.training_part import TrainingPart, training_part
+from trainer.data.readers.tables.reading.training_rows import NoImageNamedError
 from trainer.formats.class_lists import json_lists_classes
 from trainer.formats.delimited import first_rows
 from trainer.inference.printable import printable
@@ -47,6 +49,13 @@ def _with_folders_choice(error: DataError, folder: Path, options: DataOptions) -
         return error
     files = ImageFiles.scan(folder)
     classes = class_folder_names(folder, files)
+    no_labels = isinstance(error, (NoImageNamedError, NoLabelColumnError))
+    inner = inner_classes(folder, files) if no_labels and not classes else None
+    if inner is not None:
+        choice = f"If the folders in {printable(inner.relative_to(folder).as_posix())} are the classes, "
+        return DataError(
+            error.problems, "\n".join(filter(None, (error.advice, f"{choice}{folders_choice(folder, files)}")))
+        )
     tables = find_tables(folder, options.encoding).labels
     if not classes or any(_claims_labels(path, options.encoding) for path in tables):
         return error

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from trainer.common.errors import DataError, listed
 from trainer.data.readers.columns.image_column import PROBED_ROWS
-from trainer.data.readers.columns.label_names import any_usual_label
+from trainer.data.readers.columns.label_names import LABEL_NAMES, any_usual_label, plain_name
 from trainer.data.readers.doubts.folders.folder_choice import folders_choice
 from trainer.data.readers.matching.id_spellings import composed
 from trainer.data.readers.matching.lookup_errors import ImageAmbiguousError
@@ -23,6 +23,7 @@ from trainer.formats.delimited import Table, first_rows, read_lines, read_table
 
 _NUMBERED = re.compile(r"\d+[\s,;:]+(.+)")
 _CELL_ENDS, _WORD_ENDS = re.compile(r"[,;|\t]"), re.compile(r"[\s,;:|\"']+")
+_TITLES = (*LABEL_NAMES, "name", "names")  # above a list of the names of classes
 _SEARCHED_LINES = 1000  # of a text that is no table
 _WIDE = 50  # columns; a wider table holds pixels, and only its first rows are searched for the names of images
 
@@ -65,6 +66,8 @@ def sort_tables(search: LabelSearch, paths: Sequence[Path], part_tables: Collect
             search.unread.leave_out(path, ", which describes images that another table labels")
         elif path.suffix.lower() == ".txt" and _numbers_classes(search, path):
             search.unread.leave_out(path, ", which lists the classes")
+        elif _names_numbers(search, path):
+            search.unread.leave_out(path, ", which lists names for the numbers of the classes")
         elif is_named_training(path) and _is_no_table(search, path):
             search.unread.leave_out(path, ", which is no table and names no image")
         elif path in links.tables:
@@ -88,6 +91,25 @@ def _numbers_classes(search: LabelSearch, path: Path) -> bool:
     names = [found[1] for line in lines if (found := _NUMBERED.fullmatch(line))]
     folders = {composed(name).casefold().removesuffix("-samples") for name in search.class_folders}
     return len(names) == len(lines) == len(folders) > 1 and {composed(name).casefold() for name in names} == folders
+
+
+def _names_numbers(search: LabelSearch, path: Path) -> bool:
+    """Whether the class folders are numbers in a row, and each line is one name, for each of them."""
+    numbers = [int(name) for name in search.class_folders if name.isascii() and name.isdigit()]
+    if len(numbers) != len(search.class_folders) or not _count_up(sorted(numbers)):
+        return False
+    try:
+        lines = [line.strip().strip('"') for line in read_lines(path, search.options.encoding) if line.strip()]
+    except DataError:  # no list
+        return False
+    names = lines[1:] if len(lines) == len(numbers) + 1 and plain_name(lines[0]) in _TITLES else lines
+    words = all(any(map(str.isalpha, name)) and not _CELL_ENDS.search(name) for name in names)
+    return words and len(set(names)) == len(names) == len(numbers) and not search.matcher.match(names).paths
+
+
+def _count_up(numbers: Sequence[int]) -> bool:
+    """Whether the numbers are those from 0 or from 1 on."""
+    return len(numbers) > 1 and numbers[0] in (0, 1) and numbers == list(range(numbers[0], numbers[0] + len(numbers)))
 
 
 def _is_no_table(search: LabelSearch, path: Path) -> bool:

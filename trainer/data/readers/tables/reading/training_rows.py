@@ -57,6 +57,10 @@ class TrainingRows:
     notes: tuple[str, ...]
 
 
+class NoImageNamedError(DataError):
+    """A training table that names no image file of the data folder."""
+
+
 def read_training_rows(
     table: Table,
     first: int,
@@ -76,6 +80,7 @@ def read_training_rows(
         whole: whether labels such as 1.0 lose the decimal point, if all are whole numbers.
 
     Raises:
+        NoImageNamedError: no row names an image.
         DataError: no row can be used, or labels differ only in spelling.
     """
     labels, problems, unlabelled, warnings = read_labels(table, first, names, columns)
@@ -117,10 +122,10 @@ def read_training_rows(
     if not usable:
         if not problems and skippable and (not all_missing or not unfound):
             problems = [problem.message for problem in skippable]
-        raise DataError(
-            problems or _nothing_found(table, names, columns, files, matcher, listed_rows=len(unfound)),
-            files.missing_hint(),
-        )
+        if problems:
+            raise DataError(problems, files.missing_hint())
+        nothing = _nothing_found(table, names, columns, files, matcher, listed_rows=len(unfound))
+        raise NoImageNamedError(nothing, files.missing_hint())
     if match.errors:
         ids = [table.rows[index][columns.image] for index in kept]
         if shift := shifted_numbers(ids, match.errors, [row.path for row in usable], files.paths):
