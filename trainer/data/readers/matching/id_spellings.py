@@ -57,13 +57,15 @@ def words_of(cells: Iterable[str]) -> list[str]:
 
 
 def alike(path: str) -> str:
-    """A text that is equal for paths that differ only in case, blanks around names, width and invisible characters."""
+    """A text that is equal for paths that differ only in case, width, invisible characters, and blanks around names or
+    several in place of one.
+    """
     if not path.isascii():
         path = "".join(character for character in path if unicodedata.category(character) != "Cf")
         path = composed(half_width(path) or path)
     path = path.replace("\\", "/")
     if " " in path or "\t" in path:
-        path = "/".join(re.sub(r"\s+(?=\.\w+$)", "", part.strip()) for part in path.split("/"))
+        path = "/".join(re.sub(r"\s+", " ", re.sub(r"\s+(?=\.\w+$)", "", part.strip())) for part in path.split("/"))
     return path.strip().casefold()
 
 

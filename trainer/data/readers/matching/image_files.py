@@ -227,10 +227,11 @@ class ImageFiles:
                 raise ImageAmbiguousError(identifier, candidates)
             if candidates:
                 return self._inside(candidates[0])
-        hint = self._unread_hint(pure) or self._elsewhere_hint(pure, split)
+        namesakes = self._namesakes(pure)
+        hint = self._unread_hint(pure) or self._elsewhere_hint(pure, namesakes, split)
         if not hint and self.linked_folders:
             hint = f" ({self.linked_folders[0]} is a link to a folder: such links are not followed)"
-        raise ImageMissingError(f"there is no image {identifier!r}{hint}")
+        raise ImageMissingError(f"there is no image {identifier!r}{hint}", namesakes)
 
     def _below_root(self, path: PurePosixPath) -> str | None:
         """The relative path of an absolute one that points into ``root``; None for any other."""
@@ -251,10 +252,13 @@ class ImageFiles:
                 return f" ({printable(path)} is there, but not read: {unread_message({path: kind})})"
         return ""
 
-    def _elsewhere_hint(self, wanted: PurePosixPath, split: Split) -> str:
-        """Where a file with the name of an id lies that is no substitute; empty without one."""
+    def _namesakes(self, wanted: PurePosixPath) -> Sequence[str]:
+        """The files with the name of an id, in whatever folders."""
         stem = wanted.stem if wanted.suffix.lower() in IMAGE_SUFFIXES else wanted.name
-        found = self._by_key.get(wanted.name) or self._by_key.get("stem:" + stem)
+        return self._by_key.get(wanted.name) or self._by_key.get("stem:" + stem) or ()
+
+    def _elsewhere_hint(self, wanted: PurePosixPath, found: Sequence[str], split: Split) -> str:
+        """Where a file with the name of an id, out of ``found``, lies that is no substitute; empty without one."""
         if not found:
             return ""
         part = self._other_part(found[0]) if split == "train" and not wanted.parts[:-1] else ""
@@ -267,6 +271,8 @@ class ImageFiles:
         same = next((path for path in found if _is_in(str(wanted), PurePosixPath(path).parent)), None)
         if same is not None and "/" in same:
             return f" ({printable(same)} ends in the same way; {means})"
+        if len(found) > 1 and len(wanted.parts) > 1:
+            return f" ({len(found)} images have this name, but none is in such a folder)"
         return f" ({printable(found[0])} is another image; {means})"
 
     def _other_part(self, path: str) -> str:

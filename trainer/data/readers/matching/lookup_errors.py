@@ -12,7 +12,11 @@ class ImageLookupError(TrainerError):
 
 
 class ImageMissingError(ImageLookupError):
-    """An id that matches no image file at all."""
+    """An id that matches no image file at all; ``namesakes`` have its file name, in other folders."""
+
+    def __init__(self, message: str, namesakes: Sequence[str] = ()) -> None:
+        self.namesakes = namesakes
+        super().__init__(message)
 
 
 class ImageOutsideError(ImageMissingError):

@@ -22,7 +22,7 @@ from trainer.data.readers.matching.id_spellings import (
 from trainer.data.readers.matching.image_files import IMAGE_SUFFIXES, ImageFiles
 from trainer.data.readers.matching.lookup_errors import ImageAmbiguousError, ImageLookupError, ImageMissingError
 from trainer.data.readers.matching.name_index import NameIndex, in_folders_alike, near_names
-from trainer.data.readers.matching.nearest_name import nearest_name_hint
+from trainer.data.readers.matching.nearest_name import nearest_name_hint, nearly_the_path
 from trainer.data.readers.matching.rival_folders import RivalFolders
 
 _DRIVE = re.compile(r"[A-Za-z]:")
@@ -58,7 +58,7 @@ class ImageMatcher:
 
         A cell is looked up as it is (`ImageFiles.find`), else in Unicode's composed form, because macOS decomposes file
         names. A file beside the folder that holds the images of all other ids is no match (`RivalFolders`). Then these
-        rules follow: the name differs in case, width or invisible characters; the file has another
+        rules follow: the name differs in case, width, blanks or invisible characters; the file has another
         image extension; a number has lost or gained leading zeros; a path begins with folders of another machine.
         Several files with the same content count as one. At last the other spellings in
         `trainer.data.readers.matching.id_spellings.REWRITES` are looked up.
@@ -98,7 +98,8 @@ class ImageMatcher:
             apply(self._in_composed_form, "")
             apply(
                 self._written_alike,
-                "{n} ids differ from the file name in case, width or invisible characters, such as {cell!r} for {path}",
+                "{n} ids differ from the file name in case, width, blanks or invisible characters, "
+                "such as {cell!r} for {path}",
             )
             same_suffix = any(has_image_suffix(cell) for cell in exact)
             if not same_suffix:  # else a mask could replace a missing image
@@ -118,6 +119,8 @@ class ImageMatcher:
     def explained(self, cell: str, error: ImageLookupError) -> str:
         """The message of an error of `match`, with the nearest file name if the id names no file at all."""
         message = str(error)
+        if isinstance(error, ImageMissingError) and len(error.namesakes) > 1:
+            message = nearly_the_path(cell, error.namesakes) or message
         if type(error) is not ImageMissingError or message.endswith(")"):
             return message
         allowed = self._files.of_split(list(self._files.paths), self._split)

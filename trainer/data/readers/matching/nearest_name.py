@@ -14,9 +14,25 @@ from trainer.inference.printable import printable
 MOST_COMPARED = 5000  # file names; of more, those of about the same length
 _LAST_NUMBER = re.compile(r"(\d{1,18})\D*$", re.ASCII)
 LEAST_LIKENESS = 0.3  # ratio of equal characters, 0 to 1, of an id with fewer than `LONG` characters
+_NEARLY_EQUAL = 0.9  # ratio of equal characters of two paths
 LONG = 8
 LEAST_OF_LONG = 0.65
 """Least ratio of longer ids. The best of 2000 random hexadecimal names of eight characters has 0.62 by chance."""
+
+
+def nearly_the_path(identifier: str, namesakes: Sequence[str]) -> str:
+    """The message on a path without an image of which a file of this name is nearly the path; empty without one.
+
+    Folders that differ in a number are others: P01, P02.
+    """
+    path = identifier.strip().replace("\\", "/")
+    numbers = re.findall(r"\d+", path)
+    alikes = [other for other in namesakes[:MOST_COMPARED] if re.findall(r"\d+", other) == numbers]
+    near = difflib.get_close_matches(path, alikes, 1, _NEARLY_EQUAL) if "/" in path else []
+    if not near:
+        return ""
+    means = "if it is meant, write this path into the table"
+    return f"there is no image {identifier!r} ({printable(near[0])} is nearly the same path; {means})"
 
 
 def nearest_name_hint(identifier: str, paths: Sequence[str]) -> str:

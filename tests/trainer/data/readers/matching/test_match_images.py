@@ -10,8 +10,11 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from tests.trainer.images import labels_of, problems_of, save
+from trainer.data.read import read_images
 from trainer.data.readers.matching.image_files import ImageFiles
 from trainer.data.readers.matching.match_images import ColumnMatch, ImageMatcher
+from trainer.formats.delimited import write_table
 
 
 def match(paths: Sequence[str], cells: Sequence[str], root: Path = Path()) -> ColumnMatch:
@@ -108,7 +111,7 @@ def test_an_image_of_the_same_ending_is_not_called_another() -> None:
     found = match(TREE, [*TREE[:2], "x/224px/dog/1.jpg", "x/1.jpg"])
 
     assert "224px/dog/1.jpg ends in the same way" in str(found.errors["x/224px/dog/1.jpg"])
-    assert "is another image" in str(found.errors["x/1.jpg"])
+    assert "2 images have this name, but none is in such a folder" in str(found.errors["x/1.jpg"])
 
 
 def test_an_ending_that_fits_two_files_is_refused() -> None:
@@ -180,3 +183,29 @@ def test_a_match_has_the_name_of_its_id_and_never_another_folder_of_the_column(
 def _common(one: tuple[str, ...], other: tuple[str, ...]) -> int:
     pairs = zip(reversed(one), reversed(other), strict=False)
     return next((n for n, (a, b) in enumerate(pairs) if a != b), min(len(one), len(other)))
+
+
+@pytest.mark.parametrize(
+    ("written", "hint"),
+    [
+        ("owl  hawk/{}.png", ""),
+        ("owl hawks/{}.png", "(images/owl hawk/{}.png is nearly the same path; if it is meant, write this path"),
+        ("P02/{}.png", "(3 images have this name, but none is in such a folder)"),
+        ("gone/{}.png", "(3 images have this name, but none is in such a folder)"),
+    ],
+)
+def test_a_path_to_another_folder_names_only_a_path_that_is_nearly_equal(
+    tmp_path: Path, written: str, hint: str
+) -> None:
+    places = ("owl hawk", "zebra", "P01")
+    for seed, place in enumerate(places):
+        for i in range(3):
+            save(tmp_path / "images" / place / f"{i}.png", 10 * seed + i, 8)
+    rows = [(f"images/{place}/{i}.png", place) for place in places[1:] for i in range(3)]
+    rows += [(f"images/{written.format(i)}", "owl hawk") for i in range(3)]
+    write_table(tmp_path / "labels.csv", [("image", "label"), *rows])
+    if hint:
+        message = problems_of(tmp_path)
+        assert all(f"there is no image 'images/{written.format(i)}' {hint.format(i)}" in message for i in range(3))
+    else:
+        assert labels_of(read_images(tmp_path, verify=False)).count("owl hawk") == 3
