@@ -31,6 +31,7 @@ class Table:
     newline: line ending of the file.
     bom: whether the file starts with a byte order mark of UTF-8.
     encoding: name of the file's encoding.
+    place: path of the file as messages name it; empty for its name alone.
     """
 
     path: Path
@@ -40,6 +41,12 @@ class Table:
     newline: str
     bom: bool
     encoding: str = UTF_8
+    place: str = ""
+
+    @property
+    def name(self) -> str:
+        """The file in messages: ``train.csv``, or ``labels/train.csv`` in a folder of the data."""
+        return self.place or self.path.name
 
     @property
     def width(self) -> int:
@@ -48,7 +55,7 @@ class Table:
 
     def row_name(self, index: int) -> str:
         """The name of row ``index`` in messages: ``train.csv row 7``."""
-        return f"{self.path.name} row {self.numbers[index]}"
+        return f"{self.name} row {self.numbers[index]}"
 
 
 def read_table(path: Path, delimiter: str | None = None, *, encoding: str | None = UTF_8) -> Table:

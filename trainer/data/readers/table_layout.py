@@ -82,7 +82,7 @@ def _read(folder: Path, options: DataOptions) -> ReadResult | None:
         return None
     part = training_part(sources)
     labelled = _labelled_rows(sources, part)
-    files, train, where = sources.files, labelled.train, part.table.path.name
+    files, train, where = sources.files, labelled.train, part.table.name
     paths = {row.path for row in train.rows}
     test = _read_test_set(sources, part, labelled, paths)
     sources.unread.take_back([*part.lists, *([] if part.test_table is None else [part.test_table.path])])

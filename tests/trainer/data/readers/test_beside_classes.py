@@ -21,21 +21,26 @@ def classes(root: Path, *names: str) -> Path:
 ENDINGS = ("xlsx", "xls", "ods", "json", "jsonl", "parquet", "csv.gz", "csv.zip", "tab", "xml", "db", "coco.json")
 
 
+def advice(ending: str) -> str:
+    """How such a file becomes a table."""
+    return "export its labels as CSV" if ending == "db" else "save it as CSV"
+
+
 @pytest.mark.parametrize("ending", ENDINGS)
 @pytest.mark.parametrize("stem", ["labels", "_annotations", "metadata", "train", "my_labels"])
 def test_labels_in_a_file_that_is_not_read(tmp_path: Path, ending: str, stem: str) -> None:
     (classes(tmp_path) / f"{stem}.{ending}").write_bytes(b"x")
     message = problems_of(tmp_path)
-    assert f"{stem}.{ending} is not read" in message and "save it as CSV" in message and "--layout folders" in message
+    assert f"{stem}.{ending} is not read" in message and advice(ending) in message and "--layout folders" in message
     found = read_images(tmp_path, DataOptions(layout="folders"), verify=False)
-    assert f"{stem}.{ending} is not read: save it as CSV" in found.warnings
+    assert f"{stem}.{ending} is not read: {advice(ending)}" in found.warnings
 
 
 @pytest.mark.parametrize("ending", ENDINGS)
 @pytest.mark.parametrize("place", [".", "train"])
 def test_another_file_that_may_be_a_table_is_named(tmp_path: Path, ending: str, place: str) -> None:
     (classes(tmp_path / place) / f"notes.{ending}").write_bytes(b"x")
-    assert read_images(tmp_path, verify=False).warnings == (f"notes.{ending} is not read: save it as CSV",)
+    assert read_images(tmp_path, verify=False).warnings == (f"notes.{ending} is not read: {advice(ending)}",)
 
 
 @pytest.mark.parametrize(
@@ -72,7 +77,7 @@ def test_a_table_in_another_folder_labels_images_that_lie_in_a_folder_each(tmp_p
     write_table(tmp_path / place, [("case_num", "diagnosis", "clinic"), *rows])
     found = read_images(tmp_path, verify=False)
     assert labels_of(found) == ["a", "b"] * 4
-    assert f"the labels are those of {Path(place).name}, not the folders" in "\n".join(found.warnings)
+    assert f"the labels are those of {place}, not the folders" in "\n".join(found.warnings)
     folders = read_images(tmp_path, DataOptions(layout="folders"), verify=False)
     assert folders.class_names == tuple(f"case{i}" for i in range(8))
 
@@ -340,3 +345,32 @@ def test_numbers_of_two_class_folders_in_lists_of_parts(tmp_path: Path) -> None:
                 file.write(f"{name}/{number}.png {code}\n")
     found = read_images(tmp_path, verify=False)
     assert (labels_of(found), len(found.test_ids)) == (["cat"] * 3 + ["dog"] * 3, 2)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "keras_model.h5",
+        "trained_model.h5",
+        "train_best_epoch3.h5",
+        "weights.hdf5",
+        "EfficientNetB0-525.h5",
+        "test_model.pt",
+    ],
+)
+@pytest.mark.parametrize("beside", ["folders", "table"])
+def test_a_file_that_holds_a_network_is_no_table(tmp_path: Path, name: str, beside: str) -> None:
+    classes(tmp_path)
+    if beside == "table":
+        paths = [path.relative_to(tmp_path).as_posix() for path in sorted(tmp_path.rglob("*.png"))]
+        write_table(tmp_path / "labels.csv", [("image", "label"), *((path, path.split("/")[0]) for path in paths)])
+    (tmp_path / name).write_bytes(b"x")
+    found = read_images(tmp_path, verify=False)
+    assert not any(name in warning for warning in found.warnings)
+
+
+@pytest.mark.parametrize("name", ["labels_of_model.h5", "labels.pkl", "train.mat"])
+def test_labels_of_a_model_are_still_a_question(tmp_path: Path, name: str) -> None:
+    classes(tmp_path)
+    (tmp_path / name).write_bytes(b"x")
+    assert f"{name} is not read, though it may hold the labels: export its labels as CSV" in problems_of(tmp_path)

@@ -87,7 +87,7 @@ def choose_columns(
         DataError: two columns have the same name, an option names no column, or several columns fit equally well. The
             message lists the columns and names the option that decides.
     """
-    file = table.path.name
+    file = table.name
     if len(set(names)) != len(names):
         raise DataError(f"{file} has two columns with the same name: {listed(names)}")
     probed = rows[:PROBED_ROWS]

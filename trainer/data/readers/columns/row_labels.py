@@ -61,7 +61,7 @@ def read_labels(
             warnings.append(f"{row}: two classes are equally probable; the first one becomes the label")
     padded = [f"{label!r} (also {max(cells, key=len)!r})" for label, cells in stripped.items() if len(cells) > 1]
     if padded:
-        warnings.append(f"{table.path.name}: blanks around labels are removed: {', '.join(padded[:5])}")
+        warnings.append(f"{table.name}: blanks around labels are removed: {', '.join(padded[:5])}")
     return labels, problems, unlabelled, warnings
 
 

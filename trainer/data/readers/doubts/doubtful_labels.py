@@ -229,7 +229,7 @@ def soft_labels(table: Table, first: int, columns: Columns) -> list[str]:
     cells = [table.rows[soft[0]][column].strip() for column in columns.classes]
     shown = ", ".join(cells[:4]) + (", ..." if len(cells) > 4 else "")
     return [
-        f"{table.path.name}: {len(soft)} of {len(table.rows) - first} rows hold probabilities, such as {shown} in row "
+        f"{table.name}: {len(soft)} of {len(table.rows) - first} rows hold probabilities, such as {shown} in row "
         f"{table.numbers[soft[0]]}: each is reduced to its most probable class, and the rest is not used"
     ]
 

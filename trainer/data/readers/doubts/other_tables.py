@@ -17,7 +17,12 @@ OTHER_TABLES = (
     *(".xml", ".db", ".sqlite", ".sqlite3", ".pkl", ".pickle", ".arff", ".mat", ".h5", ".hdf5"),
     *(f"{table}{packed}" for table in (".csv", ".tsv") for packed in (".gz", ".zip", ".bz2", ".xz", ".zst")),
 )
+_SAYS_LABELS = re.compile("label|annotation")
 _MAY_LABEL = re.compile("label|annotation|metadata|train|target|truth|diagnos")
+_MODEL = re.compile(r"model|weight|checkpoint|ckpt|keras|epoch|(?<=[a-z])net(?![a-z])|net[bv]\d|vgg\d|xception")
+"""In the names of files that hold a network."""
+_OF_MODELS = (".h5", ".hdf5", ".pkl", ".pickle", ".mat")
+_DATABASES = (".db", ".sqlite", ".sqlite3")
 _ARRAYS = (".npy", ".npz", ".dat", ".data", ".psv", ".rds", ".rda", ".rdata", ".yaml", ".yml")
 """Further files that may hold labels, if their names say so."""
 
@@ -35,7 +40,16 @@ def other_tables(folder: Path) -> list[Path]:
 def is_other_table(path: Path) -> bool:
     """Whether a file may be a table of a kind that is not read, by its extension and name."""
     name = path.name.lower()
-    return name.endswith(OTHER_TABLES) or (name.endswith(_ARRAYS) and re.search("label|annotation", name) is not None)
+    if is_model(path):
+        return False
+    return name.endswith(OTHER_TABLES) or (name.endswith(_ARRAYS) and _SAYS_LABELS.search(name) is not None)
+
+
+def is_model(path: Path) -> bool:
+    """Whether a file holds a network by its extension and name: ``keras_model.h5``."""
+    name = path.name.lower()
+    kinds = (*_OF_MODELS, ".pt", ".pth", ".joblib")
+    return name.endswith(kinds) and bool(_MODEL.search(name)) and not _SAYS_LABELS.search(name)
 
 
 def bare_tables(folder: Path) -> list[Path]:
@@ -64,6 +78,8 @@ def how_to_save(path: Path) -> str:
             "write a table labels.csv with the columns image and label: for each of its images the file_name, and the "
             "name of the category of its annotation"
         )
+    if path.suffix.lower() in (*_DATABASES, *_OF_MODELS):
+        return "export its labels as CSV"
     return "save it as CSV" if path.suffix else "if it is a table, add .csv to its name"
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from trainer.common.errors import DataError
 from trainer.data.names.own_files import is_data
-from trainer.data.readers.doubts.other_tables import is_other_table, may_give_labels
+from trainer.data.readers.doubts.other_tables import is_model, is_other_table, may_give_labels
 from trainer.data.readers.matching.id_spellings import composed
 from trainer.data.readers.parts.part_files import part_of_stem
 from trainer.inference.printable import printable
@@ -46,7 +46,7 @@ def refuse_unread_lists(
         of_part = part_of_stem(path.stem) is not None and not has_tests
         if not of_part and not _SPLIT.search(path.stem):
             continue
-        if is_other_table(path) and may_give_labels(path):  # a table of labels, which is refused as such
+        if is_model(path) or (is_other_table(path) and may_give_labels(path)):  # labels are refused as such
             continue
         if kind in _TEXTS and not _names_image(path, known):
             continue

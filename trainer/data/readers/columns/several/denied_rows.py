@@ -57,7 +57,7 @@ def without_denied_rows(
     """
     if columns.label is None:
         return table, []
-    where, label, rows = table.path.name, columns.label, table.rows[first:]
+    where, label, rows = table.name, columns.label, table.rows[first:]
     free = _free(names, columns)
     images = ImageRows(rows, columns.image)
     _refuse_statement_as_labels(where, names, images, label, free)
@@ -105,7 +105,7 @@ def _statements(table: Table, first: int, names: Sequence[str], label: int, colu
     name, rows = names[column], table.rows[first:]
     if plain_name(name) in SAYS_NO:
         raise DataError(
-            f"{table.path.name}: the column {name!r} seems to say which labels do not hold. Write a column 'present' "
+            f"{table.name}: the column {name!r} seems to say which labels do not hold. Write a column 'present' "
             "in its place, with 1 where the label holds and 0 where it does not"
         )
     cells = [row[column].strip() for row in rows]
@@ -159,7 +159,7 @@ def refuse_all_labels(table: Table, first: int, names: Sequence[str], columns: C
     images = ImageRows(table.rows[first:], columns.image)
     if images.is_full(columns.label):
         raise DataError(
-            f"{table.path.name}: each of the {len(images)} images has a row for each of the labels "
+            f"{table.name}: each of the {len(images)} images has a row for each of the labels "
             f"{listed(sorted(images.values(columns.label)), 6)}, so the rows do not tell the images apart"
             + f"; {listed(free)} may say which labels hold" * bool(free)
             + ". Remove the rows whose label does not hold, or write 1 and 0 into a column called 'present'"

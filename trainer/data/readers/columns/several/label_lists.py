@@ -42,7 +42,7 @@ def with_lists(
     Raises:
         DataError: cells are lists in brackets, or a column may hold further labels.
     """
-    rows, where, asked = table.rows[first:], table.path.name, options.several_labels
+    rows, where, asked = table.rows[first:], table.name, options.several_labels
     if columns.label is None:
         lists = lists_in_class_columns(where, [columns.shares(row) for row in rows], asked)
         return table, _with(columns, lists, one_label=asked == "no")
@@ -97,7 +97,7 @@ def _joined(
     names_of = {name for label in labels for name in label}
     for column in further:
         cells = [further_cell(row[column]) for row in rows]
-        lists = lists_in_column(f"{table.path.name}, column {names[column]!r}", cells, "auto", sorted(names_of))
+        lists = lists_in_column(f"{table.name}, column {names[column]!r}", cells, "auto", sorted(names_of))
         for label, cell in zip(labels, cells, strict=True):
             label += parts_of(cell, lists.separator if lists is not None else None)
     written = [
@@ -106,7 +106,7 @@ def _joined(
     ]
     several = [names[column] for column in (columns.label, *further)]
     lists = LabelLists(
-        separator=_BETWEEN, note=f"{table.path.name}: the labels of an image are those of the columns {listed(several)}"
+        separator=_BETWEEN, note=f"{table.name}: the labels of an image are those of the columns {listed(several)}"
     )
     return _with_labels(table, first, columns.label, written), _with(columns, lists)
 

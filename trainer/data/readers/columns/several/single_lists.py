@@ -27,5 +27,5 @@ def without_lists_of_one(table: Table, first: int, columns: Columns) -> tuple[Ta
         return table, columns
     rows = [(*row[:column], labels.get(row[column], row[column]), *row[column + 1 :]) for row in table.rows[first:]]
     cell = min(labels)
-    note = f"{table.path.name}: each label is a list of one, such as {cell!r}, and is read as {labels[cell]!r}"
+    note = f"{table.name}: each label is a list of one, such as {cell!r}, and is read as {labels[cell]!r}"
     return replace(table, rows=(*table.rows[:first], *rows)), replace(columns, notes=(*columns.notes, note))

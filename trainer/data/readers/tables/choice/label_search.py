@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from trainer.data.readers.tables.folder_labels import FolderTable
 from trainer.data.readers.tables.links.linked_table import Links
 from trainer.data.readers.tables.training_table import TrainingTable
 from trainer.formats.delimited import Table, read_table
+from trainer.inference.printable import printable
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -62,7 +63,8 @@ class LabelSearch:
             DataError: it cannot be read.
         """
         if path not in self._tables:
-            self._tables[path] = read_table(path, encoding=self.options.encoding)
+            table = read_table(path, encoding=self.options.encoding)
+            self._tables[path] = replace(table, place=printable(self.place_of(path)))
         return self._tables[path]
 
     def candidate(self, table: Table) -> TrainingTable:

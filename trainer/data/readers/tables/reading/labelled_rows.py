@@ -48,7 +48,7 @@ def read_labelled_rows(sources: Sources, part: TrainingPart) -> LabelledRows:
     Raises:
         DataError: no row can be used.
     """
-    options, sample, where = sources.options, sources.sample, part.table.path.name
+    options, sample, where = sources.options, sources.sample, part.table.name
     several = part.lists_labels
     train = read_training_rows(
         part.table,
@@ -72,7 +72,9 @@ def read_labelled_rows(sources: Sources, part: TrainingPart) -> LabelledRows:
     try:
         class_names, y = encode_lists(labels) if several else encode(spelled_as_in(sample, labels))
     except DataError as error:
-        raise DataError([*error.problems, *problems, *(problem.message for problem in train.skippable)]) from error
+        # A class may lack images for the reason that the first of these rows shows.
+        first, *others = [problem.message for problem in train.skippable] or [""]
+        raise DataError([*filter(None, [first]), *error.problems, *problems, *others]) from error
     if several:
         doubts += doubtful_lists(where, class_names, int(y.sum(axis=1).max()), options.several_labels)
     elif options.table is None and options.layout is None and sources.chosen.of_folders is None:
@@ -99,7 +101,7 @@ def _named_classes(sources: Sources, part: TrainingPart, train: TrainingRows) ->
     rows = tuple(dataclasses.replace(row, label=names[row.label]) for row in train.rows)
     number = next(iter(names))
     note = (
-        f"the numbers in {part.table.path.name} stand for the folders, such as {number} for {names[number]!r}; "
+        f"the numbers in {part.table.name} stand for the folders, such as {number} for {names[number]!r}; "
         "--layout table keeps the numbers"
     )
     return dataclasses.replace(train, rows=rows), (note,)

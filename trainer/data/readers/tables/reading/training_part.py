@@ -156,7 +156,7 @@ def _refuse_groups(table: Table, first: int, names: Sequence[str], columns: Colu
     several = next((identifier for identifier, found in images.items() if len(found) > 1), None)
     if several is None:
         return
-    name, where = names[columns.id], table.path.name
+    name, where = names[columns.id], table.name
     if sample is not None and name in sample.rows[0]:
         raise one_for_several(sample.path.name, repr(name), several, f"{len(images[several])} images in {where}")
     raise DataError(

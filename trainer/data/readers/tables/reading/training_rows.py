@@ -113,8 +113,9 @@ def read_training_rows(
             if cells[columns.image].endswith(MISSING):
                 why = f"there is no folder {cells[columns.image]!r} with images"
             unfound.append(SkippableProblem(lost_id=identifier, message=f"{row}: {why}"))
-            labels_of_unfound.add(labels[index])
-            all_missing &= isinstance(cause, ImageMissingError)
+            missing = isinstance(cause, ImageMissingError)
+            labels_of_unfound.update([labels[index]] if missing else [])
+            all_missing &= missing
             continue
         group = "" if columns.group is None else cells[columns.group].strip()
         usable.append(TrainingRow(id=identifier, label=labels[index], path=path, row=row, group=group))
@@ -129,18 +130,18 @@ def read_training_rows(
     if match.errors:
         ids = [table.rows[index][columns.image] for index in kept]
         if shift := shifted_numbers(ids, match.errors, [row.path for row in usable], files.paths):
-            problems.append(f"{table.path.name}: {shift}")
+            problems.append(f"{table.name}: {shift}")
     found, lost = (
         {name for label in own for name in (label.split(JOINT) if several else [label]) if name or not several}
         for own in ([row.label for row in usable], labels_of_unfound)
     )
     without_image = [
-        f"{table.path.name}: the label {label!r} has no image; add its images or remove its rows"
+        f"{table.name}: the label {label!r} has no image; add its images or remove its rows"
         for label in sorted(lost - found)
     ]
     if unused := [names[column] for column in columns.classes if names[column] not in found | lost]:
         warnings.append(
-            f"{table.path.name}: no image has the label {listed(unused)}: not trained, and always 0 in a submission"
+            f"{table.name}: no image has the label {listed(unused)}: not trained, and always 0 in a submission"
         )
     return TrainingRows(
         rows=tuple(usable),
@@ -177,7 +178,7 @@ def _refuse_names_without_folders(
     if found is not None:
         column, path = found
         raise DataError(
-            f"{table.path.name}: the columns {names[column]!r} and {names[columns.image]!r} name the images together, "
+            f"{table.name}: the columns {names[column]!r} and {names[columns.image]!r} name the images together, "
             f"because {len(ambiguous)} file names occur in several folders. Write both into one column, such as "
             f"{path!r}, and choose it with --id-column NAME (data.id_column)"
         )
@@ -225,14 +226,14 @@ def _many_given_again(
     also = f". {differing} ids have several labels, and each would be kept" if differing else ""
     identifier, indices = max(by_id.items(), key=lambda entry: len(entry[1]))
     return (
-        f"{table.path.name}: {count} ids are given several times with the same label, such as {identifier!r} in "
+        f"{table.name}: {count} ids are given several times with the same label, such as {identifier!r} in "
         f"{len(indices)} rows ({_rows(table, indices)}). One row for each label is enough: if the table lists boxes or "
         f"crops, write one row for each image, with its main class{also}"
     )
 
 
 def _rows(table: Table, indices: Sequence[int]) -> str:
-    return rows_named(table.path.name, [str(table.numbers[index]) for index in indices])
+    return rows_named(table.name, [str(table.numbers[index]) for index in indices])
 
 
 def _shared_files(rows: Iterable[TrainingRow]) -> list[str]:
@@ -257,15 +258,15 @@ def _nothing_found(
 ) -> list[str]:
     """One message for a table that names no image file of the folder."""
     if not listed_rows:
-        return [f"{table.path.name} lists no images"]
+        return [f"{table.name} lists no images"]
     unreadable = next(((path, why) for path in files.paths if (why := name_problem(path)) is not None), None)
     if unreadable is not None:
         return [
-            f"{table.path.name}: no value of the column {names[columns.image]!r} names an image; the name of the file "
+            f"{table.name}: no value of the column {names[columns.image]!r} names an image; the name of the file "
             f"{printable(unreadable[0])} {unreadable[1]}"
         ]
     if not files.paths and files.packed_hint():
-        return [f"{table.path.name} names {listed_rows} images, but the folder holds none"]
+        return [f"{table.name} names {listed_rows} images, but the folder holds none"]
     where = (
         f"{len(files.paths)} image files, such as {printable(files.paths[0])}"
         if files.paths
@@ -279,13 +280,13 @@ def _nothing_found(
     several = [path for path in files.paths if last.strip() and begins.match(PurePosixPath(path).name)]
     if len({PurePosixPath(path).stem for path in several}) > 1:
         return [
-            f"{table.path.name}: no value of the column {names[columns.image]!r} names an image, but the names of "
+            f"{table.name}: no value of the column {names[columns.image]!r} names an image, but the names of "
             f"several begin with one: {listed(several, 3)} with {last.strip()!r}. Write one row for each image, with "
             "its name and its label"
         ]
     links = f" and {files.linked_folders[0]}, a link to a folder, which is not followed" if files.linked_folders else ""
     return [
-        f"{table.path.name}: no value of the column {names[columns.image]!r} names an image (the last value is "
+        f"{table.name}: no value of the column {names[columns.image]!r} names an image (the last value is "
         f"{last!r}{why}); the folder holds {where}{links}. Put the images into train/, "
         "train_images/ or images/; if another column holds the ids, choose it with --id-column NAME (data.id_column)"
     ]
