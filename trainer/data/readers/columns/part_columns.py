@@ -72,7 +72,7 @@ def choose_part_column(
         if column in taken or (is_usual_label(name) and not are_parts_alone(set(cells))):
             continue
         parts = _parts_of_column(file, name, cells, notes, warnings, otherwise)
-        if parts is not None:
+        if parts is not None and not _are_training_ids(name, cells, parts):
             found[column] = parts
     if not found:
         return None, None
@@ -88,6 +88,13 @@ def choose_part_column(
             "and testing in different ways. Write one column split, with train, val or test in each row, in their place"
         )
     return first, dividing[first]
+
+
+def _are_training_ids(name: str, cells: Sequence[str], parts: Mapping[str, Part]) -> bool:
+    """Whether all cells differ and say train, as the ids ``train_1``, ``train_2`` do, which divide nothing."""
+    return (
+        set(parts.values()) == {"train"} and len(set(cells)) == len(cells) > 1 and not is_part_column(plain_name(name))
+    )
 
 
 def _refuse_column_for_each_part(

@@ -84,3 +84,14 @@ def test_columns_that_look_like_classes_are_named_first(tmp_path: Path) -> None:
     assert "is neither 0 nor 1" not in message
     found = read_images(tmp_path, DataOptions(label_column="diagnostic"), verify=False)
     assert labels_of(found) == NAMES
+
+
+def test_ids_that_all_say_train_are_no_column_of_parts(tmp_path: Path) -> None:
+    """As Shopee's: the number behind train is that of a posting."""
+    for i in range(8):
+        save(tmp_path / "train_images" / f"x{i}.png", i, 8)
+    rows = [f"train_{97 * i % 31},x{i}.png,{'ab'[i % 2]}" for i in range(8)]
+    (tmp_path / "train.csv").write_text("\n".join(["posting_id,image,label_group", *rows]))
+    found = read_images(tmp_path, verify=False)
+    assert labels_of(found) == list("abababab") and found.train_ids == tuple(f"x{i}.png" for i in range(8))
+    assert not any("parts in" in note for note in found.notes)
