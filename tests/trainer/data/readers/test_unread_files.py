@@ -270,3 +270,36 @@ def test_an_archive_is_named_where_few_images_are_unpacked(tmp_path: Path, folde
     else:
         with pytest.raises(DataError, match=r"train\.zip"):
             read_images(tmp_path, DataOptions(skip_bad=True))
+
+
+@pytest.mark.parametrize("name", ["data.csv", "styles.tsv"])
+def test_a_table_that_names_no_image_is_named_and_the_advice_works(tmp_path: Path, name: str) -> None:
+    for i in range(8):
+        save(tmp_path / "photos" / f"{i:03}.png", i, 8)
+    delimiter = "\t" if name.endswith("tsv") else ","
+    rows = [(f"shot-{i}-x.png", "ab"[i % 2]) for i in range(8)]
+    write_table(tmp_path / name, [("filename", "kind"), *rows], delimiter=delimiter)
+    message = problems_of(tmp_path)
+    assert f"{name} names none of them, such as 'shot-0-x.png' in row 2" in message
+    rows = [(f"{i:03}.png", kind) for i, (_, kind) in enumerate(rows)]
+    write_table(tmp_path / name, [("filename", "kind"), *rows], delimiter=delimiter)
+    assert labels_of(read_images(tmp_path, verify=False)) == list("abababab")
+
+
+@pytest.mark.parametrize("name", ["labels.txt", "classes_of_images.txt", "labels.csv"])
+def test_labels_without_names_of_images_are_explained_and_the_advice_works(tmp_path: Path, name: str) -> None:
+    for i in range(8):
+        save(tmp_path / "photos" / f"{i:03}.png", i, 8)
+    (tmp_path / name).write_text("".join(f"{'ab'[i % 2]}\n" for i in range(8)))
+    message = problems_of(tmp_path)
+    assert f"{name} has one column of 8 rows" in message or f"{name} has only one column" in message
+    (tmp_path / name).write_text("".join(f"{i:03}.png,{'ab'[i % 2]}\n" for i in range(8)))
+    assert labels_of(read_images(tmp_path, verify=False)) == list("abababab")
+
+
+def test_a_list_of_images_is_not_said_to_name_none(tmp_path: Path) -> None:
+    for i in range(8):
+        save(tmp_path / "photos" / f"{i:03}.png", i, 8)
+    (tmp_path / "images.txt").write_text("".join(f"{i:03}.png\n" for i in range(8)))
+    (tmp_path / "README.txt").write_text("These are photos.\nBy me.\n")
+    assert "names none" not in problems_of(tmp_path) and "has one column" not in problems_of(tmp_path)

@@ -89,6 +89,10 @@ def no_label_column(file: str, names: Sequence[str]) -> NoLabelColumnError:
             f"{file}: its delimiter was not recognised, so {names[0]!r} is read as the only column; if {mark!r} "
             "separates the columns, save the table with commas"
         )
+    if len(names) == 1:
+        return NoLabelColumnError(
+            f"{file} has only one column: a table of labels names the images in one column, and their labels in another"
+        )
     return NoLabelColumnError(
         f"{file}: no column can hold the labels; the columns are {listed(names)}. A column of labels has at least two "
         "values, and several rows with the same one; --label-column NAME (data.label_column) names it"

@@ -12,13 +12,18 @@ from trainer.data.image_set import DataOptions
 from trainer.data.names.own_files import is_data
 from trainer.data.names.parts import folder_split
 from trainer.data.readers.class_folders import subfolders
+from trainer.data.readers.columns.image_column import ID_NAMES
+from trainer.data.readers.columns.label_names import plain_name
 from trainer.data.readers.doubts.folders.folder_choice import inner_classes
 from trainer.data.readers.doubts.other_tables import how_to_save, is_coco, may_give_labels, other_tables
 from trainer.data.readers.matching.image_files import LINK_HELP, ImageFiles
+from trainer.data.readers.matching.match_images import ImageMatcher
 from trainer.data.readers.tables.find_tables import OWN_HELP, find_tables
 from trainer.formats.delimited import read_table
 from trainer.inference.printable import printable
 
+_SHOWN = 2  # tables that name no image
+_LONGEST = 60  # characters of a cell in a message
 _PIXELS = re.compile(r"\s*(?:\d{1,3}[ ,;]+){15,}\d{1,3}\s*")  # of an image of 16 pixels or more, in one cell
 
 
@@ -62,8 +67,35 @@ def _labels_hint(folder: Path, labels: Sequence[Path], options: DataOptions, *, 
             f"Nothing gives the labels of {len(paths)} images. If their names do, write a table labels.csv with "
             f"the columns image and label, and one row for each image, such as {printable(paths[0])}"
         )
+        hint += "".join(f"\n{sentence}" for sentence in _without_images(labels, files, options.encoding)[:_SHOWN])
         hint += _test_class_hint(folder, files)
     return hint
+
+
+def _without_images(paths: Sequence[Path], files: ImageFiles, encoding: str | None) -> list[str]:
+    """What to do about tables beside images that name none of them, or hold nothing but labels."""
+    sentences = []
+    for path in paths:
+        try:
+            table = read_table(path, encoding=encoding)
+        except DataError:  # another sentence says why, or it is no table
+            continue
+        if ImageMatcher(files, "train").match(cell for row in table.rows for cell in row).paths:
+            continue  # a list of images without labels
+        where, count = printable(path.name), len(table.rows)
+        names = [column for column, name in enumerate(table.rows[0]) if plain_name(name) in ID_NAMES]
+        if table.width == 1 and len(files.paths) in (count, count - 1):
+            sentences.append(
+                f"{where} has one column of {count} rows, and none that names the images: if these are the labels, "
+                "write the name of its image before each, with a comma between them"
+            )
+        elif table.width > 1 and count > 1 and path.suffix.lower() != ".txt":
+            column = names[0] if names else 0
+            sentences.append(
+                f"{where} names none of them, such as {table.rows[1][column][:_LONGEST]!r} in row {table.numbers[1]}: "
+                "if it labels these images, write the names of their files there"
+            )
+    return sentences
 
 
 def _link_hint(folder: Path) -> str:
