@@ -21,7 +21,7 @@ SIDE_FACTS = frozenset((
     "天气", "品種", "品种",
 ))  # fmt: skip
 """Names of columns of few values that are classes in some tables, and facts beside the label in others."""
-_NAMES_ROWS = re.compile(r"(?:.+_)?(?:id|uuid|guid|no|nr|number|code|index|key|serial|barcode)")
+_NAMES_ROWS = re.compile(r"(?:.+_)?(?:id|uuid|guid|no|nr|number|code|index|key|serial|barcode|time|duration)")
 _FEW_NUMBERS = 10  # up to so many numbers may be classes, even with one image each
 
 

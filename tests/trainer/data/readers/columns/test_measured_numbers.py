@@ -77,7 +77,9 @@ def test_a_side_column_alone_or_beside_counters_holds_the_labels(tmp_path: Path,
     assert labels_of(found) == two("a", "b") and not found.warnings
 
 
-@pytest.mark.parametrize(("number", "warned"), [("area_px", True), ("longitude", False), ("weight", False)])
+@pytest.mark.parametrize(
+    ("number", "warned"), [("area_px", True), ("longitude", False), ("weight", False), ("lead_time", False)]
+)
 def test_another_column_beside_measured_numbers_is_read_with_a_warning(
     tmp_path: Path, number: str, warned: bool
 ) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from tests.trainer.images import labels_of, problems_of, save
-from trainer.data.read import read_images
+from trainer.data.read import DataOptions, read_images
 from trainer.formats.delimited import write_table
 
 
@@ -17,10 +17,21 @@ def test_a_name_in_two_folders_is_the_reason_that_a_class_lacks_images(tmp_path:
     write_table(tmp_path / "labels.csv", [("image", "label"), *((f"{i}.png", "uv"[i // 8]) for i in range(16))])
     message = problems_of(tmp_path)
     assert message.startswith("labels.csv row 2: '0.png' could be a/0.png or b/0.png")
-    assert "has no image" not in message
+    assert "Else the label 'u' has no image" in message and "add its images" not in message
     rows = [(f"{'b' if i < 8 else 'a'}/{i}.png", "uv"[i // 8]) for i in range(16)]
     write_table(tmp_path / "labels.csv", [("image", "label"), *rows])
     assert labels_of(read_images(tmp_path, verify=False)) == list("uuuuuuuuvvvvvvvv")
+
+
+def test_a_class_of_which_no_image_is_left_is_never_skipped(tmp_path: Path) -> None:
+    for i in range(12):
+        save(tmp_path / "a" / f"{i}.png", i, 8)
+    for i in range(4):
+        save(tmp_path / "b" / f"{i}.png", 50 + i, 8)
+    write_table(tmp_path / "labels.csv", [("image", "label"), *((f"{i}.png", "uvw"[i // 4]) for i in range(12))])
+    message = problems_of(tmp_path, DataOptions(skip_bad=True))
+    assert message.startswith("labels.csv row 2: '0.png' could be a/0.png or b/0.png")
+    assert message.count("row 2:") == 1 and "Else the label 'u' has no image" in message
 
 
 def test_tables_of_one_name_are_told_apart(tmp_path: Path) -> None:

@@ -72,9 +72,9 @@ def read_labelled_rows(sources: Sources, part: TrainingPart) -> LabelledRows:
     try:
         class_names, y = encode_lists(labels) if several else encode(spelled_as_in(sample, labels))
     except DataError as error:
-        # A class may lack images for the reason that the first of these rows shows.
-        first, *others = [problem.message for problem in train.skippable] or [""]
-        raise DataError([*filter(None, [first]), *error.problems, *problems, *others]) from error
+        # A class may lack images for the first of these reasons.
+        reasons = [*problems, *(problem.message for problem in train.skippable)]
+        raise DataError([*reasons[:1], *error.problems, *reasons[1:]]) from error
     if several:
         doubts += doubtful_lists(where, class_names, int(y.sum(axis=1).max()), options.several_labels)
     elif options.table is None and options.layout is None and sources.chosen.of_folders is None:

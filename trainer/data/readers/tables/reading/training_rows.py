@@ -99,6 +99,7 @@ def read_training_rows(
     usable: list[TrainingRow] = []
     unfound: list[SkippableProblem] = []
     labels_of_unfound: set[str] = set()
+    ambiguous: dict[str, SkippableProblem] = {}  # the first row of each label that names several images
     all_missing = not repeated
     matcher = ImageMatcher(files, "train")
     match = matcher.match(table.rows[index][columns.image] for index in kept)
@@ -113,9 +114,10 @@ def read_training_rows(
             if cells[columns.image].endswith(MISSING):
                 why = f"there is no folder {cells[columns.image]!r} with images"
             unfound.append(SkippableProblem(lost_id=identifier, message=f"{row}: {why}"))
-            missing = isinstance(cause, ImageMissingError)
-            labels_of_unfound.update([labels[index]] if missing else [])
-            all_missing &= missing
+            labels_of_unfound.add(labels[index])
+            all_missing &= isinstance(cause, ImageMissingError)
+            if isinstance(cause, ImageAmbiguousError):
+                ambiguous.setdefault(labels[index], unfound[-1])
             continue
         group = "" if columns.group is None else cells[columns.group].strip()
         usable.append(TrainingRow(id=identifier, label=labels[index], path=path, row=row, group=group))
@@ -136,9 +138,13 @@ def read_training_rows(
         for own in ([row.label for row in usable], labels_of_unfound)
     )
     without_image = [
-        f"{table.name}: the label {label!r} has no image; add its images or remove its rows"
+        f"{ambiguous[label].message}. Else the label {label!r} has no image"
+        if label in ambiguous
+        else f"{table.name}: the label {label!r} has no image; add its images or remove its rows"
         for label in sorted(lost - found)
     ]
+    told = [ambiguous[label] for label in lost - found if label in ambiguous]
+    skippable = [problem for problem in skippable if problem not in told]
     if unused := [names[column] for column in columns.classes if names[column] not in found | lost]:
         warnings.append(
             f"{table.name}: no image has the label {listed(unused)}: not trained, and always 0 in a submission"
