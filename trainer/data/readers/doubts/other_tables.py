@@ -19,9 +19,12 @@ OTHER_TABLES = (
 )
 _SAYS_LABELS = re.compile("label|annotation")
 _MAY_LABEL = re.compile("label|annotation|metadata|train|target|truth|diagnos")
-_MODEL = re.compile(r"model|weight|checkpoint|ckpt|keras|epoch|(?<=[a-z])net(?![a-z])|net[bv]\d|vgg\d|xception")
+_MODEL = re.compile(
+    r"model|weight|checkpoint|ckpt|keras|epoch|(?:res|dense|efficient|mobile|shuffle|squeeze|conv|alex|reg|u)-?net|vgg\d"
+    "|xception"
+)
 """In the names of files that hold a network."""
-_OF_MODELS = (".h5", ".hdf5", ".pkl", ".pickle", ".mat")
+_OF_MODELS = (".h5", ".hdf5", ".pkl", ".pickle")
 _DATABASES = (".db", ".sqlite", ".sqlite3")
 _ARRAYS = (".npy", ".npz", ".dat", ".data", ".psv", ".rds", ".rda", ".rdata", ".yaml", ".yml")
 """Further files that may hold labels, if their names say so."""
@@ -78,7 +81,7 @@ def how_to_save(path: Path) -> str:
             "write a table labels.csv with the columns image and label: for each of its images the file_name, and the "
             "name of the category of its annotation"
         )
-    if path.suffix.lower() in (*_DATABASES, *_OF_MODELS):
+    if path.suffix.lower() in (*_DATABASES, *_OF_MODELS, ".mat"):
         return "export its labels as CSV"
     return "save it as CSV" if path.suffix else "if it is a table, add .csv to its name"
 
