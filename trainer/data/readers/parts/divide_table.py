@@ -25,7 +25,7 @@ from trainer.data.readers.parts.unused_lists import names_of, sort_lists
 from trainer.data.readers.tables.find_tables import are_twins
 from trainer.data.readers.tables.part_tables import PartTable
 from trainer.formats.delimited import Table
-from trainer.formats.part_words import Part
+from trainer.formats.part_words import Part, with_joined_parts
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,7 +85,7 @@ def lists_beside(
     found = [one for one in read_part_files(folder, places, known, (), encoding) if one.path != table]
     found = of_own_folders(found, apart, encoding)
     dividing = [one for one in found if not set(one.images).isdisjoint(labelled)]
-    if "trainval" in table.stem.lower():  # the lists of its two parts divide nothing
+    if "trainval" in with_joined_parts(table.stem.lower()):  # the lists of its two parts divide nothing
         dividing = [one for one in dividing if one.part == "test"]
     own_tests = _test_images(found, table, labelled)
     tests = tests or ("" if own_tests is None else f"{own_tests.path.name} lists the test images")
@@ -170,7 +170,7 @@ def _lost_tests(found: Sequence[PartFile], tests: Table | None) -> list[str]:
     lost = [line for one in found if tests is not None and one.path == tests.path for line in one.lost]
     if not lost or tests is None:
         return []
-    return [f"{tests.path.name}: {counted(len(lost), 'line')} that name no image, such as {lost[0]!r}"]
+    return [f"{tests.path.name}: {counted(len(lost), 'line')} without an image, such as {lost[0]!r}"]
 
 
 def _ids_like(ids: Sequence[str], paths: Sequence[str]) -> list[str]:
@@ -178,7 +178,7 @@ def _ids_like(ids: Sequence[str], paths: Sequence[str]) -> list[str]:
 
     Names that several images have get all their folders.
     """
-    folders = max(len(PurePosixPath(slashes(name)).parts) for name in ids)
+    folders = max((len(PurePosixPath(slashes(name)).parts) for name in ids), default=1)
     names = ["/".join(PurePosixPath(path).parts[-folders:]) for path in paths]
     if len(set(names)) < len(names):
         names = list(paths)

@@ -217,4 +217,4 @@ def test_listed_test_images_that_are_missing_are_named(tmp_path: Path) -> None:
     found = read_images(tmp_path, verify=False)
 
     assert for_testing(found) == [12, 13, 14, 15]
-    assert any("test.txt: 2 lines that name no image, such as 'a16.png'" in one for one in found.warnings)
+    assert any("test.txt: 2 lines without an image, such as 'a16.png'" in one for one in found.warnings)

@@ -158,8 +158,9 @@ def part_beside_message(folder: Path, root: Path, parts: Sequence[str], files: I
     unread = _unread_labels(folder, root, files, options)
     how = f"move {listed(empty, 4)} out of the data, and " * bool(empty)
     others = [name for name in classes if name not in parts]
-    alone = f"If {listed(others, 4)} alone are the classes, move {listed(parts, 4)} out of the data folder. "
-    alone *= len(others) > 1
+    alone = ""
+    if len(others) > 1:
+        alone = f"If {listed(others, 4)} alone are the classes, move {listed(parts, 4)} out of the data folder. "
     return (
         f"the folders {listed(names, 4)} are not read as classes, because {listed(parts, 4)} {hold} a part of the "
         f"images by {their}{unread}. If the names of the images say the labels, write a table "
