@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 
-from trainer.data.names.words import NEUTRAL_WORDS, SPLIT_WORD, UNIT_WORDS, words_in
+from trainer.data.names.words import NEUTRAL_WORDS, SPLIT_WORD, UNIT_WORDS, VALIDATION_WORDS, words_in
 
 _THINGS = frozenset((
     "tube", "tubes", "strip", "strips", "pilot", "pilots", "card", "cards", "pattern", "patterns", "paper", "papers",
@@ -16,7 +16,6 @@ _THINGS = frozenset((
 """Things that are called after tests, such as a test tube."""
 _CONTROLS = frozenset(("control", "controls", "placebo", "sham", "untreated", "baseline"))
 """Words for the other groups of an experiment."""
-_VALIDATION = ("val", "validation")
 
 
 def may_hold_tests(name: str, siblings: Collection[str] = ()) -> bool:
@@ -41,7 +40,7 @@ def _says_more(words: Sequence[str], first: str) -> bool:
 def may_hold_validation(name: str) -> bool:
     """Whether a folder may hold validation images: its name begins with a word for them, as in ``val_leaves``."""
     first, *rest = words_in(name) or [""]
-    return first in _VALIDATION and _THINGS.isdisjoint(rest)
+    return first in VALIDATION_WORDS and _THINGS.isdisjoint(rest)
 
 
 def ends_as_all(name: str, siblings: Collection[str]) -> bool:

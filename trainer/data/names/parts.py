@@ -15,6 +15,7 @@ from trainer.data.names.words import (
     NEUTRAL_WORDS,
     SPLIT_WORD,
     UNIT_WORDS,
+    VALIDATION_WORDS,
     speaks_of,
     words_in,
 )
@@ -26,7 +27,6 @@ _SPLIT = re.compile(
 )
 _OF_TESTS = frozenset(("stg", "blind", "hidden", "unlabeled", "unlabelled"))
 """Further words beside ``test`` that name no class."""
-_VALIDATION = ("val", "validation")
 _RANDOM_END = re.compile(r"(?:train|test)[_-]((?=\w*(?:[a-z][A-Z0-9]|[0-9][a-zA-Z]|[A-Z][0-9]))[^\W_]{5,12})")
 
 
@@ -153,7 +153,7 @@ def is_held_out(name: str) -> bool:
     """Whether a folder holds images for validation by its name: ``valid``, ``val_samples``, ``検証``."""
     return (
         speaks_of(name, HELD_OUT_WORDS)
-        or speaks_of(name, _VALIDATION, UNIT_WORDS)  # valid samples may be those of a class
+        or speaks_of(name, VALIDATION_WORDS, UNIT_WORDS)  # valid samples may be those of a class
         or _foreign_part_of(name) == "val"
     )
 

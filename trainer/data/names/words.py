@@ -35,6 +35,8 @@ UNIT_WORDS = frozenset(
 """Words for what a data set consists of. Beside a word for a part, they name no class: ``test_samples``."""
 HELD_OUT_WORDS = frozenset(("val", "valid", "validation", "dev", "eval", "evaluation", "holdout", "評価", "検証"))
 """Words of folders with images for validation, which are not read: folds are cut from the training images."""
+VALIDATION_WORDS = frozenset(("val", "validation"))
+"""Those of them that mean nothing else: valid images may be usable ones."""
 # fmt: off
 MASK_WORDS = frozenset((
     "mask", "masks", "label", "labels", "labeltxt", "annotation", "annotations", "annotated", "segmentation",

@@ -11,7 +11,7 @@ from pathlib import Path, PurePosixPath
 from trainer.common.errors import DataError, counted, listed
 from trainer.data.names.own_files import is_data
 from trainer.data.names.parts import is_held_out, split_of
-from trainer.data.names.words import words_in
+from trainer.data.names.words import VALIDATION_WORDS, words_in
 from trainer.data.readers.matching.id_spellings import composed
 from trainer.data.readers.matching.image_files import ImageFiles
 from trainer.data.readers.parts.json_parts import json_parts
@@ -26,7 +26,6 @@ _JOINED = re.compile(
 )
 _KIND = re.compile(r"[_\- ]*(?:lists?|names?|files?|ids?|liste)$")
 _HELD_OUT = re.compile(r"(?:^|[^a-z])(?:hold|held)[_-]?out(?:[^a-z]|$)")
-_VALIDATION = frozenset(("val", "valid", "validation"))
 _NUMBER = re.compile(r"\d+")
 _PAIRS = re.compile(r"duplicat|(?:^|[^a-z])pairs", re.IGNORECASE)
 _EXCLUDES = re.compile(
@@ -139,7 +138,7 @@ def part_of_stem(stem: str) -> Part | None:
         return "test"
     if is_held_out(plain):
         return "val"
-    held_out = not _VALIDATION.isdisjoint(words_in(stem))  # my_val, val_df, valid_fold0
+    held_out = not {*VALIDATION_WORDS, "valid"}.isdisjoint(words_in(stem))  # my_val, val_df, valid_fold0
     return split_of(stem) or part_of(plain) or SHORT_PARTS.get(plain) or ("val" if held_out else None)
 
 
