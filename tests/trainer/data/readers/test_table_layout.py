@@ -387,3 +387,14 @@ def test_validation_images_beside_a_table_are_counted(kaggle: Kaggle) -> None:
     for i in range(3):
         save(folder / "valid" / f"v{i}.png", 500 + i, 8)
     assert any("not read: 3 images in valid/" in warning for warning in read_images(folder, verify=False).warnings)
+
+
+@pytest.mark.parametrize("skip_bad", [True, False])
+def test_labels_of_merged_cells_are_no_rows_to_skip(tmp_path: Path, skip_bad: bool) -> None:
+    for i in range(12):
+        save(tmp_path / "images" / f"a{i}.png", i, 8)
+    labels = ["cat" if i == 0 else "dog" if i == 5 else "" for i in range(12)]
+    (tmp_path / "labels.csv").write_text("\n".join(["label,image", *(f"{labels[i]},a{i}.png" for i in range(12))]))
+    message = problems_of(tmp_path, DataOptions(skip_bad=skip_bad))
+    assert "2 of 12 rows have a label" in message and "write the label into every row" in message
+    assert "--skip-bad" not in message

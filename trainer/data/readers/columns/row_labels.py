@@ -59,10 +59,25 @@ def read_labels(
             stripped[label].add(cells[columns.label])
         if tie:
             warnings.append(f"{row}: two classes are equally probable; the first one becomes the label")
+    if _are_merged(table, first, columns, labels):
+        problems.append(
+            f"{table.name}: {len(labels)} of {len(table.rows) - first} rows have a label, each above rows without one, "
+            "as where cells were merged in a spreadsheet: write the label into every row"
+        )
+        unlabelled = []
     padded = [f"{label!r} (also {max(cells, key=len)!r})" for label, cells in stripped.items() if len(cells) > 1]
     if padded:
         warnings.append(f"{table.name}: blanks around labels are removed: {', '.join(padded[:5])}")
     return labels, problems, unlabelled, warnings
+
+
+def _are_merged(table: Table, first: int, columns: Columns, labels: Mapping[int, str]) -> bool:
+    """Whether only the first row of each block has a label, as a spreadsheet saves merged cells."""
+    count = len(table.rows) - first
+    if columns.label is None or len(labels) < 2 or 2 * len(labels) >= count or first not in labels:
+        return False
+    below_is_empty = all(index + 1 not in labels for index in labels)
+    return below_is_empty and len(set(labels.values())) == len(labels)
 
 
 def labels_of_images(table: Table, columns: Columns, labels: Mapping[int, str]) -> dict[int, str]:
