@@ -64,7 +64,9 @@ def _about_probes(stores: Stores, plan: ExportPlan) -> Iterator[str]:
 def _score_at(record: TrialRecord) -> str:
     """The score of a trial with what a deadline may have reduced: image size, epochs and the layers that learn."""
     recipe = record.recipe or {}
-    epochs = "" if record.is_probe else f" after {counted(int(recipe.get('epochs', 0)), 'epoch')}"
+    planned, done = int(recipe.get("epochs", 0)), record.epochs_done
+    shortened = f"{done} of " * (0 < done < planned)  # a deadline ended it
+    epochs = "" if record.is_probe else f" after {shortened}{counted(planned, 'epoch')}"
     share = 0.0 if record.is_probe else float(recipe.get("freeze", 0.0))
     frozen = " with a frozen backbone" if share >= 1.0 else f" with {share:.0%} of the layers frozen" * (share > 0.0)
     return f"{record.value or 0.0:.4f}{epochs} at {recipe.get('image_size')} px{frozen}"

@@ -14,6 +14,7 @@ from storage.records.datasets import StoredDataset
 from storage.stores import Stores
 from storage.values import SEARCH_SPLIT, TrialRecord, TrialStatus, WorkKind
 from trainer.common.arrays import Float32Array
+from trainer.data.corrections.decided import decided_labels
 from trainer.data.corrections.label_cells import LabelCells
 from trainer.evaluation.label_errors.candidate import Candidate, of_one_label, of_several_labels
 from trainer.evaluation.label_errors.one_label import find_label_errors
@@ -78,13 +79,7 @@ class Candidates:
 
     def without(self, corrections: Sequence[Correction]) -> Candidates:
         """The candidates about whose labels ``corrections`` have not decided yet."""
-        cells = self._cells
-        decided = {
-            (each.id, cells.canonical(label))
-            for each in corrections
-            for label in (each.given, each.label)
-            if label is not None
-        }
+        decided = decided_labels(corrections, self._cells)
         left = [
             each for each, row in zip(self.candidates, self.rows(), strict=True) if (row.id, row.given) not in decided
         ]

@@ -24,7 +24,7 @@ from search.study_state.study import Study, read_study
 from storage.stores import open_stores
 from trainer.common.errors import DataError
 from trainer.common.files import replacing
-from trainer.data.corrections.apply import corrections_path
+from trainer.data.corrections.decided import corrections_about
 from trainer.data.image_set import ImageSet
 from trainer.data.names.own_files import REVIEW_PAGE, REVIEW_TABLE
 from trainer.data.read import read_images
@@ -33,9 +33,7 @@ from trainer.evaluation.several_labels import NONE
 from trainer.formats.label_tables import (
     CORRECTIONS_FILE,
     DROP,
-    Correction,
     ReviewRow,
-    read_corrections,
     read_review,
     write_review,
 )
@@ -79,7 +77,7 @@ def review_labels(name: str | None, url: str, home: Path, data: Path | None, out
     found = find_candidates(stores, study)
     folder_of_images = data or known_folder(stores, study.stored)
     images = _raw_images(folder_of_images, study)
-    corrections = [] if images is None else _corrections(images)
+    corrections = [] if images is None else corrections_about(images)
     left = found.without(corrections)
     lines = list(summary(found, len(found.candidates) - len(left.candidates)))
     apply = _apply_command(study, table_path, data, folder_of_images)
@@ -137,17 +135,6 @@ def _raw_images(folder: Path | None, study: Study) -> ImageSet | None:
     except DataError as problem:  # moved or changed since the begin; the predictions still judge the stored labels
         log.warning("the corrections beside the images are not read: %s", problem)
         return None
-
-
-def _corrections(images: ImageSet) -> list[Correction]:
-    """The corrections beside the images that are about their labels.
-
-    Raises:
-        DataError: they cannot be read.
-    """
-    path = corrections_path(images)
-    found = read_corrections(path) if os.path.lexists(path) else []
-    return [each for each in found if each.is_about(images.label_source)]
 
 
 def _joined(rows: Sequence[ReviewRow], earlier: Sequence[ReviewRow]) -> Iterator[ReviewRow]:

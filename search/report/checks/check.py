@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -26,6 +26,8 @@ from search.study_setup.image_weights import ALIKE, SETTING, is_shifted, why_not
 from search.study_setup.shift_features import Features, comparison_progress, shift_features, shift_groups
 from studies.settings import DataSettings
 from trainer.common.errors import BackboneError
+from trainer.data.corrections.decided import corrections_about, decided_labels
+from trainer.data.corrections.label_cells import LabelCells
 from trainer.data.description import LONGEST_LINE, describe
 from trainer.inference.predictions import folder_problem
 from trainer.inference.printable import excerpt
@@ -90,12 +92,18 @@ def check(folder: Path, *, settings: DataSettings, n_folds: int, request: CheckR
     shift = request.shift and len(competition.images.test_ids) > 0
     if not (shift or request.labels):
         return
+    images = competition.images
+    decided = (
+        decided_labels(corrections_about(images), LabelCells.of(images))
+        if settings.options.corrections
+        else frozenset()
+    )
     with comparison_progress(console) as progress:
-        lines, judged = _findings(competition, request, shift, n_folds, progress)
+        lines, judged = _findings(competition, request, shift, n_folds, decided, progress)
     for line in lines:
         say(console, excerpt(line, LONGEST_LINE))
     if request.output is not None and judged is not None:
-        write_suspects(request.output, competition.images, judged)
+        write_suspects(request.output, competition.images, judged, decided)
         say(console, f"The suspicious labels are written to {request.output}", whole=True)
 
 
@@ -120,9 +128,18 @@ def _check_output(request: CheckRequest) -> None:
 
 
 def _findings(
-    competition: Competition, request: CheckRequest, shift: bool, n_folds: int, say: Say
+    competition: Competition,
+    request: CheckRequest,
+    shift: bool,
+    n_folds: int,
+    decided: Collection[tuple[str, str]],
+    say: Say,
 ) -> tuple[list[str], Judged | None]:
-    """Lines on the shift, on near-duplicates and on suspicious labels; and these labels, if they can be judged."""
+    """Lines on the shift, on near-duplicates and on suspicious labels; and these labels, if they can be judged.
+
+    Args:
+        decided: see `trainer.data.corrections.decided.decided_labels`.
+    """
     found = backbone_features(
         competition, backbone=request.backbone, weights=request.weights, home=request.home, say=say
     )
@@ -137,7 +154,7 @@ def _findings(
     if isinstance(judged, str):
         written = f"; {request.output} is not written" if request.output else ""
         return [*lines, *alike.lines, judged + written], None
-    listed = label_lines(competition.images, found.name, judged, request.output)
+    listed = label_lines(competition.images, found.name, judged, request.output, decided)
     return [*lines, *alike.lines, *listed], judged
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +17,7 @@ from trainer.data.image_set import ImageSet
 from trainer.evaluation.label_errors.candidate import Candidate, CandidateLabel, of_one_label, of_several_labels
 from trainer.evaluation.several_labels import NONE
 from trainer.formats.delimited import write_table
+from trainer.formats.label_tables import CORRECTIONS_FILE
 from trainer.probing.judge_labels import CannotJudge, JudgedLabels, judge_labels
 from trainer.probing.judge_several_labels import JudgedSeveralLabels, judge_several_labels
 
@@ -70,18 +71,26 @@ def suspicious_labels(
         return f"labels: not judged by features of {features.name}: {reason}"
 
 
-def label_lines(images: ImageSet, name: str, found: Judged, output: Path | None) -> Iterator[str]:
+def label_lines(
+    images: ImageSet,
+    name: str,
+    found: Judged,
+    output: Path | None,
+    decided: Collection[tuple[str, str]] = frozenset(),
+) -> Iterator[str]:
     """Lines for people on suspicious labels.
 
     Args:
         name: of the backbone.
         output: the table that lists all of them; None: there is no table.
+        decided: see `trainer.data.corrections.decided.decided_labels`.
     """
     if isinstance(found, JudgedSeveralLabels):
         probe, expected = _several_probes(images, name, found)
     else:
         probe, expected = _one_probe(name, found)
-    suspects = _suspects(images, found)
+    candidates = _suspects(images, found)
+    suspects = _undecided(images, candidates, decided)
     if not suspects:
         yield f"labels: none is suspicious ({probe}). {expected}"
     else:
@@ -95,6 +104,9 @@ def label_lines(images: ImageSet, name: str, found: Judged, output: Path | None)
         if len(suspects) > SHOWN_LABELS:
             rest = "" if output else "; --output FILE writes all into a table"
             yield f"  and {len(suspects) - SHOWN_LABELS} more{rest}"
+    if left_out := len(candidates) - len(suspects):
+        are = "image is" if left_out == 1 else "images are"
+        yield f"  {left_out} further {are} left out, decided in {CORRECTIONS_FILE} already"
     if isinstance(found, JudgedLabels) and found.unjudged:
         yield f"  not judged: {counted(found.unjudged, 'image')} of classes that occur in one fold only"
     if isinstance(found, JudgedSeveralLabels) and found.unjudged:
@@ -129,6 +141,14 @@ def _suspects(images: ImageSet, found: Judged) -> list[Candidate]:
     return list(of_one_label(found.errors, images.y, images.class_names))
 
 
+def _undecided(
+    images: ImageSet, candidates: Sequence[Candidate], decided: Collection[tuple[str, str]]
+) -> list[Candidate]:
+    """The candidates without a decision on their labels."""
+    cells = LabelCells.of(images)
+    return [each for each in candidates if (images.train_ids[each.row], cells.write(images.y[each.row])) not in decided]
+
+
 def _named(labels: Sequence[CandidateLabel]) -> str:
     """The labels of an image with their probabilities."""
     return " + ".join(f"{each.name} {_percent(each.probability)}" for each in labels) or NONE
@@ -139,8 +159,13 @@ def _percent(probability: float) -> str:
     return "<1%" if probability < 0.01 else ">99%" if probability > 0.99 else f"{probability:.0%}"
 
 
-def write_suspects(path: Path, images: ImageSet, found: Judged) -> None:
+def write_suspects(
+    path: Path, images: ImageSet, found: Judged, decided: Collection[tuple[str, str]] = frozenset()
+) -> None:
     """Write all suspicious labels as a table with the header `COLUMNS`, the least probable label first.
+
+    Args:
+        decided: see `trainer.data.corrections.decided.decided_labels`.
 
     Raises:
         FileNotOurs: a file with another content is there.
@@ -157,7 +182,7 @@ def write_suspects(path: Path, images: ImageSet, found: Judged) -> None:
             f"{1.0 - each.confidence if several else each.given[0].probability:.4f}",
             f"{each.confidence:.4f}",
         )
-        for each in _suspects(images, found)
+        for each in _undecided(images, _suspects(images, found), decided)
     ]
     with creating(path) as temporary:
         write_table(temporary, [COLUMNS, *rows])

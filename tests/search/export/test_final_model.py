@@ -254,6 +254,9 @@ def test_fine_tuning_that_gained_nothing_is_a_doubt(
     frozen = replace(first.trial, recipe={**(first.trial.recipe or {}), "freeze": 0.5})
     monkeypatch.setattr("search.export.doubts._finished", lambda *_: [frozen])
     assert "at 32 px with 50% of the layers frozen, trial 0" in doubts((probe,))[0]
+    shortened = replace(first.trial, recipe={**(first.trial.recipe or {}), "epochs": 4}, epochs_done=3)
+    monkeypatch.setattr("search.export.doubts._finished", lambda *_: [shortened])
+    assert "after 3 of 4 epochs at 32 px" in doubts((probe,))[0]
 
 
 def test_doubts_about_near_duplicates(context: StudyContext) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import re
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -30,6 +31,7 @@ from trainer.data.image_set import DataOptions
 from trainer.data.inspection import Progress
 from trainer.data.read import read_images
 from trainer.evaluation.label_errors.one_label import LabelErrors
+from trainer.formats.label_tables import CORRECTIONS_FILE, Correction, write_corrections
 from trainer.probing import features as features_module
 from trainer.probing.judge_labels import JudgedLabels
 from trainer.recipe.recipe import Recipe
@@ -81,10 +83,12 @@ def checked(
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "no cache"))
 
-    def run(home: Path = tmp_path / "home", **options: Any) -> str:
+    def run(
+        home: Path = tmp_path / "home", folder: Path = data, settings: DataSettings | None = None, **options: Any
+    ) -> str:
         request = CheckRequest(home=Home(root=home), **options)
         capsys.readouterr()
-        check(data, settings=DataSettings(), n_folds=5, request=request)
+        check(folder, settings=settings or DataSettings(), n_folds=5, request=request)
         return capsys.readouterr().out
 
     return run
@@ -119,6 +123,25 @@ def test_wrong_labels_are_listed_and_written_and_the_data_stay(
     with pytest.raises(FileNotOurs, match="left alone"):
         checked(weights=weights, output=output)
     assert output.read_text() == "mine"
+
+
+@pytest.mark.slow
+def test_labels_that_were_decided_are_no_candidates_again(
+    checked: Callable[..., str], data: Path, weights: Path, tmp_path: Path
+) -> None:
+    folder = Path(shutil.copytree(data, tmp_path / "data"))
+    found = read_images(folder, verify=False)
+    kept = Correction(
+        id="train04", given="blue", label="blue", fingerprint=found.fingerprint, label_source=found.label_source
+    )
+    write_corrections(folder / CORRECTIONS_FILE, [kept])
+
+    out = checked(folder=folder, weights=weights)
+
+    assert "train/train31.bmp" in out and "train/train04.bmp" not in out
+    assert f"1 further image is left out, decided in {CORRECTIONS_FILE} already" in out
+    raw = checked(folder=folder, settings=DataSettings(corrections=False), weights=weights)
+    assert "train/train04.bmp" in raw and "left out, decided" not in raw
 
 
 @pytest.mark.slow
