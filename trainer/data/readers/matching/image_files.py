@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 
@@ -76,10 +76,27 @@ class ImageFiles:
 
     def under(self, folder: str) -> ImageFiles:
         """Only the files inside ``folder`` (relative, no trailing slash). Their paths stay relative to ``root``."""
-        inside = self._by_folder.get(folder, [])
-        files = ImageFiles(self.root, inside, escaping=self.escaping, other=self.other)
+        return self._alone(self._by_folder.get(folder, []))
+
+    def without(self, paths: Collection[str]) -> ImageFiles:
+        """All files but ``paths``."""
+        return self._alone([path for path in self.paths if path not in paths])
+
+    def renamed(self, rename: Callable[[str], str]) -> ImageFiles:
+        """The files under other names. Their folders mean what they mean here."""
+        files = ImageFiles(self.root, {rename(path) for path in self.paths}, other=self.other)
+        files._mask_folders = frozenset(map(rename, self._mask_folders))
+        files._split_folders = {
+            rename(path): (split, PurePosixPath(rename(str(folder))))
+            for path, (split, folder) in self._split_folders.items()
+        }
+        return files
+
+    def _alone(self, paths: Sequence[str]) -> ImageFiles:
+        """Only ``paths``, whose folders mean what they mean among all files."""
+        files = ImageFiles(self.root, paths, escaping=self.escaping, other=self.other)
         files._mask_folders = self._mask_folders
-        files._split_folders = {path: self._split_folders[path] for path in inside}
+        files._split_folders = {path: self._split_folders[path] for path in paths}
         return files
 
     def under_tests(self, folder: Path) -> ImageFiles:

@@ -53,6 +53,11 @@ class ImageMatcher:
         self._rivals = RivalFolders(files, self._names, split)
         self._split: Split = split
 
+    @property
+    def files(self) -> ImageFiles:
+        """The files among which the matcher looks."""
+        return self._files
+
     def match(self, cells: Iterable[str]) -> ColumnMatch:
         """Find the files of a column.
 

@@ -28,7 +28,7 @@ class NameIndex:
     @cached_property
     def composed_files(self) -> ImageFiles:
         """The files under their composed names."""
-        return ImageFiles(self._files.root, self.by_form, other=self._files.other)
+        return self._files.renamed(composed)
 
     @cached_property
     def by_name(self) -> dict[str, list[str]]:

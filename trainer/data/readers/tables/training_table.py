@@ -27,6 +27,7 @@ from trainer.formats.delimited import Table
 class TrainingTable:
     """A table that may hold training labels, with its columns.
 
+    matcher: finds the images that it names.
     of_folders: the table that labels folders, of which ``table`` has one row for each image; None for another table.
     linked: the table that was joined with one of image names, in place of ``table``; None for another table.
     boxes: the column of boxes that became one of labels; None without it.
@@ -54,7 +55,8 @@ class TrainingTable:
         self.header = has_header(table, matcher) if linked is None else linked.first == 1
         self.names = column_names(table, self.header)
         self.first = 1 if self.header else 0
-        self._options, self._matcher, self._sample = options, matcher, sample
+        self._options, self._sample = options, sample
+        self.matcher = matcher
 
     @cached_property
     def columns(self) -> Columns:
@@ -69,7 +71,7 @@ class TrainingTable:
             rows = self.of_folders.representatives()
         try:
             joined = None if self.linked is None else (self.linked.key, self.linked.image)
-            return choose_columns(self.table, self.names, rows, self._options, self._matcher, self._sample, joined)
+            return choose_columns(self.table, self.names, rows, self._options, self.matcher, self._sample, joined)
         except DataError as error:
             if self.table.delimiter != " " or self.header or isinstance(error, NoLabelColumnError):
                 raise
@@ -89,7 +91,7 @@ class TrainingTable:
     def labels(self) -> Mapping[str, str]:
         """The label of each image file that is found, as the table spells it. Needs `columns`."""
         columns, rows = self.columns, self.table.rows[self.first :]
-        paths = self._matcher.match(self.image_cells()).paths
+        paths = self.matcher.match(self.image_cells()).paths
         return {paths[row[columns.image]]: self._label(row) for row in rows if row[columns.image] in paths}
 
     def image_cells(self) -> list[str]:

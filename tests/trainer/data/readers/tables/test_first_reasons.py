@@ -40,4 +40,6 @@ def test_tables_of_one_name_are_told_apart(tmp_path: Path) -> None:
             save(tmp_path / f"batch{batch}" / f"{i}.png", 10 * batch + i, 8)
         rows = [(f"{i}.png", "ab"[i % 2]) for i in range(8)]
         write_table(tmp_path / f"batch{batch}" / "labels.csv", [("image", "label"), *rows])
-    assert "batch1/labels.csv row 2: '0.png' could be" in problems_of(tmp_path)
+    assert "'batch1/labels.csv', 'batch2/labels.csv': each of these could be the table" in problems_of(tmp_path)
+    found = read_images(tmp_path, DataOptions(table="batch2/labels.csv"), verify=False)
+    assert found.train_images.paths[:2] == ("batch2/0.png", "batch2/1.png")

@@ -11,6 +11,7 @@ from trainer.data.image_set import DataOptions
 from trainer.data.readers.columns.label_columns import SampleHints
 from trainer.data.readers.matching.image_files import ImageFiles
 from trainer.data.readers.matching.match_images import ImageMatcher
+from trainer.data.readers.parts.own_folder import files_for
 from trainer.data.readers.tables.choice.unread_tables import UnreadTables
 from trainer.data.readers.tables.folder_labels import FolderTable
 from trainer.data.readers.tables.links.linked_table import Links
@@ -70,7 +71,9 @@ class LabelSearch:
     def candidate(self, table: Table) -> TrainingTable:
         """A table that may label the images that it names. One that is joined with another keeps its link."""
         linked = self.links.tables.get(table.path)
-        return TrainingTable(table, self.options, self.matcher, self.sample, linked=linked)
+        files = self.files if linked is not None else files_for(table, self.files)
+        matcher = self.matcher if files is self.files else ImageMatcher(files, "train")
+        return TrainingTable(table, self.options, matcher, self.sample, linked=linked)
 
     def of_whole_folders(self, found: FolderTable) -> TrainingTable:
         """A table that labels whole folders, as one that labels their images. Adds a note."""

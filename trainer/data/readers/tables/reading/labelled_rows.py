@@ -55,7 +55,7 @@ def read_labelled_rows(sources: Sources, part: TrainingPart) -> LabelledRows:
         part.first,
         part.names,
         part.columns,
-        sources.files,
+        sources.matcher.files,
         options.similar_labels,
         whole=not any("." in value for value in sources.hints.values),
     )

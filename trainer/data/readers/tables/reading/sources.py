@@ -49,7 +49,7 @@ class Sources:
     class_folders: Sequence[str]
     """Names of the folders that could be the classes."""
     matcher: ImageMatcher
-    """Finds training images."""
+    """Finds the images of ``chosen``."""
     chosen: TrainingTable
     """It labels the training images."""
     dividing: Sequence[PartTable]
@@ -106,7 +106,7 @@ def find_sources(folder: Path, options: DataOptions) -> Sources | None:
         )
         chosen = choose_training_table(search, tables, beside, [entry.path for entry in dividing])
         if chosen is not None:
-            dividing = dividing or _division_beside(search, chosen, dict.fromkeys((*naming, *deeper)), matcher)
+            dividing = dividing or _division_beside(search, chosen, dict.fromkeys((*naming, *deeper)))
     if chosen is None:
         if dividing and not class_folders:
             raise DataError(f"{dividing[0].path.name} divides the images into parts, but no table labels them")
@@ -125,7 +125,7 @@ def find_sources(folder: Path, options: DataOptions) -> Sources | None:
         test_table=None if named_by_user else test_table,
         hints=hints,
         class_folders=class_folders,
-        matcher=matcher,
+        matcher=chosen.matcher,
         chosen=chosen,
         dividing=[entry for entry in dividing if entry.path != chosen.table.path],
         is_joined=joined is not None,
@@ -135,9 +135,7 @@ def find_sources(folder: Path, options: DataOptions) -> Sources | None:
     )
 
 
-def _division_beside(
-    search: LabelSearch, chosen: TrainingTable, paths: Collection[Path], matcher: ImageMatcher
-) -> list[PartTable]:
+def _division_beside(search: LabelSearch, chosen: TrainingTable, paths: Collection[Path]) -> list[PartTable]:
     """What tables and lists beside the training table say about its images: their parts, and marks to leave some out.
 
     Marks become warnings of ``search``.
@@ -149,7 +147,7 @@ def _division_beside(
         DataError: a table or a list seems to divide the images in a way that is not read.
     """
     read = {chosen.table.path, *search.links.tables, *search.links.lists}
-    divided = _divided(chosen, matcher)
+    divided, matcher = _divided(chosen), chosen.matcher
     others = [path for path in paths if path not in read]
     beside = side_tables(others, divided, matcher, search.options.encoding, search.read)
     for table in beside:
@@ -163,7 +161,7 @@ def _division_beside(
     return dividing
 
 
-def _divided(chosen: TrainingTable, matcher: ImageMatcher) -> Divided:
+def _divided(chosen: TrainingTable) -> Divided:
     """The images of the training table, and its columns that may say to which patient or the like they belong."""
     columns, rows = chosen.columns, chosen.table.rows[chosen.first :]
     taken = {columns.id, columns.image, columns.label, *columns.classes}
@@ -172,7 +170,7 @@ def _divided(chosen: TrainingTable, matcher: ImageMatcher) -> Divided:
         for column, name in enumerate(chosen.names)
         if column not in taken
     }
-    images = {cell.strip(): path for cell, path in matcher.match(chosen.image_cells()).paths.items()}
+    images = {cell.strip(): path for cell, path in chosen.matcher.match(chosen.image_cells()).paths.items()}
     return Divided(images=images, groups=groups)
 
 

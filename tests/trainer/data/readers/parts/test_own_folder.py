@@ -1,0 +1,87 @@
+"""A table means the images of its own folder where other folders repeat their names."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.trainer.images import labels_of, problems_of, save
+from trainer.data.read import DataOptions, read_images
+from trainer.formats.delimited import write_table
+
+
+def numbered(root: Path, folder: str, count: int, seed: int = 0) -> list[str]:
+    """Images ``000.png`` and so on in a folder; their paths."""
+    for i in range(count):
+        save(root / folder / f"{i:03d}.png", seed + i, 8)
+    return [f"{folder}/{i:03d}.png" for i in range(count)]
+
+
+def label(path: Path, count: int, labels: str = "abc") -> None:
+    rows = [(f"{i:03d}.png", labels[i % len(labels)]) for i in range(count)]
+    path.parent.mkdir(exist_ok=True)
+    write_table(path, [("image", "label"), *rows])
+
+
+@pytest.mark.parametrize("other", ["train", "images", "data", "train_images"])
+@pytest.mark.parametrize("own", ["external/images", "batch1/images", "external/2023/jpg"])
+def test_a_table_means_the_images_below_its_folder(tmp_path: Path, own: str, other: str) -> None:
+    paths = numbered(tmp_path, own, 12)
+    numbered(tmp_path, other, 20, seed=100)
+    label(tmp_path / own.split("/")[0] / "labels.csv", 12)
+    found = read_images(tmp_path, DataOptions(layout="table"), verify=False)
+    assert list(found.train_images.paths) == paths and labels_of(found) == list("abcabcabcabc")
+
+
+def test_an_image_that_is_missing_in_the_folder_of_the_table_is_not_taken_from_another(tmp_path: Path) -> None:
+    paths = numbered(tmp_path, "batch1", 11)
+    numbered(tmp_path, "images", 20, seed=100)
+    label(tmp_path / "batch1" / "labels.csv", 12)
+    found = read_images(tmp_path, DataOptions(skip_bad=True), verify=False)
+    assert list(found.train_images.paths) == paths
+
+
+def test_a_table_without_images_beside_it_names_those_elsewhere(tmp_path: Path) -> None:
+    paths = numbered(tmp_path, "images", 12)
+    label(tmp_path / "meta" / "labels.csv", 12)
+    assert list(read_images(tmp_path, verify=False).train_images.paths) == paths
+
+
+def test_masks_and_previews_beside_a_table_are_not_its_images(tmp_path: Path) -> None:
+    paths = numbered(tmp_path, "images", 12)
+    numbered(tmp_path, "info/masks", 12, seed=200)
+    label(tmp_path / "info" / "labels.csv", 12)
+    assert list(read_images(tmp_path, verify=False).train_images.paths) == paths
+    numbered(tmp_path, "info/thumbs", 12, seed=100)
+    assert "'000.png' could be images/000.png or info/thumbs/000.png" in problems_of(tmp_path)
+
+
+def test_a_table_may_name_images_beside_its_folder_by_other_names(tmp_path: Path) -> None:
+    paths = numbered(tmp_path, "train", 8)
+    for i in range(8, 12):
+        save(tmp_path / "more" / f"{i:03d}.png", i, 8)
+        paths.append(f"more/{i:03d}.png")
+    label(tmp_path / "train" / "labels.csv", 12)
+    found = read_images(tmp_path, DataOptions(layout="table"), verify=False)
+    assert list(found.train_images.paths) == paths
+
+
+@pytest.mark.parametrize("count", [8, 20])
+@pytest.mark.parametrize("name", ["extra", "batch2", "new", "images2"])
+def test_a_table_means_the_folder_with_its_name(tmp_path: Path, name: str, count: int) -> None:
+    train, others = numbered(tmp_path, "train", 20), numbered(tmp_path, name, count, seed=100)
+    label(tmp_path / "train.csv", 20)
+    label(tmp_path / f"{name}.csv", count, "bca")
+    found = read_images(tmp_path, verify=False)
+    assert list(found.train_images.paths) == train
+    assert f"{name}.csv, which labels {count} further images; --table {name}.csv chooses it" in str(found.warnings)
+    found = read_images(tmp_path, DataOptions(table=f"{name}.csv"), verify=False)
+    assert list(found.train_images.paths) == others and labels_of(found)[:3] == list("bca")
+
+
+def test_a_training_table_means_the_folder_train_and_no_other_version(tmp_path: Path) -> None:
+    paths = numbered(tmp_path, "train", 12)
+    numbered(tmp_path, "train_512", 12, seed=100)
+    label(tmp_path / "train.csv", 12)
+    assert list(read_images(tmp_path, verify=False).train_images.paths) == paths
