@@ -49,6 +49,7 @@ from trainer.data.readers.doubts.folders.sample_elsewhere import refuse_sample_e
 from trainer.data.readers.doubts.other_tables import (
     bare_tables,
     how_to_save,
+    labels_inside,
     may_give_labels,
     other_tables,
     refuse_other_labels,
@@ -58,6 +59,7 @@ from trainer.data.readers.parts.divide_classes import PartLists, divide_by_lists
 from trainer.data.readers.parts.lists_apart import warn_of_lists
 from trainer.data.readers.parts.part_files import images_apart, spellings
 from trainer.data.readers.sample_submission import spelled_as_in
+from trainer.data.readers.tables.choice.tables_in_classes import tables_in_classes
 from trainer.data.readers.tables.find_tables import (
     Tables,
     find_tables,
@@ -96,14 +98,17 @@ def read(folder: Path, options: DataOptions) -> ReadResult | None:
     lists = divide_by_lists(folder, root, paths, parts, options.encoding, divide=options.layout is None)
     read = lists.read if lists is not None else ()
     others = [path for path in others if path not in read and not json_lists_classes(path, labels)]
+    inner = tables_in_classes(folder, files, options)
     if options.layout is None:
         refuse_own_tables(folder, folders)
+        inner.refuse()
         refuse_part_twins([path.name for path in folders])
         refuse_mask_twins([path.name for path in folders])
         refuse_batch_twins([path.name for path in folders])
         refuse_copies(folders, test_folder, files)
         refuse_inner_annotations(folder, folders, files)
         telling = [path for path in others if path in apart or may_give_labels(path)]
+        telling += labels_inside(folders)
         refuse_other_labels(folder, telling, [path.name for path in folders])
     if lists is not None:
         kept = [index for index, path in enumerate(paths) if path in lists.train]
@@ -160,6 +165,7 @@ def read(folder: Path, options: DataOptions) -> ReadResult | None:
             *mask_warnings(found.masks),
             *(f"not read: {path.name}/, masks of other images by its name and theirs" for path in derived),
             *unread_tables(tables, read),
+            *(inner.warnings() if options.layout is None else ()),
             *(f"{printable(path.name)} is not read: {how_to_save(path)}" for path in others),
             *own_warnings(tables),
             *packed_warnings(folder, root),

@@ -28,6 +28,7 @@ _OF_MODELS = (".h5", ".hdf5", ".pkl", ".pickle")
 _DATABASES = (".db", ".sqlite", ".sqlite3")
 _ARRAYS = (".npy", ".npz", ".dat", ".data", ".psv", ".rds", ".rda", ".rdata", ".yaml", ".yml")
 """Further files that may hold labels, if their names say so."""
+_FEW = 3
 
 
 def files_in(folder: Path) -> list[Path]:
@@ -38,6 +39,16 @@ def files_in(folder: Path) -> list[Path]:
 def other_tables(folder: Path) -> list[Path]:
     """Files directly in a folder that may be tables of a kind that is not read."""
     return [path for path in files_in(folder) if is_other_table(path)]
+
+
+def labels_inside(folders: Sequence[Path]) -> list[Path]:
+    """Files in a single one of some folders that may hold the labels of its images by their names, if they are few.
+
+    More files describe an image each. Files in several folders describe a class each.
+    """
+    found = [[path for path in other_tables(place) if _MAY_LABEL.search(path.name.lower())] for place in folders]
+    telling = [own for own in found if own]
+    return telling[0] if len(telling) == 1 < len(folders) and len(telling[0]) <= _FEW else []
 
 
 def is_other_table(path: Path) -> bool:

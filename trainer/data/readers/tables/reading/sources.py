@@ -20,6 +20,7 @@ from trainer.data.readers.matching.match_images import ImageMatcher
 from trainer.data.readers.matching.named_path import path_as_spelled
 from trainer.data.readers.tables.choice.choose_table import choose_training_table
 from trainer.data.readers.tables.choice.label_search import LabelSearch
+from trainer.data.readers.tables.choice.tables_in_classes import tables_in_classes
 from trainer.data.readers.tables.choice.unread_tables import UnreadTables
 from trainer.data.readers.tables.find_tables import Tables, deeper_part_tables, deeper_tables, find_tables
 from trainer.data.readers.tables.folder_labels import tables_beside_classes
@@ -72,12 +73,21 @@ def find_sources(folder: Path, options: DataOptions) -> Sources | None:
     Raises:
         DataError: a table cannot be read, or several tables fit equally well.
     """
-    tables = find_tables(folder, options.encoding)
     files = ImageFiles.scan(folder)
+    class_folders = [] if options.layout == "table" else class_folder_names(folder, files)
+    found = _find_sources(files, options, class_folders)
+    if found is None and class_folders and tables_in_classes(folder, files, options).surely_label():
+        return _find_sources(files, options, [])
+    return found
+
+
+def _find_sources(files: ImageFiles, options: DataOptions, class_folders: Sequence[str]) -> Sources | None:
+    """As `find_sources`, among ``class_folders`` that may give the labels instead."""
+    folder = files.root
+    tables = find_tables(folder, options.encoding)
     sample = read_table(tables.sample, encoding=options.encoding) if tables.sample else None
     test_table = read_table(tables.test, encoding=options.encoding) if tables.test else None
     hints = _hints(sample, ImageMatcher(files, "test"), test_table)
-    class_folders = [] if options.layout == "table" else class_folder_names(folder, files)
     matcher = ImageMatcher(files, "train")
     dividing = find_part_tables((*tables.labels, *deeper_part_tables(folder)), matcher, options.encoding)
     joined = join_tables(tables.labels, matcher, options.encoding, class_folders) if options.table is None else None
