@@ -12,7 +12,9 @@ from trainer.data.images import FileImages
 from trainer.data.readers.columns.header import column_names, has_header
 from trainer.data.readers.doubts.unread_images import unlisted_test_images
 from trainer.data.readers.matching.image_files import ImageFiles
+from trainer.data.readers.matching.lookup_errors import ImageAmbiguousError
 from trainer.data.readers.matching.match_images import ImageMatcher
+from trainer.data.readers.parts.own_folder import of_tests
 from trainer.data.readers.sample_submission import read_sample
 from trainer.data.readers.tables.names_of_test_images import image_names, listed_names_of, one_for_several
 from trainer.formats.delimited import Table
@@ -108,6 +110,7 @@ def read_test_set(
         DataError: a sample that cannot be used (see `trainer.data.readers.sample_submission.read_sample`), an id that
             occurs twice, or several test images none of which is found.
     """
+    files, versions = of_tests(files)
     matcher = ImageMatcher(files, "test")
     notes: list[str] = []
     warnings: tuple[str, ...] = ()
@@ -152,7 +155,12 @@ def read_test_set(
     if sample is not None:
         warnings = (*warnings, *unlisted_test_images(sample.path.name, files, {*images.paths, *training_paths}))
     return CompetitionTestSet(
-        ids=found, images=images, submission=form, problems=problems, notes=tuple(notes), warnings=warnings
+        ids=found,
+        images=images,
+        submission=form,
+        problems=problems,
+        notes=tuple(notes),
+        warnings=(*warnings, *versions),
     )
 
 
@@ -186,6 +194,8 @@ def _find_images(
         folders = {name for path in files.paths for name in PurePosixPath(path).parts[:-1]}
         if ids[0].strip() in folders:
             raise one_for_several(where, "folder of images", ids[0])
+        if any(isinstance(error, ImageAmbiguousError) for error in match.errors.values()):
+            raise DataError(problems, files.missing_hint())
         begun = _begun_names(ids[0], files)
         if len(begun) > 1:
             raise one_for_several(where, "group of images", ids[0], f"{len(begun)} images: {listed(begun, 3)}")

@@ -8,12 +8,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
+from trainer.common.errors import counted
 from trainer.data.names.parts import Split
 from trainer.data.names.put_aside import holds_copies
 from trainer.data.readers.matching.id_spellings import composed
 from trainer.data.readers.matching.image_files import ImageFiles
 from trainer.data.readers.matching.match_images import ImageMatcher
 from trainer.formats.delimited import Table
+from trainer.inference.printable import printable
 
 _PROBED_ROWS = 500
 
@@ -53,6 +55,27 @@ def without_namesakes(files: ImageFiles, folder: str, split: Split) -> ImageFile
             taken.add(place)
     lost = {path for place in taken for path in places[place]}
     return files.without(lost) if lost else files
+
+
+def of_tests(files: ImageFiles) -> tuple[ImageFiles, list[str]]:
+    """The files without other versions of all test images, as ``test_512`` beside ``test``, and a warning about them.
+
+    A folder that holds further images is no version.
+    """
+    named = {folder for path in files.paths for folder in PurePosixPath(path).parents if folder.name.lower() == "test"}
+    highest = min((len(folder.parts) for folder in named), default=0)
+    found = [str(folder) for folder in named if len(folder.parts) == highest]
+    if len(found) != 1:
+        return files, []
+    rest = without_namesakes(files, found[0], "test")
+    kept = set(rest.paths)
+    lost = [path for path in files.paths if path not in kept]
+    if not lost or not {_stem(path) for path in lost} <= {
+        _stem(path) for path in files.paths_in(files.root / found[0])
+    }:
+        return files, []
+    images = counted(len(lost), "image")
+    return rest, [f"not read: {images} with the names of those in {printable(found[0])}/, such as {printable(lost[0])}"]
 
 
 def _own_folders(table: Path, files: ImageFiles) -> list[str]:

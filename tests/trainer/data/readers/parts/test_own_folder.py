@@ -85,3 +85,25 @@ def test_a_training_table_means_the_folder_train_and_no_other_version(tmp_path: 
     numbered(tmp_path, "train_512", 12, seed=100)
     label(tmp_path / "train.csv", 12)
     assert list(read_images(tmp_path, verify=False).train_images.paths) == paths
+
+
+@pytest.mark.parametrize("version", ["test_512", "test_resized_x", "my_test"])
+@pytest.mark.parametrize("table", ["sample_submission.csv", "test.csv"])
+def test_the_folder_test_goes_before_another_version_of_it(tmp_path: Path, table: str, version: str) -> None:
+    numbered(tmp_path, "train", 12)
+    label(tmp_path / "train.csv", 12)
+    tests = numbered(tmp_path, "test", 6, seed=50)
+    numbered(tmp_path, version, 6, seed=100)
+    label(tmp_path / table, 6, "a")
+    found = read_images(tmp_path, verify=False)
+    assert list(found.test_images.paths) == tests
+    assert f"not read: 6 images with the names of those in test/, such as {version}/000.png" in found.warnings
+
+
+def test_a_folder_with_further_test_images_is_no_version(tmp_path: Path) -> None:
+    numbered(tmp_path, "train", 12)
+    label(tmp_path / "train.csv", 12)
+    numbered(tmp_path, "test", 3, seed=50)
+    numbered(tmp_path, "test_512", 6, seed=100)
+    label(tmp_path / "sample_submission.csv", 3, "a")
+    assert "'000.png' could be test/000.png or test_512/000.png" in problems_of(tmp_path)
