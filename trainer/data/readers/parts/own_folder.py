@@ -62,9 +62,10 @@ def of_tests(files: ImageFiles) -> tuple[ImageFiles, list[str]]:
 
     A folder that holds further images is no version.
     """
-    named = {folder for path in files.paths for folder in PurePosixPath(path).parents if folder.name.lower() == "test"}
-    highest = min((len(folder.parts) for folder in named), default=0)
-    found = [str(folder) for folder in named if len(folder.parts) == highest]
+    folders = {path.removesuffix(f"/{files.below_split(path, 'test')}") for path in files.paths_below("test")}
+    found = [folder for folder in folders if PurePosixPath(folder).name.lower() == "test"]
+    highest = min((folder.count("/") for folder in found), default=0)
+    found = [folder for folder in found if folder.count("/") == highest]
     if len(found) != 1:
         return files, []
     rest = without_namesakes(files, found[0], "test")
