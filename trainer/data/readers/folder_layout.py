@@ -132,7 +132,7 @@ def read(folder: Path, options: DataOptions) -> ReadResult | None:
     test_files, test_table = _test_images(files, test_folder, tables, lists, options.encoding)
     test = read_test_set(test_files, conventions, sample=sample, test_table=test_table)
     has_tests = lists is not None or test_folder is not None or test_table is not None or sample is not None
-    held_out = [] if has_tests else warn_of_lists(folder, None, paths, spellings(paths))
+    held_out = [] if has_tests else warn_of_lists(folder, None, paths, spellings(paths), parts)
     doubts, doubted = class_doubts([path.name for path in folders])
     prefix = "" if root == folder else f"{root.relative_to(folder).as_posix()}/"
     image_set = ImageSet(

@@ -95,7 +95,7 @@ def lists_beside(
     dividing = list(known_lists.dividing)
     if not any(set(labelled) - set(one.images) for one in dividing):
         nothing_known = not (has_tests or apart["test"] or known_lists.unused)
-        doubts = warn_of_lists(folder, table, labelled, known) if nothing_known else []
+        doubts = warn_of_lists(folder, table, labelled, known, apart) if nothing_known else []
         warnings = (*known_lists.warnings, *_lost_tests(found, own_tests), *numbers, *doubts)
         return TableLists(test=own_tests, unused=known_lists.unused, warnings=warnings)
     names = names_of(dividing)

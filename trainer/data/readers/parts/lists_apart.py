@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 
@@ -12,6 +12,7 @@ from trainer.data.names.own_files import is_data
 from trainer.data.names.words import words_in
 from trainer.data.readers.matching.id_spellings import composed
 from trainer.data.readers.parts.listed_images import listed_images
+from trainer.data.readers.parts.part_files import in_own_folder, part_of_stem
 from trainer.formats.delimited import read_lines
 from trainer.formats.part_words import Part
 from trainer.formats.parts import part_of
@@ -27,7 +28,13 @@ _PROBED_LINES = 50
 _FEW = 20
 
 
-def warn_of_lists(folder: Path, table: Path | None, images: Collection[str], known: Mapping[str, str]) -> list[str]:
+def warn_of_lists(
+    folder: Path,
+    table: Path | None,
+    images: Collection[str],
+    known: Mapping[str, str],
+    apart: Mapping[Part, Sequence[str]],
+) -> list[str]:
     """Warn of every list in the data folder that speaks of test or validation images by its name, and names ``images``.
 
     A text file has to have such a name itself; of a table that of its folder counts as well. A list of nothing but
@@ -37,6 +44,7 @@ def warn_of_lists(folder: Path, table: Path | None, images: Collection[str], kno
         table: the training table; None: class folders give the labels.
         images: paths of the training images.
         known: `trainer.data.readers.parts.part_files.spellings` of the images.
+        apart: `trainer.data.readers.parts.part_files.images_apart`; a list that names these is about no training image.
     """
     rows = "move them out of the class folders" if table is None else f"remove their rows from {printable(table.name)}"
     warnings, trained = [], set(images)
@@ -47,6 +55,9 @@ def warn_of_lists(folder: Path, table: Path | None, images: Collection[str], kno
         try:
             listed, lost = listed_images(path, known, None)
         except DataError:
+            continue
+        own = in_own_folder(path, part_of_stem(path.stem), apart, None)
+        if own is not None and len(own[1]) >= len(listed):
             continue
         both = [image for image in listed if image in trained]
         if not both or len(lost) > len(listed) or len(both) == len(trained):

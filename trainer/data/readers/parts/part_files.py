@@ -115,15 +115,34 @@ def of_own_folders(
     Args:
         apart: `images_apart`.
     """
-    known = {part: spellings(images) for part, images in apart.items()}
     found = []
     for one in lists:
-        if known.get(one.part) and one.path.suffix.lower() != ".json":
-            images, lost = listed_images(one.path, known[one.part], encoding)
+        if one.path.suffix.lower() != ".json" and (own := in_own_folder(one.path, one.part, apart, encoding)):
+            part, images, lost = own
             if len(images) >= len(one.images):
-                one = dataclasses.replace(one, images=images, lost=lost)
+                one = dataclasses.replace(one, part=part, images=images, lost=lost)
         found.append(one)
     return found
+
+
+def in_own_folder(
+    path: Path, part: Part | None, apart: Mapping[Part, Sequence[str]], encoding: str | None
+) -> tuple[Part, Sequence[str], Sequence[str]] | None:
+    """What a list names in the folder of its part, or in that of held-out images with its name: ``holdout.csv``.
+
+    Args:
+        apart: `images_apart`.
+
+    Returns:
+        The part of the folder, the images and what names none; None without such a folder.
+    """
+    stem = path.stem.lower()
+    own = [image for image in apart.get("val", ()) if stem in map(str.lower, PurePosixPath(image).parts[:-1])]
+    if own:
+        return "val", *listed_images(path, spellings(own), encoding)
+    if part is None or not apart.get(part):
+        return None
+    return part, *listed_images(path, spellings(apart[part]), encoding)
 
 
 def part_of_stem(stem: str) -> Part | None:

@@ -107,3 +107,27 @@ def test_a_folder_with_further_test_images_is_no_version(tmp_path: Path) -> None
     numbered(tmp_path, "test_512", 6, seed=100)
     label(tmp_path / "sample_submission.csv", 3, "a")
     assert "'000.png' could be test/000.png or test_512/000.png" in problems_of(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("folder", "name", "training"),
+    [
+        ("val", "val_labels.csv", "train_labels.csv"),
+        ("val", "val.csv", "train.csv"),
+        ("eval", "eval.csv", "train.csv"),
+        ("holdout", "holdout.csv", "train.csv"),
+    ],
+)
+@pytest.mark.parametrize("labels", ["abc", "bca"])
+def test_a_list_of_validation_images_means_its_own_folder(
+    tmp_path: Path, folder: str, name: str, training: str, labels: str
+) -> None:
+    paths = numbered(tmp_path, "train", 20)
+    numbered(tmp_path, folder, 8, seed=100)
+    label(tmp_path / training, 20)
+    label(tmp_path / name, 8, labels)
+    found = read_images(tmp_path, verify=False)
+    assert list(found.train_images.paths) == paths and not found.test_ids
+    assert f"not read: 8 images in {folder}/" in str(found.warnings) and "training images" not in str(
+        [text for text in found.warnings if name in text]
+    )

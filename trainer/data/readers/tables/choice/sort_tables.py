@@ -8,12 +8,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from trainer.common.errors import DataError, listed
+from trainer.data.names.parts import is_held_out
 from trainer.data.readers.columns.image_column import PROBED_ROWS
 from trainer.data.readers.columns.label_names import LABEL_NAMES, any_usual_label, plain_name
 from trainer.data.readers.doubts.folders.folder_choice import folders_choice
 from trainer.data.readers.matching.id_spellings import composed
 from trainer.data.readers.matching.lookup_errors import ImageAmbiguousError
 from trainer.data.readers.matching.match_images import ImageMatcher
+from trainer.data.readers.parts.part_files import images_apart, in_own_folder
 from trainer.data.readers.tables.choice.label_search import LabelSearch
 from trainer.data.readers.tables.find_tables import is_named_training, is_named_validation, is_unlabelled
 from trainer.data.readers.tables.folder_labels import FolderTable, folder_names, folder_table, may_name_folders
@@ -60,7 +62,7 @@ def sort_tables(search: LabelSearch, paths: Sequence[Path], part_tables: Collect
             continue  # a note on another table names it
         if is_unlabelled(path):
             search.unread.leave_out(path, ", whose name says that it holds no labels")
-        elif any_training and is_named_validation(path):
+        elif any_training and (is_named_validation(path) or _names_held_out(search, path)):
             search.unread.leave_out_validation(path)
         elif path in links.describing:
             search.unread.leave_out(path, ", which describes images that another table labels")
@@ -75,6 +77,17 @@ def sort_tables(search: LabelSearch, paths: Sequence[Path], part_tables: Collect
         else:
             _sort(search, path, names, found)
     return found
+
+
+def _names_held_out(search: LabelSearch, path: Path) -> bool:
+    """Whether a table names the images in a folder with its name that is not for training: ``eval.csv``, ``eval/``."""
+    if not is_held_out(path.stem) or is_named_training(path):
+        return False
+    try:
+        found = in_own_folder(path, None, images_apart(search.files), search.options.encoding)
+    except DataError:  # no list
+        return False
+    return found is not None and len(found[1]) > len(found[2])
 
 
 def _numbers_classes(search: LabelSearch, path: Path) -> bool:
