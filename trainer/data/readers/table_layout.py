@@ -128,7 +128,7 @@ def _read(folder: Path, options: DataOptions) -> ReadResult | None:
             *possible_groups(where, part.names, part.rows, part.used, part.labels),
             *unused_marks(where, part.names, part.rows, part.used),
             *held_out(files, {*paths, *test.images.paths, *_divided_off(sources, part)}),
-            *in_other_folders(where, files, paths, test.images.paths),
+            *in_other_folders(where, files, paths, test.images.paths, _divided_off(sources, part)),
             *unlisted(where, files, sources.matcher, sources.chosen.image_cells(), paths, test.images.paths),
             *files.unread_warnings(_image_folders((*paths, *test.images.paths)), read=_read_tables(sources, part)),
         ),

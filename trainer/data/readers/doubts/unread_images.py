@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable
 from pathlib import PurePosixPath
 
 from trainer.common.errors import counted
 from trainer.data.names.masks import masks_among, stem_of_owner
 from trainer.data.names.parts import is_held_out
+from trainer.data.names.put_aside import holds_copies
 from trainer.data.names.words import RESULT_WORDS, TO_PREDICT_WORDS, speaks_of
 from trainer.data.readers.matching.image_files import ImageFiles
 from trainer.data.readers.matching.match_images import ImageMatcher
@@ -62,26 +63,54 @@ def unlisted(
     return [f"not read: {images} beside those of {where} that it does not list, such as {printable(rest[0])}"]
 
 
-def in_other_folders(where: str, files: ImageFiles, trained: Collection[str], tested: Collection[str]) -> list[str]:
+def in_other_folders(
+    where: str, files: ImageFiles, trained: Collection[str], tested: Collection[str], divided_off: Collection[str]
+) -> list[str]:
     """A warning about images in folders of which no image is used, but for those of masks and of other parts.
 
+    Another warning tells of those with the names of training images.
     Folders such as ``predict`` and ``output`` count, though they may hold what programs make of the images.
 
     Args:
         where: name of the table of training images.
+        divided_off: images of its rows of other parts.
     """
     used = {str(folder) for path in (*trained, *tested) for folder in PurePosixPath(path).parents}
     apart = [path for path in files.paths if str(PurePosixPath(path).parent) not in used]
     rest = files.of_split(apart, "train")
     stems = {PurePosixPath(path).stem for path in trained}
+    of_parts = set(divided_off)
+    unnamed = [path for path in rest if PurePosixPath(path).stem in stems and path not in of_parts]
+    namesakes = _namesakes(unnamed, files, trained)
     rest = [path for path in rest if PurePosixPath(path).stem not in stems]  # another version of a training image
     stems |= {PurePosixPath(path).stem for path in tested}
     known = {*rest, *files.paths_below("test")}
     rest += [path for path in apart if path not in known and _may_be_to_predict(path, stems)]
-    if not rest:
-        return []
-    images = counted(len(rest), "image")
-    return [f"not read: {images} in other folders than those of {where}, such as {printable(rest[0])}"]
+    warnings = []
+    if rest:
+        images = counted(len(rest), "image")
+        warnings.append(f"not read: {images} in other folders than those of {where}, such as {printable(rest[0])}")
+    if namesakes:
+        images = counted(len(namesakes), "image")
+        warnings.append(
+            f"not read: {images} with the names of others that {where} lists, such as {printable(namesakes[0])}"
+        )
+    return warnings
+
+
+def _namesakes(paths: Iterable[str], files: ImageFiles, trained: Iterable[str]) -> list[str]:
+    """The images with the file name of a training image, as where cameras number anew, but for copies.
+
+    Args:
+        paths: images that are not used.
+    """
+    named = {PurePosixPath(path).name: path for path in trained}
+    places: dict[PurePosixPath, list[str]] = defaultdict(list)
+    for path in paths:
+        if PurePosixPath(path).name in named and not any(map(holds_copies, PurePosixPath(path).parts[:-1])):
+            places[PurePosixPath(path).parent].append(path)
+    others = (own for own in places.values() if not files.are_copies([own[0], named[PurePosixPath(own[0]).name]]))
+    return [path for own in others for path in own]
 
 
 def _may_be_to_predict(path: str, used: set[str]) -> bool:

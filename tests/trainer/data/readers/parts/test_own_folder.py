@@ -131,3 +131,23 @@ def test_a_list_of_validation_images_means_its_own_folder(
     assert f"not read: 8 images in {folder}/" in str(found.warnings) and "training images" not in str(
         [text for text in found.warnings if name in text]
     )
+
+
+@pytest.mark.parametrize("count", [8, 20])
+@pytest.mark.parametrize("name", ["extra", "unlabeled", "batch2", "pool", "images2", "train_512"])
+def test_images_that_repeat_names_are_not_passed_over_in_silence(tmp_path: Path, name: str, count: int) -> None:
+    paths = numbered(tmp_path, "train", 20)
+    numbered(tmp_path, name, count, seed=100)
+    label(tmp_path / "train.csv", 20)
+    found = read_images(tmp_path, verify=False)
+    assert list(found.train_images.paths) == paths
+    warning = f"not read: {count} images with the names of others that train.csv lists, such as {name}/000.png"
+    assert warning in found.warnings
+
+
+@pytest.mark.parametrize(("name", "seed"), [("thumbs", 100), ("masks", 100), ("again", 0)])
+def test_copies_and_masks_are_no_further_images(tmp_path: Path, name: str, seed: int) -> None:
+    numbered(tmp_path, "train", 20)
+    numbered(tmp_path, name, 20, seed=seed)
+    label(tmp_path / "train.csv", 20)
+    assert "with the names of others" not in str(read_images(tmp_path, verify=False).warnings)
