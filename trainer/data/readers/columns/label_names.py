@@ -8,8 +8,20 @@ from collections.abc import Sequence
 LABEL_NAMES = (
     "label", "labels", "class", "class_name", "classname", "label_name", "class_label", "class_id", "label_id",
     "category", "category_id", "category_name", "target", "y", "species", "breed", "diagnosis", "dx",
+    "klasse", "klassenname", "kategorie", "diagnose", "clase", "classe", "klasa", "klass", "categoría", "categoria",
+    "catégorie", "etiqueta", "étiquette", "etichetta", "etykieta", "diagnóstico", "diagnosi",
+    "类别", "類別", "标签", "標籤", "ラベル", "クラス", "カテゴリ", "분류", "라벨", "클래스", "класс", "метка",
+    "диагноз", "категория",
 )  # fmt: skip
 """Usual names of label columns, in order of preference."""
+_OTHER_ANSWERS = frozenset((
+    "disease", "pathology", "finding", "findings", "outcome", "type", "kind", "gt", "ground_truth", "decision",
+    "histology", "grade", "defect", "befund", "art", "typ", "sorte", "rasse", "baumart", "defekt", "fehler",
+    "krankheit", "especie", "enfermedad", "tipo", "raza", "espèce", "maladie", "diagnostic", "espécie", "doença",
+    "malattia", "soort", "gatunek", "疾患", "病名", "診断", "诊断", "种类", "種類", "品种", "진단", "종류", "вид",
+    "тип", "заболевание",
+))  # fmt: skip
+"""Names of columns that hold labels in some tables, and describe the images in others."""
 _ORDINALS = frozenset((
     "primary", "main", "first", "second", "secondary", "third", "fourth", "other", "others", "additional", "extra",
     "further", "more", "minor", "co", "next", "also", "a", "b", "c", "d", "e", "i", "ii", "iii", "iv",
@@ -74,6 +86,11 @@ def one_stem(names: Sequence[str]) -> bool:
 def is_usual_label(name: str) -> bool:
     """Whether a column has a usual name of label columns."""
     return plain_name(name) in LABEL_NAMES
+
+
+def may_be_label(name: str) -> bool:
+    """Whether a column may hold labels by its name, a usual one or another one, such as ``Befund``."""
+    return is_usual_label(name) or plain_name(name) in _OTHER_ANSWERS
 
 
 def any_usual_label(names: Sequence[str]) -> bool:

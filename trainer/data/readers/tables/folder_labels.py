@@ -14,7 +14,7 @@ from trainer.data.names.own_files import is_data
 from trainer.data.names.parts import split_of
 from trainer.data.readers.columns.header import column_names
 from trainer.data.readers.columns.label_names import is_usual_label, plain_name
-from trainer.data.readers.matching.id_spellings import composed, unpadded
+from trainer.data.readers.matching.id_spellings import composed, has_image_suffix, unpadded
 from trainer.data.readers.matching.image_files import ImageFiles
 from trainer.data.readers.matching.match_images import ImageMatcher
 from trainer.data.readers.tables.find_tables import is_named_training
@@ -28,6 +28,7 @@ _ID = re.compile(
 )
 _CLASSES = re.compile("class|categor|taxonom|species|breed|famil")
 _WORDNET = re.compile(r"n\d{8}")
+_FILE_ENDING = re.compile(r"(?:\.ome|\.nii)?\.[A-Za-z][A-Za-z0-9]{1,4}$")
 _RANDOM = re.compile(r"[0-9a-f]{8}[0-9a-f\-]*|[0-9.]{12,}")  # UUID, hash, DICOM's identifiers
 
 
@@ -159,7 +160,8 @@ def may_name_folders(rows: Sequence[Sequence[str]], names: frozenset[str]) -> bo
     for column in range(max(map(len, rows), default=0)):
         paths = [composed(row[column].strip()).rstrip("/\\") for row in rows if column < len(row)]
         cells = {re.split(r"[/\\]", path)[-1] for path in paths}
-        if sum(cell in names or unpadded(cell) in names for cell in cells) > 1:
+        spelled = ((cell, unpadded(cell), _stem(cell), unpadded(_stem(cell))) for cell in cells)
+        if sum(not names.isdisjoint(forms) for forms in spelled) > 1:
             return True
     return False
 
@@ -217,17 +219,31 @@ def _end_alike(one: Sequence[str], other: Sequence[str]) -> bool:
     return not other or (shorter > 0 and one[-shorter:] == other[-shorter:])
 
 
+def _unpadded_folders(inside: Mapping[str, Mapping[str, list[str]]], name: str) -> Mapping[str, list[str]]:
+    """The folders of one name that differs from a cell in the leading zeros of its numbers; empty without any."""
+    folders = inside.get("unpadded:" + unpadded(name)) or {}
+    return folders if len({PurePosixPath(folder).name for folder in folders}) == 1 else {}
+
+
+def _stem(name: str) -> str:
+    """The name of a video, slide or scan without its extension. That of an image file is no folder."""
+    stem = _FILE_ENDING.sub("", name)
+    return name if has_image_suffix(name) or not stem else stem
+
+
 def _images_of(cells: Sequence[str], inside: Mapping[str, Mapping[str, list[str]]]) -> dict[str, list[str]]:
     """The images of each cell that names folders by a name, by the end of a path, or by a longer path."""
     images = {}
     for cell in dict.fromkeys(cells):
         wanted = PurePosixPath(composed(cell.strip().replace("\\", "/")))
         folders = inside.get(wanted.name) or {}
-        if not folders and wanted.name.replace(".", "").isdigit():
-            folders = inside.get("unpadded:" + unpadded(wanted.name)) or {}
-            folders = folders if len({PurePosixPath(folder).name for folder in folders}) == 1 else {}
+        folders = folders or _unpadded_folders(inside, wanted.name)
         ending = wanted.parts[:-1]
         kept = [folder for folder in folders if _end_alike(PurePosixPath(composed(folder)).parts[:-1], ending)]
+        if not folders and (stem := _stem(wanted.name)) != wanted.name:
+            folders = inside.get(stem) or _unpadded_folders(inside, stem)
+            kept = [folder for folder in folders if _end_alike(PurePosixPath(composed(folder)).parts[:-1], ending)]
+            kept = kept or list(folders) * (len(folders) == 1)  # videos/7.mp4 lies elsewhere than its frames/7
         if kept:
             images[cell] = [path for folder in kept for path in folders[folder]]
     return images

@@ -188,3 +188,31 @@ def test_a_submission_for_each_folder_is_named(tmp_path: Path) -> None:
     found = read_images(root, verify=False)
     check(found)
     assert found.test_ids == ("T0/0.png", "T0/1.png", "T1/0.png", "T1/1.png")
+
+
+@pytest.mark.parametrize("cell", ["{}.mp4", "videos/{}.avi", "{}.nii.gz", "{}.svs"])
+@pytest.mark.parametrize("header", [("filename", "label"), ("slide", "diagnosis"), ("Video", "Klasse")])
+@pytest.mark.parametrize("images", ["{}/{}.png", "frames/{}/{}.png"])
+def test_folders_with_the_frames_of_a_file(tmp_path: Path, images: str, header: Sequence[str], cell: str) -> None:
+    rows = [(cell.format(patient), kind) for patient, kind in ROWS]
+    check(read_images(folder_of(tmp_path, rows, header=header, table="metadata.csv", images=images), verify=False))
+
+
+@pytest.mark.parametrize("cell", ["P{}", "P{}.mp4", "P{:02}"])
+def test_folders_with_zeros_in_front_of_their_number(tmp_path: Path, cell: str) -> None:
+    rows = [(cell.format(i), label(i)) for i in range(6)]
+    check(read_images(folder_of(tmp_path, rows, images="Bilder/{}/{}.png", table="metadata.csv"), verify=False))
+
+
+def test_zeros_that_make_two_folders_differ(tmp_path: Path) -> None:
+    """A row may mean either folder."""
+    folders = [f"P{i}" for i in range(3)] + [f"P{i:02}" for i in range(3)]
+    rows = [(folder, label(i)) for i, folder in enumerate(folders)]
+    check(read_images(folder_of(tmp_path, rows, folders=folders, images="{}/{}.png"), verify=False))
+    write_table(tmp_path / "train_labels.csv", [("patient_id", "label"), *((f"P{i:03}", label(i)) for i in range(3))])
+    assert "names no image" in problems_of(tmp_path)
+
+
+def test_image_files_called_like_folders_do_not_name_them(tmp_path: Path) -> None:
+    rows = [(f"{patient}.png", kind) for patient, kind in ROWS]
+    assert "names no image" in problems_of(folder_of(tmp_path, rows, images="{}/{}.png"))

@@ -17,6 +17,7 @@ from trainer.data.readers.matching.lookup_errors import ImageAmbiguousError
 from trainer.data.readers.matching.match_images import ImageMatcher
 from trainer.data.readers.parts.part_files import images_apart, in_own_folder
 from trainer.data.readers.tables.choice.label_search import LabelSearch
+from trainer.data.readers.tables.choice.labels_of_others import labels_other_images
 from trainer.data.readers.tables.find_tables import is_named_training, is_named_validation, is_unlabelled
 from trainer.data.readers.tables.folder_labels import FolderTable, folder_names, folder_table, may_name_folders
 from trainer.data.readers.tables.training_table import TrainingTable
@@ -265,13 +266,16 @@ def _any_column_matches(rows: Sequence[Sequence[str]], matcher: ImageMatcher) ->
 
 
 def _may_label(search: LabelSearch, path: Path) -> bool:
-    """Whether a table that names no image may still be meant to label them: by its name, or by column and rows."""
+    """Whether a table that names no image may still be meant to label them: by its name, or by columns and rows."""
     if is_named_training(path):
         return True
     images = len(search.files.paths)
     rows = _first_filled_rows(search, path, images)
-    labelled = bool(rows) and any_usual_label(rows[0]) and len(rows[0]) <= _WIDE
-    return bool(search.class_folders) and labelled and len(rows) * 2 > images
+    if not rows or not search.class_folders or len(rows[0]) > _WIDE:
+        return False
+    if any_usual_label(rows[0]) and len(rows) * 2 > images:
+        return True
+    return labels_other_images(rows, search.class_folders)
 
 
 def _lacks_rows(search: LabelSearch, path: Path) -> bool:
