@@ -82,8 +82,7 @@ def lists_beside(
     otherwise = "; without it, the images of all rows are trained on"
     refuse_unread_lists(folder, places, known, otherwise, has_tests=has_tests or bool(apart["test"]))
     numbers = tuple(number_lists(folder, places, known, encoding))
-    found = [one for one in read_part_files(folder, places, known, (), encoding) if one.path != table]
-    found = of_own_folders(found, apart, encoding)
+    found = of_own_folders(read_part_files(folder, places, known, (), encoding, table=table), apart, encoding)
     dividing = [one for one in found if not set(one.images).isdisjoint(labelled)]
     if "trainval" in with_joined_parts(table.stem.lower()):  # the lists of its two parts divide nothing
         dividing = [one for one in dividing if one.part == "test"]

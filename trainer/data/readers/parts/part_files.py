@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from trainer.common.errors import DataError, counted, listed
+from trainer.data.names.lists import lists_unused
 from trainer.data.names.own_files import is_data
 from trainer.data.names.parts import is_held_out, split_of
 from trainer.data.names.words import VALIDATION_WORDS, words_in
@@ -28,13 +29,6 @@ _KIND = re.compile(r"[_\- ]*(?:lists?|names?|files?|ids?|liste)$")
 _HELD_OUT = re.compile(r"(?:^|[^a-z])(?:hold|held)[_-]?out(?:[^a-z]|$)")
 _NUMBER = re.compile(r"\d+")
 _PAIRS = re.compile(r"duplicat|(?:^|[^a-z])pairs", re.IGNORECASE)
-_EXCLUDES = re.compile(
-    r"(?:^|[^a-z])(?:not|dont|exclu\w*|ignored?|skip(?:ped)?|unused|discard(?:ed)?|reject(?:ed|s)?|to_?remove|removed"
-    r"|bad|corrupt(?:ed)?|broken|black_?list|deny_?list|deleted?|remove|invalid|outliers?|low_?quality|dont\w+"
-    r"|donot\w+|ausschluss)(?:[^a-z]|$)",
-    re.IGNORECASE,
-)
-"""Words in the names of lists of images that are not to be used."""
 _MOST_BYTES = 2**26
 ALL_PARTS = "or train on the images of all parts with --layout folders (data.layout)"
 
@@ -55,7 +49,13 @@ class PartFile:
 
 
 def read_part_files(
-    folder: Path, places: Iterable[Path], known: Mapping[str, str], classes: Collection[str], encoding: str | None
+    folder: Path,
+    places: Iterable[Path],
+    known: Mapping[str, str],
+    classes: Collection[str],
+    encoding: str | None,
+    *,
+    table: Path | None = None,
 ) -> list[PartFile]:
     """The files that are called after a part, or hold several, and name more images than other things.
 
@@ -64,6 +64,7 @@ def read_part_files(
         places: the folders that may hold such files.
         known: `spellings` of the images.
         classes: names of the class folders, with which labels in the files have to agree.
+        table: the training table, which is no such file.
 
     Raises:
         DataError: a file lists images that are not to be used, contradicts the class folders, or is JSON that seems to
@@ -71,11 +72,15 @@ def read_part_files(
     """
     lists = []
     for path in list_files(places):
+        if path == table:
+            continue
         part = part_of_stem(path.stem)
         name = path.relative_to(folder).as_posix()
-        if _EXCLUDES.search(path.stem):
-            _refuse_exclusion(name, listed_images(path, known, encoding)[0])
-            continue
+        if lists_unused(path.stem):
+            images = listed_images(path, known, encoding)[0]
+            if part != "train" or 2 * len(images) <= len(set(known.values()) - {""}):
+                _refuse_exclusion(name, images)
+                continue
         found: Mapping[Part, tuple[Sequence[str], Sequence[str]]]
         if path.suffix.lower() == ".json":
             found = json_parts(path, name, part, known, classes)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.trainer.images import save
+from tests.trainer.images import problems_of, save
 from trainer.data.image_set import ImageSet
 from trainer.data.read import DataOptions, read_images
 
@@ -218,3 +218,37 @@ def test_listed_test_images_that_are_missing_are_named(tmp_path: Path) -> None:
 
     assert for_testing(found) == [12, 13, 14, 15]
     assert any("test.txt: 2 lines without an image, such as 'a16.png'" in one for one in found.warnings)
+
+
+CLEANED = [
+    *("train_noise_removed.csv", "train_blurry_removed.csv", "train_dups_removed.csv", "train_without_outliers.csv"),
+    *("train_excl_outliers.csv", "train_drop_bad.csv", "train_not_corrupt.csv", "train_no_outliers.csv"),
+]
+
+
+@pytest.mark.parametrize("name", CLEANED)
+def test_a_table_from_which_images_were_removed_is_for_training(tmp_path: Path, name: str) -> None:
+    listing(competition(tmp_path, table=name) / name, range(5))
+    assert trained(read_images(tmp_path, verify=False)) == list(range(5))
+    listing(tmp_path / "train.csv", range(12))
+    found = read_images(tmp_path, verify=False)
+    assert trained(found) == list(range(12))
+    assert any(f"not used: {name}, which names 5 of the 12 images of train.csv" in one for one in found.warnings)
+    assert trained(read_images(tmp_path, DataOptions(table=name), verify=False)) == list(range(5))
+
+
+@pytest.mark.parametrize("name", ["train_bad.csv", "train_removed.csv", "train_images_removed.csv"])
+def test_a_chosen_table_or_one_of_most_images_is_never_one_of_images_not_to_be_used(tmp_path: Path, name: str) -> None:
+    listing(competition(tmp_path) / name, range(5))
+    assert "not to be used" in problems_of(tmp_path)
+    assert trained(read_images(tmp_path, DataOptions(table=name), verify=False)) == list(range(5))
+    listing(tmp_path / name, range(11))
+    assert trained(read_images(tmp_path, verify=False)) == list(range(12))
+
+
+@pytest.mark.parametrize(
+    "name", ["train_exclude.txt", "train_not_used.txt", "noise_removed.txt", "train_to_be_removed.txt"]
+)
+def test_a_list_of_images_not_to_be_used_is_refused(tmp_path: Path, name: str) -> None:
+    listing(competition(tmp_path) / name, range(5), labels=False)
+    assert "not to be used" in problems_of(tmp_path)
