@@ -125,7 +125,7 @@ def _read(folder: Path, options: DataOptions) -> ReadResult | None:
             *(f"{printable(path.name)} is not read: {how_to_save(path)}" for path in _other_labels(folder, labelled)),
             *packed_warnings(folder),
             *in_test_folders(where, files, paths),
-            *possible_groups(where, part.names, part.rows, part.used, part.labels),
+            *possible_groups(where, part.names, part.rows, part.used, part.labels, part.groups),
             *unused_marks(where, part.names, part.rows, part.used),
             *held_out(files, {*paths, *test.images.paths, *_divided_off(sources, part)}),
             *in_other_folders(where, files, paths, test.images.paths, _divided_off(sources, part)),

@@ -107,3 +107,28 @@ def test_a_table_of_other_facts_beside_the_labels_is_not_named(tmp_path: Path) -
     facts = [(image, str(40 + i % 9), ("leg", "arm", "face")[i % 3]) for i, image in enumerate(images)]
     write_table(tmp_path / "facts.csv", [("image", "age", "place"), *facts])
     assert advice(tmp_path) == []
+
+
+@pytest.mark.parametrize("header", ["folder", "case_id"])
+def test_folders_inside_the_chosen_groups_need_no_further_ones(tmp_path: Path, header: str) -> None:
+    """The table that the tool advises to write for inner folders."""
+    rows = [(f"P{i // 2}/visit{i}", "ab"[i // 2 % 2], f"P{i // 2}") for i in range(12)]
+    for seed, (folder, *_) in enumerate(rows):
+        for i in range(3):
+            save(tmp_path / folder / f"{i}.png", 10 * seed + i, 8)
+    write_table(tmp_path / "labels.csv", [(header, "label", "group"), *rows])
+    found = read_images(tmp_path, DataOptions(group_column="group"), verify=False)
+    assert found.groups is not None and len(set(found.groups)) == 6
+    assert not any("--group-column" in warning for warning in found.warnings)
+
+
+def test_a_column_across_the_chosen_groups_is_named(tmp_path: Path) -> None:
+    root = table(tmp_path, "patient", lambda i: f"K{i % 7}x")
+    (root / "labels.csv").write_text(
+        "\n".join(
+            f"{line},{'site' if not number else number // 3}"
+            for number, line in enumerate((root / "labels.csv").read_text().splitlines())
+        )
+    )
+    found = read_images(root, DataOptions(group_column="site"), verify=False)
+    assert any("same 'patient'" in warning for warning in found.warnings)

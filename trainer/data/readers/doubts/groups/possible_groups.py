@@ -44,8 +44,11 @@ def possible_groups(
     rows: Sequence[Sequence[str]],
     taken: Collection[int | None],
     labels: Sequence[str],
+    groups: Sequence[str] | None = None,
 ) -> list[str]:
     """A warning for each column whose values recur, and that may group the images by its name or by the labels.
+
+    A column whose values lie inside the groups, as the folders of a patient do, divides nothing.
 
     Args:
         where: name of the table.
@@ -53,13 +56,22 @@ def possible_groups(
         rows: without the header.
         taken: columns that have another use.
         labels: of the rows.
+        groups: of the rows, which stay in one fold.
     """
     return [
         f"{where}: several images have the same {name!r}, and may lie in different folds. If such images are "
         f"alike, scores are too high: --group-column {shlex.quote(name)} (data.group_column) keeps them in one fold"
         for column, name in enumerate(names)
-        if column not in taken and may_group(name, [row[column].strip() for row in rows], labels)
+        if column not in taken
+        and may_group(name, [row[column].strip() for row in rows], labels)
+        and not (groups and _lies_inside([row[column].strip() for row in rows], groups))
     ]
+
+
+def _lies_inside(values: Sequence[str], groups: Sequence[str]) -> bool:
+    """Whether all rows of one value have one group."""
+    pairs = {(value, group.strip()) for value, group in zip(values, groups, strict=True) if value}
+    return all(group for _, group in pairs) and len(pairs) == len({value for value, _ in pairs})
 
 
 def may_group(name: str, values: Sequence[str], labels: Sequence[str]) -> bool:

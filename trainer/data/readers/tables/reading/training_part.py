@@ -63,6 +63,12 @@ class TrainingPart:
         return ["|".join(row[column].strip() for column in given) for row in self.rows]
 
     @property
+    def groups(self) -> list[str] | None:
+        """The cell of each row below the header that gives its group; None without such a column."""
+        column = self.columns.group
+        return None if column is None else [row[column].strip() for row in self.rows]
+
+    @property
     def used(self) -> set[int | None]:
         """Indices of the columns that are read."""
         columns = self.columns
