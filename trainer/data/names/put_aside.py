@@ -26,7 +26,7 @@ _ASIDE = frozenset((
     "originals", "edited", "export", "exports", "dcim", "cameraroll", "whatsapp", "whatsappimages", "whatsapppictures",
     "download", "downloads", "myphotos", "mypictures", "deleteme", "recycle", "recycler", "snapshot",
     "singleprediction", "static", "assets", "docs", "notebooks", "models", "src", "review", "copy", "copies", "demo",
-    "demos", "validate", "infer", "incoming", "spare", "spares", "additional",
+    "demos", "validate", "infer", "incoming", "spare", "spares", "additional", "inbox",
     # German
     "neuerordner", "unsortiert", "zusortieren", "nichtsortiert", "papierkorb", "ausschuss", "aussortiert", "verworfen",
     "ungultig", "duplikat", "duplikate", "dubletten", "doppelte", "sicherung", "sicherungen", "sicherungskopie",
@@ -34,7 +34,7 @@ _ASIDE = frozenset((
     "zuklaren", "zuklaeren", "zuklassifizieren", "vorherzusagen", "geloscht", "geloescht", "loschen", "loeschen",
     "zuloschen", "zuloeschen", "nichtverwenden", "nichtbenutzen", "unbenutzt", "ungenutzt", "ausgeschlossen",
     "verschiedenes", "beispiel", "beispiele", "vorschau", "vorschaubilder", "archiv", "verkleinert", "graustufen",
-    "rohdaten", "bearbeitet", "unbearbeitet", "whatsappbilder", "probe",
+    "rohdaten", "bearbeitet", "unbearbeitet", "whatsappbilder", "probe", "originale", "vorhersage", "vorhersagen",
     # French
     "nouveaudossier", "corbeille", "doublon", "doublons", "essai", "essais", "apredire", "aclasser", "atrier",
     "averifier", "atraiter", "aetiqueter", "asupprimer", "supprimes", "nonclasse", "nonclasses", "nontrie", "nontries",
@@ -44,6 +44,7 @@ _ASIDE = frozenset((
     "apredecir", "parapredecir", "duplicado", "duplicados", "duplicadas", "papelera", "lixeira", "respaldo",
     "copiadeseguridad", "copiasdeseguridad", "descartado", "descartados", "descartadas", "excluidos", "excluidas",
     "ejemplo", "ejemplos", "exemplos", "naoclassificado", "naoclassificados", "semclassificacao", "aclassificar",
+    "prediccion", "predicciones", "predicoes",
     "procesado", "procesados", "procesadas", "processados", "processadas", "prueba", "pruebas", "teste", "testes",
     # Italian, Dutch and Polish
     "nuovacartella", "daclassificare", "daverificare", "dacontrollare", "daordinare", "duplicati", "cestino",
@@ -63,7 +64,8 @@ _ASIDE = frozenset((
 """Without blanks, digits, punctuation and accents, in lower case."""
 _VAGUE = frozenset((
     "rest", "remaining", "remainder", "mixed", "mix", "all", "everything", "other", "others", "junk", "check", "score",
-    "cv", "reste", "alle", "alles", "gemischt", "andere", "anderes", "sonstige", "sonstiges", "mull", "muell", "ablage",
+    "cv", "pool", "random", "neu", "alt",
+    "reste", "alle", "alles", "gemischt", "andere", "anderes", "sonstige", "sonstiges", "mull", "muell", "ablage",
     "autre", "autres", "divers", "tous", "toutes", "otro", "otros", "otras", "resto", "todos", "todas", "varios",
     "mezclado", "outro", "outros", "altro", "altri", "tutti", "misto", "vari", "overig", "overige", "inne",
     "wszystkie", "прочее", "другое", "разное", "все", "корзина",
@@ -71,11 +73,29 @@ _VAGUE = frozenset((
     "기타", "전체",
 ))  # fmt: skip
 """Words as in `_ASIDE` that are the names of classes as well."""
+_CONTRAST = frozenset(("neu", "alt"))
+_WITHOUT_LABELS = frozenset(map(without_accents, (
+    "unbeschriftet", "nichtbeschriftet", "ohnelabel", "ohnelabels", "ohneklasse", "ungelabelt", "nichtgelabelt",
+    "unannotiert", "nichtannotiert", "nichtklassifiziert", "unklassifiziert", "nichtzugeordnet", "fraglich",
+    "zweifelhaft",
+    "sinetiqueta", "sinetiquetas", "sinetiquetar", "noetiquetado", "noetiquetados", "noetiquetadas", "sinclase",
+    "nonetiquete", "nonetiquetes", "nonetiquetees", "sansetiquette", "sansetiquettes", "sanslabel", "sansclasse",
+    "semrotulo", "semrotulos", "semetiqueta", "naorotulado", "naorotulados", "naoetiquetado", "naoetiquetados",
+    "nonetichettato", "nonetichettati", "nonetichettate", "senzaetichetta", "senzaetichette", "nietgelabeld",
+    "ongelabeld", "zonderlabel", "bezetykiety", "nieoznaczone",
+    "未标注", "未标记", "未標註", "未標注", "未標記", "无标签", "無標籤", "ラベルなし", "ラベル無し", "未ラベル",
+    "未アノテーション",
+    "라벨없음", "미라벨", "레이블없음", "безметки", "безметок", "безкласса", "неразмеченные", "неразмеченное",
+    "неразмечено",
+    "غيرمصنف", "غيرمصنفة", "بدونتصنيف",
+)))  # fmt: skip
+"""Words as in `_ASIDE` for images without a label."""
 _UNLABELLED = frozenset(("unlabeled", "unlabelled", "nonlabeled", "nolabel", "withoutlabels"))
 """Words as in `_ASIDE` beside words for images. Alone they are labels, see `trainer.data.readers.doubts`."""
 _FLAWED = frozenset((
     "blurry", "blurred", "blur", "toodark", "dark", "toobright", "overexposed", "underexposed", "lowquality",
     "bad", "badquality", "poorquality", "outoffocus", "unusable", "unscharf", "verwackelt", "zudunkel", "maybe",
+    "schlechtequalitat", "schlechtequalitaet", "unbrauchbar", "malacalidad", "mauvaisequalite", "baixaqualidade",
 ))  # fmt: skip
 """Words as in `_ASIDE` for images that are no good, unless such words are the classes."""
 _ANSWERS = frozenset((
@@ -94,7 +114,7 @@ def is_aside(name: str) -> bool:
 
     As ``extra``, ``Backup 2023``, ``zu prüfen`` and ``sample_images`` do.
     """
-    if _folded(name) in _ASIDE:
+    if _folded(name) in _ASIDE | _WITHOUT_LABELS:
         return True
     words = words_in(name)
     rest = "".join(word for word in words if word not in IMAGE_WORDS)
@@ -111,11 +131,13 @@ def flawed_among(names: Collection[str]) -> list[str]:
     return found if len(found) == 1 and len(names) > 2 and _ANSWERS.isdisjoint(map(_folded, names)) else []
 
 
-def is_vague(name: str) -> bool:
+def is_vague(name: str, others: Collection[str] = ()) -> bool:
     """Whether a folder holds images without a class by its name, unless its class has that name: ``other``, ``all``.
 
-    ``ALL`` in capitals is an abbreviation, as that of a leukaemia.
+    ``ALL`` in capitals is an abbreviation, as that of a leukaemia. ``neu`` beside ``alt`` is a class.
     """
+    if _folded(name) in _CONTRAST and set(map(_folded, others)) >= _CONTRAST:
+        return False
     return _folded(name) in _VAGUE and not (name.isascii() and name.isupper())
 
 

@@ -130,7 +130,12 @@ def doubtful_folders(names: Sequence[str]) -> list[str]:
                 f"the folders {original!r} and {name!r} are read as two classes; if {name!r} holds copies, move it "
                 "out of the data; if it holds further images of that class, move them into its folder"
             )
-        elif (is_aside(name) and not are_numbered) or is_vague(name) or _is_copy_of(name, known) or name in doubtful:
+        elif (
+            (is_aside(name) and not are_numbered)
+            or is_vague(name, names)
+            or _is_copy_of(name, known)
+            or name in doubtful
+        ):
             warnings.append(f"the folder {name!r} is read as a class; if it is none, move it out of the data")
     return list(dict.fromkeys((*warnings, *_numbered_alike([name for name in names if name not in explained]))))
 

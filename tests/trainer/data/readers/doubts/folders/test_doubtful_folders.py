@@ -124,6 +124,27 @@ def test_one_folder_beside_classes_that_may_be_none(tmp_path: Path, name: str) -
     assert warnings == f"the folder {name!r} is read as a class; if it is none, move it out of the data"
 
 
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("unbeschriftet", "ohne Label", "nicht klassifiziert", "fraglich", "schlechte Qualität", "sin etiqueta"),
+        *("sin_etiquetar", "non étiqueté", "未标注", "未標記", "ラベルなし", "без метки", "неразмеченные", "غير مصنف"),
+        *("pool", "inbox", "neu", "alt", "Originale", "predicciones", "random"),
+    ],
+)
+def test_unlabelled_images_beside_classes_in_several_languages(tmp_path: Path, name: str) -> None:
+    warnings = warnings_of(tmp_path, ("cat", "dog", name))
+    assert warnings == f"the folder {name!r} is read as a class; if it is none, move it out of the data"
+
+
+@pytest.mark.parametrize(
+    "names",
+    [("alt", "neu"), ("real", "GAN", "diffusion"), ("schlechte Qualität", "gute Qualität"), ("Rost", "Neuling")],
+)
+def test_classes_with_such_names(tmp_path: Path, names: tuple[str, ...]) -> None:
+    assert warnings_of(tmp_path, names) == ""
+
+
 @pytest.mark.parametrize("name", ["my_test", "alien_test", "images to test", "field test", "realworldTest"])
 def test_one_folder_whose_name_ends_with_a_test(tmp_path: Path, name: str) -> None:
     warnings = warnings_of(tmp_path, ("cat", "dog", name))
