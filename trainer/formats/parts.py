@@ -14,6 +14,16 @@ _COLUMNS = (
     "aufteilung", "train_test", "train_val_test", "train_test_split", "分割", "区分", "データ区分", "用途",
 )  # fmt: skip
 """Names of columns that divide the rows, with _ between words and in lower case."""
+_OFTEN_DIVIDING = frozenset((
+    "cohort", "kohorte", "cohorte", "study_arm", "verwendung", "verwendungszweck", "zweck", "purpose", "uso",
+    "utilisation", "gebruik",
+))  # fmt: skip
+"""Names of columns that divide the rows in some tables."""
+_STUDIES = frozenset((
+    "retrospective", "prospective", "derivation", "development", "discovery", "replication", "external validation",
+    "internal validation", "retrospektiv", "prospektiv",
+))  # fmt: skip
+"""Words for the images by which a study trains, or tests what was trained, in lower case."""
 _DIVIDING = ("split", "aufteilung", "subset", "partition", "data_split", "train_test", "train_val_test", "分割")
 """Those of `_COLUMNS` that mean nothing else, as a phase may be one of a disease."""
 _OF_SPLIT = re.compile(r"(?:split|partition|subset)_(?:type|name|set|part|kind|group|id|no|number)")
@@ -28,7 +38,7 @@ _FLAG = re.compile(
     r"(?:is|in|for|use_for|used_for|used_in|use_in)_(?:the_|final_|hidden_)*(train|test|val|valid)(?:ing|idation)?"
     r"(?:_?(?:image|img|set|data|row|sample))?"
 )
-_HELD_OUT = re.compile(r"(?:is_)?(?:hold_?out|held_out)(?:_(?:image|img|set|data|row|sample))?")
+_HELD_OUT = re.compile(r"(?:is_)?(?:hold|held)_?out(?:_(?:image|img|set|data|row|sample))?")
 _BARE_FLAG = re.compile(
     r"(train)(?:ing)?(?:_(?:image|img|set|data|row|sample|flag|mask))?|(?:test|val|valid)_(?:flag|mask)"
 )
@@ -117,6 +127,17 @@ def is_part_column(name: str) -> bool:
     """Whether a column has a usual name of those that divide the rows. The name is in lower case with _."""
     plain = _without_number(name)
     return plain in _COLUMNS or _surely_divides(name)
+
+
+def often_divides(name: str, values: Collection[str]) -> bool:
+    """Whether a column divides the rows in some tables, by its name, or by values such as those of studies.
+
+    Args:
+        name: in lower case with _.
+        values: in lower case.
+    """
+    filled = set(values) - {""}
+    return name in _OFTEN_DIVIDING or (len(filled) > 1 and filled <= _STUDIES)
 
 
 def divides_rows(name: str, values: Collection[str]) -> bool:

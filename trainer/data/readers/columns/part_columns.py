@@ -21,6 +21,7 @@ from trainer.formats.parts import (
     is_part_column,
     may_divide,
     numbered_parts,
+    often_divides,
     part_of,
     parts_of,
     parts_of_flag,
@@ -162,7 +163,7 @@ def _parts_of_column(
             f"{file}: the column {name!r} seems to divide the rows for training and testing, but {count} rows hold "
             f"{listed(unknown, 4)}. Write train, val or test there, or remove these rows{otherwise}"
         )
-    if named and plain not in _FOLD_NAMES and 1 < len(values) <= _FEW_PARTS:
+    if (named or often_divides(plain, values)) and plain not in _FOLD_NAMES and 1 < len(values) <= _FEW_PARTS:
         shown = ", ".join(f"{value!r} in {count} rows" for value, count in counts.most_common())
         warnings.append(
             f"{file}: the column {name!r} ({shown}) is not used; if it divides the rows, write train, val or test there"

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Sequence
 
 from trainer.common.errors import listed
 from trainer.data.readers.columns.label_names import plain_name
+from trainer.formats.part_words import without_accents
 
 _MARKS = frozenset((
     "exclude", "excluded", "exclusion", "ignore", "ignored", "skip", "skipped", "drop", "dropped", "discard",
@@ -15,10 +17,21 @@ _MARKS = frozenset((
     "low_quality", "bad_quality", "poor_quality", "to_remove", "to_exclude", "to_delete", "do_not_use",
     "status", "review_status", "answer", "qc", "qc_passed", "passed", "quality", "image_quality", "label_ok", "correct",
     "wrong", "mislabeled", "mislabelled", "flagged", "confirmed", "checked", "used", "active", "consent",
+    "wrong_label", "label_wrong", "bad_label", "incorrect", "noisy", "label_noise", "noisy_label", "uncertain",
+    "label_uncertain", "uncertain_label", "label_error", "to_check", "needs_review", "review", "reviewed",
+    "synthetic", "generated", "augmented", "fake_image", "ausgeschlossen", "einschluss", "eingeschlossen",
+    "ungeeignet", "geeignet", "brauchbar", "unbrauchbar", "unscharf", "fehlerhaft", "excluido", "excluir",
+    "incluido", "exclu", "exclure", "inclus", "escluso", "uitgesloten",
     "unsure", "deleted_at", "removed_at", "verwenden", "ausschliessen", "ausschlie\u00dfen", "ausschluss",
     "g\u00fcltig", "\u9664\u5916", "\u6709\u52b9",
 ))  # fmt: skip
 """Names of such columns, without a beginning ``is_``."""
+_REASONS = re.compile(
+    r"(?:exclu\w*|reject\w*|remov\w*|discard\w*|drop\w*|quality|ausschluss)_?(?:reason|because|why|grund|comment)"
+    r"|(?:reason|grund)_(?:for|of|der|des)_(?:exclu|reject|remov|discard)\w*|ausschlussgrund"
+    r"|(?:is_)?(?:duplicate|dup|copy|augmentation|duplikat|kopie)_(?:of|from|von)"
+)
+"""Names of columns whose filled cells say why, or of which other image, a row is one to leave out."""
 _MOST_VALUES = 3  # yes, no, and an empty cell
 
 
@@ -35,11 +48,14 @@ def unused_marks(
     """
     warnings = []
     for column, name in enumerate(names):
-        if column in taken or plain_name(name).removeprefix("is_") not in _MARKS:
+        plain = without_accents(plain_name(name))
+        gives_reason = _REASONS.fullmatch(plain) is not None
+        known = {plain_name(name).removeprefix("is_"), plain.removeprefix("is_")}
+        if column in taken or not (gives_reason or known & _MARKS):
             continue
         values = {row[column].strip() for row in rows}
-        is_moment = "" in values and plain_name(name).endswith("_at")
-        if 1 < len(values) <= _MOST_VALUES or (is_moment and len(values) > 1):
+        is_partial = "" in values and (gives_reason or plain.endswith("_at"))
+        if 1 < len(values) <= _MOST_VALUES or (is_partial and len(values) > 1):
             warnings.append(
                 f"{where}: the column {name!r} ({listed(sorted(values), 4)}) is not used, and the images of all its "
                 "rows are; if it says which images to leave out, remove their rows"

@@ -28,6 +28,62 @@ def test_a_column_that_may_exclude_images_is_reported(tmp_path: Path, name: str,
     assert "is not used" not in followed, "the advice"
 
 
+@pytest.mark.parametrize(
+    ("name", "yes", "no"),
+    [
+        *(
+            ("ausgeschlossen", "ja", ""),
+            ("Einschluss", "nein", "ja"),
+            ("excluído", "sim", "não"),
+            ("is_noisy", "1", "0"),
+        ),
+        *(("wrong_label", "1", "0"), ("label_uncertain", "1", "0"), ("review", "wrong", "ok"), ("synthetic", "1", "0")),
+        *(("augmented", "1", "0"), ("exclude_reason", "blurry", ""), ("duplicate_of", "0.png", "")),
+    ],
+)
+def test_further_columns_that_may_exclude_images(tmp_path: Path, name: str, yes: str, no: str) -> None:
+    rows = [(f"{i}.png", "ab"[i % 2], yes if i > 5 else no) for i in range(8)]
+    assert f"the column {name!r}" in warnings_of(tmp_path, ("image", "label", name), *rows)
+
+
+def test_each_row_may_have_its_own_reason(tmp_path: Path) -> None:
+    rows = [(f"{i}.png", "ab"[i % 2], f"reason {i}" if i > 3 else "") for i in range(8)]
+    assert "'exclusion_reason'" in warnings_of(tmp_path, ("image", "label", "exclusion_reason"), *rows)
+    assert "'reason'" not in warnings_of(tmp_path, ("image", "label", "reason"), *rows)
+
+
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [
+        *(("cohort", ("internal", "external")), ("cohort", ("retrospective", "prospective"))),
+        *(("Verwendung", ("Lernen", "Prüfen")), ("site", ("derivation", "external validation"))),
+    ],
+)
+def test_a_column_that_may_divide_the_images(tmp_path: Path, name: str, values: tuple[str, str]) -> None:
+    rows = [(f"{i}.png", "ab"[i % 2], values[i > 5]) for i in range(8)]
+    assert f"the column {name!r} ({values[0].lower()!r} in 6 rows, " in warnings_of(
+        tmp_path, ("image", "label", name), *rows
+    )
+
+
+@pytest.mark.parametrize("values", [("internal", "external"), ("A", "B")])
+def test_a_column_of_another_name_does_not_seem_to_divide_them(tmp_path: Path, values: tuple[str, str]) -> None:
+    rows = [(f"{i}.png", "ab"[i % 2], values[i > 5]) for i in range(8)]
+    assert "divides the rows" not in warnings_of(tmp_path, ("image", "label", "place"), *rows)
+
+
+@pytest.mark.parametrize("name", ["heldout", "holdout", "is_heldout"])
+def test_rows_that_are_held_out_are_test_images(tmp_path: Path, name: str) -> None:
+    write_table(
+        tmp_path / "labels.csv",
+        [("image", "label", name), *((f"{i}.png", "ab"[i % 2], "yes" if i > 5 else "") for i in range(8))],
+    )
+    for number in range(8):
+        save(tmp_path / "images" / f"{number}.png", number, 8)
+    found = read_images(tmp_path, verify=False)
+    assert (len(found.train_ids), len(found.test_ids)) == (6, 2)
+
+
 def test_a_column_that_says_the_same_everywhere_excludes_nothing(tmp_path: Path) -> None:
     rows = [(f"{i}.png", "ab"[i % 2], "0") for i in range(8)]
     assert "exclude" not in warnings_of(tmp_path, ("image", "label", "exclude"), *rows)
