@@ -66,6 +66,36 @@ def test_a_second_column_of_the_same_labels_is_a_question(
     assert f"'label', '{column}'. They differ in some rows" in refused(folder_of(tmp_path, names(30), train=table))
 
 
+@pytest.mark.parametrize("filled", [True, False])
+@pytest.mark.parametrize("column", ["label_clean", "corrected_label", "label_v2", "final_label", "relabel", "checked"])
+def test_a_second_column_of_the_same_labels_is_a_question_beside_a_sample_submission(
+    tmp_path: Path, column: str, *, filled: bool
+) -> None:
+    table = rows_of(
+        f"image,label,{column}",
+        30,
+        lambda i: (f"{i:03}.png", KINDS[i % 3], KINDS[(i + 1) % 3] if i in (3, 4) else KINDS[i % 3] * filled),
+    )
+    sample = rows_of("image,label", 2, lambda i: (f"{i:03}.png", KINDS[0]))
+    folder = folder_of(tmp_path, [*names(30, "train"), *names(2, "test")], train=table, sample_submission=sample)
+    assert f"'label', '{column}'. They differ in some rows" in refused(folder)
+    assert labels_of(read_images(folder, DataOptions(label_column="label"), verify=False)) == list(KINDS) * 10
+    if filled:
+        assert labels_of(read_images(folder, DataOptions(label_column=column), verify=False))[3] == KINDS[1]
+
+
+@pytest.mark.parametrize("column", ["pred", "label_old", "label_orig", "pseudo_label"])
+def test_predicted_and_former_labels_do_not_rival_those_that_a_sample_submission_asks_for(
+    tmp_path: Path, column: str
+) -> None:
+    table = rows_of(
+        f"image,label,{column}", 30, lambda i: (f"{i:03}.png", KINDS[i % 3], KINDS[(i + (i in (3, 4))) % 3])
+    )
+    sample = rows_of("image,label", 2, lambda i: (f"{i:03}.png", KINDS[0]))
+    folder = folder_of(tmp_path, [*names(30, "train"), *names(2, "test")], train=table, sample_submission=sample)
+    assert labels_of(read_images(folder, verify=False)) == list(KINDS) * 10
+
+
 def test_another_question_with_the_same_answers_is_none(tmp_path: Path) -> None:
     table = rows_of("image,label,male", 30, lambda i: (f"{i:03}.png", i % 2, i // 2 % 2))
     assert labels_of(read_images(folder_of(tmp_path, names(30), train=table), verify=False)) == ["0", "1"] * 15

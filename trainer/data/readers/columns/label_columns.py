@@ -46,6 +46,7 @@ from trainer.data.readers.columns.label_names import (
     sides_of,
 )
 from trainer.data.readers.columns.measured_numbers import SIDE_FACTS, doubt, measured, question
+from trainer.data.readers.columns.several.further_labels import speaks_of_predictions
 from trainer.data.readers.doubts.metadata_cells import kind_of_cells
 from trainer.data.readers.matching.id_spellings import composed
 from trainer.formats.labels import SeveralLabels, is_number
@@ -118,6 +119,7 @@ class LabelChoice:
             DataError: several columns fit equally well, or a cell in columns of 0 and 1 is neither.
         """
         if (found := self._of_sample()) is not None:
+            self._refuse_corrections(found[0])
             return found
         if (usual := self._usual()) and (chosen := self._by_name(usual)) is not None:
             return chosen, ()
@@ -270,6 +272,26 @@ class LabelChoice:
                 f"{listed(unread, 4)} hold 0 and 1, and are not read as labels, because {names[chosen]!r} is a usual "
                 f"name of labels; if they are the labels, remove {names[chosen]!r} from the table"
             )
+
+    def _refuse_corrections(self, asked: int | None) -> None:
+        """Refuse to guess whether the column of the sample submission or one that corrects it holds the labels.
+
+        Raises:
+            DataError: another column gives some images another one of the same labels, and is called neither a
+                prediction nor a further label.
+        """
+        if asked is None:
+            return
+        names, rows = self.names, self.rows
+        differing = [
+            names[c]
+            for c in self._free
+            if c != asked
+            and not (speaks_of_predictions(names[c]) or one_stem([names[asked], names[c]]))
+            and (answers_otherwise(rows, asked, c) or corrects(names, rows, asked, c))
+        ]
+        if differing:
+            raise ambiguous(self.file, [names[asked], *differing], why="They differ in some rows. ")
 
     def _contradictions(self, chosen: int, others: Sequence[int]) -> str:
         """A sentence about a column of ``others`` that names the numbers in ``chosen`` but for few rows; else empty."""

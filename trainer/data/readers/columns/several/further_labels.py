@@ -11,7 +11,21 @@ from trainer.formats.shares import share
 
 _NONE = frozenset(("none", "no", "na", "n/a", "-", "--", "?", "[]", "x"))
 """Words of a further column for an image without a further label."""
-_PREDICTIONS = frozenset(("pred", "preds", "predicted", "prediction", "predictions", "output", "old", "previous"))
+_PREDICTIONS = frozenset(
+    (
+        "pred",
+        "preds",
+        "predicted",
+        "prediction",
+        "predictions",
+        "output",
+        "old",
+        "previous",
+        "orig",
+        "original",
+        "pseudo",
+    )
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,6 +44,11 @@ def further_cell(cell: str) -> str:
     """The cell of a further column; empty for a word that says that the image has no further label."""
     text = cell.strip()
     return "" if is_missing(text) or text.lower() in _NONE else text
+
+
+def speaks_of_predictions(name: str) -> bool:
+    """Whether a column holds predicted or former labels by its name."""
+    return not _PREDICTIONS.isdisjoint(plain_name(name).split("_"))
 
 
 def further_labels(
@@ -53,6 +72,5 @@ def further_labels(
         if one_stem([names[label], names[column]]):
             named.append(column)
         elif 2 * len(cells & own) >= len(cells) and not all(map(is_number, cells)):
-            predicted = not _PREDICTIONS.isdisjoint(plain_name(names[column]).split("_"))
-            alike += [] if predicted else [column]
+            alike += [] if speaks_of_predictions(names[column]) else [column]
     return FurtherLabels(named=tuple(named), alike=tuple(alike))
