@@ -198,3 +198,39 @@ def test_a_copy_further_down_with_other_labels_is_named_and_can_be_chosen(tmp_pa
     copy.write_text(rows_of("id,label", 12, lambda number: (f"{number:03}", number % 3)), encoding="utf-8")
     of_numbers = read_images(folder, verify=False)
     assert not any("backup" in warning for warning in of_numbers.warnings), "numbers of the same classes"
+
+
+@pytest.mark.parametrize("name", ["train_preds", "predictions", "oof", "model_outputs"])
+@pytest.mark.parametrize("header", ["image,label", "image,cat,dog,emu"])
+def test_predictions_beside_the_labels_are_left_out(tmp_path: Path, header: str, name: str) -> None:
+    table = rows_of("image,label", 30, lambda i: (f"{i:03}.png", KINDS[i % 3]))
+    shares = {"image,label": (("cat",), ("dog",)), "image,cat,dog,emu": ((0.7, 0.2, 0.1), (0.1, 0.7, 0.2))}[header]
+    predicted = rows_of(header, 30, lambda i: (f"{i:03}.png", *shares[i % 2]))
+    folder = folder_of(tmp_path, names(30), **{"train": table, name: predicted})
+    found = read_images(folder, verify=False)
+    assert labels_of(found) == list(KINDS) * 10
+    assert any(f"{name}.csv, which holds predictions by its name" in warning for warning in found.warnings)
+    assert f"--table {name}.csv" in "".join(found.warnings)
+    assert set(labels_of(read_images(folder, DataOptions(table=f"{name}.csv"), verify=False))) == {"cat", "dog"}
+
+
+@pytest.mark.parametrize("above", [1, 2, 3])
+@pytest.mark.parametrize("header", ["Datei,Klasse", "Datei,Klasse,Bemerkung", "Foto,Zustand,Wer"])
+def test_titles_above_the_header_are_named(tmp_path: Path, header: str, above: int) -> None:
+    blanks = "," * header.count(",")
+    titles = [f"Auswertung Projekt X{blanks}", f"Stand 01.02.2023{blanks}", f"Anna{blanks}"][:above]
+    rows = [f"{i:03}.png,{KINDS[i % 3]}{',' * (header.count(',') - 1)}" for i in range(30)]
+    folder = folder_of(tmp_path, names(30), Liste="\n".join([*titles, header, *rows]))
+    assert f"Liste.csv row {above + 1} looks like the header, but 'Auswertung Projekt X'" in refused(folder)
+    (folder / "Liste.csv").write_text("\n".join([header, *rows]), encoding="utf-8")
+    assert labels_of(read_images(folder, verify=False)) == list(KINDS) * 10
+
+
+@pytest.mark.parametrize("header", ["Datei,", "", "000.png,"])
+def test_a_header_or_first_row_of_one_cell_is_no_title(tmp_path: Path, header: str) -> None:
+    rows = [f"{i:03}.png,{KINDS[i % 3]}" for i in range(1, 30)]
+    folder = folder_of(tmp_path, names(30)[1:], Liste="\n".join([*filter(None, [header]), *rows]))
+    if header.startswith("000"):
+        assert "looks like the header" not in refused(folder)
+    else:
+        assert len(labels_of(read_images(folder, verify=False))) == 29

@@ -42,11 +42,13 @@ def refuse_title(table: Table) -> None:
     """Check that no row above the header is a title.
 
     Raises:
-        DataError: one of the next rows holds the usual names of the columns of ids and labels, the first row neither.
+        DataError: one of the next rows holds the usual names of the columns of ids and labels, the first row neither;
+            or the first row fills a single cell, and the first one that fills several looks like a header.
     """
+    below_title = _header_below_title(table)
     for index, row in enumerate(table.rows[:_TITLE_ROWS]):
         known = [any(plain_name(cell) in usual for cell in row) for usual in (ID_NAMES, LABEL_NAMES)]
-        if index and all(known):
+        if index and (all(known) or index == below_title):
             title = next(cell for cell in table.rows[0] if cell.strip())
             raise DataError(
                 f"{table.row_name(index)} looks like the header, but {title[:60]!r} stands above it: remove the rows "
@@ -54,6 +56,27 @@ def refuse_title(table: Table) -> None:
             )
         if any(known):
             return
+
+
+def _header_below_title(table: Table) -> int | None:
+    """The index of the first row that fills several cells, below others that fill one each, if it may be a header.
+
+    Its cells are words that no row below has in the same column.
+    """
+    filled = [[column for column, cell in enumerate(row) if cell.strip()] for row in table.rows[:_TITLE_ROWS]]
+    index = next((index for index, columns in enumerate(filled) if len(columns) > 1), 0)
+    rows = table.rows[index + 1 :]
+    if not index or len(rows) <= index:
+        return None
+    words = all(
+        not any(map(str.isdigit, table.rows[index][column]))
+        and PurePosixPath(table.rows[index][column].strip()).suffix.lower() not in IMAGE_SUFFIXES
+        and table.rows[index][column] not in {row[column] for row in rows}
+        for column in filled[index]
+    )
+    titles = {cell.strip() for row in table.rows[:index] for cell in row}
+    of_images = any(PurePosixPath(cell).suffix.lower() in IMAGE_SUFFIXES for cell in titles)
+    return index if words and not of_images else None
 
 
 def _continues(table: Table, first: Sequence[str], below: Sequence[set[str]]) -> bool:

@@ -71,6 +71,7 @@ def choose_training_table(
     if len(naming) > 1 and any(map(found_images, naming)):
         lost = [*lost, *(candidate for candidate in naming if not found_images(candidate))]
         naming = [candidate for candidate in naming if found_images(candidate)]
+    naming = _without_predictions(search, naming)
     lists = [*candidates, *search.deeper, *list_files([search.folder])]
     try:
         chosen = best_table(search, _without_groups(search, naming))
@@ -128,6 +129,19 @@ def _is_held_out(search: LabelSearch, chosen: TrainingTable) -> bool:
     """
     held_out = part_of_stem(chosen.table.path.stem) in ("val", "test")
     return held_out and bool(search.class_folders) and 2 * len(chosen.labels) < len(search.files.paths)
+
+
+def _without_predictions(search: LabelSearch, naming: Sequence[TrainingTable]) -> list[TrainingTable]:
+    """The tables without those called after predictions, if another one claims to hold labels. A warning names them."""
+    predicted = [one for one in naming if _PREDICTIONS.search(one.table.path.stem.lower())]
+    others = [one for one in naming if one not in predicted]
+    if not any(one.unclear is None and one.claims_labels() and found_images(one) for one in others):
+        return list(naming)
+    for one in predicted:
+        place = shlex.quote(search.place_of(one.table.path))
+        why = f", which holds predictions by its name; if these are the labels, add --table {place} (data.table)"
+        search.unread.warn(one.table.path, why)
+    return others
 
 
 def _refuse_predictions(search: LabelSearch, chosen: TrainingTable) -> None:
