@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from trainer.common.errors import DataError, listed
@@ -31,9 +31,14 @@ _ARRAYS = (".npy", ".npz", ".dat", ".data", ".psv", ".rds", ".rda", ".rdata", ".
 _FEW = 3
 
 
-def files_in(folder: Path) -> list[Path]:
-    """The files directly in a folder that may be data."""
-    return sorted(path for path in folder.iterdir() if path.is_file() and is_data(path))
+def files_in(folder: Path, suffixes: Collection[str] = ()) -> list[Path]:
+    """The files directly in a folder that may be data.
+
+    Args:
+        suffixes: extensions in lower case of the files that are wanted; empty: all.
+    """
+    paths = (path for path in folder.iterdir() if not suffixes or path.suffix.lower() in suffixes)
+    return sorted(path for path in paths if path.is_file() and is_data(path))
 
 
 def other_tables(folder: Path) -> list[Path]:

@@ -208,6 +208,11 @@ class ImageFiles:
     def _found_splits(self) -> set[Split | None]:
         return set(self._splits.values())
 
+    @cached_property
+    def _level_of_tests(self) -> int:
+        """The number of folders in the shortest path of a folder of test images, of which there is one."""
+        return min(len(folder.parts) for own, folder in set(self._split_folders.values()) if own == "test")
+
     def find(self, identifier: str, split: Split) -> str:
         """The path of the image with this id.
 
@@ -326,8 +331,11 @@ class ImageFiles:
             # A folder train_extra beside train may be meant as well: its name mentions the split.
             return [path for path in paths if self._splits[path] == split or self._may_be(path, split)]
         if split == "test" and exclusive:
-            level = min(len(folder.parts) for own, folder in self._split_folders.values() if own == split)
-            return [path for path in paths if self._may_be(path, split) or (named and path.count("/") - named < level)]
+            return [
+                path
+                for path in paths
+                if self._may_be(path, split) or (named and path.count("/") - named < self._level_of_tests)
+            ]
         return paths
 
     def are_copies(self, paths: Sequence[str]) -> bool:

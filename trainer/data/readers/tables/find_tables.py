@@ -78,7 +78,7 @@ def find_tables(folder: Path, encoding: str | None = None) -> Tables:
     Raises:
         DataError: two tables could be the sample submission.
     """
-    paths = [path for path in files_in(folder) if path.suffix.lower() in SUFFIXES]
+    paths = files_in(folder, SUFFIXES)
     own = tuple(path for path in paths if _is_own(path, encoding))
     paths = [path for path in paths if path not in own]
     if (folder / "MODEL_CARD.md").is_file():  # an export of ours, with --output
