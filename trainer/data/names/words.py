@@ -38,26 +38,24 @@ HELD_OUT_WORDS = frozenset(("val", "valid", "validation", "dev", "eval", "evalua
 VALIDATION_WORDS = frozenset(("val", "validation"))
 """Those of them that mean nothing else: valid images may be usable ones."""
 # fmt: off
-MASK_WORDS = frozenset((
-    "mask", "masks", "label", "labels", "labeltxt", "annotation", "annotations", "annotated", "segmentation",
-    "segmentations", "superpixels", "gt", "groundtruth", "seg", "segs", "segm", "trimap", "trimaps", "pred", "preds",
-    "predict", "prediction", "predictions", "predicted", "inference", "output", "outputs", "result", "results",
-    "overlay", "overlays", "heatmap", "heatmaps", "gradcam", "saliency", "detections", "vis", "viz", "visualization",
-    "visualizations", "visualisation", "visualisations", "マスク", "セグメンテーション", "アノテーション",
-    "ergebnis", "ergebnisse", "vorhersage", "vorhersagen", "resultat", "resultats", "resultado", "resultados",
-    "risultati", "wyniki", "\u0440\u0435\u0437\u0443\u043b\u044c\u0442\u0430\u0442\u044b", "結果", "结果", "出力",
-    "予測", "予測結果", "推論", "推論結果", "正解",
-    "segmented", "maske", "masken", "masque", "masques", "mascara", "mascaras", "\u043c\u0430\u0441\u043a\u0430",
-    "\u043c\u0430\u0441\u043a\u0438",
-))
-"""Words for masks, annotations, and what other programs make of the images."""
 TO_PREDICT_WORDS = frozenset(("predict", "inference", "予測", "推論"))
+"""Words of folders that may hold images to predict, as well as predictions."""
 RESULT_WORDS = frozenset((
     "pred", "preds", "prediction", "predictions", "predicted", "output", "outputs", "result", "results", "ergebnis",
     "ergebnisse", "vorhersage", "vorhersagen", "resultat", "resultats", "resultado", "resultados", "risultati",
-    "wyniki", "結果", "结果", "出力", "予測結果", "推論結果",
+    "wyniki", "\u0440\u0435\u0437\u0443\u043b\u044c\u0442\u0430\u0442\u044b", "結果", "结果", "出力", "予測結果",
+    "推論結果",
 ))
-"""Those of `MASK_WORDS` for folders that may hold images to predict, and for such that hold predictions as a rule."""
+"""Words of folders that hold predictions as a rule."""
+MASK_WORDS = TO_PREDICT_WORDS | RESULT_WORDS | {
+    "mask", "masks", "label", "labels", "labeltxt", "annotation", "annotations", "annotated", "segmentation",
+    "segmentations", "superpixels", "gt", "groundtruth", "seg", "segs", "segm", "trimap", "trimaps", "overlay",
+    "overlays", "heatmap", "heatmaps", "gradcam", "saliency", "detections", "vis", "viz", "visualization",
+    "visualizations", "visualisation", "visualisations", "マスク", "セグメンテーション", "アノテーション", "正解",
+    "segmented", "maske", "masken", "masque", "masques", "mascara", "mascaras", "\u043c\u0430\u0441\u043a\u0430",
+    "\u043c\u0430\u0441\u043a\u0438",
+}
+"""Words for masks, annotations, and what other programs make of the images."""
 # fmt: on
 
 

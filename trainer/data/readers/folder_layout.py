@@ -98,8 +98,8 @@ def read(folder: Path, options: DataOptions) -> ReadResult | None:
     lists = divide_by_lists(folder, root, paths, parts, options.encoding, divide=options.layout is None)
     read = lists.read if lists is not None else ()
     others = [path for path in others if path not in read and not json_lists_classes(path, labels)]
-    inner = tables_in_classes(folder, files, options)
-    if options.layout is None:
+    inner = tables_in_classes(folder, files, options) if options.layout is None else None
+    if inner is not None:
         refuse_own_tables(folder, folders)
         inner.refuse()
         refuse_part_twins([path.name for path in folders])
@@ -165,7 +165,7 @@ def read(folder: Path, options: DataOptions) -> ReadResult | None:
             *mask_warnings(found.masks),
             *(f"not read: {path.name}/, masks of other images by its name and theirs" for path in derived),
             *unread_tables(tables, read),
-            *(inner.warnings() if options.layout is None else ()),
+            *(inner.warnings() if inner is not None else ()),
             *(f"{printable(path.name)} is not read: {how_to_save(path)}" for path in others),
             *own_warnings(tables),
             *packed_warnings(folder, root),

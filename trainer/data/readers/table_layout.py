@@ -87,6 +87,8 @@ def _read(folder: Path, options: DataOptions) -> ReadResult | None:
     test = _read_test_set(sources, part, labelled, paths)
     sources.unread.take_back([*part.lists, *([] if part.test_table is None else [part.test_table.path])])
     sources.unread.explain(part.unused)
+    # Where rows have parts, a warning says already that those of validation images are not read.
+    divided_off = set() if part.columns.part is None else set(sources.chosen.paths.values())
     both = [f"{path} is listed both as a training and as a test image" for path in sorted(paths & {*test.images.paths})]
     image_set = ImageSet(
         root=folder,
@@ -127,8 +129,8 @@ def _read(folder: Path, options: DataOptions) -> ReadResult | None:
             *in_test_folders(where, files, paths),
             *possible_groups(where, part.names, part.rows, part.used, part.labels, part.groups),
             *unused_marks(where, part.names, part.rows, part.used),
-            *held_out(files, {*paths, *test.images.paths, *_divided_off(sources, part)}),
-            *in_other_folders(where, files, paths, test.images.paths, _divided_off(sources, part)),
+            *held_out(files, {*paths, *test.images.paths, *divided_off}),
+            *in_other_folders(where, files, paths, test.images.paths, divided_off),
             *unlisted(where, files, sources.matcher, sources.chosen.image_cells(), paths, test.images.paths),
             *files.unread_warnings(_image_folders((*paths, *test.images.paths)), read=_read_tables(sources, part)),
         ),
@@ -184,11 +186,6 @@ def _conventions(part: TrainingPart, labelled: LabelledRows) -> TrainingConventi
         separator=(lists and (lists.written or lists.separator)) or free_separator(class_names),
         ids_have_extension=all(PurePosixPath(row.id.strip()).suffix.lower() in IMAGE_SUFFIXES for row in rows),
     )
-
-
-def _divided_off(sources: Sources, part: TrainingPart) -> Collection[str]:
-    """The images of the training table, if a warning says already that rows of validation images are not read."""
-    return () if part.columns.part is None else sources.matcher.match(sources.chosen.image_cells()).paths.values()
 
 
 def _read_tables(sources: Sources, part: TrainingPart) -> set[Path]:

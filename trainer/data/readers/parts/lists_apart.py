@@ -12,7 +12,7 @@ from trainer.data.names.own_files import is_data
 from trainer.data.names.words import words_in
 from trainer.data.readers.matching.id_spellings import composed
 from trainer.data.readers.parts.listed_images import listed_images
-from trainer.data.readers.parts.part_files import in_own_folder, part_of_stem
+from trainer.data.readers.parts.part_files import OwnFolders, part_of_stem
 from trainer.formats.delimited import read_lines
 from trainer.formats.part_words import Part
 from trainer.formats.parts import part_of
@@ -47,7 +47,7 @@ def warn_of_lists(
         apart: `trainer.data.readers.parts.part_files.images_apart`; a list that names these is about no training image.
     """
     rows = "move them out of the class folders" if table is None else f"remove their rows from {printable(table.name)}"
-    warnings, trained = [], set(images)
+    warnings, trained, own_folders = [], set(images), OwnFolders(apart, None)
     for path in _candidates(folder, table):
         is_named = _is_named_held_out(path, folder)
         if not is_named and not _names_alone(path, known):
@@ -56,7 +56,7 @@ def warn_of_lists(
             listed, lost = listed_images(path, known, None)
         except DataError:
             continue
-        own = in_own_folder(path, part_of_stem(path.stem), apart, None)
+        own = own_folders.named_by(path, part_of_stem(path.stem))
         if own is not None and len(own[1]) >= len(listed):
             continue
         both = [image for image in listed if image in trained]

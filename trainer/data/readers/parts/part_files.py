@@ -6,6 +6,7 @@ import dataclasses
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path, PurePosixPath
 
 from trainer.common.errors import DataError, counted, listed
@@ -120,9 +121,10 @@ def of_own_folders(
     Args:
         apart: `images_apart`.
     """
+    look_up = OwnFolders(apart, encoding)
     found = []
     for one in lists:
-        if one.path.suffix.lower() != ".json" and (own := in_own_folder(one.path, one.part, apart, encoding)):
+        if one.path.suffix.lower() != ".json" and (own := look_up.named_by(one.path, one.part)):
             part, images, lost = own
             if len(images) >= len(one.images):
                 one = dataclasses.replace(one, part=part, images=images, lost=lost)
@@ -130,24 +132,33 @@ def of_own_folders(
     return found
 
 
-def in_own_folder(
-    path: Path, part: Part | None, apart: Mapping[Part, Sequence[str]], encoding: str | None
-) -> tuple[Part, Sequence[str], Sequence[str]] | None:
-    """What a list names in the folder of its part, or in that of held-out images with its name: ``holdout.csv``.
+class OwnFolders:
+    """The folders of images for testing and validation, of which lists may speak."""
 
-    Args:
-        apart: `images_apart`.
+    def __init__(self, apart: Mapping[Part, Sequence[str]], encoding: str | None) -> None:
+        """
+        Args:
+            apart: `images_apart`.
+        """
+        self._apart, self._encoding = apart, encoding
 
-    Returns:
-        The part of the folder, the images and what names none; None without such a folder.
-    """
-    stem = path.stem.lower()
-    own = [image for image in apart.get("val", ()) if stem in map(str.lower, PurePosixPath(image).parts[:-1])]
-    if own:
-        return "val", *listed_images(path, spellings(own), encoding)
-    if part is None or not apart.get(part):
-        return None
-    return part, *listed_images(path, spellings(apart[part]), encoding)
+    def named_by(self, path: Path, part: Part | None) -> tuple[Part, Sequence[str], Sequence[str]] | None:
+        """What a list names in the folder of its part, or in that of held-out images with its name: ``holdout.csv``.
+
+        Returns:
+            The part of the folder, the images and what names none; None without such a folder.
+        """
+        stem = path.stem.lower()
+        own = [image for image in self._apart.get("val", ()) if stem in map(str.lower, PurePosixPath(image).parts[:-1])]
+        if own:
+            return "val", *listed_images(path, spellings(own), self._encoding)
+        if part is None or not self._apart.get(part):
+            return None
+        return part, *listed_images(path, self._spellings[part], self._encoding)
+
+    @cached_property
+    def _spellings(self) -> Mapping[Part, Mapping[str, str]]:
+        return {part: spellings(images) for part, images in self._apart.items()}
 
 
 def part_of_stem(stem: str) -> Part | None:

@@ -10,7 +10,6 @@ from trainer.common.errors import listed
 from trainer.data.names.parts import folder_part
 from trainer.data.readers.matching.id_spellings import slashes
 from trainer.data.readers.matching.image_files import ImageFiles
-from trainer.data.readers.matching.match_images import ImageMatcher
 from trainer.data.readers.tables.part_tables import PartTable
 from trainer.formats.part_words import Part
 
@@ -18,7 +17,9 @@ _Place = tuple[Part, str]
 """A part, and the name of the folder that says so."""
 
 
-def parts_by_folders(table: Path, cells: Sequence[str], files: ImageFiles, matcher: ImageMatcher) -> PartTable | None:
+def parts_by_folders(
+    table: Path, cells: Sequence[str], found: Mapping[str, str], files: ImageFiles
+) -> PartTable | None:
     """The part of each image of a table by its folders, as a table of parts.
 
     None if an image lies in no folder of a part, or if there are no training images or no others. An image that is
@@ -27,8 +28,9 @@ def parts_by_folders(table: Path, cells: Sequence[str], files: ImageFiles, match
     Args:
         table: the table.
         cells: its cells that name images.
+        found: the path of the image of each cell that is there.
+        files: all images.
     """
-    found = matcher.match(cells).paths
     siblings = _siblings(found.values())
     places = {path: _place(path, files, siblings) for path in set(found.values())}
     known = {name: part for place in places.values() if place is not None for part, name in [place]}

@@ -19,7 +19,7 @@ class SortedLists:
     """The lists that divide a table, and the others.
 
     unused: the files of the others.
-    warnings: what they may mean.
+    warnings: what the others may mean.
     """
 
     dividing: Sequence[PartFile]
@@ -27,11 +27,12 @@ class SortedLists:
     warnings: Sequence[str]
 
 
-def sort_lists(lists: Sequence[PartFile], table: Path, labelled: Collection[str], whole: str) -> SortedLists:
+def sort_lists(lists: Sequence[PartFile], table: Path, labelled: Collection[str], undivided: str) -> SortedLists:
     """Sort the lists that name some of the ``labelled`` images of a table.
 
     Args:
-        whole: why a table of training images is not divided further, as the end of a sentence; empty: nothing says so.
+        undivided: why a table of training images is not divided further, as the end of a sentence; empty: nothing says
+            so.
     """
     lists = _development_trains(lists, labelled)
     unused, warnings = [], []
@@ -49,11 +50,11 @@ def sort_lists(lists: Sequence[PartFile], table: Path, labelled: Collection[str]
         unused += versions
         kept = []
     why = ""
-    if whole and is_training and not any(is_holdout(one.path.stem) for one in kept):
+    if undivided and is_training and not any(is_holdout(one.path.stem) for one in kept):
         divide = "divides" if len(_files(kept)) == 1 else "divide"
         why = (
-            f"which {divide} the rows of {table.name}, because {whole}; all rows are trained on: remove those that are "
-            "not for training"
+            f"which {divide} the rows of {table.name}, because {undivided}; all rows are trained on: remove those that "
+            "are not for training"
         )
     for part in ("train", "val", "test"):
         if len({frozenset(one.images) for one in kept if one.part == part}) > 1:

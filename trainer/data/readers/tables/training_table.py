@@ -88,10 +88,14 @@ class TrainingTable:
         return None
 
     @cached_property
+    def paths(self) -> Mapping[str, str]:
+        """The path of the image of each cell that names one. Needs `columns`."""
+        return self.matcher.match(self.image_cells()).paths
+
+    @cached_property
     def labels(self) -> Mapping[str, str]:
         """The label of each image file that is found, as the table spells it. Needs `columns`."""
-        columns, rows = self.columns, self.table.rows[self.first :]
-        paths = self.matcher.match(self.image_cells()).paths
+        columns, rows, paths = self.columns, self.table.rows[self.first :], self.paths
         return {paths[row[columns.image]]: self._label(row) for row in rows if row[columns.image] in paths}
 
     def image_cells(self) -> list[str]:

@@ -11,21 +11,11 @@ from trainer.formats.shares import share
 
 _NONE = frozenset(("none", "no", "na", "n/a", "-", "--", "?", "[]", "x"))
 """Words of a further column for an image without a further label."""
-_PREDICTIONS = frozenset(
-    (
-        "pred",
-        "preds",
-        "predicted",
-        "prediction",
-        "predictions",
-        "output",
-        "old",
-        "previous",
-        "orig",
-        "original",
-        "pseudo",
-    )
-)
+_PREDICTIONS = frozenset((
+    "pred", "preds", "predicted", "prediction", "predictions", "output", "old", "previous", "orig", "original",
+    "pseudo",
+))  # fmt: skip
+"""Words in the names of columns with predicted or former labels."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from pathlib import PurePosixPath
 
 from trainer.common.errors import listed
@@ -67,16 +67,18 @@ def _is_copy_of(name: str, known: Collection[str]) -> bool:
     return found is not None and found[1].casefold() in known
 
 
-def _original_of(name: str, known: Mapping[str, str]) -> str | None:
-    """The folder of which another one is a copy, or holds further images, by its ``name``; None without such a folder.
-
-    Args:
-        known: the names of the folders by their lower case.
-    """
-    copy, further = _COPY.fullmatch(name), _FURTHER.fullmatch(name)
-    stems = [copy["of"] or copy["name"]] if copy else []
-    stems += [further[1]] if further else []
-    return next((known[stem.casefold()] for stem in stems if stem.casefold() in known), None)
+def _copies(names: Sequence[str]) -> dict[str, str]:
+    """The folders that are copies of another one by their names, or hold its further images, each with that one."""
+    known = {name.casefold(): name for name in names}
+    found = {}
+    for name in names:
+        copy, further = _COPY.fullmatch(name), _FURTHER.fullmatch(name)
+        stems = [copy["of"] or copy["name"]] if copy else []
+        stems += [further[1]] if further else []
+        originals = [known[stem.casefold()] for stem in stems if stem.casefold() in known]
+        if originals:
+            found[name] = originals[0]
+    return found
 
 
 def images_in_two_formats(paths: Sequence[str]) -> list[str]:
@@ -100,7 +102,7 @@ def images_in_two_formats(paths: Sequence[str]) -> list[str]:
 
 
 def doubtful_folders(names: Sequence[str]) -> list[str]:
-    """Warnings about class folders by their ``names``."""
+    """Warnings about class folders that together may be no classes, or parts of the same ones, by their ``names``."""
     warnings = []
     for what, fits in (
         ("dates", lambda name: _DATE.fullmatch(name) or _DAY_FIRST.fullmatch(name)),
@@ -114,30 +116,38 @@ def doubtful_folders(names: Sequence[str]) -> list[str]:
                 "labels are elsewhere, write a table labels.csv with the columns image and label"
             )
     alike, explained = same_classes(names)
-    warnings += alike
-    known = {name.casefold(): name for name in names}
+    rest = [name for name in names if name not in explained]
+    copies = [
+        f"the folders {original!r} and {name!r} are read as two classes; if {name!r} holds copies, move it out of the "
+        "data; if it holds further images of that class, move them into its folder"
+        for name, original in _copies(names).items()
+        if name in rest
+    ]
+    return list(dict.fromkeys((*warnings, *alike, *copies, *_numbered_alike(rest))))
+
+
+def doubtful_among(names: Sequence[str]) -> list[str]:
+    """The class folders each of which may be no class by its name, beside the others of ``names``."""
+    known = {name.casefold() for name in names}
     single = [name for name, _ in twins(names, _is_derived)]
     single += [name for name, _ in twins(names, lambda word: part_of(word) == "train", beside=True)]
     single += flawed_among(names)
     doubtful = {*single, *(name for name in names if _OF_CAMERA.fullmatch(name) and _holds_letters(name))}
     # Numbered samples or examples are classes of their own, unlike one such folder beside classes.
     are_numbered = all(map(is_aside, names)) and any(map(str.isdigit, "".join(names)))
-    for name in names:
-        if name in explained:
-            continue
-        if (original := _original_of(name, known)) is not None:
-            warnings.append(
-                f"the folders {original!r} and {name!r} are read as two classes; if {name!r} holds copies, move it "
-                "out of the data; if it holds further images of that class, move them into its folder"
-            )
-        elif (
+    _, explained = same_classes(names)
+    others = {*explained, *_copies(names)}  # another warning speaks of them
+    return [
+        name
+        for name in names
+        if name not in others
+        and (
             (is_aside(name) and not are_numbered)
             or is_vague(name, names)
             or _is_copy_of(name, known)
             or name in doubtful
-        ):
-            warnings.append(f"the folder {name!r} is read as a class; if it is none, move it out of the data")
-    return list(dict.fromkeys((*warnings, *_numbered_alike([name for name in names if name not in explained]))))
+        )
+    ]
 
 
 def _numbered_alike(names: Sequence[str]) -> list[str]:

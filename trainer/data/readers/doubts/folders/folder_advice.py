@@ -196,18 +196,24 @@ def _unread_labels(folder: Path, root: Path, files: ImageFiles, options: DataOpt
     )
 
 
-def not_classes(names: Sequence[str]) -> list[str]:
-    """Warnings about class folders whose names say something else."""
-    found = []
+def may_be_none(name: str) -> str:
+    """The warning that a folder may be no class."""
+    return f"the folder {name!r} is read as a class; if it is none, move it out of the data"
+
+
+def not_classes(names: Sequence[str]) -> dict[str, str]:
+    """A warning about each class folder whose name says something else, by this name."""
+    found: dict[str, str] = {}
     for name in names:
-        message = f"the folder {name!r} is read as a class; if it is none, move it out of the data"
+        message = may_be_none(name)
         if may_hold_tests(name, names):
-            found.append(f"{message}, or rename it to test if it holds the test images")
+            found[name] = f"{message}, or rename it to test if it holds the test images"
         elif _may_train(name, names):
-            found.append(message)
+            found[name] = message
         elif split_of(name) is None and not (holds_masks(name) and masks_are_worn(names)):
             part = part_alone(name) or folder_part(name, ()) or may_hold_validation(name)
-            found += [message] * bool(names_no_class(name) or part)
+            if names_no_class(name) or part:
+                found[name] = message
     return found
 
 

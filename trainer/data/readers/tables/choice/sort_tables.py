@@ -15,7 +15,7 @@ from trainer.data.readers.doubts.folders.folder_choice import folders_choice
 from trainer.data.readers.matching.id_spellings import composed
 from trainer.data.readers.matching.lookup_errors import ImageAmbiguousError
 from trainer.data.readers.matching.match_images import ImageMatcher
-from trainer.data.readers.parts.part_files import images_apart, in_own_folder
+from trainer.data.readers.parts.part_files import OwnFolders, images_apart
 from trainer.data.readers.tables.choice.label_search import LabelSearch
 from trainer.data.readers.tables.choice.labels_of_others import labels_other_images
 from trainer.data.readers.tables.find_tables import is_named_training, is_named_validation, is_unlabelled
@@ -85,7 +85,7 @@ def _names_held_out(search: LabelSearch, path: Path) -> bool:
     if not is_held_out(path.stem) or is_named_training(path):
         return False
     try:
-        found = in_own_folder(path, None, images_apart(search.files), search.options.encoding)
+        found = OwnFolders(images_apart(search.files), search.options.encoding).named_by(path, None)
     except DataError:  # no list
         return False
     return found is not None and len(found[1]) > len(found[2])

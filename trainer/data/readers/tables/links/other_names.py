@@ -43,7 +43,7 @@ def refuse_other_names(folder: Path, table: TrainingTable, matcher: ImageMatcher
         DataError: there is such a file.
     """
     place = table.table.path.relative_to(folder).as_posix()
-    own = {_key(cell): path for cell, path in matcher.match(table.image_cells()).paths.items()}
+    own = {_key(cell): path for cell, path in table.paths.items()}
     labelled = set(own.values())
     beside = [path for where in dict.fromkeys((folder, table.table.path.parent)) for path in files_in(where)]
     for path in beside:

@@ -180,7 +180,7 @@ def _divided(chosen: TrainingTable) -> Divided:
         for column, name in enumerate(chosen.names)
         if column not in taken
     }
-    images = {cell.strip(): path for cell, path in chosen.matcher.match(chosen.image_cells()).paths.items()}
+    images = {cell.strip(): path for cell, path in chosen.paths.items()}
     return Divided(images=images, groups=groups)
 
 

@@ -86,7 +86,7 @@ def training_part(sources: Sources) -> TrainingPart:
     if not sources.is_joined and chosen.columns.part is None and not others:
         tests = _other_tests(sources)
         lists = _lists(sources, tests)
-        parts = lists.parts or parts_by_folders(chosen.table.path, chosen.image_cells(), sources.files, sources.matcher)
+        parts = lists.parts or parts_by_folders(chosen.table.path, chosen.image_cells(), chosen.paths, sources.files)
         others = [parts] if parts is not None else []
     first = chosen.first
     table, names, columns = divided(chosen.table, first, chosen.names, chosen.columns, others, sources.matcher)
@@ -117,15 +117,17 @@ def training_part(sources: Sources) -> TrainingPart:
 
 def _other_tests(sources: Sources) -> str:
     """What gives test images that the training table does not label, as the beginning of a sentence; empty: nothing."""
-    labelled = set(sources.matcher.match(sources.chosen.image_cells()).paths.values())
+    labelled = set(sources.chosen.paths.values())
     others = [path for path in sources.files.of_split(list(sources.files.paths), "test") if path not in labelled]
+    tests = set(sources.files.paths_below("test"))
+    known = spellings(others)
     for table in (sources.sample, sources.test_table):
         if table is not None:
-            found, lost = listed_images(table.path, spellings(others), sources.options.encoding)
+            found, lost = listed_images(table.path, known, sources.options.encoding)
             if len(found) > len(lost):
                 return f"{table.path.name} lists the test images"
-    apart = [path for path in others if path in set(sources.files.paths_below("test"))]
-    return f"{PurePosixPath(apart[0]).parts[0]}/ holds the test images" if apart else ""
+    apart = next((path for path in others if path in tests), None)
+    return "" if apart is None else f"{PurePosixPath(apart).parts[0]}/ holds the test images"
 
 
 def _lists(sources: Sources, tests: str) -> TableLists:
@@ -135,7 +137,7 @@ def _lists(sources: Sources, tests: str) -> TableLists:
         tests: `_other_tests`.
     """
     chosen, files = sources.chosen, sources.files
-    labelled = {path: cell for cell, path in sources.matcher.match(chosen.image_cells()).paths.items()}
+    labelled = {path: cell for cell, path in chosen.paths.items()}
     folders = {PurePosixPath(path).parent for path in labelled}  # a class may be called masks
     beside = [path for path in files.paths if PurePosixPath(path).parent in folders]
     return lists_beside(

@@ -143,8 +143,9 @@ def read_training_rows(
         else f"{table.name}: the label {label!r} has no image; add its images or remove its rows"
         for label in sorted(lost - found)
     ]
-    told = [ambiguous[label] for label in lost - found if label in ambiguous]
-    skippable = [problem for problem in skippable if problem not in told]
+    # Without these rows, a class would have no image: they cannot be skipped.
+    needed = {ambiguous[label].message for label in lost - found if label in ambiguous}
+    skippable = [problem for problem in skippable if problem.message not in needed]
     if unused := [names[column] for column in columns.classes if names[column] not in found | lost]:
         warnings.append(
             f"{table.name}: no image has the label {listed(unused)}: not trained, and always 0 in a submission"
