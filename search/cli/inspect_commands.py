@@ -37,7 +37,18 @@ from search.runtime.errors import EXIT_DIFFERENT
 
 
 def check(
-    data: Annotated[Path, typer.Argument(help="Folder of images.")],
+    data: Annotated[
+        Path | None, typer.Argument(metavar="[DATA]", help="Folder of images; default: that of --study.")
+    ] = None,
+    study: Annotated[
+        str | None,
+        typer.Option(
+            "--study",
+            "-s",
+            help="Read as this stored study does: its folder, unless DATA is given, and its settings of [data].",
+        ),
+    ] = None,
+    storage_url: Storage = DEFAULT_STORAGE,
     assignments: DataSet = None,
     id_column: IdColumn = None,
     label_column: LabelColumn = None,
@@ -49,7 +60,10 @@ def check(
     encoding: Encoding = None,
     skip_bad: SkipBad = False,
     no_corrections: NoCorrections = False,
-    n_folds: Annotated[int, typer.Option("--folds", min=2, max=50, help="Number of folds to check for.")] = 5,
+    n_folds: Annotated[
+        int | None,
+        typer.Option("--folds", min=2, max=50, help="Number of folds to check for; default: that of --study, else 5."),
+    ] = None,
     shift: Annotated[
         bool, typer.Option("--shift/--no-shift", help="Whether to compare training and test images.")
     ] = True,
@@ -78,8 +92,11 @@ def check(
     """Describe a folder of images: format, classes, sizes, duplicates, train/test shift, suspicious labels."""
     from search.report.checks.check import CheckRequest
     from search.report.checks.check import check as run
+    from search.report.checks.study_data import read_study_data
+    from search.runtime.console import open_console, say
     from search.runtime.home import Home
     from studies.file.overrides import data_settings
+    from studies.settings import ProtocolSettings
     from trainer.inference.predictions import file_path
 
     overrides = overrides_of(
@@ -103,7 +120,15 @@ def check(
         output=file_path(output) if output is not None else None,
         home=Home(root=home),
     )
-    run(data, settings=data_settings(overrides), n_folds=n_folds, request=request)
+    if study is not None:
+        found = read_study_data(study, storage_url, data, overrides)
+        if data is None:
+            say(open_console(), f"folder: {found.folder}", whole=True)
+        run(found.folder, settings=found.settings, n_folds=n_folds or found.folds, request=request)
+    elif data is not None:
+        run(data, settings=data_settings(overrides), n_folds=n_folds or ProtocolSettings().folds, request=request)
+    else:
+        raise typer.BadParameter("give the folder of images, or --study with the name of a stored study")
 
 
 def preview(

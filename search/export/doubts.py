@@ -30,7 +30,7 @@ def doubts_of_export(stores: Stores, plan: ExportPlan, export: Export) -> list[s
         *export.warnings,
         *_about_scores(stores, plan, export),
         *_about_search(stores, plan),
-        *doubts_of_data(dataset),
+        *doubts_of_data(dataset, plan.study.name),
     ]
 
 
@@ -118,10 +118,14 @@ def _about_search(stores: Stores, plan: ExportPlan) -> Iterator[str]:
                 yield f"{prefix}{count} {what}{'s' * (count > 1)} failed (`{command}` says why)"
 
 
-def doubts_of_data(dataset: StoredDataset) -> Iterator[str]:
+def doubts_of_data(dataset: StoredDataset, study: str) -> Iterator[str]:
     """Names that look like formulas, test images with near-duplicates in the training set, and images and
     near-duplicates with two labels, a line each.
+
+    Args:
+        study: name of a study of these images, for the command that tells more.
     """
+    check = f"`search check --study {study}`"
     yield from formula_warnings((*dataset.train_ids, *dataset.test_ids), dataset.class_names)
     if dataset.groups is None:
         return
@@ -129,7 +133,7 @@ def doubts_of_data(dataset: StoredDataset) -> Iterator[str]:
     training, test = dataset.groups[:n], dataset.groups[n:]
     copies = int(np.isin(test, training).sum())
     if copies:
-        yield f"{copies} of {len(test)} test images nearly copy a training image (see `search check DATA`)"
+        yield f"{copies} of {len(test)} test images nearly copy a training image ({check})"
     of_image = np.unique(dataset.y, axis=0, return_inverse=True)[1] if has_several(dataset.y) else dataset.y
     labels = np.unique(np.stack([training, of_image]), axis=1)
     groups, counts = np.unique(labels[0], return_counts=True)
@@ -138,7 +142,7 @@ def doubts_of_data(dataset: StoredDataset) -> Iterator[str]:
         ids[int(training[row])].add(dataset.train_ids[row])
     of_rows = sum(len(own) == 1 for own in ids.values())
     of_copies = len(ids) - of_rows
-    named = "with different labels (`search check DATA` names them)"
+    named = f"with different labels ({check} names them)"
     if of_rows:
         yield f"{of_rows} training image{'s' * (of_rows > 1)} in several rows {named}"
     if of_copies:

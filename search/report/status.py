@@ -34,6 +34,7 @@ from search.study_state.snapshot import StudySnapshot, read_snapshot
 from search.study_state.stages import running_work, search_is_over
 from search.study_state.study import Study
 from search.study_state.time_left import given_up_trials
+from search.study_state.training_costs import hours_to_continue
 from search.tuning.restore_optuna import restore_if_gone
 from search.tuning.warm_starts import origins_of
 from storage.records.workers import SEEN_WITHIN, Role
@@ -192,7 +193,7 @@ def _next_step(snapshot: StudySnapshot, *, late: bool) -> str:
     """What continues a study whose search is over and that nothing is exported of, to follow that sentence."""
     study = snapshot.study
     if not snapshot.count(TrialStatus.FINISHED):
-        more = " --hours +1" * late
+        more = f" --hours +{hours_to_continue(snapshot.records)}" * late
         return f", because no trial has finished: `{study.continuing}{more}` continues the search."
     if study.state is StudyState.STOPPED and study.second is None:
         return (
@@ -220,8 +221,9 @@ def _print_left(console: Console, snapshot: StudySnapshot, given_up: Mapping[int
         count = f"{snapshot.trials_paused} trial{' is' if snapshot.trials_paused == 1 else 's are'} paused"
         lines.append(count if late else f"{count}; the best of them continue")
     if lines and late:
-        command = f"`search start --study {snapshot.study.name} --hours +1`"
-        lines = [f"{', '.join(lines)}; the deadline has passed, and {command} continues for an hour"]
+        hours = hours_to_continue(snapshot.records)
+        command = f"`search start --study {snapshot.study.name} --hours +{hours}`"
+        lines = [f"{', '.join(lines)}; the deadline has passed, and {command} continues"]
     for line in lines:
         say(console, line)
 

@@ -156,7 +156,7 @@ def print_search_over(console: Console, snapshot: StudySnapshot) -> None:
 
 
 def print_export(
-    console: Console, export: Export, *, study: str, compared: bool, probed: bool = False, late: bool = False
+    console: Console, export: Export, *, study: str, compared: bool, probed: bool = False, more_hours: int = 0
 ) -> None:
     """Print the final model, its expected score and files, the doubts about it, and the next commands.
 
@@ -164,7 +164,7 @@ def print_export(
         study: name of the study.
         compared: whether `search compare` has finalists to show.
         probed: whether the study has only probed backbones.
-        late: whether the deadline alone ends the search.
+        more_hours: hours in which the search would go on, where the deadline alone ends it; else 0.
     """
     say(console)
     for label, lines in _answer(export):
@@ -186,7 +186,7 @@ def print_export(
             more_seeds_help=export.more_seeds_help,
             compared=compared,
             probed=probed,
-            late=late,
+            more_hours=more_hours,
         )
     ]
     short = [(command, purpose) for command, purpose in steps if len(command) <= COMMAND]
@@ -266,7 +266,7 @@ def _expected(export: Export) -> Text:
 
 
 def next_steps(
-    folder: Path, study: str, *, submitted: bool, more_seeds_help: bool, compared: bool, probed: bool, late: bool
+    folder: Path, study: str, *, submitted: bool, more_seeds_help: bool, compared: bool, probed: bool, more_hours: int
 ) -> list[tuple[str, str]]:
     """Commands after an export, and their purposes. Each names the study: a later one may become the default.
 
@@ -274,7 +274,7 @@ def next_steps(
         folder: of the export.
         submitted: whether the export holds a submission.
         more_seeds_help: as in `search.export.files.Export`.
-        compared, probed, late: as in `print_export`.
+        compared, probed, more_hours: as in `print_export`.
     """
     of_study = f"--study {study}"
     steps = [(f"search compare {of_study}", "the finalists on fresh splits")] * compared
@@ -282,8 +282,8 @@ def next_steps(
     if submitted:
         purpose = "record the score on the public board; --public-images N: of how many images"
         steps.append((f"search submissions {of_study} --public SCORE", purpose))
-    if late:
-        steps.append((f"search start {of_study} --hours +1", "search for another hour, and export again"))
+    if more_hours:
+        steps.append((f"search start {of_study} --hours +{more_hours}", "search on, and export again"))
     if probed:
         steps.append((f"search start {of_study} --trials 20 --hours +8", "fine-tune the best backbones"))
     elif more_seeds_help:

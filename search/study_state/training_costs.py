@@ -30,6 +30,8 @@ then took half of the time, and after two epochs the average of the networks was
 """
 USUAL_FOLDS = 5
 """Number of fold models where it is not known."""
+USEFUL_TRAININGS = 4
+"""Trainings in which a continued study can gain something: two trials, a confirmation and a refit."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -254,6 +256,16 @@ def full_training_seconds(records: Sequence[TrialRecord], device: str | None = N
         if begun:
             return [r.seconds / r.epochs_done * (r.recipe or {})["epochs"] + r.overhead for r in begun]
     return []
+
+
+def hours_to_continue(records: Sequence[TrialRecord]) -> int:
+    """Whole hours in which one worker ends `USEFUL_TRAININGS` more trainings of the longest kind so far, 1 or more.
+
+    Args:
+        records: ended trainings of a study; without a fine-tuning among them the answer is 1.
+    """
+    seconds = full_training_seconds([record for record in records if is_fine_tuned(record)])
+    return max(1, math.ceil(USEFUL_TRAININGS * max(seconds, default=0.0) / 3600.0))
 
 
 def correction_factor(predicted: Sequence[float], measured: Sequence[float]) -> float:

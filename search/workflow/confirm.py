@@ -25,6 +25,7 @@ from search.study_state.confirmation_schedule import TRIALS_PER_FINALIST, Limit,
 from search.study_state.snapshot import StudySnapshot, read_snapshot
 from search.study_state.stages import confirmations_are_over
 from search.study_state.study import Study, read_study, require_search
+from search.study_state.training_costs import hours_to_continue
 from search.workflow.watch import Interrupted, no_worker_lives, watch_with_local_workers
 from storage.database.outages import OUTAGE_TIMEOUT
 from storage.stores import Stores, open_stores
@@ -88,11 +89,11 @@ def run_confirmation(
         step = plan_step(stores, confirmation, estimates)
         if step.left_out:
             left_out = trials_named(step.left_out, confirmation.probes)
-            advice = _advice(study, step) if advise else ""
+            advice = _advice(confirmation, step) if advise else ""
             say(console, f"Confirmation: {step.why}; left out: {left_out}.{advice}")
         if not step.items:
             if not step.left_out:
-                advice = _advice(study, step) if advise else ""
+                advice = _advice(confirmation, step) if advise else ""
                 say(console, f"Confirmation is over: {step.why}.{advice}")
             return
         try:
@@ -142,18 +143,24 @@ def _advice_on_skipped(confirmation: Confirmation) -> str:
         return f" `{study.continuing} --set confirm.rounds={ConfirmSettings().rounds}` confirms on fresh splits."
     if study.budget is not None and study.budget < TRIALS_PER_FINALIST:
         return f" `{study.continuing} --trials {TRIALS_PER_FINALIST}` continues the search up to as many."
-    return f" `{study.continuing}{' --hours +1' * (study.deadline is not None)}` continues the search."
+    more = "" if study.deadline is None else f" {_more_time(confirmation)}"
+    return f" `{study.continuing}{more}` continues the search."
 
 
-def _advice(study: Study, step: Step) -> str:
+def _advice(confirmation: Confirmation, step: Step) -> str:
     """The command after which more confirmations would run, a sentence behind a blank; empty: none would."""
+    study = confirmation.study
     settings = study.spec.confirm
     options = {
         Limit.ROUNDS: f"--set confirm.rounds={settings.rounds + 1}",
         Limit.SHARE: f"--set confirm.share={min(_MOST_SHARE, 2 * settings.share or ConfirmSettings().share):g}",
-        Limit.DEADLINE: "--hours +1",
+        Limit.DEADLINE: _more_time(confirmation),
     }
     return "" if step.limit is None else f" `{study.continuing} {options[step.limit]}` allows more."
+
+
+def _more_time(confirmation: Confirmation) -> str:
+    return f"--hours +{hours_to_continue(list(confirmation.trials.values()))}"
 
 
 def _heading(confirmation: Confirmation, step: Step, estimates: Estimates | None) -> str:

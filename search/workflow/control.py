@@ -10,6 +10,7 @@ from search.runtime.console import open_console, say
 from search.study_state.snapshot import StudySnapshot, read_snapshot
 from search.study_state.stages import confirmations_are_over, refits_are_over, search_is_over
 from search.study_state.study import Study, read_study
+from search.study_state.training_costs import hours_to_continue
 from search.tuning.retry import retry_failed
 from search.worker.pausing import end_all
 from storage.records.study_rows import StoredStudy
@@ -67,7 +68,8 @@ def _remedy(snapshot: StudySnapshot) -> str:
     if study.state is StudyState.STOPPED:
         return f"Its search is stopped: `search resume --study {study.name}` continues it."
     if not snapshot.in_time_for_trial:
-        return f"No time is left before its deadline: `{study.continuing} --hours +1` continues it for an hour."
+        hours = hours_to_continue(snapshot.records)
+        return f"No time is left before its deadline: `{study.continuing} --hours +{hours}` continues it."
     more = (study.budget or 0) + 10
     if study.budget == 0:
         return f"All backbones are probed: `{study.continuing} --trials {more}` fine-tunes the best of them."

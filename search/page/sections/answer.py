@@ -18,6 +18,7 @@ from search.report.summary import next_steps, other_settings, probe_line, trial_
 from search.runtime.commands import completed
 from search.study_setup.second_study import Comparison, lines_about
 from search.study_state.study import Study
+from search.study_state.training_costs import hours_to_continue
 from storage.records.exports import ExportRecord
 from storage.values import TrialRecord
 from trainer.recipe.recipe import LINEAR_PROBE
@@ -141,7 +142,10 @@ def _details(facts: Facts) -> Iterator[tuple[str, str]]:
 def _doubts(facts: Facts) -> tuple[str, ...]:
     if facts.notes is not None and facts.notes.doubts is not None:
         return facts.notes.doubts
-    lines = [*([] if facts.comparison is None else facts.comparison.doubts), *doubts_of_data(facts.dataset)]
+    lines = [
+        *([] if facts.comparison is None else facts.comparison.doubts),
+        *doubts_of_data(facts.dataset, facts.study.name),
+    ]
     return (facts.study.state_reason, *lines) if facts.study.state_reason else tuple(lines)
 
 
@@ -175,6 +179,6 @@ def _steps(facts: Facts) -> Iterator[tuple[str, str]]:
         and (facts.notes is None or (facts.notes.seeds < ADVISED_SEEDS and not facts.notes.second_stage)),
         compared=facts.comparison is not None,
         probed=facts.study.budget == 0,
-        late=facts.study.runs_until_deadline,
+        more_hours=hours_to_continue(facts.snapshot.records) if facts.study.runs_until_deadline else 0,
     ):
         yield completed(command), purpose

@@ -94,8 +94,8 @@ def _shift(facts: Facts) -> Iterator[str]:
         yield "There are no test images."
     elif facts.study.protocol.weighting == "none":
         yield (
-            "`search check DATA` compares the test images with the training images by their sizes and their content. "
-            "What it finds is not stored with a study."
+            f"`{text.command('search', 'check', '--study', facts.study.name)}` compares the test images with the "
+            "training images by their sizes and their content. What it finds is not stored with a study."
         )
 
 

@@ -12,7 +12,6 @@ from search.page import text
 from search.page.facts import Facts
 from search.page.image_map import LIKE_TEST, MOST_IMAGES, ImageMap, read_map
 from search.page.picture_sheet import SIDES, Sheet, read_thumbnails, sheet_of
-from search.study_setup.data_folder import known_folder
 from trainer.evaluation.several_labels import label_text
 
 COLOURS, SHAPES = 6, 4
@@ -115,8 +114,7 @@ def _differ(predicted: NDArray[np.int64], y: NDArray[np.int64]) -> NDArray[np.bo
 
 
 def _missing(facts: Facts) -> str:
-    known = known_folder(facts.stores, facts.study.stored)
-    check = text.command("search", "check", "DATA" if known is None else str(known), "--weights", "FOLDER")
+    check = text.command("search", "check", "--study", facts.study.name, "--weights", "FOLDER")
     again = text.command("search", "report", "--study", facts.study.name)
     return (
         "There is no map, because this home holds no features of the images by a pre-trained backbone: "

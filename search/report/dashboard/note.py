@@ -198,7 +198,7 @@ def _doubts(
     failed = snapshot.count(TrialStatus.FAILED)
     if failed:
         yield f"{failed} failed: {_command(f'search status --failed --study {study.name}')} shows the reasons."
-    yield from map(_prose, doubts_of_data(stores.datasets.get(study.fingerprint)))
+    yield from map(_prose, doubts_of_data(stores.datasets.get(study.fingerprint), study.name))
 
 
 def _files(snapshot: StudySnapshot, folder: Path) -> Iterator[str]:

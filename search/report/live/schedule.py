@@ -16,7 +16,7 @@ from search.study_state.snapshot import StudySnapshot
 from search.study_state.stages import search_is_over
 from search.study_state.time_budget import Costs, Outline, outline
 from search.study_state.time_left import expected_end, given_up_trials, read_costs
-from search.study_state.training_costs import wall_seconds
+from search.study_state.training_costs import hours_to_continue, wall_seconds
 from search.tuning.probing.plan import PROBE
 from search.tuning.warm_starts import origins_of
 from storage.stores import Stores
@@ -76,7 +76,7 @@ class ScheduleView:
         origins = origins_of(self._stores, study.name)
         waiting = [n for n, origin in origins.items() if n not in begun and origin.partition(":")[0] != PROBE]
         named = f" ({trials_named(waiting)} of the planned list did not end)" * bool(waiting and ran)
-        command = completed(f"search start --study {study.name} --hours +1")
+        command = completed(f"search start --study {study.name} --hours +{hours_to_continue(snapshot.records)}")
         line = (
             f"{counts}{named}: the time until the deadline of {clock(study.deadline)} is too short for "
             f"{'more' if ran else 'one'}{excerpt(given_up)}. `{command}` goes on, and continues a trial that was under "

@@ -31,6 +31,8 @@ from search.study_state.confirmation import read_confirmation
 from search.study_state.snapshot import read_snapshot
 from search.study_state.stages import refits_are_over
 from search.study_state.study import Study, read_study, require_search
+from search.study_state.time_left import read_ended
+from search.study_state.training_costs import hours_to_continue
 from search.tracking.options import TrackingOptions
 from search.tracking.tracker import TrackedExport
 from search.tracking.trackers import Trackers
@@ -208,13 +210,14 @@ def finish_export(
             command = completed(f"search report --study {plan.study.name}")
             say(console, f"The report is left out for the deadline. `{command}` writes it.")
     finally:  # the export is complete whatever becomes of its report
+        ended = read_ended(stores, plan.study.id).trials
         print_export(
             console,
             replace(export, files=(*export.files, *[REPORT] * reported)),
             study=plan.study.name,
             compared=bool(read_confirmation(stores, plan.study.name).finalists),
             probed=plan.study.budget == 0,
-            late=plan.study.runs_until_deadline,
+            more_hours=hours_to_continue(ended) if plan.study.runs_until_deadline else 0,
         )
 
 

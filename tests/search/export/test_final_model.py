@@ -262,16 +262,17 @@ def test_fine_tuning_that_gained_nothing_is_a_doubt(
 def test_doubts_about_near_duplicates(context: StudyContext) -> None:
     dataset = context.stores.datasets.get(context.study.fingerprint)
     n, m = len(dataset.train_ids), len(dataset.test_ids)
-    assert list(doubts_of_data(replace(dataset, groups=np.arange(n + m)))) == []
+    assert list(doubts_of_data(replace(dataset, groups=np.arange(n + m)), "a")) == []
     groups = np.arange(n + m)
     groups[n : n + 2] = groups[0]
     other = int(np.flatnonzero(dataset.y != dataset.y[0])[0])
     groups[other] = groups[0]
-    copies, labels = doubts_of_data(replace(dataset, groups=groups))
+    copies, labels = doubts_of_data(replace(dataset, groups=groups), "a")
     assert copies.startswith(f"2 of {m} test images") and labels.startswith("1 group of equal or similar ")
+    assert all("`search check --study a`" in line for line in (copies, labels))
     ids = list(dataset.train_ids)
     ids[other] = ids[0]
-    _, labels = doubts_of_data(replace(dataset, groups=groups, train_ids=tuple(ids)))
+    _, labels = doubts_of_data(replace(dataset, groups=groups, train_ids=tuple(ids)), "a")
     assert labels.startswith("1 training image in several rows with different labels")
 
 

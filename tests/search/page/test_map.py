@@ -175,7 +175,9 @@ def test_without_usable_features_the_section_names_the_commands(stores: Stores, 
         np.save(path, wrong, allow_pickle=True)
     _, found = drawn(facts)
     assert not found.all("input")
-    assert "search check DATA --weights FOLDER" in found.text and "search report --study made_up" in found.text
+    assert (
+        "search check --study made_up --weights FOLDER" in found.text and "search report --study made_up" in found.text
+    )
 
 
 def test_near_a_deadline_the_map_is_left_out(stores: Stores, tmp_path: Path) -> None:

@@ -354,7 +354,7 @@ def export(**changes: object) -> Export:
 
 DOUBTS = (
     "not clearly better than the default recipe: +0.2 ± 0.2 points on fresh splits",
-    "3 of 597 test images nearly copy a training image (see `search check DATA`)",
+    "3 of 597 test images nearly copy a training image (`search check --study a`)",
 )
 
 
@@ -434,10 +434,11 @@ def test_more_seeds_are_advised_only_where_they_give_other_networks(screen: Scre
 
 def test_after_a_deadline_the_next_commands_begin_with_more_time(screen: Screen) -> None:
     texts = [
-        shown(screen, lambda console, late=late: print_export(console, export(), study="a", compared=False, late=late))
-        for late in (True, False)
+        shown(screen, lambda console, n=hours: print_export(console, export(), study="a", compared=False, more_hours=n))
+        for hours in (3, 0)
     ]
-    assert ["search start --study a --hours +1" in text for text in texts] == [True, False]
+    assert ["search start --study a --hours +3" in text for text in texts] == [True, False]
+    assert "--hours" not in texts[1]
 
 
 def test_the_estimate_replaces_a_missing_forecast(screen: Screen) -> None:

@@ -39,6 +39,7 @@ from search.study_state.training_costs import (
     device_of,
     final_recipe,
     full_training_seconds,
+    hours_to_continue,
     length_ratio,
     passes,
     predicted_cost,
@@ -101,6 +102,19 @@ def on_device(record: TrialRecord, device: str) -> TrialRecord:
 
 def with_final(**changes: int) -> StudySpec:
     return replace(SPEC, final=replace(SPEC.final, **changes))
+
+
+class TestHoursToContinue:
+    def test_they_hold_four_of_the_longest_trainings(self) -> None:
+        assert hours_to_continue([]) == 1
+        assert hours_to_continue([record(0, 60.0)]) == 1
+        assert hours_to_continue([record(0, 60.0), record(1, 3600.0), record(2, 901.0)]) == 4
+        assert hours_to_continue([record(0, 901.0)]) == 2
+
+    def test_a_training_that_the_deadline_ended_counts_with_all_its_epochs(self) -> None:
+        epochs = int(SPEC.default_recipe()["epochs"])
+        cut = record(0, 3600.0, status=TrialStatus.PRUNED, epochs_done=1)
+        assert hours_to_continue([cut]) == 4 * epochs
 
 
 class TestCosts:
