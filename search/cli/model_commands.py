@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -10,7 +11,19 @@ import typer
 
 from search.cli.options import DEFAULT_HOME, DEFAULT_STORAGE, Data, HomeFolder, StoredIn, Study, Weights
 
-ModelArgument = Annotated[Path, typer.Argument(help="A model folder written by export-best.")]
+
+def _model_in(folder: Path) -> Path:
+    """The model folder inside of an export; another folder is returned as it is."""
+    from search.export.output.manifest import MODEL
+
+    inner = folder / MODEL
+    is_export = os.path.isfile(inner / "config.json") and not os.path.isfile(folder / "config.json")  # noqa: PTH113 - raises nothing
+    return inner if is_export else folder
+
+
+ModelArgument = Annotated[
+    Path, typer.Argument(help="A model folder written by export-best, or the export.", callback=_model_in)
+]
 ImagesArgument = Annotated[list[str], typer.Argument(help="A folder of images, image files, or an .npz file.")]
 
 
@@ -29,6 +42,9 @@ def predict(
     onnx: Annotated[
         bool, typer.Option("--onnx", help="Predict with the folder's ONNX files (`search convert`), without torch.")
     ] = False,
+    skip_bad: Annotated[
+        bool, typer.Option("--skip-bad", help="Leave out images that cannot be read, and name them.")
+    ] = False,
 ) -> None:
     """Apply an exported model to new images."""
     from search.runtime.console import note, open_console, say
@@ -42,7 +58,12 @@ def predict(
     label = "Predicting …"
     with progress_line(console, label) as update:
         predictions = predict_folder(
-            model, images, device=device, onnx=onnx, on_progress=lambda share: update(f"{label} {share:.0%}")
+            model,
+            images,
+            device=device,
+            onnx=onnx,
+            skip_bad=skip_bad,
+            on_progress=lambda share: update(f"{label} {share:.0%}"),
         )
     write_predictions(table, predictions)
     for line in predictions.notes:

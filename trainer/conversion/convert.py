@@ -28,10 +28,10 @@ from trainer.conversion.formats import Format
 from trainer.conversion.portable import PortableNetwork
 from trainer.inference.arrays import array_image
 from trainer.inference.errors import ImageError
+from trainer.inference.find_images import Item, list_images
 from trainer.inference.images import read_image, resize_image
 from trainer.inference.model_folder import Member, ModelFolder, load_model_folder
 from trainer.inference.networks.onnx_networks import INDEX, INDEX_FORMAT
-from trainer.inference.predict import Item, list_images
 from trainer.inference.printable import cause_of, printable
 
 BATCHES = (1, 7, 32)

@@ -1,13 +1,18 @@
-"""Find the image files in a folder, and say what else lies there."""
+"""Find the image files in a folder, and say what else lies there; list the images to predict."""
 
 from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
+from numpy.typing import NDArray
+
+from .arrays import KEY, ArrayError, load_images
+from .errors import ImageError, ModelError
 from .file_kinds import (
     ARCHIVE_PART,
     ARCHIVES,
@@ -17,12 +22,15 @@ from .file_kinds import (
     NO_IMAGES,
     READS_HEIF,
     SPECIAL_KINDS,
+    SUFFIXES,
     is_hidden,
     unread_kind,
 )
-from .printable import printable
+from .printable import EXCERPT, excerpt, name_problem, printable
 
 SHOWN = 10  # kinds in one message
+SHOWN_IMAGES = 20  # images in a message; the others are counted
+LINE_BREAK = "\n"
 OWN_PICTURES = ("confusion_matrix.png", "compare.png")
 """Names of the pictures that Retable draws into the folder of an export."""
 _MANIFEST = ".retable-export.json"  # lies in the folder of an export
@@ -168,3 +176,109 @@ def ignored_message(ignored: Iterable[str]) -> str:
 def _ignored_kind(path: str) -> str:
     name = path.removesuffix("/").rpartition("/")[2] + "/" * path.endswith("/")
     return "._*" if name.startswith("._") else name
+
+
+Item = tuple[str, Path | NDArray[Any]]
+"""One image to predict: its id, and its file or pixels."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ListedImages:
+    """The images to predict, with unique ids, and sentences about other files that lie there."""
+
+    items: tuple[Item, ...]
+    notes: tuple[str, ...]
+
+
+def list_images(given: Sequence[str | os.PathLike[str]]) -> ListedImages:
+    """The images to predict: given files, all image files below given folders (sorted), rows of given ``.npz`` files.
+
+    Hidden files and folders, which operating systems create, are skipped, and so are pictures that Retable has drawn.
+    An id is the name of a file, its path below the given folder, or the number of a row. If two images had the same
+    id, all ids begin with the path as given, such as ``left/1.png`` and ``b.npz[0]``, and a note says so. An image that
+    is given twice is listed once.
+
+    Raises:
+        ModelError: there is no image, a path is empty, a folder cannot be listed, or an ``.npz`` file has no plain
+            array ``arr_0``.
+        ImageError: file names that cannot be ids; the message names each one on its own line.
+    """
+    listed: dict[str, tuple[tuple[str, ...], Path | NDArray[Any]]] = {}
+    notes: list[str] = []
+    repeated = 0
+    if any(not os.fspath(path) for path in given):
+        raise ModelError("the path of the images is empty: is a shell variable unset? `.` is the working folder")
+    without_links = {Path(path).resolve() for path in given}
+    for path in map(Path, given):
+        for names, source in _images_in(path, notes, without_links):
+            repeated += names[-1] in listed
+            listed.setdefault(names[-1], (names, source))
+    if repeated:
+        notes.append(f"given twice and predicted once: {repeated} image{'s' * (repeated > 1)}")
+    if not listed:
+        shown = listed_lines([printable(str(path)) for path in given], ", ")
+        causes = "".join(f"; {note}" for note in notes)
+        raise ModelError(f"no image in {shown} (image files end in {' '.join(sorted(SUFFIXES))}){causes}")
+    levels = list(zip(*(names for names, _ in listed.values()), strict=True))
+    ids = next(level for level in levels if len(set(level)) == len(level))  # the last level is the key of `listed`
+    if ids is not levels[0]:
+        counts = Counter(levels[0])
+        short, long = next(pair for pair in zip(levels[0], ids, strict=True) if counts[pair[0]] > 1)
+        notes.append(f"several images are called {printable(short)}: ids are paths, such as {printable(long)}")
+    problems = [f"{printable(name)}: the file name {problem}" for name in ids if (problem := name_problem(name))]
+    if problems:
+        files = "this file" if len(problems) == 1 else f"these {len(problems)} files"
+        what_next = f"nothing was predicted. To predict the other images now, move {files} elsewhere"
+        raise ImageError(LINE_BREAK.join([listed_lines(problems, LINE_BREAK), what_next]))
+    return ListedImages(
+        items=tuple((name, source) for name, (_, source) in zip(ids, listed.values(), strict=True)), notes=tuple(notes)
+    )
+
+
+def _images_in(
+    path: Path, notes: list[str], given: Collection[Path]
+) -> Iterator[tuple[tuple[str, ...], Path | NDArray[Any]]]:
+    """The images of one given path: names from short to unique, and file or pixels.
+
+    Args:
+        notes: sentences are added about what is not read.
+        given: all given paths, without links.
+    """
+    whole = path.absolute()  # not resolved: two links to one file are two images
+    shown = printable(str(path))
+    if path.suffix.lower() == ".npz":
+        try:
+            array = load_images(path)
+        except ArrayError as error:
+            raise ModelError(f"{shown} holds no array {KEY} of images: {error}") from error
+        for row, image in enumerate(array):
+            yield (str(row), f"{path.name}[{row}]", f"{path}[{row}]", f"{whole}[{row}]"), image
+    elif path.is_dir():
+        found = find_images(path)
+        if found.closed:
+            folder, why = next(iter(found.closed.items()))
+            raise ModelError(f"the folder {shown}/{printable(folder)} cannot be read: {why}")
+        own = {name for name in found.images if is_own_picture(path / name)}
+        if own:
+            notes.append(f"not predicted: pictures that Retable has drawn, such as {printable(min(own))}")
+        for name in sorted(set(found.images) - own):
+            yield (name, f"{path.name}/{name}", str(path / name), str(whole / name)), path / name
+        if found.unread:
+            notes.append(f"not read: {unread_message(found.unread)}")
+        notes += [
+            f"not read: {shown}/{printable(link)} {why}; give it, too"
+            for link, why in sorted(found.unfollowed.items())
+            if (path / link).resolve() not in given
+        ]
+    elif path.is_file() and path.suffix.lower() in ARCHIVES:
+        raise ModelError(f"{shown} is an archive: unpack it first, and give the folder")
+    else:
+        yield (path.name, str(path), str(path), str(whole)), path
+
+
+def listed_lines(texts: Sequence[str], separator: str) -> str:
+    """The first `SHOWN_IMAGES` texts, and the number of the others."""
+    shown = [excerpt(text, 2 * EXCERPT) for text in texts[:SHOWN_IMAGES]]
+    return separator.join(
+        [*shown, *([f"... and {len(texts) - SHOWN_IMAGES} more"] if len(texts) > SHOWN_IMAGES else [])]
+    )

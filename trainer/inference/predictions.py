@@ -29,6 +29,7 @@ _STREAMS = ("-", "/dev/stdout", "/dev/stderr", "/dev/fd/1", "/dev/fd/2", "/proc/
 SEPARATOR = "|"
 """Between several labels in a cell; names may hold blanks and commas."""
 ESCAPE = "\\"
+TABLE = "predictions.csv"
 _FIRST_COLUMNS = ("image_id", "y_pred")
 
 
@@ -76,6 +77,12 @@ def file_path(text: str, ending: str = ".csv") -> Path:
         better = path / f"output{ending}" if path.is_dir() else path.with_name(path.name + ending)
         raise OutputError(f"{printable(text)} is a folder by its ending; --output names a file, such as {better}")
     return path
+
+
+def default_output(model_dir: Path) -> str:
+    """Where predictions are written by default: in the working folder, or beside the model folder if they are one."""
+    inside = Path.cwd().is_relative_to(model_dir.resolve())
+    return os.path.relpath(model_dir.resolve().parent / TABLE) if inside else TABLE
 
 
 def check_output(path: Path, model_dir: Path) -> None:

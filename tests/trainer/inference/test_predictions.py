@@ -21,11 +21,13 @@ from trainer.data.corrections.label_cells import LabelCells
 from trainer.data.readers.columns.several_labels import NO_LABELS
 from trainer.evaluation.confusion.confusion_matrix import confusion_matrix_png
 from trainer.inference.errors import ImageError, ModelError
-from trainer.inference.predict import _read_all, list_images, predict_folder
+from trainer.inference.find_images import list_images
+from trainer.inference.predict import _read_all, predict_folder
 from trainer.inference.predictions import (
     OutputError,
     Predictions,
     check_output,
+    default_output,
     file_path,
     label_cell,
     write_predictions,
@@ -250,6 +252,39 @@ def test_values_of_a_kind_that_no_training_image_had_are_noted(small_model: Path
     Image.fromarray(np.linspace(0, 0.01, 64, dtype=np.float32).reshape(8, 8)).save(tmp_path / "float.tif")
     (note,) = predict_folder(small_model, [tmp_path]).notes
     assert "more than 8 bits" in note and note.endswith("1 image, such as float.tif")
+
+
+def test_bad_images_are_left_out_on_demand(small_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("trainer.inference.predict.CHUNK_BYTES", 1)  # an image at a time
+    for index in range(4):
+        save(tmp_path / f"{index}.png", index)
+    whole = predict_folder(small_model, [tmp_path])
+    (tmp_path / "1.png").write_bytes(b"")
+    (tmp_path / "3.png").write_text("<html>")
+    with pytest.raises(ImageError, match=r"1\.png: .*\n3\.png: .*\n.*--skip-bad leaves out these 2 images .* other 2$"):
+        predict_folder(small_model, [tmp_path])
+    found = predict_folder(small_model, [tmp_path], skip_bad=True)
+    assert found.ids == ("0.png", "2.png")
+    np.testing.assert_array_equal(found.proba, whole.proba[[0, 2]])
+    (note,) = found.notes
+    assert "1.png: the file is empty" in note and "3.png: " in note
+    for name in ("0.png", "2.png"):
+        (tmp_path / name).write_bytes(b"")
+    with pytest.raises(ImageError, match=r"0\.png: ") as caught:
+        predict_folder(small_model, [tmp_path], skip_bad=True)
+    assert "--skip-bad" not in str(caught.value)
+
+
+def test_in_the_model_folder_the_table_is_written_beside_it(
+    small_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert default_output(small_model) == "predictions.csv"
+    monkeypatch.chdir(small_model / "weights")
+    assert default_output(small_model) == "../../predictions.csv"
+    monkeypatch.chdir(small_model)
+    assert default_output(Path()) == "../predictions.csv"
+    check_output(Path(default_output(Path())), Path())
 
 
 @given(
