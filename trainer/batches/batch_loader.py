@@ -209,7 +209,11 @@ class BatchStream:
         if batch is not None:
             return batch
         assert self._read is not None, "a worker returns the batch or writes it into shared memory"
-        return _batch_in(self._read, len(plan.indices), self._size)
+        # Another stream that met the dead worker first has closed the loader, and with it this block.
+        with self._dead_workers_named():
+            if self._read.buf is None:
+                raise BrokenProcessPool("the block is destroyed")
+            return _batch_in(self._read, len(plan.indices), self._size)
 
     @contextmanager
     def _dead_workers_named(self) -> Iterator[None]:

@@ -213,6 +213,10 @@ def _counted(group: Sequence[str], counts: Counter[str]) -> list[str]:
     return [f"{show(label)} ({counted(counts[label], 'image')})" for label in group]
 
 
+class TooFewClassesError(DataError):
+    """All images have the same label."""
+
+
 def order_classes(labels: Sequence[str]) -> tuple[str, ...]:
     """The distinct labels, sorted by value if all are numbers (10 follows 9), else by their characters."""
     distinct = set(labels)
@@ -225,13 +229,13 @@ def encode(labels: Sequence[str]) -> tuple[tuple[str, ...], NDArray[np.int64]]:
     """Class names in their fixed order, and the class index of each label, int64 (n,).
 
     Raises:
-        DataError: fewer than two classes.
+        TooFewClassesError: fewer than two classes.
     """
     names = order_classes(labels)
     if len(names) < 2:
         few = "the only image is" if len(labels) == 1 else f"all {len(labels)} images are"
         given = f"{few} labelled {names[0]!r}" if names else "there is no labelled image"
-        raise DataError(f"{given}; at least two classes are needed")
+        raise TooFewClassesError(f"{given}; at least two classes are needed")
     index = {name: position for position, name in enumerate(names)}
     return names, np.array([index[label] for label in labels], np.int64)
 

@@ -258,6 +258,18 @@ def test_a_worker_that_died_before_a_stream_begins_is_the_same_error() -> None:
 
 
 @pytest.mark.slow
+def test_a_worker_that_dies_for_one_stream_ends_the_others_as_well() -> None:
+    with BatchLoader(workers=1) as loader:
+        other = loader.stream(pixels(), PLAIN, SIZE, [plans()])
+        other._pending[-1][1].result()  # its first batches wait in shared memory
+        with pytest.raises(LoaderError, match="out of memory"):
+            list(loader.stream(DeadlyPixels(os.getpid()), PLAIN, SIZE, [plans(4)]))
+        with pytest.raises(LoaderError, match="out of memory"):
+            list(other)
+        assert len(list(loader.stream(pixels(), PLAIN, SIZE, [plans()]))) == len(plans())
+
+
+@pytest.mark.slow
 def test_workers_die_with_a_killed_training(tmp_path: Path) -> None:
     """A training that is killed cannot close its pool."""
     script = tmp_path / "training.py"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,10 +13,14 @@ from trainer.data.readers.base import SkippableProblem
 from trainer.data.readers.class_folders import ClassContent, content_of_class, in_two_classes, subfolders
 from trainer.data.readers.doubts.folders.folder_advice import nested_advice
 from trainer.data.readers.doubts.folders.tables_apart import table_apart_advice
-from trainer.data.readers.doubts.other_tables import other_tables
+from trainer.data.readers.doubts.other_tables import files_in, other_tables
 from trainer.data.readers.matching.image_files import LINK_HELP, ImageFiles
+from trainer.formats.delimited import SUFFIXES
 from trainer.formats.labels import text_problem
 from trainer.inference.printable import name_problem, printable
+
+_TABLES = frozenset(SUFFIXES) - {".txt"}
+"""Extensions of files that are tables: a text may be anything."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,6 +71,19 @@ def images_of(folder: Path, folders: Sequence[Path], files: ImageFiles) -> Class
     return found
 
 
+def _labels_inside(folder: Path, class_folder: Path) -> str:
+    """What to do if a class folder without images holds the labels in a table, to follow what else may be done."""
+    places = (class_folder, *subfolders(class_folder))
+    if tables := [path for place in places for path in files_in(place, _TABLES)]:
+        table = shlex.quote(tables[0].relative_to(folder).as_posix())
+        return (
+            f"; or, if {printable(tables[0].name)} in it holds the labels, add --table {printable(table)} (data.table)"
+        )
+    if others := [path for place in places for path in other_tables(place)]:
+        return f"; or, if {printable(others[0].name)} in it holds the labels, save it as CSV"
+    return ""
+
+
 def _class_problems(folder: Path, class_folder: Path, content: ClassContent, files: ImageFiles) -> list[str]:
     """What forbids the use of a class folder with this ``content``."""
     name = class_folder.relative_to(folder).as_posix()
@@ -83,8 +101,7 @@ def _class_problems(folder: Path, class_folder: Path, content: ClassContent, fil
     if outside:
         return outside
     if not content.images and not content.nested:
-        tables = [path for place in (class_folder, *subfolders(class_folder)) for path in other_tables(place)]
-        labels = f"; or, if {printable(tables[0].name)} in it holds the labels, save it as CSV" if tables else ""
+        labels = _labels_inside(folder, class_folder)
         return [
             f"the class folder {name} holds no images; add images or remove the folder{labels}",
             *files.unread_warnings([name]),

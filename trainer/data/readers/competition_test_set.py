@@ -199,8 +199,16 @@ def _find_images(
         begun = _begun_names(ids[0], files)
         if len(begun) > 1:
             raise one_for_several(where, "group of images", ids[0], f"{len(begun)} images: {listed(begun, 3)}")
+        in_training = ImageMatcher(files, "train").match(names.get(identifier, identifier) for identifier in ids).paths
+        if len(in_training) == len(ids):
+            raise DataError(
+                f"{where} lists {len(ids)} test images, and each of them lies among the training images (the first: "
+                f"{printable(next(iter(in_training.values())))})",
+                f"To train on them as well, move {where} out of the data folder; to predict them, move these images "
+                "into test/",
+            )
         raise DataError(
-            f"{rows[0].split(' row ')[0]} lists {len(ids)} test images, but none of them is in the folder (the first: "
+            f"{where} lists {len(ids)} test images, but none of them is in the folder (the first: "
             f"{ids[0]!r}); put them into test/ or test_images/",
             "\n".join(filter(None, (hidden, files.missing_hint()))),
         )
@@ -218,6 +226,8 @@ def _find_images(
 
 def _without_tests(*tables: Path) -> str:
     """What to do if the test images are hidden, as in competitions of code."""
+    if not tables:
+        return ""
     names = listed(printable(path.name) for path in tables)
     return f"If the test images are hidden, move {names} out of the data folder: the search needs no test images"
 

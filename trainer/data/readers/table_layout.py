@@ -27,6 +27,7 @@ from trainer.data.readers.tables.reading.training_part import TrainingPart, trai
 from trainer.data.readers.tables.reading.training_rows import NoImageNamedError
 from trainer.formats.class_lists import json_lists_classes
 from trainer.formats.delimited import first_rows
+from trainer.formats.labels import TooFewClassesError
 from trainer.inference.printable import printable
 
 
@@ -57,7 +58,8 @@ def _with_folders_choice(error: DataError, folder: Path, options: DataOptions) -
             error.problems, "\n".join(filter(None, (error.advice, f"{choice}{folders_choice(folder, files)}")))
         )
     tables = find_tables(folder, options.encoding).labels
-    if not classes or any(_claims_labels(path, options.encoding) for path in tables):
+    tells_nothing = isinstance(error, TooFewClassesError)
+    if not classes or (not tells_nothing and any(_claims_labels(path, options.encoding) for path in tables)):
         return error
     classes = [name for name in classes if any(name in path.split("/")[:-1] for path in files.paths)] or classes
     choice = f"If the folders {listed(classes, 4)} are the classes, {folders_choice(folder, files)}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -43,6 +44,25 @@ def test_a_test_folder_flat_or_nested(tmp_path: Path, train: str, test: str) -> 
     prefix = "unknown/" if "/" in test else ""
     assert found.test_ids == (f"{prefix}9.png", f"{prefix}10.png")
     np.testing.assert_array_equal(found.test_images.read(0), sample_image(101))
+
+
+@pytest.mark.parametrize("is_packed", [False, True])
+@pytest.mark.parametrize("test", ["seg_test/seg_test/{name}", "seg_test"])
+@pytest.mark.parametrize("above", [".", "archive"])
+def test_parts_called_like_masks_hold_the_images_where_no_other_is(
+    tmp_path: Path, above: str, test: str, is_packed: bool
+) -> None:
+    """Intel's image classification on Kaggle: its parts are called seg_train, seg_test and seg_pred."""
+    classes(tmp_path / above / "seg_train" / "seg_train")
+    for seed, name in enumerate(("cat", "dog")):
+        save(tmp_path / above / test.format(name=name) / f"t{seed}.png", 30 + seed)
+        save(tmp_path / above / "seg_pred" / "seg_pred" / f"{seed}.png", 40 + seed)
+    if is_packed:
+        with zipfile.ZipFile(tmp_path / "archive.zip", "w") as archive:
+            archive.write(tmp_path / above / "seg_pred" / "seg_pred" / "0.png", "seg_pred/0.png")
+    found = read_images(tmp_path)
+    assert found.class_names == ("cat", "dog") and len(found.train_ids) == 6 and len(found.test_ids) == 2
+    assert any("2 images in seg_pred" in warning for warning in found.warnings)
 
 
 def test_the_sample_names_the_test_images(tmp_path: Path) -> None:

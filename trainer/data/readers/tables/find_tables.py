@@ -153,7 +153,7 @@ def packed_warnings(folder: Path, *inner: Path) -> list[str]:
 
 def is_named_training(path: Path) -> bool:
     """Whether the name of a table says that it holds training labels."""
-    if is_unlabelled(path):
+    if is_unlabelled(path) or OF_ROWS.fullmatch(path.stem):
         return False
     return split_of(path.stem) == "train" or ("label" in path.stem.lower() and split_of(path.stem) != "test")
 

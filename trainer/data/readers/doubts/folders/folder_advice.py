@@ -16,7 +16,7 @@ from trainer.data.names.put_aside import holds_copies
 from trainer.data.names.words import words_in
 from trainer.data.readers.class_folders import class_folders, holds_lists, subfolders
 from trainer.data.readers.doubts.files_apart import labels_apart
-from trainer.data.readers.doubts.folders.folder_choice import folders_choice, inner_classes
+from trainer.data.readers.doubts.folders.folder_choice import folders_choice, inner_classes, is_data_set
 from trainer.data.readers.doubts.other_tables import bare_tables, how_to_save, may_give_labels, other_tables
 from trainer.data.readers.matching.image_files import ImageFiles
 from trainer.data.readers.tables.find_tables import find_tables
@@ -50,6 +50,8 @@ def nested_advice(folder: Path, nested: Mapping[str, Sequence[str]], files: Imag
     inner = {outer: {_inner_folder(outer, path) for path in paths} for outer, paths in nested.items()}
     names = Counter(name for own in inner.values() for name in own)
     example = next(iter(nested.values()))[0]
+    if len(nested) > 1 and all(own == {_name(outer)} for outer, own in inner.items()):
+        return _advice_on_doubled(folder, list(nested))
     copies = [name for name in names if holds_copies(name)]
     if copies and (len(copies) < len(names) or all(_has_own_images(outer, files) for outer in nested)):
         return f"The inner folders {listed(copies, 4)} hold copies by their names: move them out of the data"
@@ -90,6 +92,17 @@ def nested_advice(folder: Path, nested: Mapping[str, Sequence[str]], files: Imag
     if len({frozenset(found) for found in inner.values()}) == 1:
         alone = f". If each outer folder is a data set of its own, give one, such as {place} inside of this one"
     return f"{advice}the same row is {row},{by_reading[other]}{alone}"
+
+
+def _advice_on_doubled(folder: Path, doubled: Sequence[str]) -> str:
+    """The advice on folders that each hold a folder of their own name, as archives leave them that were unpacked."""
+    readable = [outer for outer in doubled if is_data_set(folder / outer)]
+    place = printable(str(folder / (readable or doubled)[0]))
+    return (
+        f"{listed(doubled, 4)} each hold a folder of their own name, as unpacked archives do. If they are data sets of "
+        f"their own, give one as the data folder, such as {place}. If they are the classes, move the images directly "
+        "into them"
+    )
 
 
 def _holds_copies_of_others(folder: Path, inner: Path, files: ImageFiles) -> bool:
@@ -158,7 +171,10 @@ def part_beside_message(folder: Path, root: Path, parts: Sequence[str], files: I
     unread = _unread_labels(folder, root, files, options)
     how = f"move {listed(empty, 4)} out of the data, and " * bool(empty)
     others = [name for name in classes if name not in parts]
-    alone = ""
+    inner, alone = inner_classes(folder, files), ""
+    if inner is not None:
+        place = printable(str(inner))
+        alone = f"If the folders in {place} are the classes, give {place} as the data folder. "
     if len(others) > 1:
         alone = f"If {listed(others, 4)} alone are the classes, move {listed(parts, 4)} out of the data folder. "
     return (
@@ -173,12 +189,16 @@ def part_beside_message(folder: Path, root: Path, parts: Sequence[str], files: I
 def parts_message(folder: Path, root: Path, candidates: Sequence[str], files: ImageFiles, options: DataOptions) -> str:
     """Why folders that look like parts of one set are not read as classes, and what to do."""
     beside = _unread_labels(folder, root, files, options)
-    inside = [path for part in candidates for path in subfolders(root / part)]
-    inner = sorted({path.name for path in inside if files.paths_in(path)})
+    inside = {part: [path for path in subfolders(root / part) if files.paths_in(path)] for part in candidates}
+    if all([path.name for path in inside[part]] == [part] for part in candidates):
+        return _advice_on_doubled(root, candidates)
+    inner = sorted({path.name for paths in inside.values() for path in paths})
     if inner:
+        one = next((part for part in candidates if is_data_set(root / part)), None)
+        give = "" if one is None else f"give one part as the data folder, such as {printable(str(root / one))}, or "
         beside += (
-            f". If the folders inside them are the classes ({listed(inner, 4)}), put the images of all parts into one "
-            "folder for each class"
+            f". If the folders inside them are the classes ({listed(inner, 4)}), {give}put the images of all parts "
+            "into one folder for each class"
         )
     return (
         f"the folders {listed(candidates, 4)} look like parts of one set, not like classes{beside}. If "

@@ -45,7 +45,7 @@ def inner_classes(folder: Path, files: ImageFiles) -> Path | None:
     level = [folder]
     for _ in range(_DEEPEST):
         level = [inner for place in level for inner in subfolders(place) if _may_be_data(inner, files)]
-        found = [place for place in level if _is_data_set(place)]
+        found = [place for place in level if is_data_set(place)]
         if found:
             others = (place for place in level if place not in found)
             alone = len(found) == 1 and all(holds_single_images(files, place) for place in others)
@@ -71,7 +71,8 @@ def _holds_all(inner: Path, files: ImageFiles) -> bool:
     return {*files.paths_in(inner), *files.paths_below("test")} >= set(files.paths)
 
 
-def _is_data_set(place: Path) -> bool:
+def is_data_set(place: Path) -> bool:
+    """Whether a folder can be read as class folders."""
     files = ImageFiles.scan(place)
     return bool(class_folder_names(place, files)) and _are_readable(place, files)
 

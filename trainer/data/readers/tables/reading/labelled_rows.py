@@ -74,7 +74,7 @@ def read_labelled_rows(sources: Sources, part: TrainingPart) -> LabelledRows:
     except DataError as error:
         # A class may lack images for the first of these reasons.
         reasons = [*problems, *(problem.message for problem in train.skippable)]
-        raise DataError([*reasons[:1], *error.problems, *reasons[1:]]) from error
+        raise type(error)([*reasons[:1], *error.problems, *reasons[1:]]) from error
     if several:
         doubts += doubtful_lists(where, class_names, int(y.sum(axis=1).max()), options.several_labels)
     elif options.table is None and options.layout is None and sources.chosen.of_folders is None:
