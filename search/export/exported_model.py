@@ -26,7 +26,7 @@ from trainer.data.image_set import ImageSet
 from trainer.data.images import Images
 from trainer.formats.weights.origin import origin_of_all
 from trainer.formats.weights.trained_on import TrainedOn
-from trainer.inference.errors import ModelError
+from trainer.inference.errors import ImageError, ModelError
 from trainer.inference.model_folder import Member, ModelFolder
 from trainer.inference.networks.torch_networks import read_weights
 from trainer.inference.printable import cause_of
@@ -174,8 +174,8 @@ def verify_model(model: Path, refits: Refits, images: ImageSet, folds: Mapping[i
         if refit.test is None:
             _verify_held_out(predictor, member, refit, images, folds)
             continue
-        chosen = np.unique(np.linspace(0, len(refit.test) - 1, VERIFIED_IMAGES, dtype=np.int64))
-        pixels = _pixels(images.test_images, chosen, member)
+        evenly = np.unique(np.linspace(0, len(refit.test) - 1, VERIFIED_IMAGES, dtype=np.int64))
+        chosen, pixels = _readable(images.test_images, evenly, member)
         _compare(predictor.predict(member, pixels, device), refit.test[chosen], tolerance)
     blended = refits.model.test
     if blended is not None:
@@ -228,17 +228,40 @@ def _verify_held_out(
     files = {path.stem: path for path in member.weights}
     for record, oof in zip(refit.records, refit.oof_by_training, strict=False):  # none, if trained on all images
         for fold in np.unique(folds[record.split]):
-            chosen = np.flatnonzero(folds[record.split] == fold)[:HELD_OUT_IMAGES]
+            first = np.flatnonzero(folds[record.split] == fold)[:HELD_OUT_IMAGES]
             network = replace(member, weights=(files[_network_name(refit, record, Path(f"fold{fold}"))],))
-            pixels = _pixels(images.train_images, chosen, member)
+            chosen, pixels = _readable(images.train_images, first, member)
             _compare(predictor.predict(network, pixels, device), oof[chosen], tolerance)
 
 
-def _pixels(source: Images, chosen: NDArray[np.int64], member: Member) -> NDArray[np.uint8]:
-    """The images ``chosen``, uint8 ``(k, size, size, 3)``, resized as the member needs them."""
+def _readable(source: Images, chosen: NDArray[np.int64], member: Member) -> tuple[NDArray[np.int64], NDArray[np.uint8]]:
+    """Those of the images ``chosen`` that can still be read, and their pixels as the member needs them.
+
+    A file may be lost or damaged since the study began. Its predictions are there, so the export does not need it.
+
+    Returns:
+        Indices, int64 ``(k,)``, and pixels, uint8 ``(k, size, size, 3)``.
+
+    Raises:
+        ExportBroken: none of them can be read.
+    """
     from trainer.inference.images import resize_image
 
-    return np.stack([resize_image(source.read(int(index)), *member.form) for index in chosen])
+    read: dict[int, NDArray[np.uint8]] = {}
+    problems = []
+    for index in chosen.tolist():
+        try:
+            read[index] = resize_image(source.read(index), *member.form)
+        except ImageError as error:
+            problems.append(f"{source.name(index)}: {error}")
+    if not read:
+        raise ExportBroken(
+            f"the images with which the exported model is checked can no longer be read: "
+            f"{'; '.join(problems[:4])}. Put them back, and export again"
+        )
+    for problem in problems:
+        log.warning("the check of the export leaves out %s", problem)
+    return np.array([*read], np.int64), np.stack([*read.values()])
 
 
 def _device_of(refit: MemberRefits) -> tuple[str, float]:

@@ -29,6 +29,7 @@ from search.worker.study_context import StudyContext
 from storage.stores import Stores, open_stores
 from storage.values import Failure, WorkKind
 from tests.search.small_study import COLOURS, STUDY, make_context, study_plan, work_on
+from trainer.data.images import FileImages
 from trainer.formats.submission import SubmissionError
 from trainer.inference.errors import ModelError
 from trainer.inference.model_folder import Member, ModelFolder
@@ -274,6 +275,28 @@ def test_predictions_of_a_gpu_may_differ_by_its_rounding(
     else:
         with pytest.raises(ExportBroken, match="differ by up to"):
             verify_model(model, other, context.images, folds)
+
+
+def test_an_image_that_is_lost_meanwhile_does_not_stop_the_export(
+    searched: Searched, exported: Export, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    context = searched.context
+    plan = plan_export(context.stores, context.study, seeds=None, full_data=False)
+    refits = gather_refits(context.stores, plan, queue_refits(context.stores, plan, context.home))
+    model, test = exported.folder / "model", context.images.test_images
+    assert isinstance(test, FileImages)
+    copied = tmp_path / "copy"
+    shutil.copytree(test.root, copied)
+    (copied / test.paths[0]).unlink()
+    images = replace(context.images, test_images=replace(test, root=copied))
+    assert verify_model(model, refits, images, {}) > 0.0
+    assert [record.message for record in caplog.records if "leaves out" in record.message] == [
+        f"the check of the export leaves out {images.test_images.name(0)}: there is no such file"
+    ]
+    for path in test.paths[1:]:
+        (copied / path).write_bytes(b"")
+    with pytest.raises(ExportBroken, match=r"can no longer be read: .*no such file; .*the file is empty"):
+        verify_model(model, refits, images, {})
 
 
 @pytest.mark.slow
