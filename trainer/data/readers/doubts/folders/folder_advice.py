@@ -50,8 +50,6 @@ def nested_advice(folder: Path, nested: Mapping[str, Sequence[str]], files: Imag
     inner = {outer: {_inner_folder(outer, path) for path in paths} for outer, paths in nested.items()}
     names = Counter(name for own in inner.values() for name in own)
     example = next(iter(nested.values()))[0]
-    if len(nested) > 1 and all(own == {_name(outer)} for outer, own in inner.items()):
-        return _advice_on_doubled(folder, list(nested))
     copies = [name for name in names if holds_copies(name)]
     if copies and (len(copies) < len(names) or all(_has_own_images(outer, files) for outer in nested)):
         return f"The inner folders {listed(copies, 4)} hold copies by their names: move them out of the data"
@@ -67,6 +65,8 @@ def nested_advice(folder: Path, nested: Mapping[str, Sequence[str]], files: Imag
             "write a table labels.csv with the columns image and label, and one row for each image, such as "
             f"{printable(example)}"
         )
+    if len(nested) > 1 and all(own == {_name(outer)} for outer, own in inner.items()):
+        return _advice_on_doubled(folder, list(nested))
     if len(inner) < 2 or any(is_held_out(name) or split_of(name) is not None for name in names):
         return _advice_on_one(example)
     shown, outer = listed(sorted(names, key=natural_key), 4), next(iter(inner))
