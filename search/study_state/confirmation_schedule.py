@@ -61,6 +61,8 @@ class Step:
     """The reason, for people, why confirmation is over or finalists are left out."""
     limit: Limit | None = None
     """What would have to grow for more confirmations; None: nothing would help."""
+    lacking_seconds: float = 0.0
+    """Training seconds that the budget lacks for the next round; 0 but for `Limit.SHARE`."""
 
 
 def finalist_count(counted: int, settings: ConfirmSettings) -> int:
@@ -101,6 +103,11 @@ def choose_finalists(
 def confirmation_budget(search_seconds: float, share: float) -> float:
     """Training seconds of confirmation that are ``share`` (0 <= share < 1) of search and confirmation together."""
     return share / (1.0 - share) * search_seconds
+
+
+def least_share(search_seconds: float, budget_seconds: float) -> float:
+    """The share, in whole hundredths, whose `confirmation_budget` is ``budget_seconds`` or more."""
+    return math.ceil(100.0 * budget_seconds / (search_seconds + budget_seconds)) / 100.0
 
 
 def next_step(
@@ -147,7 +154,12 @@ def next_step(
     chosen = _in_time(affordable, max_trainings)
     if len(chosen) < min(2, len(missing)):
         if len(affordable) < min(2, len(missing)):
-            return Step(why="its share of the training time is used up", limit=Limit.SHARE)
+            shortest = sum(contender.seconds for contender in missing[:2])
+            return Step(
+                why="its share of the training time is used up",
+                limit=Limit.SHARE,
+                lacking_seconds=shortest - budget_seconds,
+            )
         return Step(why="there is no time left for another round before the deadline", limit=Limit.DEADLINE)
     return Step(items=tuple((c.number, split) for c in chosen))
 

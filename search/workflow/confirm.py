@@ -21,7 +21,7 @@ from search.statistics.member_names import MemberName, members_named, trials_nam
 from search.study_setup.data_folder import NoData, known_folder
 from search.study_setup.open_images import open_for_training
 from search.study_state.confirmation import Confirmation, judge, plan_step, queue_step, read_confirmation, why_skipped
-from search.study_state.confirmation_schedule import TRIALS_PER_FINALIST, Limit, Step
+from search.study_state.confirmation_schedule import TRIALS_PER_FINALIST, Limit, Step, confirmation_budget, least_share
 from search.study_state.snapshot import StudySnapshot, read_snapshot
 from search.study_state.stages import confirmations_are_over
 from search.study_state.study import Study, read_study, require_search
@@ -151,12 +151,16 @@ def _advice(confirmation: Confirmation, step: Step) -> str:
     """The command after which more confirmations would run, a sentence behind a blank; empty: none would."""
     study = confirmation.study
     settings = study.spec.confirm
+    budget = confirmation_budget(confirmation.seconds, settings.share) + step.lacking_seconds
+    share = least_share(confirmation.seconds, budget) if budget > 0.0 else settings.share
     options = {
         Limit.ROUNDS: f"--set confirm.rounds={settings.rounds + 1}",
-        Limit.SHARE: f"--set confirm.share={min(_MOST_SHARE, 2 * settings.share or ConfirmSettings().share):g}",
+        Limit.SHARE: f"--set confirm.share={share:g}",
         Limit.DEADLINE: _more_time(confirmation),
     }
-    return "" if step.limit is None else f" `{study.continuing} {options[step.limit]}` allows more."
+    if step.limit is None or (step.limit is Limit.SHARE and share > _MOST_SHARE):
+        return ""
+    return f" `{study.continuing} {options[step.limit]}` allows more."
 
 
 def _more_time(confirmation: Confirmation) -> str:

@@ -10,9 +10,11 @@ from hypothesis import strategies as st
 
 from search.study_state.confirmation_schedule import (
     Contender,
+    Limit,
     choose_finalists,
     confirmation_budget,
     finalist_count,
+    least_share,
     next_step,
 )
 from studies.settings import ConfirmSettings
@@ -97,6 +99,29 @@ def test_new_finalists_catch_up_before_further_rounds() -> None:
     assert next_step(mixed, rounds=3, budget_seconds=100.0).items == ((9, 2),)
     mixed[0] = contender(9, 1, 2, 3)
     assert next_step(mixed, rounds=3, budget_seconds=100.0).why == "all that are left ran 3 rounds"
+
+
+@given(
+    search_seconds=st.floats(10.0, 1e5),
+    costs=st.lists(st.floats(1.0, 5000.0), min_size=2, max_size=5),
+    share=st.floats(0.0, 0.5),
+    spent=st.floats(0.0, 1e5),
+)
+def test_the_least_share_allows_the_round_that_the_budget_lacks(
+    search_seconds: float, costs: list[float], share: float, spent: float
+) -> None:
+    contenders = [contender(n, 1, seconds=seconds) for n, seconds in enumerate(costs)]
+    budget = confirmation_budget(search_seconds, share)
+    step = next_step(contenders, rounds=3, budget_seconds=budget - spent)
+    if step.limit is not Limit.SHARE:
+        assert step.lacking_seconds == 0.0
+        return
+    larger = least_share(search_seconds, budget + step.lacking_seconds)
+    if larger < 1.0:
+        enough = confirmation_budget(search_seconds, larger) - spent
+        assert next_step(contenders, rounds=3, budget_seconds=enough).items
+        less = confirmation_budget(search_seconds, larger - 0.01) - spent
+        assert not next_step(contenders, rounds=3, budget_seconds=less).items
 
 
 @st.composite
