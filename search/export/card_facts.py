@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
-from search.export.expected_score import is_optimistic
+from search.export.expected_score import is_optimistic, read_optimism
 from search.export.final_model import Imported, Refits
 from search.export.model_card import CardFacts, CardMember
 from search.export.plan import ExportPlan
@@ -36,7 +36,8 @@ def facts_of(
     """The facts of an export. ``own_warnings`` follow those of the images."""
     from trainer.common.environment import library_versions
 
-    leader = plan.leader
+    leader, optimism = plan.leader, read_optimism(stores, plan.study)
+    lucky = optimism is None or optimism.has_bias or bool(plan.other_studies)
     kind = leader.trial.kind
     records = [record for study in plan.studies for record in stores.trials.records(study.id, kind=kind)]
     statuses = Counter(record.status for record in records if not record.is_probe)
@@ -55,7 +56,8 @@ def facts_of(
         estimate=None if plan.estimates is None else plan.estimates.of(leader.number, leader.name.study),
         score=None if refits.fitted is None else refits.fitted.score,
         score_error=None if refits.fitted is None else refits.fitted.error,
-        optimistic=is_optimistic(stores, plan, refits),
+        optimistic=is_optimistic(plan, refits, of_search=lucky),
+        lucky=lucky,
         folds=plan.study.spec.protocol.folds,
         seeds=len(refits.members[0].records),
         full_data=plan.full_data,

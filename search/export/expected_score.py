@@ -63,16 +63,16 @@ def read_optimism(stores: Stores, study: Study) -> Optimism | None:
     return Optimism(best=confirmation.ranking[0], unbiased=unbiased)
 
 
-def is_optimistic(stores: Stores, plan: ExportPlan, refits: Refits) -> bool:
+def is_optimistic(plan: ExportPlan, refits: Refits, *, of_search: bool) -> bool:
     """Whether the out-of-fold score of an export is higher than on new images, because its images chose the recipe.
 
     A blend is chosen by it as well, and a confirmed recipe has scores of fresh splits that are not. The score of one
-    recipe that was not confirmed is as good as `read_optimism` finds it.
+    recipe that was not confirmed is as good as that of the search.
+
+    Args:
+        of_search: whether the best score of the search has a selection bias (`read_optimism`).
     """
-    if len(refits.all_members) > 1 or plan.estimates is not None or plan.other_studies:
-        return True
-    found = read_optimism(stores, plan.study)
-    return found is None or found.has_bias
+    return of_search or len(refits.all_members) > 1 or plan.estimates is not None or bool(plan.other_studies)
 
 
 def forecast_export(stores: Stores, plan: ExportPlan, refits: Refits) -> Forecast | None:

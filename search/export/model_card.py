@@ -64,6 +64,8 @@ class CardFacts:
     """Standard error of ``score``."""
     optimistic: bool = True
     """Whether ``score`` is too high because its images chose the recipe."""
+    lucky: bool = True
+    """Whether the leader's score in the search is too high because it is the best of several."""
     folds: int
     seeds: int
     full_data: bool
@@ -187,7 +189,7 @@ def _how_good(facts: CardFacts) -> str:
     if facts.estimate is None:
         luck = "The best of many is partly lucky: expect a somewhat lower score on new images."
         none = "Nested selection finds no selection bias in its score."
-        lines.append(best + (luck if facts.optimistic or facts.full_data else none))
+        lines.append(best + (luck if facts.lucky else none))
     else:
         rounds = facts.estimate.rounds
         lines.append(

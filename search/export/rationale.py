@@ -114,7 +114,8 @@ def forecast_line(forecast: Mapping[str, Any], metric: str) -> str:
     return (
         f"Expected on the {forecast['test_images']} test images: {metric} {forecast['expected']:.4f}, between "
         f"{forecast['low']:.4f} and {forecast['high']:.4f} with {forecast['level']:.0%} probability. "
-        f"One network scores {forecast['single']:.4f}; averaging all of them changes that by "
+        f"One of its networks, labelled in the same way, scores {forecast['single']:.4f} on average; averaging all of "
+        "them changes that by "
         f"{shown_difference(forecast['averaging'], metric)}."
     )
 

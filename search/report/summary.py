@@ -31,6 +31,7 @@ from trainer.recipe.recipe import LINEAR_PROBE, Scalar
 
 RANKED = 5  # trials in the ranking
 COMMAND = 40  # characters; the purpose of a longer command is on the next line
+HIDDEN = 5e-5  # largest gain that four decimal places do not show
 LEAST_AVERAGING = 0.005  # gain from averaging that is named, because it lifts the forecast above the scores of trials
 LABEL = 10  # cells of the labels in the answer of an export
 
@@ -250,7 +251,9 @@ def _expected(export: Export) -> Text:
     if forecast is not None:
         interval = f"{forecast['low']:.4f} to {forecast['high']:.4f}"
         averaging = float(forecast.get("averaging") or 0.0)
-        added = f", of which averaging the networks adds {averaging:.4f}" * (averaging >= LEAST_AVERAGING)
+        # Without it, the forecast seems to contradict a lower score that is called optimistic.
+        is_above = averaging > HIDDEN and forecast["expected"] > (export.score or 1.0)
+        added = f", of which averaging the networks adds {averaging:.4f}" * (averaging >= LEAST_AVERAGING or is_above)
         return Text.assemble(
             f"{metric} ",
             (f"{forecast['expected']:.4f}", "bold"),

@@ -191,7 +191,7 @@ def test_the_card_counts_trials_and_probes(trials: int, probes: int, pruned: int
 
 def test_a_score_without_selection_bias_is_not_called_lucky() -> None:
     assert "partly lucky" in write_card(FACTS)
-    card = write_card(replace(FACTS, optimistic=False))
+    card = write_card(replace(FACTS, lucky=False))
     assert "partly lucky" not in card and "Nested selection finds no selection bias" in card
 
 
