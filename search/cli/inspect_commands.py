@@ -298,7 +298,9 @@ def replay(
 
 
 def backbones(
-    pattern: Annotated[str, typer.Argument(help="Pattern of names, such as 'convnext*' or '*efficientnet_b4*'.")] = "*",
+    pattern: Annotated[
+        str, typer.Argument(help="Pattern of names, such as 'convnext*', or a part of one: lite0.")
+    ] = "*",
     family: Annotated[
         list[str] | None, typer.Option("--family", help="cnn, transformer, hybrid or mlp; repeatable.")
     ] = None,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from filelock import FileLock
@@ -107,6 +107,8 @@ def _listed(request: BackbonesRequest) -> tuple[list[_Listed], list[str]]:
     except RecipeError as error:
         raise StudyError(str(error)) from error
     found = find_backbones(filter_)
+    if not found.names and "*" not in request.pattern:  # a part of a name
+        found = find_backbones(replace(filter_, match=(f"*{request.pattern}*",)))
     reasons = described_reasons(found.left_out)
     if not found.names:
         raise BackboneError(none_found(filter_, reasons))

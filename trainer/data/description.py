@@ -76,7 +76,7 @@ def duplicate_lines(image_set: ImageSet, duplicates: DuplicateReport) -> list[st
     ids = (*image_set.train_ids, *(f"\n{identifier}" for identifier in image_set.test_ids))  # no id of a training image
     count = sum(ids[i] != ids[j] for i, j in duplicates.pairs)
     if not count:
-        return ["near-duplicates: none"]
+        return ["near-duplicates: none but the images in several rows"]
     lines = [
         f"near-duplicates: {counted(count, 'pair')}; {counted(int((sizes > 1).sum()), 'group')} of up to "
         f"{sizes.max()} images, each kept in one fold"
