@@ -64,6 +64,10 @@ class ArtifactFolder:
         folder.mkdir(parents=True, exist_ok=True)
         return folder / "checkpoint.pt"
 
+    def has_checkpoint(self, study: str, work_id: int) -> bool:
+        """Whether a training of a work item, or one that it needs first, can be continued from a checkpoint."""
+        return any(self._checkpoint_folder(study, work_id).glob("*.pt"))
+
     def remove_checkpoint(self, study: str, work_id: int) -> None:
         """Remove a work item's checkpoint and leftovers of interrupted writes, if there are any.
 

@@ -140,7 +140,9 @@ class _WorkerLoop:
                 self._stop_test(item),
                 orphans,
                 overdue=lambda: self._signals.overdue,
-                limit=self._deadline_guard.limit(study, item),
+                limit=self._deadline_guard.limit(
+                    study, item, resumed=context.artifacts.has_checkpoint(study.name, item.id)
+                ),
                 is_time_for_trial=partial(self._deadline_guard.is_time_for_trial, study),
             )
         except GpuBusy:

@@ -93,8 +93,12 @@ class DeadlineGuard:
         counting = [work_id for work_id, limit in self._limits.items() if study.budget == 0 or not limit.of_probe]
         return len(self.given_up(study).intersection(counting))
 
-    def limit(self, study: Study, item: WorkItem) -> Limit:
-        """The time limit of the training of an item that this worker has taken."""
+    def limit(self, study: Study, item: WorkItem, *, resumed: bool) -> Limit:
+        """The time limit of the training of an item that this worker has taken.
+
+        Args:
+            resumed: as for `TimeLimit`.
+        """
         name, deadline = study.name, study.deadline
         if item.kind is WorkKind.REFIT and deadline is not None and self._stores.database.now() >= deadline:
             return NoLimit()
@@ -103,7 +107,7 @@ class DeadlineGuard:
             lambda: self._read(read_study(self._stores, name)),  # its deadline may have changed
             images=self._images_of(study, item),
             device=self._device or "",
-            resumed=item.attempt > 1,
+            resumed=resumed,
             rehearse=self._is_first(study, item),
             rehearsals=self._rehearsals.setdefault(study.id, {}),
         )

@@ -69,7 +69,7 @@ class TimeLimit:
             read: reads the present state of the study.
             images: of this training.
             device: of this worker, see `search.study_state.training_costs.device_of`.
-            resumed: whether the training may continue from a checkpoint, which fits only its own recipe.
+            resumed: whether the training continues from a checkpoint, which fits only its own recipe.
             rehearse: whether the training is rehearsed without a deadline, too, so that people see how long it takes.
             rehearsals: image size and speed, with all layers learning, of the rehearsals of this worker, by backbone;
                 those of this training are added.

@@ -102,7 +102,10 @@ def _train(context: StudyContext, task: Task, recipe: Recipe) -> TrialOutcome | 
 
     def on_resume(report: EpochReport) -> Verdict:
         # A worker that was killed between writing the checkpoint and pausing the trial leaves the rung unrecorded.
-        return Verdict.PAUSE if rungs.pauses(report) else Verdict.CONTINUE
+        if rungs.pauses(report):
+            return Verdict.PAUSE
+        # The time that is left may not suffice for another epoch: the training then ends with those that it has.
+        return task.limit.after_epoch(recipe, report)
 
     def worth_keeping(last: EpochReport, average: Average | None) -> bool:
         return may_be_exported(context.stores, context.study, recipe, last, average)

@@ -681,7 +681,7 @@ class TestAgainstADatabase:
         assert item is not None
         guard, recipe = DeadlineGuard(stores), Recipe.from_flat(context.spec.default_recipe())
         quick, slow = (report(seconds) for seconds in (1.0, 500.0))
-        limit = guard.limit(study, item)
+        limit = guard.limit(study, item, resumed=False)
         assert limit.after_epoch(recipe, quick) is Verdict.CONTINUE
         assert guard.given_up(study) == set()
         assert limit.after_epoch(recipe, replace(slow, epoch=3)) is Verdict.CONTINUE, "at the last epoch"
@@ -744,7 +744,7 @@ class TestAgainstADatabase:
         end_a_trial(0, 10.0)
         item = stores.queue.take(study.id, context.worker, 60.0)
         assert item is not None
-        limit = guard.limit(study, item)
+        limit = guard.limit(study, item, resumed=False)
         for _ in range(3):
             assert limit.after_epoch(recipe, report(10.0)) is Verdict.CONTINUE
             assert WorkKind.SEARCH in guard.kinds_to_begin(study)

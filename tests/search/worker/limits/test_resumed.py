@@ -1,0 +1,77 @@
+"""The time limit of a training that an earlier worker has begun, on a real study with tiny networks."""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+
+from search.study_state.study import Study
+from search.worker.lease import LEASE
+from search.worker.limits.deadline_guard import DeadlineGuard
+from search.worker.limits.limit import Limit, NoLimit
+from search.worker.run_item import run_item
+from search.worker.study_context import StudyContext
+from storage.queue.items import WorkItem
+from storage.values import TrialStatus, WorkKind
+from tests.search.small_study import work_on
+from trainer.recipe.recipe import Recipe
+from trainer.training.results import EpochReport, Verdict
+
+
+class OutOfEpochs(NoLimit):
+    """A limit with time for the predictions alone."""
+
+    def __init__(self) -> None:
+        self.asked: list[int] = []
+
+    def after_epoch(self, recipe: Recipe, report: EpochReport) -> Verdict:
+        self.asked.append(report.epoch)
+        return Verdict.FINISH
+
+
+def take(context: StudyContext) -> WorkItem:
+    item = context.stores.queue.take(context.study.id, context.worker, LEASE)
+    assert item is not None
+    return item
+
+
+def interrupt_after_one_epoch(context: StudyContext) -> int:
+    """Begin the first trial, and release it with a checkpoint; the id of its work item."""
+    item, questions = take(context), itertools.count()
+    assert run_item(context, item, lambda: next(questions) > 0)
+    assert context.artifacts.has_checkpoint(context.study.name, item.id)
+    return item.id
+
+
+def test_a_continued_training_without_time_for_an_epoch_ends_with_those_that_it_has(context: StudyContext) -> None:
+    work_id = interrupt_after_one_epoch(context)
+    item, limit = take(context), OutOfEpochs()
+    assert item.id == work_id
+    assert run_item(context, item, lambda: False, limit=limit)
+    (record,) = context.stores.trials.records(context.study.id, kind=WorkKind.SEARCH)
+    done = limit.asked[0]
+    assert (record.status, record.epochs_done, limit.asked) == (TrialStatus.FINISHED, done, [done])
+    assert done < context.study.spec.default_recipe()["epochs"] and record.value is not None
+
+
+@pytest.mark.parametrize("has_checkpoint", [False, True])
+def test_only_a_checkpoint_ties_a_training_to_its_recipe(
+    context: StudyContext, monkeypatch: pytest.MonkeyPatch, has_checkpoint: bool
+) -> None:
+    """A worker that was killed in the first epoch leaves none: the next one may shorten the training."""
+    if has_checkpoint:
+        interrupt_after_one_epoch(context)
+    else:
+        assert context.stores.queue.release(take(context))
+    begun: list[bool] = []
+    original = DeadlineGuard.limit
+
+    def watched(self: DeadlineGuard, study: Study, item: WorkItem, *, resumed: bool) -> Limit:
+        begun.append(resumed)
+        return original(self, study, item, resumed=resumed)
+
+    monkeypatch.setattr(DeadlineGuard, "limit", watched)
+    context.stores.studies.set_budget(context.study.id, 1)
+    work_on(context)
+    assert begun == [has_checkpoint]
