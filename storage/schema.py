@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from alembic.config import Config
 
 VERSION_TABLE = "retable_alembic_version"
+OPTUNA_TABLE = "version_info"
+"""The first table of an Optuna database, which may be there before any study of ours."""
 MIGRATIONS = Path(__file__).parent / "migrations"
 
 
@@ -26,7 +28,8 @@ def create_schema(database: Database) -> None:
     should run during an upgrade.
 
     Raises:
-        SchemaError: the revision of the tables is unknown, or another release of Optuna made its tables.
+        SchemaError: the revision of the tables is unknown, another release of Optuna made its tables, or an SQLite file
+            holds those of another program. Nothing was created.
         StorageUnavailableError: the database does not answer.
     """
     from alembic import command
@@ -37,7 +40,10 @@ def create_schema(database: Database) -> None:
         open_optuna_storage(database)
         return
     with exclusive(database, Purpose.TABLES):
-        _refuse_unknown_revision(database, _revision(database))
+        revision = _revision(database)
+        _refuse_unknown_revision(database, revision)
+        if revision is None:
+            _refuse_foreign_file(database)
         # Optuna commits on its own connections. It comes first, so that our revision implies that both are complete.
         with database.translated_errors():
             create_optuna_tables(database)
@@ -101,6 +107,19 @@ def _revision(database: Database) -> str | None:
             return None
         revision = connection.execute(text(f"SELECT version_num FROM {VERSION_TABLE}")).scalar_one_or_none()  # noqa: S608
         return None if revision is None else str(revision)
+
+
+def _refuse_foreign_file(database: Database) -> None:
+    """Refuse an SQLite file with tables of another program alone. A database on a server may be shared."""
+    if database.engine.dialect.name != "sqlite":
+        return
+    with database.reading() as connection:
+        tables = inspect(connection).get_table_names()
+    if tables and OPTUNA_TABLE not in tables and not any(name.startswith(TABLE_PREFIX) for name in tables):
+        shown = ", ".join(map(repr, sorted(tables)[:4]))
+        raise SchemaError(
+            f"{database.name} is the database of another program (tables: {shown}): name another file with --storage"
+        )
 
 
 def _refuse_unknown_revision(database: Database, revision: str | None) -> None:

@@ -50,6 +50,18 @@ def tables(database: Database) -> set[str]:
         return set(inspect(connection).get_table_names())
 
 
+@pytest.mark.parametrize("table", ["customers", "studies"])
+def test_the_file_of_another_program_is_left_alone(tmp_path: Path, table: str) -> None:
+    with closing(sqlite3.connect(tmp_path / "shop.db")) as connection:
+        connection.execute(f"CREATE TABLE {table} (name TEXT)")
+        connection.commit()
+    database = connect(f"sqlite:///{tmp_path / 'shop.db'}")
+    with pytest.raises(SchemaError, match=rf"another program \(tables: '{table}'\): name another file with --storage"):
+        create_schema(database)
+    assert tables(database) == {table}
+    database.close()
+
+
 def test_migrations_create_the_declared_tables(database: Database) -> None:
     with database.writing() as connection:
         context = MigrationContext.configure(
