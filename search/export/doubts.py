@@ -13,7 +13,7 @@ from search.statistics.member_names import members_named, trials_named
 from search.study_state.confirmation import read_confirmation, why_skipped
 from search.study_state.search_trials import lasting_failures
 from search.study_state.study import Study
-from search.study_state.training_costs import length_ratio
+from search.study_state.training_costs import length
 from storage.records.datasets import StoredDataset
 from storage.stores import Stores
 from storage.values import DEFAULT_TRIAL, StudyState, TrialRecord, TrialStatus, WorkKind
@@ -98,9 +98,9 @@ def _about_scores(stores: Stores, plan: ExportPlan, export: Export) -> Iterator[
 
 
 def _trains_otherwise(plan: ExportPlan) -> bool:
-    """Whether the ``[final]`` table changed the length of the training of a member."""
-    members = [(member.trial.recipe, member.study.spec.final) for member in plan.members]
-    return any(length_ratio(recipe, final) != 1.0 for recipe, final in members if recipe)
+    """Whether the exported training of a member has another length than that of its trial, by the ``[final]`` table."""
+    pairs = [(member.trial.recipe, member.recipe.to_flat()) for member in plan.members]
+    return any(length(searched) != length(exported) for searched, exported in pairs if searched)
 
 
 def _finished(stores: Stores, study: Study) -> list[TrialRecord]:

@@ -17,7 +17,7 @@ import pytest
 from numpy.typing import NDArray
 
 from search.export.candidates.members import ExportMember
-from search.export.doubts import doubts_of_data, doubts_of_export
+from search.export.doubts import _trains_otherwise, doubts_of_data, doubts_of_export
 from search.export.expected_score import _recipe_groups, forecast_export, read_optimism
 from search.export.files import write_export
 from search.export.final_model import RefitFailed, Refits, gather_refits
@@ -257,6 +257,16 @@ def test_fine_tuning_that_gained_nothing_is_a_doubt(
     shortened = replace(first.trial, recipe={**(first.trial.recipe or {}), "epochs": 4}, epochs_done=3)
     monkeypatch.setattr("search.export.doubts._finished", lambda *_: [shortened])
     assert "after 3 of 4 epochs at 32 px" in doubts((probe,))[0]
+
+
+def test_networks_of_the_search_were_not_trained_otherwise(plan: ExportPlan) -> None:
+    """The [final] table wants longer trainings, but the deadline left time for none."""
+    wanted = replace(plan.study.spec.final, epochs=40)
+    study = replace(plan.study, spec=replace(plan.study.spec, final=wanted))
+    leader = replace(plan.leader, study=study, recipe=Recipe.from_flat(plan.leader.trial.recipe or {}))
+    assert not _trains_otherwise(replace(plan, study=study, members=(leader,)))
+    longer = replace(leader, recipe=leader.recipe.replace({"epochs": 40}))
+    assert _trains_otherwise(replace(plan, study=study, members=(longer,)))
 
 
 def test_doubts_about_near_duplicates(context: StudyContext) -> None:
