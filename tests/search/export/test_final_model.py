@@ -38,6 +38,7 @@ from trainer.evaluation.metrics import score
 from trainer.evaluation.targets import Targets
 from trainer.inference.model_folder import load_model_folder
 from trainer.inference.predict import predict_folder
+from trainer.recipe.recipe import Recipe
 
 ENSEMBLE = STUDY.replace("[space]", '[space]\nbackbone = ["test_resnet", "test_vit"]').replace(
     "epochs = 3", "epochs = 1"
