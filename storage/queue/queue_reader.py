@@ -168,12 +168,13 @@ class QueueReader:
         result = {kind: dict.fromkeys(WorkState, 0) for kind in WorkKind}
         with self._database.reading() as connection:
             rows = connection.execute(
-                select(Work.kind, state, func.count())
+                select(func.min(Work.id).label("id"), Work.kind, state.label("state"), func.count().label("count"))
                 .where(Work.study_id == study_id, ~is_paused())
                 .group_by(Work.kind, state)
             )
-            for kind, found, count in rows:
-                result[WorkKind(kind)][WorkState(found)] = count
+            for row in rows:
+                checked = checked_work(row)
+                result[WorkKind(checked["kind"])][WorkState(checked["state"])] = row._mapping["count"]
         return result
 
     @repeatable

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import pytest
-from sqlalchemy import update
+from sqlalchemy import text, update
 
 from storage.database.connection import Database
 from storage.database.tables import Work
@@ -219,6 +219,16 @@ def test_a_damaged_note_is_refused(database: Database, queue: WorkQueue, study: 
         connection.execute(update(Work).where(Work.id == item.id).values(note={"rungs": rungs}))
     with pytest.raises(DamagedRowError, match="the database is damaged"):
         queue.rung_values(study.id)
+
+
+@pytest.mark.parametrize("dialect", ["sqlite"], indirect=True)
+def test_damaged_kinds_are_not_counted(database: Database, queue: WorkQueue, study: StoredStudy) -> None:
+    item = take_assigned(queue, study, 0)
+    with database.writing() as connection:
+        connection.execute(text("PRAGMA ignore_check_constraints = 1"))
+        connection.execute(update(Work).where(Work.id == item.id).values(kind="nonsense"))
+    with pytest.raises(DamagedRowError, match=rf"in retable_work, row {item.id}, kind is 'nonsense'"):
+        queue.counts(study.id)
 
 
 def test_a_note_keeps_its_other_entries(queue: WorkQueue, study: StoredStudy) -> None:
