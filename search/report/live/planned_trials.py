@@ -34,14 +34,17 @@ def print_warm_starts(console: Console, origins: Mapping[int, str], *, probes_on
             )
         say(console, f"A linear classifier is fitted on the frozen features of {count}{then}.")
         return
-    for number, origin in origins.items():
-        if number and (number not in probes or len(probes) <= MAX_PROBES):
-            kind = "probe" if number in probes else "trial"
-            say(console, origin, prefix=f"{kind} {number:3d}  planned   ")
     if len(probes) > MAX_PROBES:
         text = f"{len(probes)} linear probes of backbones, one after another"
         say(console, text, prefix=f"probe {probes[0]:3d}  planned   ")
+    trials = [number for number in origins if number and number not in probes]
+    for number in [*(probes if len(probes) <= MAX_PROBES else ()), *trials]:
+        kind = "probe" if number in probes else "trial"
+        say(console, origins[number], prefix=f"{kind} {number:3d}  planned   ")
     if any(origin.startswith(f"{PORTFOLIO}: ") for origin in origins.values()):
         say(console, "The portfolio is the study file's list of recipes from papers and competition winners.")
     if probes:
-        say(console, "Workers begin with the probes, the others follow; --no-probe leaves probes out.")
+        say(
+            console,
+            "The trials follow, trial 0 with the default recipe first; --no-probe leaves out the probes.",
+        )
