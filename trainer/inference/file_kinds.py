@@ -57,6 +57,8 @@ _SYSTEM_FILES = frozenset(
         *("system volume information", "lost+found"),
     ]
 )
+_OF_OFFICE = re.compile(r"~\$.+|~wr[a-z]\d+\.tmp")
+"""Files that Microsoft Office keeps beside an open document, and leaves behind after a crash."""
 BROKEN_LINK = "broken link"
 SPECIAL_KINDS = frozenset(["named pipe", "socket", "device"])
 """Kinds of what is no file, by `special_kind`."""
@@ -151,9 +153,10 @@ _TEXTS = (
 
 
 def is_hidden(name: str) -> bool:
-    """Whether a file or folder is hidden, or one that operating systems and archivers leave behind."""
+    """Whether a file or folder is hidden, or one that operating systems, archivers and Office leave behind."""
     lower = name.lower()
-    return name.startswith(".") or lower in _SYSTEM_FILES or lower.endswith(":zone.identifier")
+    left_behind = lower.endswith(":zone.identifier") or _OF_OFFICE.fullmatch(lower)
+    return name.startswith(".") or lower in _SYSTEM_FILES or bool(left_behind)
 
 
 def kind_of_bytes(head: bytes) -> FileKind | None:

@@ -175,7 +175,7 @@ def ignored_message(ignored: Iterable[str]) -> str:
 
 def _ignored_kind(path: str) -> str:
     name = path.removesuffix("/").rpartition("/")[2] + "/" * path.endswith("/")
-    return "._*" if name.startswith("._") else name
+    return next((f"{start}*" for start in ("._", "~$") if name.startswith(start)), name)
 
 
 Item = tuple[str, Path | NDArray[Any]]

@@ -47,11 +47,13 @@ def test_files_of_operating_systems_are_counted_apart(tmp_path: Path) -> None:
     save(tmp_path / "__MACOSX" / "._0.png", 1)
     for name in (".DS_Store", "Thumbs.db", "desktop.ini", "._0.png", "._1.png", "0.png:Zone.Identifier"):
         (tmp_path / name).write_bytes(b"x")
+    for name in ("~$labels.xlsx", ".~lock.labels.ods#", "~WRL0001.tmp"):
+        (tmp_path / name).write_bytes(b"x")
     found = find_images(tmp_path)
     assert found.images == ["0.png"]
     assert not found.unread
     message = ignored_message(found.ignored)
-    assert message.startswith("7 hidden or system files (2 ._*, ")
+    assert message.startswith("10 hidden or system files (2 ._*, ")
     assert "1 __MACOSX/" in message and "1 Thumbs.db" in message
 
 
