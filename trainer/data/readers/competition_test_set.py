@@ -9,7 +9,9 @@ from pathlib import Path, PurePosixPath
 
 from trainer.common.errors import DataError, listed
 from trainer.data.images import FileImages
+from trainer.data.names.masks import masks_among
 from trainer.data.readers.columns.header import column_names, has_header
+from trainer.data.readers.doubts.folders.folder_advice import mask_warnings
 from trainer.data.readers.doubts.unread_images import unlisted_test_images
 from trainer.data.readers.matching.image_files import ImageFiles
 from trainer.data.readers.matching.lookup_errors import ImageAmbiguousError
@@ -99,7 +101,7 @@ def read_test_set(
     """Find the test ids and their images.
 
     The ids are those of the sample submission, else those of the test table, else the names of the files in the test
-    folder.
+    folder, without masks of others there.
 
     Args:
         training_paths: files that the training table lists, which are no test images even in a test folder.
@@ -132,7 +134,9 @@ def read_test_set(
         ids, rows = _table_ids(test_table, matcher, conventions.id_header)
         notes.append(f"test ids come from {test_table.path.name}, because there is no sample submission")
     else:
-        ids, rows = _file_ids(files, conventions.ids_have_extension, training_paths)
+        masks = masks_among([path for path in files.paths_below("test") if path not in training_paths])
+        warnings = tuple(mask_warnings(masks))
+        ids, rows = _file_ids(files, conventions.ids_have_extension, {*training_paths, *masks})
         if ids:
             notes.append("test ids are the names of the test images, because there is no sample submission")
     if form is None and ids:
@@ -256,14 +260,18 @@ def _table_ids(table: Table, matcher: ImageMatcher, id_header: str) -> tuple[tup
 
 
 def _file_ids(
-    files: ImageFiles, keep_extension: bool, training_paths: Collection[str]
+    files: ImageFiles, keep_extension: bool, left_out: Collection[str]
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """The ids and paths of the files in test folders. An id is the path below the test folder."""
+    """The ids and paths of the files in test folders but those ``left_out``. An id is the path below the test folder.
+
+    Raises:
+        DataError: a name cannot be an id, or two are equal.
+    """
     ids: list[str] = []
     rows: list[str] = []
     for path in files.paths:
         inner = files.below_split(path, "test")
-        if inner is None or path in training_paths:
+        if inner is None or path in left_out:
             continue
         ids.append(inner if keep_extension else str(PurePosixPath(inner).with_suffix("")))
         rows.append(path)

@@ -47,6 +47,8 @@ def with_leftovers(data: DataSet, random: Random) -> DataSet:
         f"__MACOSX/{pure.parent}/._{pure.name}": b"\0\5\26\7",
         f"{pure.parent}/Thumbs.db": b"\0",
         f"{pure.parent}/desktop.ini": b"[.ShellClassInfo]\n",
+        "~$labels.xlsx": b"\5Paul",
+        ".~lock.labels.ods#": b",paul,pc;",
     }
     return replace(data, beside=data.beside | files)
 
@@ -118,6 +120,14 @@ def with_masks(data: DataSet, random: Random) -> DataSet:
     if name in data.labels.values():  # that is a class
         return data
     copies = {f"{name}/{PurePosixPath(path).name}": number + 50 for number, path in data.images.items()}
+    return replace(data, copies=data.copies | copies)
+
+
+def with_masks_beside(data: DataSet, random: Random) -> DataSet:
+    """Put a mask beside each image, with its name and a word for masks."""
+    end = random.choice(["_mask", "_seg", "-heatmap"])
+    pures = {PurePosixPath(path): number + 50 for path, number in zip(data.images.values(), data.images, strict=True)}
+    copies = {str(pure.with_name(f"{pure.stem}{end}.png")): number for pure, number in pures.items()}
     return replace(data, copies=data.copies | copies)
 
 

@@ -28,6 +28,7 @@ CHANGES: dict[str, Change] = {
         files.folder_doubled,
         files.with_thumbnails,
         files.with_masks,
+        files.with_masks_beside,
         files.with_an_image_beside,
         tables.rows_shuffled,
         tables.columns_shuffled,
