@@ -6,7 +6,14 @@ import re
 from collections.abc import Iterable, Sequence
 from pathlib import PurePosixPath
 
-from trainer.data.names.words import MASK_WORDS, NEUTRAL_WORDS, speaks_of, words_in
+from trainer.data.names.words import (
+    MASK_WORDS,
+    NEUTRAL_WORDS,
+    RESULT_WORDS,
+    TO_PREDICT_WORDS,
+    speaks_of,
+    words_in,
+)
 from trainer.formats.part_words import without_accents
 
 # fmt: off
@@ -18,6 +25,8 @@ _MASK_COMPANIONS = frozenset((
 ))
 """Words beside `MASK_WORDS` in the names of such folders."""
 # fmt: on
+_AMBIGUOUS = TO_PREDICT_WORDS | RESULT_WORDS | {"label", "labels", "vis", "viz"}
+"""Those of `MASK_WORDS` that may also say what an image shows: the label of a bottle."""
 _NOT_WORN = r"(?:no|non|not|without|un|in?correct(?:ly)?|improper(?:ly)?|wrong(?:ly)?)[\W_]*mask"
 _WITHOUT_MASK = re.compile(rf"(?:^|[\W_]){_NOT_WORN}|mask(?:ed)?[\W_]*(?:off|less|\w*[\W_]+incorrect)", re.IGNORECASE)
 _MASK = (
@@ -42,6 +51,11 @@ def holds_masks(name: str) -> bool:
 def is_mask_word(word: str) -> bool:
     """Whether a word in lower case means masks, annotations, or what other programs make of images."""
     return without_accents(word) in MASK_WORDS
+
+
+def is_mask_alone(stem: str) -> bool:
+    """Whether the name of a file says only that it is a mask or the like: ``mask.png``, ``Heatmap.jpg``."""
+    return without_accents(stem).casefold() in MASK_WORDS - _AMBIGUOUS
 
 
 def masks_are_worn(names: Iterable[str]) -> bool:

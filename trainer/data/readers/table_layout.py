@@ -91,6 +91,8 @@ def _read(folder: Path, options: DataOptions) -> ReadResult | None:
     sources.unread.explain(part.unused)
     # Where rows have parts, a warning says already that those of validation images are not read.
     divided_off = set() if part.columns.part is None else set(sources.chosen.paths.values())
+    of_folders = sources.chosen.of_folders
+    masks = () if of_folders is None else of_folders.masks
     both = [f"{path} is listed both as a training and as a test image" for path in sorted(paths & {*test.images.paths})]
     image_set = ImageSet(
         root=folder,
@@ -133,7 +135,7 @@ def _read(folder: Path, options: DataOptions) -> ReadResult | None:
             *unused_marks(where, part.names, part.rows, part.used),
             *held_out(files, {*paths, *test.images.paths, *divided_off}),
             *in_other_folders(where, files, paths, test.images.paths, divided_off),
-            *unlisted(where, files, sources.matcher, sources.chosen.image_cells(), paths, test.images.paths),
+            *unlisted(where, files, sources.matcher, sources.chosen.image_cells(), paths, {*test.images.paths, *masks}),
             *files.unread_warnings(_image_folders((*paths, *test.images.paths)), read=_read_tables(sources, part)),
         ),
     )

@@ -110,7 +110,9 @@ class RivalFolders:
         return all(any(map(names_images, folder.split("/"))) for folder in folders)
 
     def _rivals(self, cell: str, path: str) -> list[str]:
-        """Files in other folders than ``path`` that another spelling of the id names."""
+        """Files in other folders than ``path`` that another spelling of the id names; none for a whole path."""
+        if "/" in cell and slashes(cell) == path:
+            return []
         folder = PurePosixPath(path).parent
         return [other for other in self._spelled(cell) if other != path and PurePosixPath(other).parent != folder]
 

@@ -14,6 +14,10 @@ from trainer.data.names.own_files import is_data
 from trainer.data.names.parts import split_of
 from trainer.data.readers.columns.header import column_names
 from trainer.data.readers.columns.label_names import is_usual_label, plain_name
+from trainer.data.readers.doubts.folders.derived_files import derived_files
+from trainer.data.readers.doubts.folders.doubtful_folders import images_in_two_formats
+from trainer.data.readers.doubts.folders.folder_advice import mask_warnings
+from trainer.data.readers.doubts.folders.labelled_folders import Folders, doubts_about_places, masks_in_folders
 from trainer.data.readers.matching.id_spellings import composed, has_image_suffix, unpadded
 from trainer.data.readers.matching.image_files import ImageFiles
 from trainer.data.readers.matching.match_images import ImageMatcher
@@ -38,13 +42,17 @@ class FolderTable:
 
     table: as it is in the file.
     first: index of the first row below the header.
-    images: the image files of each cell that names a folder.
+    images: the image files of each cell that names a folder, without masks of others.
+    folders: the folders of each such cell, with their image files.
+    masks: the masks of other images in these folders.
     """
 
     table: Table
     first: int
     column: int
     images: Mapping[str, Sequence[str]]
+    folders: Mapping[str, Folders]
+    masks: Sequence[str] = ()
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -129,14 +137,27 @@ class FolderTable:
             f"{self.names[self.column]!r} get the label of their folder"
         )
 
-    def warnings(self, files: ImageFiles) -> list[str]:
-        """A warning about images in folders without a row."""
-        read = {path for paths in self.images.values() for path in paths}
-        left = [path for path in files.of_split(list(files.paths), "train") if path not in read]
-        if not left:
-            return []
+    def warnings(self, where: str, files: ImageFiles, *, is_asked: bool) -> list[str]:
+        """Warnings about images in folders without a row, about masks, and about files that may be no images.
+
+        Args:
+            is_asked: whether the user wants a table to give the labels of all these images.
+
+        Raises:
+            DataError: some of the images may be copies, or put aside, by the names of their folders.
+        """
+        read = [path for paths in self.images.values() for path in paths]
+        known = {*read, *self.masks}
+        left = [path for path in files.of_split(list(files.paths), "train") if path not in known]
         images = counted(len(left), "image")
-        return [f"not read: {images} in folders without a row in {self.table.path.name}, such as {left[0]}"]
+        without = f"not read: {images} in folders without a row in {self.table.path.name}, such as {(left or [''])[0]}"
+        return [
+            *([without] if left else []),
+            *mask_warnings(self.masks),
+            *doubts_about_places(where, self.folders, refused=not is_asked),
+            *images_in_two_formats(read),
+            *derived_files(read),
+        ]
 
 
 def speaks_of_groups(name: str) -> bool:
@@ -171,16 +192,26 @@ def folder_table(table: Table, files: ImageFiles, matcher: ImageMatcher) -> Fold
     inside = _images_by_folder(files)
     for column in range(table.width):
         cells = [row[column] for row in table.rows]
-        images = _images_of(cells[:_PROBED_ROWS], inside)
+        images = _images_of(_folders_of(cells[:_PROBED_ROWS], inside))
         if len(images) < 2 or len(images) * 2 <= len(cells[:_PROBED_ROWS]) - 1:
             continue
-        images = _images_of(cells, inside)
+        folders = _folders_of(cells, inside)
+        images = _images_of(folders)
         if len(images) * 5 < sum(cell in images for cell in cells) * 4:  # the labels of images, named like folders
             continue
         owned = [path for paths in images.values() for path in paths]
         if len(set(owned)) < len(owned) or _names_images(table, column, matcher, len(images), len(owned)):
             continue
-        return FolderTable(table=table, first=0 if cells[0] in images else 1, column=column, images=images)
+        masks = [path for own in folders.values() for path in masks_in_folders(own)]
+        folders = _without(masks, folders)
+        return FolderTable(
+            table=table,
+            first=0 if cells[0] in images else 1,
+            column=column,
+            images=_images_of(folders),
+            folders=folders,
+            masks=masks,
+        )
     return None
 
 
@@ -219,7 +250,7 @@ def _end_alike(one: Sequence[str], other: Sequence[str]) -> bool:
     return not other or (shorter > 0 and one[-shorter:] == other[-shorter:])
 
 
-def _unpadded_folders(inside: Mapping[str, Mapping[str, list[str]]], name: str) -> Mapping[str, list[str]]:
+def _unpadded_folders(inside: Mapping[str, Mapping[str, Sequence[str]]], name: str) -> Mapping[str, Sequence[str]]:
     """The folders of one name that differs from a cell in the leading zeros of its numbers; empty without any."""
     folders = inside.get("unpadded:" + unpadded(name)) or {}
     return folders if len({PurePosixPath(folder).name for folder in folders}) == 1 else {}
@@ -231,9 +262,15 @@ def _stem(name: str) -> str:
     return name if has_image_suffix(name) or not stem else stem
 
 
-def _images_of(cells: Sequence[str], inside: Mapping[str, Mapping[str, list[str]]]) -> dict[str, list[str]]:
-    """The images of each cell that names folders by a name, by the end of a path, or by a longer path."""
-    images = {}
+def _folders_of(
+    cells: Sequence[str], inside: Mapping[str, Mapping[str, Sequence[str]]]
+) -> dict[str, dict[str, Sequence[str]]]:
+    """The folders of each cell that names some by a name, by the end of a path, or by a longer path, and their images.
+
+    Args:
+        inside: `_images_by_folder`.
+    """
+    found = {}
     for cell in dict.fromkeys(cells):
         wanted = PurePosixPath(composed(cell.strip().replace("\\", "/")))
         folders = inside.get(wanted.name) or {}
@@ -245,8 +282,23 @@ def _images_of(cells: Sequence[str], inside: Mapping[str, Mapping[str, list[str]
             kept = [folder for folder in folders if _end_alike(PurePosixPath(composed(folder)).parts[:-1], ending)]
             kept = kept or list(folders) * (len(folders) == 1)  # videos/7.mp4 lies elsewhere than its frames/7
         if kept:
-            images[cell] = [path for folder in kept for path in folders[folder]]
-    return images
+            found[cell] = {folder: folders[folder] for folder in kept}
+    return found
+
+
+def _images_of(folders: Mapping[str, Folders]) -> dict[str, list[str]]:
+    """The images of all folders of each cell."""
+    return {cell: [path for paths in own.values() for path in paths] for cell, own in folders.items()}
+
+
+def _without(left_out: Collection[str], folders: Mapping[str, Folders]) -> dict[str, dict[str, Sequence[str]]]:
+    """The folders of each cell without some images."""
+    masks = set(left_out)
+    kept = {
+        cell: {folder: [path for path in paths if path not in masks] for folder, paths in own.items()}
+        for cell, own in folders.items()
+    }
+    return {cell: {folder: paths for folder, paths in own.items() if paths} for cell, own in kept.items()}
 
 
 def tables_beside_classes(root: Path | None, folder: Path, names: Sequence[str]) -> list[Path]:

@@ -76,7 +76,12 @@ class LabelSearch:
         return TrainingTable(table, self.options, matcher, self.sample, linked=linked)
 
     def of_whole_folders(self, found: FolderTable) -> TrainingTable:
-        """A table that labels whole folders, as one that labels their images. Adds a note."""
-        self.notes.append(found.note(self.place_of(found.table.path)))
-        self.warnings.extend(found.warnings(self.files))
+        """A table that labels whole folders, as one that labels their images. Adds a note and warnings.
+
+        Raises:
+            DataError: some of the images may be copies, or put aside, by the names of their folders.
+        """
+        where = self.place_of(found.table.path)
+        self.notes.append(found.note(where))
+        self.warnings.extend(found.warnings(where, self.files, is_asked=self.options.layout == "table"))
         return TrainingTable(found.table, self.options, self.matcher, self.sample, found)
