@@ -26,13 +26,15 @@ _ASIDE = frozenset((
     "originals", "edited", "export", "exports", "dcim", "cameraroll", "whatsapp", "whatsappimages", "whatsapppictures",
     "download", "downloads", "myphotos", "mypictures", "deleteme", "recycle", "recycler", "snapshot",
     "singleprediction", "static", "assets", "docs", "notebooks", "models", "src", "review", "copy", "copies", "demo",
-    "demos", "validate", "infer", "incoming", "spare", "spares", "additional", "inbox",
+    "selection", "favorites", "favourites", "hardcases", "difficultcases", "edgecases", "forpaper", "forthesis",
+    "forpresentation", "forwebsite", "demos", "validate", "infer", "incoming", "spare", "spares", "additional", "inbox",
     # German
     "neuerordner", "unsortiert", "zusortieren", "nichtsortiert", "papierkorb", "ausschuss", "aussortiert", "verworfen",
     "ungultig", "duplikat", "duplikate", "dubletten", "doppelte", "sicherung", "sicherungen", "sicherungskopie",
     "sicherungskopien", "kopie", "kopien", "unklar", "unsicher", "zuprufen", "zupruefen", "ungepruft", "ungeprueft",
     "zuklaren", "zuklaeren", "zuklassifizieren", "vorherzusagen", "geloscht", "geloescht", "loschen", "loeschen",
     "zuloschen", "zuloeschen", "nichtverwenden", "nichtbenutzen", "unbenutzt", "ungenutzt", "ausgeschlossen",
+    "kannweg", "ungeordnet", "auswahl", "favoriten", "schwierigefalle", "schwierigefaelle", "grenzfalle", "grenzfaelle",
     "verschiedenes", "beispiel", "beispiele", "vorschau", "vorschaubilder", "archiv", "verkleinert", "graustufen",
     "rohdaten", "bearbeitet", "unbearbeitet", "whatsappbilder", "probe", "originale", "vorhersage", "vorhersagen",
     # French
@@ -64,7 +66,8 @@ _ASIDE = frozenset((
 """Without blanks, digits, punctuation and accents, in lower case."""
 _VAGUE = frozenset((
     "rest", "remaining", "remainder", "mixed", "mix", "all", "everything", "other", "others", "junk", "check", "score",
-    "cv", "pool", "random", "neu", "alt",
+    "cv", "pool", "random", "neu", "alt", "quiz", "stuff", "later", "internet", "website", "scraped", "labeled",
+    "labelled", "done", "fertig", "erledigt", "webseite", "spater", "spaeter", "gelabelt", "beschriftet",
     "reste", "alle", "alles", "gemischt", "andere", "anderes", "sonstige", "sonstiges", "mull", "muell", "ablage",
     "autre", "autres", "divers", "tous", "toutes", "otro", "otros", "otras", "resto", "todos", "todas", "varios",
     "mezclado", "outro", "outros", "altro", "altri", "tutti", "misto", "vari", "overig", "overige", "inne",
@@ -107,6 +110,22 @@ _COPIES = frozenset((
     "thumbnails", "preview", "previews", "copies", "backup",
 ))  # fmt: skip
 """Words in the names of folders that hold changed copies of images in another folder."""
+
+
+_UNSURE = frozenset((
+    "unsure", "notsure", "uncertain", "doubtful", "dubious", "questionable", "ambiguous", "unclear",
+    "nichtsicher", "unsicher", "unklar", "weissnicht", "weisnicht", "keineahnung", "fraglich", "zweifelhaft",
+    "pascertain", "passur", "incertain", "incertains", "douteux", "jesaispas", "noseguro", "dudoso", "dudosos",
+    "nolose", "naoseguro", "duvidoso", "duvidosos", "naosei", "incerto", "incerti", "dubbio", "dubbi", "nonsicuro",
+    "nonso", "nietzeker", "onzeker", "twijfel", "twijfelachtig", "weetniet",
+    "不確か", "自信なし", "わからない", "分からない", "不确定", "不確定", "不知道",
+))  # fmt: skip
+"""Words as in `_ASIDE` for images whose label is not known for sure."""
+
+
+def is_unsure(name: str) -> bool:
+    """Whether a label, or the name of a folder or a list, says that the labels of images are not known for sure."""
+    return _folded(name) in _UNSURE
 
 
 def is_aside(name: str) -> bool:

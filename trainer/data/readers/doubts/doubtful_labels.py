@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 
 from trainer.common.errors import counted, listed
+from trainer.data.names.put_aside import is_unsure
 from trainer.data.readers.columns.choose_columns import Columns
 from trainer.data.readers.columns.several.other_marks import OTHER_MARKS, lists_by_marks, shown
 from trainer.data.readers.columns.several_labels import JSON, SEPARATORS
@@ -235,7 +236,7 @@ def soft_labels(table: Table, first: int, columns: Columns) -> list[str]:
 
 
 def _is_word(label: str) -> bool:
-    return bool(_MARKS.fullmatch(label)) or _plain(label) in _WORDS
+    return bool(_MARKS.fullmatch(label)) or _plain(label) in _WORDS or is_unsure(label)
 
 
 def _has_opposite(label: str, others: Iterable[str]) -> bool:

@@ -187,6 +187,49 @@ def test_other_names_are_classes(tmp_path: Path, names: tuple[str, ...]) -> None
     assert warnings_of(tmp_path, names) == ""
 
 
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("more photos", "Further images", "Fotos", "Bilder", "neue Fotos", "weitere Bilder", "nouvelles photos"),
+        *(
+            "más imágenes",
+            "nuevas fotos",
+            "fotos novas",
+            "mais imagens",
+            "nuove immagini",
+            "altre foto",
+            "nieuwe foto's",
+        ),
+        *("新しい写真", "追加画像", "追加", "新增", "更多照片", "Nachschub", "from Anna", "Annaさんから"),
+        *("2024", "Batch 3", "week1", "Woche 2", "第2回", "quiz", "nicht sicher", "no seguro", "不确定", "hard cases"),
+        *("for_paper", "fertig", "kann weg", "cat_google", "cat_new_photos", "cat neue Fotos", "cat_from_anna"),
+        *("cat_todo", "cat 写真"),
+    ],
+)
+def test_further_images_of_no_class(tmp_path: Path, name: str) -> None:
+    assert repr(name) in warnings_of(tmp_path, ("cat", "dog", "fox", name))
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("week 1", "week 2", "week 3"),
+        ("2008", "3008", "206"),
+        ("1950", "1960", "1970"),
+        ("spider", "spider web", "fox"),
+        ("crystal", "crystal set", "flat"),
+        ("google", "apple", "nike"),
+        ("camera", "phone", "laptop"),
+        ("red fox", "fox", "large fox tail"),
+        ("new york", "paris", "more"),
+        ("picture frame", "painting", "photograph album"),
+        ("von Kossa", "PAS", "HE"),
+    ],
+)
+def test_such_words_in_names_of_classes(tmp_path: Path, names: tuple[str, ...]) -> None:
+    assert warnings_of(tmp_path, names) == ""
+
+
 @pytest.mark.parametrize(("pairs", "warned"), [(3, True), (1, False)])
 def test_images_of_one_name_in_two_formats_may_be_masks(tmp_path: Path, pairs: int, warned: bool) -> None:
     for number in range(3):
