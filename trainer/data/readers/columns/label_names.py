@@ -47,6 +47,15 @@ METADATA = frozenset((
     "年龄", "来源",
     "datum", "aufnahmedatum", "uhrzeit", "zeit", "kamera", "ort", "gerät", "fotograf", "bemerkung", "alter", "fecha",
     "hora", "cámara", "lugar", "paciente", "heure", "appareil", "lieu", "remarque",
+    "phone", "phone_model", "smartphone", "cellphone", "mobile", "telefon", "handy", "téléphone", "teléfono", "celular",
+    "móvil", "telefone", "telefono", "cellulare", "telefoon", "手机", "スマホ", "携帯",
+    "kb", "mb", "kilobytes", "dateigröße", "dateigroesse", "photographed_by", "taken_by", "annotated_by", "labeled_by",
+    "labelled_by", "checked_by", "reviewed_by", "verified_by", "graded_by", "recorded_by", "collected_by",
+    "uploaded_by", "observer", "collector", "fotografin", "fotografiert_von", "aufgenommen_von", "bearbeiter",
+    "bearbeiterin", "beobachter", "beobachterin", "geprüft_von", "annotiert_von", "sammler", "sammlerin",
+    "photographe", "observateur", "observatrice", "annotateur", "annotatrice", "fotógrafo", "fotógrafa", "anotador",
+    "anotadora", "observador", "observadora", "fotografo", "fotografa", "annotatore", "fotograaf",
+    "waarnemer", "アノテーター", "作業者", "担当者", "标注员", "标注者", "拍摄者", "摄影师",
 ))  # fmt: skip
 """Names of columns that say who, where, when or with what an image was made. They may be labels, but seldom are."""
 NOT_LABELS = ("fold", "kfold", "split", "width", "height", "index")

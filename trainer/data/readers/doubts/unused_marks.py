@@ -24,6 +24,16 @@ _MARKS = frozenset((
     "incluido", "exclu", "exclure", "inclus", "escluso", "uitgesloten",
     "unsure", "deleted_at", "removed_at", "verwenden", "ausschliessen", "ausschlie\u00dfen", "ausschluss",
     "g\u00fcltig", "\u9664\u5916", "\u6709\u52b9",
+    "falsch", "falsches_label", "richtig", "korrekt", "ungultig", "unsicher", "fraglich", "zweifelhaft", "gepruft",
+    "geprueft", "loschen", "loeschen", "ignorieren", "doppelt", "schlecht", "gut", "nicht_verwenden",
+    "faux", "fausse", "juste", "incertain", "verifie", "a_verifier", "douteux", "supprimer", "ignorer", "doublon",
+    "flou", "mauvais", "incorrecto", "incorrecta", "erroneo", "erronea", "equivocado", "dudoso", "dudosa", "verificado",
+    "revisado", "eliminar", "borrar", "duplicado", "borroso", "malo", "errado", "errada", "incorreto", "duvidoso",
+    "conferido", "apagar", "remover", "borrado", "sbagliato", "sbagliata", "errato", "dubbio", "verificato",
+    "eliminare", "escludere", "sfocato", "fout", "verkeerd", "onjuist", "twijfel", "twijfelachtig", "onzeker",
+    "gecontroleerd", "verwijderen", "wazig", "uitsluiten",
+    "誤り", "間違い", "誤ラベル", "要確認", "確認済み", "確認済", "不確か", "無効", "使用しない", "削除", "重複",
+    "错误", "错误标签", "有误", "待确认", "已确认", "不确定", "无效", "删除", "重复", "排除",
 ))  # fmt: skip
 """Names of such columns, without a beginning ``is_``."""
 _REASONS = re.compile(
@@ -48,9 +58,10 @@ def unused_marks(
     """
     warnings = []
     for column, name in enumerate(names):
-        plain = without_accents(plain_name(name))
+        own = plain_name(name).rstrip("?\uff1f!_ ")  # Falsch?
+        plain = without_accents(own)
         gives_reason = _REASONS.fullmatch(plain) is not None
-        known = {plain_name(name).removeprefix("is_"), plain.removeprefix("is_")}
+        known = {own.removeprefix("is_"), plain.removeprefix("is_")}
         if column in taken or not (gives_reason or known & _MARKS):
             continue
         values = {row[column].strip() for row in rows}

@@ -9,7 +9,8 @@ from pathlib import Path
 
 from trainer.common.errors import DataError, counted
 from trainer.data.names.own_files import is_data
-from trainer.data.names.words import words_in
+from trainer.data.names.put_aside import is_aside, is_unsure
+from trainer.data.names.words import IMAGE_WORDS, words_in
 from trainer.data.readers.matching.id_spellings import composed
 from trainer.data.readers.parts.listed_images import listed_images
 from trainer.data.readers.parts.part_files import OwnFolders, part_of_stem
@@ -38,7 +39,8 @@ def warn_of_lists(
     """Warn of every list in the data folder that speaks of test or validation images by its name, and names ``images``.
 
     A text file has to have such a name itself; of a table that of its folder counts as well. A list of nothing but
-    images needs no such name: ``errata.txt`` and ``blurred.csv``, say, may name images that are not to be used.
+    images needs no such name: ``errata.txt`` and ``blurred.csv``, say, may name images that are not to be used. Nor
+    does a table called after doubtful images: ``unsure.csv`` with a column of reasons.
 
     Args:
         table: the training table; None: class folders give the labels.
@@ -50,7 +52,7 @@ def warn_of_lists(
     warnings, trained, own_folders = [], set(images), OwnFolders(apart, None)
     for path in _candidates(folder, table):
         is_named = _is_named_held_out(path, folder)
-        if not is_named and not _names_alone(path, known):
+        if not is_named and not _names_alone(path, known) and not _speaks_of_doubt(path.stem):
             continue
         try:
             listed, lost = listed_images(path, known, None)
@@ -109,6 +111,12 @@ def _files(folder: Path) -> Iterator[list[Path]]:
         subfolders[:] = sorted(name for name in subfolders if is_data(Path(here) / name))
         paths = (Path(here) / name for name in sorted(names))
         yield [path for path in paths if path.suffix.lower() in _SUFFIXES and is_data(path) and path.is_file()]
+
+
+def _speaks_of_doubt(stem: str) -> bool:
+    """Whether a list may name images that are doubtful or put aside by its name: ``unsicher``, ``unsure_images``."""
+    rest = "".join(word for word in words_in(stem) if word not in IMAGE_WORDS)
+    return any(is_unsure(name) or is_aside(name) for name in (stem, rest))
 
 
 def _speaks_of_held_out(name: str) -> bool:

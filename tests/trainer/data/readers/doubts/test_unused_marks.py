@@ -39,6 +39,9 @@ def test_a_column_that_may_exclude_images_is_reported(tmp_path: Path, name: str,
         ),
         *(("wrong_label", "1", "0"), ("label_uncertain", "1", "0"), ("review", "wrong", "ok"), ("synthetic", "1", "0")),
         *(("augmented", "1", "0"), ("exclude_reason", "blurry", ""), ("duplicate_of", "0.png", "")),
+        *(("falsch?", "ja", ""), ("Wrong?", "x", ""), ("geprüft", "ja", "nein"), ("à vérifier ?", "oui", "")),
+        *(("dudoso", "sí", ""), ("errado?", "sim", ""), ("sbagliato", "x", ""), ("twijfel", "ja", "")),
+        *(("間違い\uff1f", "○", ""), ("待确认", "是", "否")),
     ],
 )
 def test_further_columns_that_may_exclude_images(tmp_path: Path, name: str, yes: str, no: str) -> None:
@@ -109,3 +112,17 @@ def test_names_that_say_no_label_contradict_none(tmp_path: Path, labels: tuple[s
     rows = [(f"cat_{i}.png", labels[i % 2]) for i in range(12)]
     assert "otherwise" not in warnings_of(tmp_path, ("image", "label"), *rows)
     assert labels_of(read_images(tmp_path, verify=False)).count(labels[0]) == 6
+
+
+@pytest.mark.parametrize("name", ["unsicher.csv", "unsure_images.csv", "incertains.csv", "不确定.csv", "to check.csv"])
+@pytest.mark.parametrize("folders", [False, True])
+def test_a_table_of_doubtful_images_is_reported(tmp_path: Path, name: str, folders: bool) -> None:
+    rows = [(f"{i}.png", "ab"[i % 2]) for i in range(8)]
+    for number, (image, label) in enumerate(rows):
+        save(tmp_path / (label if folders else "images") / image, number, 8)
+    if not folders:
+        write_table(tmp_path / "labels.csv", [("Bild", "Klasse"), *rows])
+    write_table(tmp_path / name, [("Bild", "Grund"), ("0.png", "?"), ("3.png", "?"), ("5.png", "?")])
+    found = read_images(tmp_path, verify=False)
+    assert len(found.y) == 8
+    assert f"{name}, which names 3 training images" in "\n".join(found.warnings)

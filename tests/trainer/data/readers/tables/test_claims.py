@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.trainer.images import labels_of, save
-from trainer.data.read import read_images
+from tests.trainer.images import labels_of, problems_of, save
+from trainer.data.read import DataOptions, read_images
 from trainer.data.readers.tables.find_tables import claim_level, is_named_validation
 from trainer.formats.delimited import write_table
 
@@ -109,3 +109,28 @@ def test_folders_with_random_ends_are_parts(tmp_path: Path, numbers: range) -> N
     }
     assert list(found.test_images.paths) == [f"test_ScVgIM0/test/{i}.png" for i in numbers]
     assert not any("train_LbELtWX/train.csv" in warning for warning in found.warnings)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *(
+            "phone",
+            "Handy",
+            "Smartphone",
+            "teléfono",
+            "Fotografin",
+            "Fotógrafa",
+            "photographe",
+            "observer",
+            "Bearbeiterin",
+        ),
+        *("annotated_by", "checked by", "Geprüft von", "fotografo", "标注员", "担当者", "kb"),
+    ],
+)
+def test_a_lone_column_of_persons_or_devices_is_no_label(tmp_path: Path, name: str) -> None:
+    for i in range(8):
+        save(tmp_path / "images" / f"{i}.png", i, 8)
+    write_table(tmp_path / "list.csv", [("file", name), *((f"{i}.png", "pq"[i // 4]) for i in range(8))])
+    assert "--label-column" in problems_of(tmp_path)
+    assert labels_of(read_images(tmp_path, DataOptions(label_column=name), verify=False)) == list("ppppqqqq")
