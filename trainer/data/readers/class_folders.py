@@ -87,20 +87,27 @@ def part_folders(folder: Path, root: Path, files: ImageFiles) -> list[str]:
     ``UTKFace``). A folder ``train`` beside folders with the names of classes is a class.
     """
     names = [path.name for path in class_folders(folder, root) if not holds_lists(path)]
-    siblings = [path.name for path in subfolders(root)]
-    parts = [name for name in siblings if folder_part(name, siblings)]
+    found = parts_among(names, [path.name for path in subfolders(root)])
+    return found if all(holds_single_images(files, root / name) for name in found) else []
+
+
+def parts_among(names: Sequence[str], siblings: Sequence[str]) -> list[str]:
+    """Those of the names of folders that speak of a part of the images, as `part_folders`.
+
+    Args:
+        siblings: names of all folders beside them, and of themselves.
+    """
     if are_parts(names):
         return []
+    parts = [name for name in siblings if folder_part(name, siblings)]
     found = [name for name in parts if name in names]
     rest = [name for name in names if name not in found]
     if len(parts) < 2 and not all(
-        is_aside(name) or names_no_class(name) or is_unlabelled(root / name) for name in rest
+        is_aside(name) or names_no_class(name) or is_unlabelled(PurePosixPath(name)) for name in rest
     ):
         found = []
     unnamed = [name for name in names if names_no_class(name) and not _PART_WORDS.isdisjoint(_plain_words(name))]
-    if not found and len(names) - len(unnamed) == 1:
-        found = unnamed
-    return found if all(holds_single_images(files, root / name) for name in found) else []
+    return unnamed if not found and len(names) - len(unnamed) == 1 else found
 
 
 def holds_single_images(files: ImageFiles, inner: Path) -> bool:
@@ -118,8 +125,12 @@ def seem_parts(names: Sequence[str]) -> bool:
     """Whether the names speak of images or parts: ``images`` and ``masks``, ``part_1`` and ``part_2``, ``Part A``."""
     if all(map(names_no_class, names)):
         return not are_parts(names)
-    patterns = {re.sub(r"\d+|(?<=[\W_])[a-z]$", "0", name.lower()) for name in names}
-    return len(patterns) == 1 and not _PART_WORDS.isdisjoint(_plain_words(next(iter(patterns))))
+    return are_numbered(names) and not _PART_WORDS.isdisjoint(_plain_words(names[0]))
+
+
+def are_numbered(names: Sequence[str]) -> bool:
+    """Whether names differ in numbers or in a letter at their end alone: ``P01``, ``2023-01``, ``Part A``."""
+    return len({re.sub(r"\d+|(?<=[\W_])[a-z]$", "0", name.lower()) for name in names}) == 1
 
 
 def class_root(folder: Path, files: ImageFiles) -> Path | None:

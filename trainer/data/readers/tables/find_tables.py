@@ -6,7 +6,7 @@ import os
 import re
 from collections.abc import Collection
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
 
 from trainer.common.errors import DataError, listed
 from trainer.data.names.own_files import REVIEW_TABLE, is_data, is_label_table, is_own_table
@@ -158,7 +158,7 @@ def is_named_training(path: Path) -> bool:
     return split_of(path.stem) == "train" or ("label" in path.stem.lower() and split_of(path.stem) != "test")
 
 
-def is_unlabelled(path: Path) -> bool:
+def is_unlabelled(path: PurePath) -> bool:
     """Whether the name of a table says that it lists images without labels."""
     return re.search(r"(un|non|no|not|without)[\s_\-]*label", path.stem.lower()) is not None
 
