@@ -16,11 +16,14 @@ from trainer.data.names.own_files import is_data
 from trainer.data.names.parts import split_of
 from trainer.data.readers import folder_layout, table_layout
 from trainer.data.readers.base import Reader, ReadResult
+from trainer.data.readers.doubts.folders.folder_choice import below_tables
 from trainer.data.readers.doubts.formulas import formula_warnings
 from trainer.data.readers.doubts.groups.grouping_names import grouping_names
 from trainer.data.readers.doubts.layout_advice import layout_advice
+from trainer.data.readers.matching.image_files import ImageFiles
 from trainer.data.readers.matching.named_path import path_as_spelled
 from trainer.data.readers.npz import npz_layout
+from trainer.data.readers.tables.find_tables import find_tables, unread_tables
 from trainer.data.value_ranges import measure_ranges, with_level_warning, with_ranges
 from trainer.formats.delimited import SUFFIXES
 from trainer.formats.label_tables import CORRECTIONS_FILE, Correction
@@ -167,6 +170,12 @@ def _read(folder: Path, options: DataOptions) -> ReadResult:
     if layout is not None and layout not in READERS:
         raise DataError(f"there is no layout {layout!r} (--layout, data.layout); valid: {', '.join(READERS)}")
     inner = _unwrapped(folder, options.table)
+    if layout == "folders" and (classes := below_tables(inner, ImageFiles.scan(inner))) is not None:
+        found = _read_as(READERS[layout], folder, classes, options)
+        if found is not None:
+            unread = unread_tables(find_tables(inner, options.encoding), ())
+            warnings = (*found.image_set.warnings, *unread)
+            return dataclasses.replace(found, image_set=dataclasses.replace(found.image_set, warnings=warnings))
     while True:
         for name, reader in READERS.items():
             result = _read_as(reader, folder, inner, options) if layout in (None, name) else None

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.trainer.images import labels_of, problems_of, save
-from trainer.data.read import read_images
+from trainer.data.read import DataOptions, read_images
 from trainer.formats.delimited import write_table
 
 
@@ -39,9 +39,12 @@ def test_a_table_above_the_folder_of_the_data_leads_there(tmp_path: Path, image:
     for i in range(12):
         save(inner / "TEST" / f"t{i:03}.png", 50 + i, 8)
     write_table(tmp_path / "labels.csv", [("ClassId", "Name"), *((str(i), f"Sign {i}") for i in range(12))])
-    assert f"If the folders in traffic_Data are the classes, give {inner} as the data folder" in problems_of(tmp_path)
-    found = read_images(inner, verify=False)
-    assert (len(found.train_ids), len(found.class_names), len(found.test_ids)) == (24, 12, 12)
+    assert "If the folders in traffic_Data are the classes, add --layout folders" in problems_of(tmp_path)
+    for found in (
+        read_images(tmp_path, DataOptions(layout="folders"), verify=False),
+        read_images(inner, verify=False),
+    ):
+        assert (len(found.train_ids), len(found.class_names), len(found.test_ids)) == (24, 12, 12)
 
 
 @pytest.mark.parametrize("name", ["labels.txt", "labels.csv", "classes.txt"])

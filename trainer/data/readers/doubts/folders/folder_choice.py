@@ -17,6 +17,7 @@ from trainer.data.readers.class_folders import (
     subfolders,
 )
 from trainer.data.readers.matching.image_files import ImageFiles
+from trainer.data.readers.tables.find_tables import find_tables
 from trainer.inference.printable import printable
 
 _DEEPEST = 6  # levels of folders in which classes are searched
@@ -24,7 +25,7 @@ _DEEPEST = 6  # levels of folders in which classes are searched
 
 def folders_choice(folder: Path, files: ImageFiles) -> str:
     """What to do if the folders of the images are the classes, as the end of a sentence."""
-    if _are_readable(folder, files):
+    if _are_readable(folder, files) or below_tables(folder, files) is not None:
         return "add --layout folders (data.layout)"
     inner = inner_classes(folder, files)
     if inner is not None:
@@ -34,6 +35,21 @@ def folders_choice(folder: Path, files: ImageFiles) -> str:
         "write a table labels.csv with the columns image and label, and one row for each image, such as "
         f"{printable((images or files.paths)[0])}"
     )
+
+
+def below_tables(folder: Path, files: ImageFiles) -> Path | None:
+    """The folder further down that ``--layout folders`` reads: only tables lie beside those above it; else None.
+
+    A sample submission or a list of test images there means the data folder itself.
+    """
+    if _are_readable(folder, files):
+        return None
+    tables = find_tables(folder)
+    inner = inner_classes(folder, files)
+    if inner is None or tables.sample is not None or tables.test is not None or tables.tests:
+        return None
+    above = [folder, *(place for place in inner.parents if folder in place.parents)]
+    return inner if all(len(subfolders(place)) == 1 for place in above) else None
 
 
 def inner_classes(folder: Path, files: ImageFiles) -> Path | None:
