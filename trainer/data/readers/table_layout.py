@@ -46,7 +46,7 @@ def read(folder: Path, options: DataOptions) -> ReadResult | None:
 def _with_folders_choice(error: DataError, folder: Path, options: DataOptions) -> DataError:
     """The error, with the advice to read class folders, if there are some and the table may be of something else."""
     given = options.layout or options.table or options.label_column or options.id_column
-    if given or "--layout folders" in str(error):
+    if given or "--layout folders" in str(error) or "the folders are the classes" in str(error):
         return error
     files = ImageFiles.scan(folder)
     classes = class_folder_names(folder, files)

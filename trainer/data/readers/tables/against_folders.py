@@ -8,8 +8,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import PurePosixPath
 
 from trainer.common.errors import listed
+from trainer.data.readers.doubts.folders.folder_choice import folders_choice
 from trainer.data.readers.matching.id_spellings import composed
+from trainer.data.readers.matching.image_files import ImageFiles
 from trainer.data.readers.matching.match_images import ImageMatcher
+from trainer.data.readers.tables.choice.folder_levels import FolderLevel, folded, rival_level, same_level
 from trainer.data.readers.tables.reading.training_rows import TrainingRow
 from trainer.formats.class_lists import odd_rows
 from trainer.formats.delimited import Table
@@ -19,46 +22,52 @@ _SEPARATORS = re.compile(r"[,;|\t]+")  # between labels in a cell
 _MOST_MISNAMED = 1 / 3  # share of the images called after a label up to which their names speak of labels at all
 
 
-def against_folders(rows: Sequence[TrainingRow], class_folders: Sequence[str]) -> list[str]:
-    """A problem if labels mean the class folders, but some images lie in the folder of another class.
+def against_folders(rows: Sequence[TrainingRow], levels: Sequence[FolderLevel], files: ImageFiles) -> list[str]:
+    """A problem if labels mean the folders of a level, but some images lie in the folder of another class.
 
     Labels mean the folders by their names, or by most of their images: numbers of classes, each with the most images
-    in a folder of its own.
+    in a folder of its own. Numbers of folders further down have to agree by their names.
+
+    Args:
+        files: of the data folder.
     """
-    known = {composed(name).casefold() for name in class_folders}
-    if not known:
-        return []
-    folders = {row: composed(PurePosixPath(row.path).parent.name).casefold() for row in rows}
-    if {composed(row.label).casefold() for row in rows} <= known:
-        wrong = [row for row in rows if folders[row] in known - {composed(row.label).casefold()}]
-    elif set(folders.values()) <= known:
-        odd = odd_rows([row.label for row in rows], [folders[row] for row in rows])
-        wrong = [rows[index] for index in odd]
-    else:
-        return []
+    labels = {row.path: row.label for row in rows}
+    named = [level for level in levels if level.repeats(labels)]
+    wrong: list[TrainingRow] = []
+    for level in named or [level for level in levels if level.surely or not level.numbered]:
+        folders = {row: level.folders.get(row.path, "") for row in rows}
+        if {folded(row.label) for row in rows} <= level.known:
+            wrong = [row for row in rows if folders[row] and folders[row] != folded(row.label)]
+        elif all(folders.values()):
+            odd = odd_rows([row.label for row in rows], [folders[row] for row in rows])
+            wrong = [rows[index] for index in odd]
+        if wrong:
+            break
     if not wrong:
         return []
     return [
         f"{wrong[0].row} labels {wrong[0].path} as {wrong[0].label!r}: {len(wrong)} of {len(rows)} labels contradict "
-        "the folders of their images. Choose the table with --layout table, or the folders with --layout folders"
+        "the folders of their images. Choose the table with --layout table. If the folders are the classes, "
+        f"{folders_choice(files.root, files)}"
     ]
 
 
-def other_than_folders(rows: Sequence[TrainingRow], class_folders: Sequence[str], where: str) -> list[str]:
-    """A warning if the labels of a table say something else than the class folders in which its images lie.
+def other_than_folders(
+    rows: Sequence[TrainingRow], levels: Sequence[FolderLevel], files: ImageFiles, where: str
+) -> list[str]:
+    """A warning if the labels of a table say something else than the folders that may be classes of its images.
 
     Args:
+        files: of the data folder.
         where: name of the table.
     """
-    known = {composed(name).casefold() for name in class_folders}
-    pairs = {(composed(row.label).casefold(), composed(PurePosixPath(row.path).parent.name).casefold()) for row in rows}
-    labels, folders = {label for label, _ in pairs}, {folder for _, folder in pairs} & known
-    same = len(pairs) == len(labels) == len(folders)
-    if len(folders) < 2 or same or labels & known:
+    labels = {row.path: row.label for row in rows}
+    rival = rival_level(levels, labels)
+    if rival is None or len(set(rival.folders.values())) < 2 or same_level(levels, labels) is not None:
         return []
     return [
-        f"the labels are those of {where}, not the folders {listed(class_folders, 4)} of the images; --layout folders "
-        "(data.layout) takes the folders"
+        f"the labels are those of {where}, not the folders {listed(rival.names, 4)} of the images; if the folders are "
+        f"the classes, {folders_choice(files.root, files)}"
     ]
 
 

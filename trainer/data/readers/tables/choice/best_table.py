@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Sequence
-from pathlib import PurePosixPath
 
 from trainer.common.errors import DataError, counted, listed
 from trainer.data.readers.columns.ambiguous_labels import NoLabelColumnError
 from trainer.data.readers.columns.choose_columns import NoSuchColumnError
-from trainer.data.readers.columns.label_names import any_usual_label
+from trainer.data.readers.columns.label_names import any_usual_label, may_be_label
 from trainer.data.readers.doubts.folders.folder_choice import folders_choice
 from trainer.data.readers.doubts.groups.groups_beside import groups_beside
-from trainer.data.readers.matching.id_spellings import composed
+from trainer.data.readers.tables.choice.folder_levels import rival_level
 from trainer.data.readers.tables.choice.label_search import LabelSearch
 from trainer.data.readers.tables.find_tables import claim_level, is_named_training
 from trainer.data.readers.tables.training_table import TrainingTable
@@ -131,10 +130,11 @@ def refuse_lost_labels(search: LabelSearch, chosen: TrainingTable, lost: Sequenc
 
 
 def refuse_other_question(search: LabelSearch, table: TrainingTable) -> None:
-    """Refuse a table whose only possible labels say something else than the class folders of its images.
+    """Refuse a table whose only possible labels say something else than the folders on the paths of its images.
 
     A column such as ``camera`` may be the only one with several rows of each value, and no label. A usual name of the
-    table or of the column, and that of the sample submission, say that it is one.
+    table or of the column, and that of the sample submission, say that it is one. So does a less usual name, such as
+    ``finding``, if the folders further down only count something, such as patients.
 
     Raises:
         DataError: nothing says that the column holds labels.
@@ -142,20 +142,15 @@ def refuse_other_question(search: LabelSearch, table: TrainingTable) -> None:
     columns = table.columns
     if columns.label is None or table.claims_labels():
         return
-    known = {composed(name).casefold() for name in search.class_folders}
-    pairs = {
-        (composed(part).casefold(), label)
-        for path, label in table.labels.items()
-        for part in PurePosixPath(path).parts[:-1]
-        if composed(part).casefold() in known
-    }
-    labels = {label for _, label in pairs}
-    same = len(pairs) == len(labels) == len({part for part, _ in pairs})
-    if not pairs or same or {composed(label).casefold() for label in labels} & known:
-        return
     name, where = table.names[columns.label], search.place_of(table.table.path)
+    levels = search.levels_of(table.labels)
+    if may_be_label(name):
+        levels = [level for level in levels if level.surely or not level.numbered]
+    rival = rival_level(levels, table.labels)
+    if rival is None:
+        return
     raise DataError(
-        f"the labels may be the column {name!r} of {where}, or the folders {listed(search.class_folders, 4)} of the "
+        f"the labels may be the column {name!r} of {where}, or the folders {listed(rival.names, 4)} of the "
         f"images. Choose the column with --label-column {shlex.quote(name)} (data.label_column). If the folders are "
         f"the classes, {folders_choice(search.folder, search.files)}"
     )

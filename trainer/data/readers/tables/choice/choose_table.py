@@ -89,7 +89,7 @@ def choose_training_table(
         refuse_lost_labels(search, chosen, lost)
     if chosen.linked is not None:
         search.notes.append(chosen.linked.note())
-    if search.class_folders and search.options.label_column is None:
+    if chosen.unclear is None and search.options.layout is None and search.options.label_column is None:
         refuse_other_question(search, chosen)
     read = {*candidates, *part_tables, *search.links.lists, *search.links.tables}
     deeper = tables_of_images(search, [path for path in search.deeper if path not in read])

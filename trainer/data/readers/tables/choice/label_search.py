@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -12,6 +12,7 @@ from trainer.data.readers.columns.label_columns import SampleHints
 from trainer.data.readers.matching.image_files import ImageFiles
 from trainer.data.readers.matching.match_images import ImageMatcher
 from trainer.data.readers.parts.own_folder import files_for
+from trainer.data.readers.tables.choice.folder_levels import FolderLevel, folder_levels
 from trainer.data.readers.tables.choice.unread_tables import UnreadTables
 from trainer.data.readers.tables.folder_labels import FolderTable
 from trainer.data.readers.tables.links.linked_table import Links
@@ -56,6 +57,10 @@ class LabelSearch:
     def place_of(self, path: Path) -> str:
         """The path of a table in the data folder."""
         return path.relative_to(self.folder).as_posix()
+
+    def levels_of(self, labels: Mapping[str, str]) -> list[FolderLevel]:
+        """The folders that may be the classes of images, by the images' labels."""
+        return folder_levels(labels, self.files.paths, self.class_folders)
 
     def read(self, path: Path) -> Table:
         """Read a table.

@@ -17,6 +17,7 @@ from trainer.data.readers.tables.against_folders import (
     other_than_folders,
     other_than_names,
 )
+from trainer.data.readers.tables.choice.folder_levels import folder_levels
 from trainer.data.readers.tables.reading.sources import Sources
 from trainer.data.readers.tables.reading.training_part import TrainingPart
 from trainer.data.readers.tables.reading.training_rows import TrainingRows, read_training_rows
@@ -78,8 +79,10 @@ def read_labelled_rows(sources: Sources, part: TrainingPart) -> LabelledRows:
     if several:
         doubts += doubtful_lists(where, class_names, int(y.sum(axis=1).max()), options.several_labels)
     elif options.table is None and options.layout is None and sources.chosen.of_folders is None:
-        problems += against_folders(train.rows, sources.class_folders)
-        contradictions += other_than_folders(train.rows, sources.class_folders, where)
+        paths = {row.path for row in train.rows}
+        levels = folder_levels(paths, sources.files.paths, sources.class_folders)
+        problems += against_folders(train.rows, levels, sources.files)
+        contradictions += other_than_folders(train.rows, levels, sources.files, where)
     return LabelledRows(
         train=train,
         class_names=class_names,
