@@ -240,6 +240,23 @@ def with_predictions(data: DataSet, random: Random) -> DataSet:
     return replace(data, tables=data.tables | {name: table})
 
 
+def with_a_side_table(data: DataSet, random: Random) -> DataSet:
+    """Keep what is known of the photos around the data, in a table of its own."""
+    if data.texts or any(table.form != "rows" or table.delimiter == " " for table in data.tables.values()):
+        return data
+    numbers = tuple(sorted(data.labels))
+    name, column, values = random.choice(
+        [
+            ("photos.csv", "light", ("sun", "shade")),
+            ("who.csv", "checked_by", ("Eva", "Tom", "Ann")),
+            ("sizes.csv", "kb", ("100", "101", "102", "103")),
+        ]
+    )
+    cells = tuple((random.choice(values),) for _ in numbers)
+    table = Table(images=numbers, columns=("image", column), cells=cells, spelling="name")
+    return replace(data, tables_beside=data.tables_beside | {name: table})
+
+
 def with_older_labels(data: DataSet, random: Random) -> DataSet:
     """Keep a column of the labels before their correction."""
     kinds = sorted(set(data.labels.values()))

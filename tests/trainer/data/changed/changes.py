@@ -57,6 +57,7 @@ CHANGES: dict[str, Change] = {
         tables.without_zeros,
         tables.with_repeated_rows,
         tables.with_predictions,
+        tables.with_a_side_table,
         tables.with_older_labels,
         tables.with_class_list,
         tables.with_class_counts,

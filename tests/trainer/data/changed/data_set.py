@@ -85,7 +85,8 @@ class DataSet:
     """Folders around all of it, each with a slash behind it."""
     beside: dict[str, bytes] = field(default_factory=dict)
     """Files of no use, by their paths from the folder that is read."""
-
+    tables_beside: dict[str, Table] = field(default_factory=dict)
+    """Tables of something else about the images, by their paths from the folder that is read."""
     copies: dict[str, int] = field(default_factory=dict)
     """Numbers of further image files, which are not to be read, by their paths in the data folder."""
 
@@ -96,6 +97,8 @@ class DataSet:
             contents[self.wrapper + path] = text.encode()
         for path, table in self.tables.items():
             contents[self.wrapper + path] = table.content(self.images)
+        for path, table in self.tables_beside.items():
+            contents[path] = table.content(self.images)
         for number, path in self.images.items():
             contents[self.wrapper + path] = image_content(number, PurePosixPath(path).suffix.lower())
         for path, number in self.copies.items():

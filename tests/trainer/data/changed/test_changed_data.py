@@ -20,7 +20,10 @@ from trainer.common.errors import DataError
 from trainer.data.read import read_images
 
 QUESTIONS = frozenset(
-    ("with_predictions", "with_old_copy", "with_part_of_rows", "with_repeated_rows", "with_class_list")
+    (
+        *("with_predictions", "with_old_copy", "with_part_of_rows", "with_repeated_rows", "with_class_list"),
+        "with_a_side_table",
+    )
 )
 """Changes after which a second table may be meant as well: which one counts may be a question."""
 ASKED = frozenset(
