@@ -168,8 +168,9 @@ def test_all_bad_images_are_named_at_once_and_nothing_is_written(
     arguments = [*map(str, (broken, good, empty)), missing]
     done = run_alone(model_dir, tmp_path, *arguments, "--output", "out.csv")
     assert done.returncode == 1
-    lines = done.stderr.strip().splitlines()
+    *lines, advice = done.stderr.strip().splitlines()
     assert [line.partition(":")[0] for line in lines] == ["broken.png", "empty.png", missing]
+    assert "--skip-bad leaves out these 3 images" in advice
     assert not (tmp_path / "out.csv").exists()
 
 
