@@ -312,3 +312,26 @@ def test_a_text_table_beside_class_folders_is_mentioned(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("Some words, and a comma.\nMore words.\n")
     warnings = "\n".join(read_images(tmp_path, verify=False).warnings)
     assert "'fold_0_data.txt', because the folders give the labels" in warnings and "notes.txt" not in warnings
+
+
+@pytest.mark.parametrize("place", ["photos.csv", "data/photos.csv", "data/train/photos.csv"])
+@pytest.mark.parametrize("labels", ["data/train/metadata.jsonl", "data/labels.json", "annotations.xlsx"])
+def test_a_side_table_is_no_answer_beside_labels_of_another_kind(tmp_path: Path, place: str, labels: str) -> None:
+    """Hugging Face's metadata.jsonl holds the labels, and a table of one's own the light."""
+    rows = [(f"{i:04}.png", ("sun", "shade")[i % 2]) for i in range(12)]
+    for seed, (name, _) in enumerate(rows):
+        save(tmp_path / "data" / "train" / name, seed, 8)
+    (tmp_path / labels).write_text("".join(json.dumps({"file_name": name, "label": "cat"}) + "\n" for name, _ in rows))
+    write_table(tmp_path / place, [("image", "light"), *rows])
+    message = problems_of(tmp_path)
+    assert f"in {labels.rpartition('/')[2]}" in message.replace("data/", "").replace("train/", "")
+    assert "which is not read" in message and "--label-column light" in message
+    assert by_id(read_images(tmp_path, DataOptions(label_column="light"), verify=False)) == dict(rows)
+    (tmp_path / labels).unlink()
+    assert by_id(read_images(tmp_path, verify=False)) == dict(rows)
+
+
+def test_a_table_of_labels_is_read_beside_the_file_that_it_was_made_from(tmp_path: Path) -> None:
+    table(tmp_path)
+    (tmp_path / "annotations.json").write_text("[]")
+    assert len(read_images(tmp_path, verify=False).train_ids) == 12

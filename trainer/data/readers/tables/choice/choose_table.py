@@ -24,7 +24,7 @@ from trainer.data.readers.tables.choice.corrections import refuse_corrections
 from trainer.data.readers.tables.choice.deeper_warnings import warn_of_deeper_tables
 from trainer.data.readers.tables.choice.label_search import LabelSearch
 from trainer.data.readers.tables.choice.partial_table import refuse_partial_table
-from trainer.data.readers.tables.choice.rival_labels import refuse_rival_labels
+from trainer.data.readers.tables.choice.rival_labels import refuse_rival_labels, refuse_unread_labels
 from trainer.data.readers.tables.choice.sort_tables import names_images, sort_tables, tables_of_images
 from trainer.data.readers.tables.find_tables import Tables, is_named_training, named_table
 from trainer.data.readers.tables.folder_labels import FolderTable, folder_table, refused
@@ -91,6 +91,8 @@ def choose_training_table(
         search.notes.append(chosen.linked.note())
     if chosen.unclear is None and search.options.layout is None and search.options.label_column is None:
         refuse_other_question(search, chosen)
+    if chosen.unclear is None:
+        refuse_unread_labels(search, chosen)
     read = {*candidates, *part_tables, *search.links.lists, *search.links.tables}
     deeper = tables_of_images(search, [path for path in search.deeper if path not in read])
     refuse_rival_labels(search, chosen, naming, deeper)

@@ -6,17 +6,25 @@ import re
 import shlex
 from collections.abc import Sequence
 from itertools import pairwise
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from trainer.common.errors import DataError
 from trainer.data.names.words import words_in
+from trainer.data.readers.columns.label_names import may_be_label
+from trainer.data.readers.doubts.other_tables import bare_tables, how_to_save, may_give_labels, other_tables
 from trainer.data.readers.tables.choice.label_search import LabelSearch
 from trainer.data.readers.tables.training_table import TrainingTable
 from trainer.formats.delimited import Table
+from trainer.inference.printable import printable
 
 _LABEL_WORDS = re.compile(
     r"labels?|gt|ground_?truth|annotations?|targets?|diagnos[ei]s|class(?:es)?|species|categor(?:y|ies)|answers?"
 )
+
+_FEW = 3
+"""Most files of labels in one folder: more of them describe an image each."""
+_OF_DOWNLOADS = ("dataset-metadata.json", "croissant.json")
+"""Descriptions of whole data sets."""
 
 
 def refuse_rival_labels(
@@ -47,6 +55,35 @@ def refuse_rival_labels(
             raise DataError(
                 f"{own} {has}, and {theirs} may hold the labels by its name. Choose with --table {shlex.quote(theirs)} "
                 f"or --table {shlex.quote(own)} (data.table)"
+            )
+
+
+def refuse_unread_labels(search: LabelSearch, chosen: TrainingTable) -> None:
+    """Refuse a table of which nothing says that it holds labels, where a file of another kind may hold them.
+
+    As ``photos.csv`` with the light, above ``train/metadata.jsonl``.
+
+    Raises:
+        DataError: there is such a file, in a folder of the images or above.
+    """
+    options, columns = search.options, chosen.columns
+    if options.table is not None or options.label_column is not None or columns.label is None:
+        return
+    name = chosen.names[columns.label]
+    if may_be_label(name) or chosen.claims_labels() or _says_labels(search, chosen):
+        return
+    folders = {folder for path in chosen.labels for folder in PurePosixPath(path).parents}
+    stems = {PurePosixPath(path).stem for path in search.files.paths}
+    for folder in sorted(folders):
+        place = search.folder / folder
+        found = [path for path in (*other_tables(place), *bare_tables(place)) if may_give_labels(path)]
+        found = [path for path in found if path.stem not in stems and path.name.lower() not in _OF_DOWNLOADS]
+        if found and len(found) <= _FEW:
+            unread, where = search.place_of(found[0]), search.place_of(chosen.table.path)
+            raise DataError(
+                f"the labels may be the column {name!r} of {where}, or in {printable(unread)}, which is not read: "
+                f"{how_to_save(found[0])}. If the column holds the labels, add --label-column {shlex.quote(name)} "
+                "(data.label_column)"
             )
 
 
