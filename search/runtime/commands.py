@@ -11,12 +11,13 @@ from storage.database.urls import without_passwords
 
 _BOTH = (
     "start worker status stop confirm compare report labels export-best probe preview replay dashboard pretrain single"
+    " check"
 )
 _STORAGE_ONLY = "studies pause resume try retry folds import submissions"
 # The first ones have both options.
 TAKE_STORAGE = frozenset(f"{_BOTH} {_STORAGE_ONLY}".split())
 """Commands with the option ``--storage``."""
-TAKE_HOME = frozenset(f"{_BOTH} check backbones".split())
+TAKE_HOME = frozenset(f"{_BOTH} backbones".split())
 """Commands with the option ``--home``."""
 
 _TAKE = {"--storage": TAKE_STORAGE, "--home": TAKE_HOME}
