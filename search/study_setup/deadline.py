@@ -94,7 +94,7 @@ def set_deadline(stores: Stores, study: Study, hours: Hours | None, *, begun: fl
             f"The deadline was {clock(new)}, because --hours counts from {clock(began)}: nothing more is trained. "
             f"`--hours +{hours.hours:g}` counts from now."
         )
-    since = f"--hours counts from the start at {clock(began)}; `--hours +{hours.hours:g}` would count from now."
+    since = f"--hours counts from the start at {clock(began)}; --hours +{hours.hours:g} would count from now."
     if old is None or fresh:
         line = f"The deadline is {clock(new)}."
     elif new != old:

@@ -90,7 +90,7 @@ def as_persons(i: int) -> str:
 
 @pytest.mark.parametrize(("nest", "further"), CASES)
 @pytest.mark.parametrize(
-    ("column", "cell"), [("light", light), ("annotated_by", as_persons), ("kb", lambda i: f"{100 + i % 7}")]
+    ("column", "cell"), [("light", light), ("team", as_persons), ("pace", lambda i: f"{100 + i % 7}")]
 )
 def test_a_side_column_is_a_question_whose_answers_work(
     tmp_path: Path, nest: str, further: str, column: str, cell: Callable[[int], str]
@@ -105,7 +105,7 @@ def test_a_side_column_is_a_question_whose_answers_work(
     chosen = read_images(tmp_path, DataOptions(label_column=column), verify=False)
     assert f"--label-column {column}" in message
     assert by_path(chosen, tmp_path) == {path: cell(i) for i, path in enumerate(classes)}
-    assert column == "annotated_by" or any("not the folders" in warning for warning in chosen.warnings)
+    assert column == "team" or any("not the folders" in warning for warning in chosen.warnings)
     if "--layout folders" in message:
         found = read_images(tmp_path, DataOptions(layout="folders"), verify=False)
     elif (inner := re.search(r"give (\S.*) as the data folder", message)) is not None:
@@ -117,12 +117,29 @@ def test_a_side_column_is_a_question_whose_answers_work(
     assert by_path(found, tmp_path) == classes
 
 
+@pytest.mark.parametrize(("nest", "further"), CASES)
+@pytest.mark.parametrize(("column", "cell"), [("annotated_by", as_persons), ("kb", lambda i: f"{100 + i % 7}")])
+def test_a_column_whose_name_tells_no_label_gives_none(
+    tmp_path: Path, nest: str, further: str, column: str, cell: Callable[[int], str]
+) -> None:
+    """Where the folders can be read, they give the labels; else the error says what can be done."""
+    classes = animals(tmp_path, NESTS[nest], further)
+    side_table(tmp_path, list(classes), column, cell)
+    try:
+        found = read_images(tmp_path, verify=False)
+    except DataError as error:
+        assert f"--label-column {column}" in str(error) or "labels.csv" in str(error)
+    else:
+        assert by_path(found, tmp_path) == classes
+        assert any("photos.csv" in line for line in (*found.warnings, *found.notes))
+
+
 @pytest.mark.parametrize("place", [place for name, place in NESTS.items() if name != "bare"])
 def test_a_few_rows_are_a_question(tmp_path: Path, place: str) -> None:
     classes = animals(tmp_path, place)
-    side_table(tmp_path, list(classes)[:10], "checked_by", light, "todo.csv")
+    side_table(tmp_path, list(classes)[:10], "pace", light, "todo.csv")
 
-    assert "--label-column checked_by" in problems_of(tmp_path)
+    assert "--label-column pace" in problems_of(tmp_path)
 
 
 @pytest.mark.parametrize(
