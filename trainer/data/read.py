@@ -7,7 +7,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from trainer.common.errors import DataError
+from trainer.common.errors import DataError, listed
 from trainer.data.corrections.apply import ADVICE, Corrected, apply_again, apply_corrections_beside
 from trainer.data.corrections.two_labels import with_two_labels
 from trainer.data.image_set import DataOptions, ImageSet
@@ -16,16 +16,19 @@ from trainer.data.names.own_files import is_data
 from trainer.data.names.parts import split_of
 from trainer.data.readers import folder_layout, table_layout
 from trainer.data.readers.base import Reader, ReadResult
+from trainer.data.readers.columns.label_names import any_usual_label
 from trainer.data.readers.doubts.folders.folder_choice import below_tables
 from trainer.data.readers.doubts.formulas import formula_warnings
 from trainer.data.readers.doubts.groups.grouping_names import grouping_names
 from trainer.data.readers.doubts.layout_advice import layout_advice
+from trainer.data.readers.doubts.other_tables import may_give_labels, other_tables
 from trainer.data.readers.matching.image_files import ImageFiles
 from trainer.data.readers.matching.named_path import path_as_spelled
 from trainer.data.readers.npz import npz_layout
+from trainer.data.readers.tables.choice.labels_of_others import labels_other_images
 from trainer.data.readers.tables.find_tables import find_tables, unread_tables
 from trainer.data.value_ranges import measure_ranges, with_level_warning, with_ranges
-from trainer.formats.delimited import SUFFIXES
+from trainer.formats.delimited import SUFFIXES, first_rows
 from trainer.formats.label_tables import CORRECTIONS_FILE, Correction
 from trainer.inference.file_kinds import ARCHIVES
 from trainer.inference.pixel_values import Ranges
@@ -38,6 +41,8 @@ _DOCUMENT = re.compile(
     r"[\w\-]*(?:\.\w+)?",
     re.IGNORECASE,
 )
+
+_SEARCHED_ROWS = 1000  # of a table beside class folders
 
 _TEST_ADVICE = (
     "Test images cannot be left out, because a submission has a row for each. Fetch their files again, or put a "
@@ -170,22 +175,42 @@ def _read(folder: Path, options: DataOptions) -> ReadResult:
     if layout is not None and layout not in READERS:
         raise DataError(f"there is no layout {layout!r} (--layout, data.layout); valid: {', '.join(READERS)}")
     inner = _unwrapped(folder, options.table)
-    if layout == "folders" and (classes := below_tables(inner, ImageFiles.scan(inner))) is not None:
-        found = _read_as(READERS[layout], folder, classes, options)
-        if found is not None:
-            unread = unread_tables(find_tables(inner, options.encoding), ())
-            warnings = (*found.image_set.warnings, *unread)
-            return dataclasses.replace(found, image_set=dataclasses.replace(found.image_set, warnings=warnings))
+    if layout == "folders" and (found := _read_below_tables(folder, inner, options)) is not None:
+        return found
     while True:
         for name, reader in READERS.items():
             result = _read_as(reader, folder, inner, options) if layout in (None, name) else None
             if result is not None:
                 return result
         only = _only_folder(inner)
+        if only is None and layout is None and not _may_hold_labels(inner, options):
+            found = _read_below_tables(folder, inner, options)
+            if found is not None:
+                return found
         if only is None:
             advice = (layout_advice(inner, options), _begins_inside(folder, inner))
             raise DataError(_unknown_layout(folder, layout), "\n".join(filter(None, advice)))
         inner = only
+
+
+def _read_below_tables(folder: Path, inner: Path, options: DataOptions) -> ReadResult | None:
+    """Read the class folders below ``inner``, beside which only tables lie, with a warning of these; None without."""
+    classes = below_tables(inner, ImageFiles.scan(inner))
+    found = None if classes is None else _read_as(folder_layout.READER, folder, classes, options)
+    if found is None:
+        return None
+    unread = unread_tables(find_tables(inner, options.encoding), ())
+    unread += [f"not read: {listed(path.name for path in others)}"] if (others := other_tables(inner)) else []
+    warnings = (*found.image_set.warnings, *unread)
+    return dataclasses.replace(found, image_set=dataclasses.replace(found.image_set, warnings=warnings))
+
+
+def _may_hold_labels(folder: Path, options: DataOptions) -> bool:
+    """Whether tables or other files in a folder, none of which names an image in it, may label other images."""
+    if any(map(may_give_labels, other_tables(folder))):
+        return True
+    tables = (first_rows(path, _SEARCHED_ROWS, encoding=options.encoding) for path in find_tables(folder).labels)
+    return any(bool(rows) and (any_usual_label(rows[0]) or labels_other_images(rows, ())) for rows in tables)
 
 
 def _read_as(reader: Reader, folder: Path, inner: Path, options: DataOptions) -> ReadResult | None:

@@ -36,8 +36,13 @@ def against_folders(rows: Sequence[TrainingRow], levels: Sequence[FolderLevel], 
     wrong: list[TrainingRow] = []
     for level in named or [level for level in levels if level.surely or not level.numbered]:
         folders = {row: level.folders.get(row.path, "") for row in rows}
-        if {folded(row.label) for row in rows} <= level.known:
+        given = {folded(row.label) for row in rows}
+        agreeing = sum(folders[row] == folded(row.label) for row in rows)
+        if given <= level.known:
             wrong = [row for row in rows if folders[row] and folders[row] != folded(row.label)]
+        elif 2 * agreeing >= len(rows):
+            # Some images have a label that no folder has: another opinion, or one folder under another name.
+            wrong = [row for row in rows if folders[row] in given and folders[row] != folded(row.label)]
         elif all(folders.values()):
             odd = odd_rows([row.label for row in rows], [folders[row] for row in rows])
             wrong = [rows[index] for index in odd]

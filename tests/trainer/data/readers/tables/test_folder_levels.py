@@ -254,3 +254,64 @@ def test_class_folders_below_a_table_are_read_as_those_beside_it(tmp_path: Path)
     assert by_path(found, tmp_path) == classes
     assert len(found.test_ids) == 3
     assert any("photos.csv" in warning for warning in found.warnings)
+
+
+@pytest.mark.parametrize("above", ["", "images/", "data/train/"])
+@pytest.mark.parametrize("column", ["specimen", "nest", "Pflanze"])
+def test_specimens_within_the_classes_are_a_question(tmp_path: Path, above: str, column: str) -> None:
+    """Each specimen has a folder in that of its species, and a table names the specimens."""
+    classes, specimens = {}, {}
+    for i in range(36):
+        name = CLASSES[i % 3]
+        path = f"{above}{name}/{name[0]}{i // 9}/p{i:02d}.png"
+        save(tmp_path / path, i, 8)
+        classes[path], specimens[path] = name, f"{name[0]}{i // 9}"
+    paths = list(classes)
+    side_table(tmp_path, paths, column, lambda i: specimens[paths[i]], "notes.csv")
+    message = problems_of(tmp_path)
+    assert f"the column {column!r} of notes.csv, or the folders 'cat', 'dog', 'fox'" in message
+    chosen = read_images(tmp_path, DataOptions(label_column=column), verify=False)
+    assert by_path(chosen, tmp_path) == specimens
+
+    rows = [(path.rpartition("/")[2], specimens[path], classes[path]) for path in paths]
+    write_table(tmp_path / "notes.csv", [("image", column, "genus"), *rows])
+    assert "If the folders are the classes, add --label-column genus" in problems_of(tmp_path)
+    assert by_path(read_images(tmp_path, DataOptions(label_column="genus"), verify=False), tmp_path) == classes
+
+
+@pytest.mark.parametrize("place", ["{name}", "data/train/{name}", "site{two}/{name}"])
+@pytest.mark.parametrize("other", ["cow", "blurry", "?", "cat red"])
+@pytest.mark.parametrize("every", [2, 6, 24])
+def test_labels_that_are_no_folder_contradict_the_folders_as_well(
+    tmp_path: Path, place: str, other: str, every: int
+) -> None:
+    """The opinion of a second annotator, who saw a further class."""
+    classes = animals(tmp_path, place)
+    paths = list(classes)
+    opinion = {path: other if i % every == 0 else classes[path] for i, path in enumerate(paths)}
+    side_table(tmp_path, paths, "label", lambda i: opinion[paths[i]], "labels2.csv")
+    assert f"{len(paths) // every} of {len(paths)} labels contradict the folders" in problems_of(tmp_path)
+    assert by_path(read_images(tmp_path, DataOptions(layout="table"), verify=False), tmp_path) == opinion
+
+
+def test_a_folder_under_another_name_contradicts_nothing(tmp_path: Path) -> None:
+    classes = animals(tmp_path, "{name}")
+    paths = list(classes)
+    side_table(tmp_path, paths, "label", lambda i: classes[paths[i]].replace("fox", "red fox"), "labels.csv")
+    assert read_images(tmp_path, verify=False).class_names == ("cat", "dog", "red fox")
+
+
+@pytest.mark.parametrize("beside", ["cat_to_name.json", "classes.csv", "history.csv"])
+def test_parts_in_a_wrapper_are_read_beside_files_that_label_nothing(tmp_path: Path, beside: str) -> None:
+    """Oxford's 102 flowers on Kaggle: cat_to_name.json lies beside dataset/."""
+    classes = animals(tmp_path, "dataset/train/{name}")
+    animals(tmp_path, "dataset/valid/{name}")
+    contents = {"cat_to_name.json": '{"cat": "tom cat"}', "classes.csv": "id,name\n0,cat\n1,dog\n2,fox\n"}
+    (tmp_path / beside).write_text(contents.get(beside, "epoch,loss\n0,0.5\n1,0.4\n2,0.3\n"))
+    found = read_images(tmp_path, verify=False)
+    assert by_path(found, tmp_path) == classes
+    assert any(beside in warning for warning in found.warnings)
+    (tmp_path / "Befunde.csv").write_text(
+        "Bild,Befund\n" + "".join(f"IMG_{i:03d}.jpg,{'ab'[i % 2]}\n" for i in range(30))
+    )
+    assert "give dataset inside of this folder" in problems_of(tmp_path)

@@ -11,7 +11,7 @@ from trainer.data.readers.columns.choose_columns import NoSuchColumnError
 from trainer.data.readers.columns.label_names import any_usual_label, may_be_label
 from trainer.data.readers.doubts.folders.folder_choice import folders_choice
 from trainer.data.readers.doubts.groups.groups_beside import groups_beside
-from trainer.data.readers.tables.choice.folder_levels import rival_level
+from trainer.data.readers.tables.choice.folder_levels import FolderLevel, rival_level
 from trainer.data.readers.tables.choice.label_search import LabelSearch
 from trainer.data.readers.tables.find_tables import claim_level, is_named_training
 from trainer.data.readers.tables.training_table import TrainingTable
@@ -146,14 +146,30 @@ def refuse_other_question(search: LabelSearch, table: TrainingTable) -> None:
     levels = search.levels_of(table.labels)
     if may_be_label(name):
         levels = [level for level in levels if level.surely or not level.numbered]
-    rival = rival_level(levels, table.labels)
+    rival = rival_level(levels, table.labels, enclosing=not may_be_label(name))
     if rival is None:
         return
+    same = _column_of(table, rival)
+    folders = folders_choice(search.folder, search.files) if same is None else f"add --label-column {shlex.quote(same)}"
     raise DataError(
         f"the labels may be the column {name!r} of {where}, or the folders {listed(rival.names, 4)} of the "
         f"images. Choose the column with --label-column {shlex.quote(name)} (data.label_column). If the folders are "
-        f"the classes, {folders_choice(search.folder, search.files)}"
+        f"the classes, {folders}"
     )
+
+
+def _column_of(table: TrainingTable, level: FolderLevel) -> str | None:
+    """The name of the column that repeats or numbers the folders of a level for each image; None without one."""
+    rows = table.table.rows[table.first :]
+    for column, name in enumerate(table.names):
+        cells = {
+            table.paths[row[table.columns.image]]: row[column]
+            for row in rows
+            if row[table.columns.image] in table.paths
+        }
+        if table.header and level.numbers(cells) and len(cells) == len(level.folders.keys() & cells.keys()):
+            return name
+    return None
 
 
 def _compare(search: LabelSearch, chosen: TrainingTable, other: TrainingTable, *, equal: bool) -> None:

@@ -57,6 +57,12 @@ class FolderLevel:
         pairs = self._pairs(labels)
         return len(pairs) > max(len({label for label, _ in pairs}), len({folder for _, folder in pairs}))
 
+    def encloses(self, labels: Mapping[str, str]) -> bool:
+        """Whether each label lies in one of several folders, and most folders hold several labels."""
+        pairs = self._pairs(labels)
+        folders = {folder for _, folder in pairs}
+        return len(folders) > 1 and 2 * len(folders) <= len(pairs) == len({label for label, _ in pairs})
+
     def _pairs(self, labels: Mapping[str, str]) -> set[tuple[str, str]]:
         return {(folded(label), self.folders[path]) for path, label in labels.items() if path in self.folders}
 
@@ -103,12 +109,18 @@ def same_level(levels: Iterable[FolderLevel], labels: Mapping[str, str]) -> Fold
     return next(by_name, next((level for level in found if level.numbers(labels)), None))
 
 
-def rival_level(levels: Sequence[FolderLevel], labels: Mapping[str, str]) -> FolderLevel | None:
+def rival_level(
+    levels: Sequence[FolderLevel], labels: Mapping[str, str], *, enclosing: bool = False
+) -> FolderLevel | None:
     """The level whose folders may be the classes and say something else than the labels; None without one.
 
     Labels may mean an outer level by its names. Those that mean an inner one, such as day and night, or divide the
     images as a level does, such as two annotators with a folder each, may be classes or not: folders of another level
     may be them. Names that differ in numbers come after others here.
+
+    Args:
+        enclosing: whether folders around those that the labels mean may be the classes, too: the labels may be the
+            specimens of species.
     """
     outer = next((level for level in levels if level.surely or not level.numbered), None)
     if outer is not None and outer.repeats(labels):
@@ -117,7 +129,8 @@ def rival_level(levels: Sequence[FolderLevel], labels: Mapping[str, str]) -> Fol
     rivals = [level for level in levels if level not in same and level.folders.keys() & labels.keys()]
     if same:
         words = any(not level.numbered for level in same)
-        rivals = [level for level in rivals if level.crosses(labels) and not (words and level.numbered)]
+        around = [level for level in rivals if enclosing and not level.numbered and level.encloses(labels)]
+        rivals = [level for level in rivals if level.crosses(labels) and not (words and level.numbered)] + around
     return min(rivals, key=lambda level: level.numbered, default=None)
 
 
