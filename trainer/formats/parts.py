@@ -35,8 +35,8 @@ SHORT_PARTS: Mapping[str, Part] = {"tr": "train", "te": "test", "ts": "test", "v
 _FOLDS = ("fold", "folds", "kfold", "set", "data_set")
 FOLD_RATIO = 1.5  # up to this ratio of the largest to the smallest, numbered parts may be folds
 _FLAG = re.compile(
-    r"(?:is|in|for|use_for|used_for|used_in|use_in)_(?:the_|final_|hidden_)*(train|test|val|valid)(?:ing|idation)?"
-    r"(?:_?(?:image|img|set|data|row|sample))?"
+    r"(?:is_?|in_|in(?=train|test)|(?:for|use_for|used_for|used_in|use_in)_)"  # invalid marks no validation image
+    r"(?:the_|final_|hidden_)*(train|test|val|valid)(?:ing|idation)?(?:_?(?:image|img|set|data|row|sample))?"
 )
 _HELD_OUT = re.compile(r"(?:is_)?(?:hold|held)_?out(?:_(?:image|img|set|data|row|sample))?")
 _BARE_FLAG = re.compile(

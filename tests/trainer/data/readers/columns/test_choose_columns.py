@@ -224,6 +224,9 @@ def test_tables_of_pixels_are_refused(tmp_path: Path) -> None:
         ("split", ("train", "val", "test"), 4),
         ("dataset", ("Training", "Test", "Test"), 8),
         ("is_test", ("0", "1", "0"), 4),
+        ("istest", ("0", "1", "0"), 4),
+        ("inTrain", ("1", "0", "0"), 8),
+        ("isValid", ("False", "True", "False"), 0),
         ("holdout", ("no", "yes", "no"), 4),
         ("is_test", ("", "x", ""), 4),
         ("is_valid", ("False", "True", "False"), 0),
@@ -238,7 +241,17 @@ def test_tables_of_pixels_are_refused(tmp_path: Path) -> None:
 def test_one_table_for_all_parts(tmp_path: Path, column: str, values: tuple[str, ...], n_test: int) -> None:
     rows = [("id", "label", column), *((i, label(i // 3), values[i % 3]) for i in range(12))]
     found = read_images(folder_of(tmp_path, rows), verify=False)
-    known = ("train", "training", "trn", "学習", "train_extra", "false", "no", "", "1" if "train" in column else "0")
+    known = (
+        "train",
+        "training",
+        "trn",
+        "学習",
+        "train_extra",
+        "false",
+        "no",
+        "",
+        "1" if "train" in column.lower() else "0",
+    )
     training = [str(i) for i in range(12) if values[i % 3].lower() in known]
     assert list(found.train_ids) == training
     assert len(found.test_ids) == n_test and not set(found.test_ids) & set(training)
