@@ -127,10 +127,10 @@ def test_commands_with_a_storage_are_those_that_are_completed() -> None:
 
 
 def test_commands_name_the_database_that_the_user_named(capsys: pytest.CaptureFixture[str]) -> None:
-    text = "`search check FOLDER`, `search resume --study a` or `search status --failed`"
+    text = "`search backbones lite`, `search resume --study a` or `search status --failed`"
     remember_storage("sqlite:///my $studies.db", "sqlite:///retable.db")
     option = " --storage 'sqlite:///my $studies.db'"
-    expected = f"`search check FOLDER`, `search resume --study a{option}` or `search status --failed{option}`"
+    expected = f"`search backbones lite`, `search resume --study a{option}` or `search status --failed{option}`"
     assert complete(text) == complete(complete(text)) == expected
     say(Console(width=300, highlight=False), text)
     assert capsys.readouterr().out == expected + "\n"
