@@ -36,8 +36,8 @@ def facts_of(
     """The facts of an export. ``own_warnings`` follow those of the images."""
     from trainer.common.environment import library_versions
 
-    leader, optimism = plan.leader, read_optimism(stores, plan.study)
-    lucky = optimism is None or optimism.has_bias or bool(plan.other_studies)
+    leader = plan.leader
+    lucky = plan.estimates is not None or bool(plan.other_studies) or _search_is_biased(stores, plan)
     kind = leader.trial.kind
     records = [record for study in plan.studies for record in stores.trials.records(study.id, kind=kind)]
     statuses = Counter(record.status for record in records if not record.is_probe)
@@ -78,6 +78,12 @@ def facts_of(
         versions=library_versions(),
         warnings=(*images.warnings, *own_warnings),
     )
+
+
+def _search_is_biased(stores: Stores, plan: ExportPlan) -> bool:
+    """Whether nested selection finds a bias in the best score of the search; true where it has none."""
+    optimism = read_optimism(stores, plan.study)
+    return optimism is None or optimism.has_bias
 
 
 def _card_members(plan: ExportPlan, refits: Refits) -> list[CardMember]:

@@ -79,7 +79,7 @@ def _about_scores(stores: Stores, plan: ExportPlan, export: Export) -> Iterator[
     if export.score is not None and not export.by_confirmations and chosen and export.optimistic:
         value = f"{export.score:.4f} ± {export.score_error or 0.0:.4f}"
         recipes = "recipes" if len(export.members) > 1 else "recipe"
-        corrected = "" if export.forecast is None else "; the expected score is free of that"
+        corrected = "" if export.forecast is None else "; the expected score is corrected for it"
         yield f"out-of-fold {value} is optimistic, because the same images chose the {recipes}{corrected}"
     low, high = (float((export.forecast or {}).get(name, np.nan)) for name in ("low", "high"))
     if export.score is not None and (export.score < low or export.score > high) and _trains_otherwise(plan):

@@ -65,7 +65,8 @@ class CardFacts:
     optimistic: bool = True
     """Whether ``score`` is too high because its images chose the recipe."""
     lucky: bool = True
-    """Whether the leader's score in the search is too high because it is the best of several."""
+    """Whether the leader's score in the search is too high because it is the best of several. Not examined where fresh
+    splits give an ``estimate``."""
     folds: int
     seeds: int
     full_data: bool

@@ -200,7 +200,8 @@ def _read_below_tables(folder: Path, inner: Path, options: DataOptions) -> ReadR
     if found is None:
         return None
     unread = unread_tables(find_tables(inner, options.encoding), ())
-    unread += [f"not read: {listed(path.name for path in others)}"] if (others := other_tables(inner)) else []
+    if others := other_tables(inner):
+        unread.append(f"not read: {listed(path.name for path in others)}")
     warnings = (*found.image_set.warnings, *unread)
     return dataclasses.replace(found, image_set=dataclasses.replace(found.image_set, warnings=warnings))
 

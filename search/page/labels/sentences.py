@@ -33,7 +33,8 @@ def summary(found: Candidates, decided: int = 0) -> Iterator[str]:
     yield (
         f"{doubt} by {mean} of {source} (confident learning), which {found.predicted}. Expected number of wrong "
         f"labels: about {found.expected} of {_judged(found)}."
-        + " Those that are not listed cannot be told from right ones." * (found.expected > len(found.candidates) > 0)
+        + " The predictions cannot tell the other wrong labels from right ones."
+        * (found.expected > len(found.candidates) > 0)
         + " A hard image looks the same, so look at each one." * bool(left)
     )
     if found.unjudged:

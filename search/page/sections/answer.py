@@ -12,9 +12,10 @@ from search.export.notes import ExportNotes, RecipeNotes
 from search.page import text
 from search.page.facts import Facts
 from search.report.exports.export_members import describe_export
+from search.report.exports.next_steps import next_steps
 from search.report.live.progress import recipe_difference
 from search.report.status import state_of
-from search.report.summary import next_steps, other_settings, probe_line, trial_counts
+from search.report.summary import other_settings, probe_line, trial_counts
 from search.runtime.commands import completed
 from search.study_setup.second_study import Comparison, lines_about
 from search.study_state.study import Study

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Set
 
 from trainer.data.names.words import IMAGE_WORDS, words_in
 from trainer.formats.part_words import without_accents
@@ -52,6 +52,7 @@ _TASKS = frozenset((
     "feito", "fatto", "klaar",
 ))  # fmt: skip
 """What is to do with images, or was done, in a name that begins with that of a class."""
+_TELLING = _AS_ENDS | _SOURCES | _TASKS
 _COUNTED = re.compile(
     r"(?:batch|week|day|session|round|trip|visit|upload|import|delivery|charge|lieferung|woche|tag|sitzung|runde"
     r"|semaine|jour|seance|lot|semana|dia|sesion|lote|sessao|settimana|giorno|sessione|lotto|dag|sessie|partij|ronde)"
@@ -67,36 +68,39 @@ _JAPANESE_OR_CHINESE = re.compile(
 )
 
 
-def tells_no_class(name: str, others: Collection[str]) -> bool:
+def tells_no_class(name: str, names: Collection[str]) -> bool:
     """Whether a folder beside class folders says by its name when or from whom its images are, or only that they are.
 
     As ``more photos``, ``Fotos``, ``追加画像``, ``from Anna``, ``Batch 3`` and ``2024`` do. Numbered ones and years are
-    classes where most of the ``others`` are called so.
+    classes where half of the other ``names`` or more are called so.
+
+    Args:
+        names: of all folders beside each other, and of this one.
     """
     if _says_images_alone(name) or _FROM.fullmatch(name) or _FROM_IN_JAPANESE.fullmatch(name):
         return True
     plain = without_accents(name)
     if _COUNTED.fullmatch(plain):
-        return 2 * sum(_COUNTED.fullmatch(without_accents(other)) is not None for other in others) < len(others)
-    return _YEAR.fullmatch(name) is not None and not any(map(str.isdecimal, others))
+        counted = sum(_COUNTED.fullmatch(without_accents(other)) is not None for other in names)
+        return 2 * (counted - 1) < len(names) - 1
+    return _YEAR.fullmatch(name) is not None and not any(other.isdecimal() for other in names if other != name)
 
 
-def further_images_of(name: str, classes: Collection[str]) -> str | None:
-    """The class of which a folder holds further images by its name: ``dog_google``, ``dog from Anna``.
+def are_further_images(name: str, known: Set[str]) -> bool:
+    """Whether a folder holds further images of a class by its name: ``dog_google``, ``dog from Anna``.
 
     Args:
-        classes: names of folders; the name itself is none of its classes.
+        known: names of the folders, casefolded.
     """
-    folded = name.casefold()
-    for other in classes:
-        start = other.casefold()
-        if len(start) < len(folded) and folded.startswith(start) and re.match(r"[\W_]", name[len(other) :]):
-            rest = name[len(other) :]
-            words = words_in(rest)
-            telling = [word for word in words if word in _AS_ENDS | _SOURCES | _TASKS]
-            if _FROM_BEHIND.search(rest) or (telling and all(word in telling or word in _FURTHER for word in words)):
-                return other
-    return None
+    starts = (mark.start() for mark in re.finditer(r"[\W_]", name))
+    return any(name[:start].casefold() in known and _says_further(name[start:]) for start in starts)
+
+
+def _says_further(rest: str) -> bool:
+    """Whether the rest of a name says where further images of a class come from, or what is to do with them."""
+    words = words_in(rest)
+    telling = any(word in _TELLING for word in words)
+    return bool(_FROM_BEHIND.search(rest)) or (telling and all(word in _TELLING or word in _FURTHER for word in words))
 
 
 def _says_images_alone(name: str) -> bool:

@@ -26,23 +26,24 @@ def against_folders(rows: Sequence[TrainingRow], levels: Sequence[FolderLevel], 
     """A problem if labels mean the folders of a level, but some images lie in the folder of another class.
 
     Labels mean the folders by their names, or by most of their images: numbers of classes, each with the most images
-    in a folder of its own. Numbers of folders further down have to agree by their names.
+    in a folder of its own. Numbers of folders further down have to agree by their names. Where half of the labels or
+    more name their folders, those that name none contradict them, too.
 
     Args:
         files: of the data folder.
     """
     labels = {row.path: row.label for row in rows}
+    meant = {row: folded(row.label) for row in rows}
+    given = set(meant.values())
     named = [level for level in levels if level.repeats(labels)]
     wrong: list[TrainingRow] = []
     for level in named or [level for level in levels if level.surely or not level.numbered]:
         folders = {row: level.folders.get(row.path, "") for row in rows}
-        given = {folded(row.label) for row in rows}
-        agreeing = sum(folders[row] == folded(row.label) for row in rows)
         if given <= level.known:
-            wrong = [row for row in rows if folders[row] and folders[row] != folded(row.label)]
-        elif 2 * agreeing >= len(rows):
+            wrong = [row for row in rows if folders[row] and folders[row] != meant[row]]
+        elif 2 * sum(folders[row] == meant[row] for row in rows) >= len(rows):
             # Some images have a label that no folder has: another opinion, or one folder under another name.
-            wrong = [row for row in rows if folders[row] in given and folders[row] != folded(row.label)]
+            wrong = [row for row in rows if folders[row] in given and folders[row] != meant[row]]
         elif all(folders.values()):
             odd = odd_rows([row.label for row in rows], [folders[row] for row in rows])
             wrong = [rows[index] for index in odd]

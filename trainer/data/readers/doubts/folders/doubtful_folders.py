@@ -8,7 +8,7 @@ from collections.abc import Collection, Sequence
 from pathlib import PurePosixPath
 
 from trainer.common.errors import listed
-from trainer.data.names.further import further_images_of, tells_no_class
+from trainer.data.names.further import are_further_images, tells_no_class
 from trainer.data.names.put_aside import flawed_among, is_aside, is_vague
 from trainer.data.readers.doubts.folders.folder_grids import same_classes
 from trainer.data.readers.doubts.folders.folder_twins import NUMBERED, twins
@@ -146,8 +146,8 @@ def doubtful_among(names: Sequence[str]) -> list[str]:
             (is_aside(name) and not are_numbered)
             or is_vague(name, names)
             or _is_copy_of(name, known)
-            or tells_no_class(name, [other for other in names if other != name])
-            or further_images_of(name, names) is not None
+            or tells_no_class(name, names)
+            or are_further_images(name, known)
             or name in doubtful
         )
     ]
