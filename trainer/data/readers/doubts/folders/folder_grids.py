@@ -94,8 +94,10 @@ def _grid(names: Sequence[str]) -> tuple[list[str], list[str], list[str]] | None
             for half, others in beside.items():
                 alike[frozenset(others)].append(half)
             for shared, own in alike.items():
+                if min(len(shared), len(own)) < _ENOUGH:
+                    continue
                 ordered = [half for half in dict.fromkeys(key[turned] for key in halves) if half in shared]
                 rows, columns = (own, ordered) if turned else (ordered, own)
-                if min(len(rows), len(columns)) >= _ENOUGH and 2 * len(rows) * len(columns) > len(names):
+                if 2 * len(rows) * len(columns) > len(names):
                     return rows, columns, [halves[key] for key in product(rows, columns)]
     return None
