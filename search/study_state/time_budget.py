@@ -52,6 +52,9 @@ EXPORT_SHARE = 0.05
 """The same as a share of the time until the deadline; the larger of the two counts."""
 LONGEST_EXPORT = 180.0
 """Largest `EXPORT_SHARE`, in seconds."""
+LEAST_EXPORT = 0.5
+"""Share of the time for the export that is left of it for the first training. Without one there is nothing to export.
+"""
 LEAST_LENGTH = 0.5
 """Least length of a shortened trial, relative to the longest finished one; length is epochs times pixels. A trial that
 begins with a probe's classifier may be shorter.
@@ -94,6 +97,11 @@ class Costs:
     """Refits without which there would be nothing to export: 0 or 1."""
     export: float = EXPORT_SECONDS
     """Seconds reserved for the export."""
+
+    @property
+    def abandons(self) -> float:
+        """Seconds before the deadline at which a training that has not ended is abandoned."""
+        return self.export if self.finished else LEAST_EXPORT * self.export
 
     @property
     def refit_wall(self) -> float:
@@ -290,14 +298,14 @@ def outline(costs: Costs, *, now: float, deadline: float) -> Outline | None:
 def is_time_for_trial(costs: Costs, *, now: float, deadline: float) -> bool:
     """Whether a trial that begins at ``now`` would end early enough for confirmation, refits and export.
 
-    It may be shortened, see `LEAST_LENGTH`. A first trial may begin as long as there is time for an export: it is
+    It may be shortened, see `LEAST_LENGTH`. A first trial may begin until it would be abandoned at once: it is
     shortened to the time that is left.
 
     Args:
         now, deadline: Unix seconds.
     """
     if costs.trial is None:
-        return now + costs.export < deadline
+        return now + costs.abandons < deadline
     return now + SHORTENED_MARGIN * costs.shortest_trial + costs.confirmation_wall + costs.refit_wall <= deadline
 
 

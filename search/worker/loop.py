@@ -141,7 +141,7 @@ class _WorkerLoop:
                 orphans,
                 overdue=lambda: self._signals.overdue,
                 limit=self._deadline_guard.limit(
-                    study, item, resumed=context.artifacts.has_checkpoint(study.name, item.id)
+                    study, item, partial(context.artifacts.has_checkpoint, study.name, item.id)
                 ),
                 is_time_for_trial=partial(self._deadline_guard.is_time_for_trial, study),
             )

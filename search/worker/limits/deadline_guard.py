@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from search.study_state.study import Study, read_study
@@ -93,11 +94,11 @@ class DeadlineGuard:
         counting = [work_id for work_id, limit in self._limits.items() if study.budget == 0 or not limit.of_probe]
         return len(self.given_up(study).intersection(counting))
 
-    def limit(self, study: Study, item: WorkItem, *, resumed: bool) -> Limit:
+    def limit(self, study: Study, item: WorkItem, has_checkpoint: Callable[[], bool]) -> Limit:
         """The time limit of the training of an item that this worker has taken.
 
         Args:
-            resumed: as for `TimeLimit`.
+            has_checkpoint: as for `TimeLimit`.
         """
         name, deadline = study.name, study.deadline
         if item.kind is WorkKind.REFIT and deadline is not None and self._stores.database.now() >= deadline:
@@ -107,7 +108,7 @@ class DeadlineGuard:
             lambda: self._read(read_study(self._stores, name)),  # its deadline may have changed
             images=self._images_of(study, item),
             device=self._device or "",
-            resumed=resumed,
+            has_checkpoint=has_checkpoint,
             rehearse=self._is_first(study, item),
             rehearsals=self._rehearsals.setdefault(study.id, {}),
         )

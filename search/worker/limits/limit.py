@@ -55,6 +55,12 @@ class Limit(Protocol):
     def passed(self) -> bool:
         """Whether the training has to be abandoned at once."""
 
+    def ends_at_checkpoint(self) -> bool:
+        """Whether an abandoned training continues from its checkpoint, only to end with the epochs in it.
+
+        Called once after each call that was abandoned.
+        """
+
 
 class NoLimit:
     """The limit of a training without a deadline."""
@@ -80,4 +86,7 @@ class NoLimit:
         return Verdict.CONTINUE
 
     def passed(self) -> bool:
+        return False
+
+    def ends_at_checkpoint(self) -> bool:
         return False

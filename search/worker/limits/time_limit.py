@@ -10,7 +10,6 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from search.study_state.time_budget import (
-    LEAST_LENGTH,
     MARGIN,
     PLAIN_OVERHEAD,
     SHORTENED_MARGIN,
@@ -19,14 +18,15 @@ from search.study_state.time_budget import (
 from search.study_state.time_left import latest_probe_end
 from search.study_state.training_costs import (
     TrainingCost,
-    begins_at_probe,
     length,
     length_ratio,
     passes,
     predicted_cost,
     probed_sizes,
 )
+from search.worker.limits.checkpoint_end import CheckpointEnd
 from search.worker.limits.image_passes import ImagePasses
+from search.worker.limits.least import least_epochs, least_length
 from search.worker.limits.limit import OutOfTime, TooSlow
 from search.worker.limits.shortened import SMALLEST_SIDE, shortened, shortened_cost, sufficient_size
 from search.worker.limits.study_time import StudyTime
@@ -59,7 +59,7 @@ class TimeLimit:
         *,
         images: ImagePasses,
         device: str,
-        resumed: bool = False,
+        has_checkpoint: Callable[[], bool] = lambda: False,
         rehearse: bool = False,
         rehearsals: dict[str, tuple[int, Rehearsal]] | None = None,
         clock: Callable[[], float] = time.monotonic,
@@ -69,13 +69,15 @@ class TimeLimit:
             read: reads the present state of the study.
             images: of this training.
             device: of this worker, see `search.study_state.training_costs.device_of`.
-            resumed: whether the training continues from a checkpoint, which fits only its own recipe.
+            has_checkpoint: whether the training can continue from a checkpoint, which fits only its own recipe.
             rehearse: whether the training is rehearsed without a deadline, too, so that people see how long it takes.
             rehearsals: image size and speed, with all layers learning, of the rehearsals of this worker, by backbone;
                 those of this training are added.
             clock: returns seconds, monotonic.
         """
-        self._kind, self._read_study, self._device, self._resumed, self._clock = kind, read, device, resumed, clock
+        self._kind, self._read_study, self._device, self._clock = kind, read, device, clock
+        self._has_checkpoint, self._resumed = has_checkpoint, False
+        self._checkpoint_end = CheckpointEnd(has_checkpoint)
         self._images, self._rehearse = images, rehearse
         self._rehearsals = {} if rehearsals is None else rehearsals
         self._lock = threading.Lock()
@@ -98,6 +100,7 @@ class TimeLimit:
         with self._lock:
             self.of_probe = recipe.method == LINEAR_PROBE
             state = self._refresh()
+            self._resumed = self._has_checkpoint()
             self._epoch_from = None
             self._next_estimate = REHEARSED_PROGRESS if recipe.image_size == self._rehearsed else LEAST_PROGRESS
             known = cost = predicted_cost(state.ended.measured, recipe.to_flat(), self._device)
@@ -154,6 +157,7 @@ class TimeLimit:
             state = self._refresh()
             left = report.epochs - report.epoch
             if state.study.deadline is None or not left:
+                self._checkpoint_end.begin_predictions()
                 return Verdict.CONTINUE
             if report.prediction_seconds and (held_out := self._images.held_out_passes(recipe)):
                 self._pass = recipe.image_size, report.prediction_seconds / held_out
@@ -161,26 +165,53 @@ class TimeLimit:
             cost = self._cost_of(recipe, report.seconds)
             cost = replace(cost, overhead=known.overhead) if known else cost
             end = self._latest_end(state, recipe, cost)
+            if self._checkpoint_end.under_way:
+                return self._finish(report)
+            self._checkpoint_end.begin_epoch(cost.overhead)
             if state.now + cost.total(left) <= end:
                 return Verdict.CONTINUE
-            if report.epoch < self._least_epochs(state, recipe, report.epochs):
+            if report.epoch < least_epochs(state, self._kind, recipe, report.epochs):
                 self._give_up(state, f"epoch {report.epoch} of {report.epochs} took {report.seconds:.0f} s", end)
                 return Verdict.STOP
             if state.now + MARGIN * cost.total(1) <= end:
                 return Verdict.CONTINUE
-            self.reason = f"ended after epoch {report.epoch} of {report.epochs} for the deadline"
-            return Verdict.FINISH
+            return self._finish(report)
+
+    def _finish(self, report: EpochReport) -> Verdict:
+        from trainer.training.results import Verdict
+
+        self._checkpoint_end.begin_predictions()
+        self.reason = f"ended after epoch {report.epoch} of {report.epochs} for the deadline"
+        return Verdict.FINISH
 
     def passed(self) -> bool:
         with self._lock:
-            if not self._is_due(self._state or self._refresh()):
+            state = self._state or self._refresh()
+            if not self._is_due(state, self._seconds_at_checkpoint(state)):
                 return False
             # The deadline is read again only now: before, an outage of the database would hold up the training.
             state = self._refresh()
+            at_checkpoint = self._seconds_at_checkpoint(state)
+            if not self._is_due(state, at_checkpoint):
+                return False
+            if at_checkpoint and self._checkpoint_end.request():
+                return True
             if not self._is_due(state):
                 return False
             self._give_up(state, "it was under way when the export had to begin")
             return True
+
+    def ends_at_checkpoint(self) -> bool:
+        with self._lock:
+            begins = self._checkpoint_end.begin()
+            if begins:
+                self.reason = "ended after its last checkpoint for the deadline"  # until the number of epochs is known
+            return begins
+
+    def _seconds_at_checkpoint(self, state: StudyTime) -> float:
+        """Seconds in which this training would end at its checkpoint; 0 if others can be exported in its place."""
+        is_needed = self._kind is WorkKind.SEARCH and not state.costs.finished
+        return self._checkpoint_end.seconds if is_needed else 0.0
 
     def _give_up(self, state: StudyTime, reason: str, end: float | None = None) -> None:
         """Record that the training is given up.
@@ -191,10 +222,10 @@ class TimeLimit:
         left = "" if end is None else f", and {max(0.0, end - state.now):.0f} s were left for the trial"
         self.missed, self.given_up = state.study.deadline, f"{reason}{left}"
 
-    def _is_due(self, state: StudyTime) -> bool:
-        """Whether the export has to begin, by a state that `_refresh` has read."""
-        deadline = state.study.deadline
-        return deadline is not None and state.now + self._clock() - self._read_at > deadline - state.costs.export
+    def _is_due(self, state: StudyTime, seconds: float = 0.0) -> bool:
+        """Whether the training has at most ``seconds`` left, by a state that `_refresh` has read."""
+        deadline, now = state.study.deadline, state.now + self._clock() - self._read_at
+        return deadline is not None and now > deadline - state.costs.abandons - seconds
 
     def _shorten(
         self, state: StudyTime, recipe: Recipe, cost: TrainingCost, remaining: float, *, known: bool = False
@@ -219,7 +250,7 @@ class TimeLimit:
             enough = sufficient_size(state.ended.trials, recipe.backbone, recipe.image_size)
             within = left / SHORTENED_MARGIN
             shorter = shortened(recipe, plain, within, probed=bool(probed), sufficient=enough)
-            if shorter is None or length(shorter.to_flat()) < self._least_length(state, recipe, enough):
+            if shorter is None or length(shorter.to_flat()) < least_length(state, recipe, enough):
                 self._give_up(state, f"one epoch takes about {cost.epoch:.0f} s", state.now + left)
                 raise OutOfTime(self.given_up)
         else:
@@ -252,32 +283,6 @@ class TimeLimit:
             return self._images.predictions(recipe, plain=plain) * epoch
         size, seconds = self._pass
         return self._images.last_passes(recipe, plain=plain) * seconds * (recipe.image_size / size) ** 2
-
-    def _least_length(self, state: StudyTime, recipe: Recipe, enough: int) -> float:
-        """Length, epochs times pixels, of the shortest recipe that is useful in place of ``recipe``.
-
-        Args:
-            enough: image size down to which the backbone loses little (`sufficient_size`).
-        """
-        if recipe.method == LINEAR_PROBE:
-            # Smaller images than those of a finished probe would tell nothing new.
-            sizes = probed_sizes(state.ended.trials, recipe.backbone)
-            return float((max(sizes) + 1) ** 2) if sizes else 0.0
-        if begins_at_probe(recipe.to_flat()):
-            return 0.0  # the shortest recipe that `shortened` returns is useful
-        least = LEAST_LENGTH * (enough / recipe.image_size) ** 2
-        return least * min(length(recipe.to_flat()), state.longest_training)
-
-    def _least_epochs(self, state: StudyTime, recipe: Recipe, epochs: int) -> float:
-        """Number of epochs after which the training is useful although others of its ``epochs`` are missing."""
-        if self._kind is WorkKind.CONFIRM:
-            return epochs  # others are compared with it
-        # A finished probe replaces no training: a few epochs are better than none.
-        in_search = self._kind is WorkKind.SEARCH
-        if in_search and begins_at_probe(recipe.to_flat()):
-            return 1
-        replaceable = state.longest_training > 0.0 if in_search else not state.costs.needed_refits
-        return LEAST_LENGTH * epochs if replaceable else 1
 
     def _latest_end(self, state: StudyTime, recipe: Recipe, cost: TrainingCost) -> float:
         """Latest end of this training, Unix seconds on the database's clock."""

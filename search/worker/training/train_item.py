@@ -55,7 +55,11 @@ def train(context: StudyContext, task: Task) -> TrialOutcome | Paused | None:
     recipe, gpu_wait = Recipe.from_flat(task.item.recipe or {}), GpuWait(task)
     while True:
         try:
-            return _train(context, task, recipe)
+            outcome = _train(context, task, recipe)
+            if outcome is not None or not task.limit.ends_at_checkpoint():
+                return outcome
+            log.info("%s has no time for another epoch: it ends with those of its checkpoint", task.name)
+            continue
         except TooSlow as slow:
             recipe = _shorten(context, task, slow)
             continue

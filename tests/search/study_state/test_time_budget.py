@@ -19,6 +19,7 @@ from search.study_state.stages import search_is_over
 from search.study_state.study import read_study
 from search.study_state.time_budget import (
     EXPORT_SECONDS,
+    LEAST_EXPORT,
     LEAST_LENGTH,
     MARGIN,
     SHORTENED_MARGIN,
@@ -187,10 +188,10 @@ class TestDivision:
         costs = measure_costs(SPEC, records, [records[0], records[20]], (), workers=1)
         assert (costs.trial, costs.final) == (10.0, 200.0)
 
-    def test_a_first_trial_may_begin_as_long_as_there_is_time_for_an_export(self) -> None:
+    def test_a_first_trial_may_begin_until_half_of_the_time_for_the_export_is_left(self) -> None:
         nothing = measure_costs(SPEC, (), (), (), workers=4)
-        assert is_time_for_trial(nothing, now=9_979.0, deadline=10_000.0)
-        assert not is_time_for_trial(nothing, now=9_980.0, deadline=10_000.0)
+        assert is_time_for_trial(nothing, now=9_989.0, deadline=10_000.0)
+        assert not is_time_for_trial(nothing, now=9_990.0, deadline=10_000.0)
 
     def test_refits_take_at_most_their_share_of_the_time(self) -> None:
         records = [record(n, 100.0) for n in range(3)]
@@ -597,6 +598,8 @@ class TestAgainstADatabase:
         stores.studies.set_deadline(study.id, stores.database.now() + EXPORT_SECONDS + 100.0)
         assert WorkKind.REFIT in guard.kinds_to_begin(read_study(stores, "colours"))
         stores.studies.set_deadline(study.id, stores.database.now() + EXPORT_SECONDS - 1.0)
+        assert guard.kinds_to_begin(read_study(stores, "colours")) == (WorkKind.SEARCH,), "nothing has finished"
+        stores.studies.set_deadline(study.id, stores.database.now() + LEAST_EXPORT * EXPORT_SECONDS - 1.0)
         assert guard.kinds_to_begin(read_study(stores, "colours")) == ()
 
     def test_a_worker_goes_by_the_costs_of_its_own_device(self, context: StudyContext, stores: Stores) -> None:
@@ -681,7 +684,7 @@ class TestAgainstADatabase:
         assert item is not None
         guard, recipe = DeadlineGuard(stores), Recipe.from_flat(context.spec.default_recipe())
         quick, slow = (report(seconds) for seconds in (1.0, 500.0))
-        limit = guard.limit(study, item, resumed=False)
+        limit = guard.limit(study, item, lambda: False)
         assert limit.after_epoch(recipe, quick) is Verdict.CONTINUE
         assert guard.given_up(study) == set()
         assert limit.after_epoch(recipe, replace(slow, epoch=3)) is Verdict.CONTINUE, "at the last epoch"
@@ -744,7 +747,7 @@ class TestAgainstADatabase:
         end_a_trial(0, 10.0)
         item = stores.queue.take(study.id, context.worker, 60.0)
         assert item is not None
-        limit = guard.limit(study, item, resumed=False)
+        limit = guard.limit(study, item, lambda: False)
         for _ in range(3):
             assert limit.after_epoch(recipe, report(10.0)) is Verdict.CONTINUE
             assert WorkKind.SEARCH in guard.kinds_to_begin(study)

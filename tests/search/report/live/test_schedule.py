@@ -215,7 +215,7 @@ def test_trials_are_rehearsed_until_one_has_ended_but_probes_never(context: Stud
         """End a training at once; returns whether it would have been rehearsed."""
         item = stores.queue.take(context.study.id, context.worker, LEASE)
         assert item is not None
-        limit = guard.limit(context.study, item, resumed=False)
+        limit = guard.limit(context.study, item, lambda: False)
         limit.fit(recipe)
         is_rehearsed = limit.is_unknown(recipe)
         named = stores.queue.assign_trial(item, number, recipe.to_flat())

@@ -206,7 +206,7 @@ def test_probes_that_miss_their_share_keep_no_worker_from_trials(make: Make) -> 
     probe = Recipe.from_flat({**study.spec.default_recipe(), "method": LINEAR_PROBE, "epochs": 1})
     assert WorkKind.SEARCH in guard.kinds_to_begin(study)
     for number in range(GIVE_UPS):
-        limit = guard.limit(study, replace(take(context), id=number), resumed=False)
+        limit = guard.limit(study, replace(take(context), id=number), lambda: False)
         assert isinstance(limit, TimeLimit)
         limit.fit(probe)
         limit.missed = study.deadline

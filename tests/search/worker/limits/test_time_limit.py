@@ -9,8 +9,16 @@ import numpy as np
 import pytest
 
 from search.study_state.study import Study
-from search.study_state.time_budget import EXPORT_SECONDS, PLAIN_OVERHEAD, SHORTENED_MARGIN, Costs
+from search.study_state.time_budget import (
+    EXPORT_SECONDS,
+    LEAST_EXPORT,
+    MARGIN,
+    PLAIN_OVERHEAD,
+    SHORTENED_MARGIN,
+    Costs,
+)
 from search.study_state.time_left import EndedTrainings
+from search.worker.limits.checkpoint_end import RESTART
 from search.worker.limits.image_passes import ImagePasses
 from search.worker.limits.limit import NoLimit, OutOfTime, TooSlow
 from search.worker.limits.study_time import StudyTime
@@ -51,7 +59,7 @@ class Clock:
         self,
         kind: WorkKind = WorkKind.SEARCH,
         *,
-        resumed: bool = False,
+        has_checkpoint: bool = False,
         rehearsals: dict[str, tuple[int, Rehearsal]] | None = None,
     ) -> TimeLimit:
         return TimeLimit(
@@ -59,7 +67,7 @@ class Clock:
             self.read,
             images=self.images,
             device="",
-            resumed=resumed,
+            has_checkpoint=lambda: has_checkpoint,
             rehearsals=rehearsals,
             clock=lambda: self.now,
         )
@@ -276,6 +284,62 @@ class TestFirstTrial:
         limit.fit(RECIPE)
         assert not limit.is_unknown(RECIPE)
 
+    def test_without_anything_to_export_it_takes_half_of_the_time_for_the_export(self) -> None:
+        for kind in WorkKind:
+            clock = Clock(deadline=EXPORT_SECONDS + 100.0)
+            limit = clock.limit(kind)
+            limit.fit(RECIPE)
+            clock.now = 100.0 + (1.0 - LEAST_EXPORT) * EXPORT_SECONDS
+            assert not limit.passed()
+            clock.now += 0.1
+            assert limit.passed() and limit.missed == clock.deadline and not limit.ends_at_checkpoint()
+
+    def test_in_a_slow_epoch_it_ends_at_its_checkpoint_in_time_for_the_predictions(self) -> None:
+        clock = Clock(deadline=EXPORT_SECONDS + 100.0)
+        limit = clock.limit(has_checkpoint=True)
+        limit.fit(RECIPE)
+        clock.now = 60.0
+        assert limit.after_epoch(RECIPE, report(1, 10.0)) is Verdict.CONTINUE
+        end = 100.0 + (1.0 - LEAST_EXPORT) * EXPORT_SECONDS
+        begin = end - RESTART - MARGIN * IMAGES.predictions(RECIPE, plain=False) * 10.0
+        clock.now = begin - 0.1
+        assert not limit.passed()
+        clock.now = begin + 0.1
+        assert limit.passed() and limit.missed is None
+        assert limit.ends_at_checkpoint() and not limit.ends_at_checkpoint()
+
+        limit.fit(RECIPE)
+        assert not limit.is_unknown(RECIPE)
+        clock.now += RESTART
+        assert not limit.passed()
+        assert limit.after_epoch(RECIPE, report(1, 10.0)) is Verdict.FINISH
+        assert limit.reason == "ended after epoch 1 of 10 for the deadline"
+        clock.now = end
+        assert not limit.passed()
+        clock.now += 0.1
+        assert limit.passed() and limit.missed == clock.deadline and not limit.ends_at_checkpoint()
+
+    @pytest.mark.parametrize(
+        ("has_checkpoint", "kind", "finished", "epochs"),
+        [
+            (False, WorkKind.SEARCH, False, 10),
+            (True, WorkKind.REFIT, False, 10),
+            (True, WorkKind.SEARCH, True, 10),
+            (True, WorkKind.SEARCH, False, 1),  # only the predictions are left
+        ],
+    )
+    def test_no_other_training_ends_at_a_checkpoint(
+        self, has_checkpoint: bool, kind: WorkKind, finished: bool, epochs: int
+    ) -> None:
+        clock = Clock(deadline=EXPORT_SECONDS + 200.0, costs=dataclasses.replace(FINISHED, finished=finished))
+        limit = clock.limit(kind, has_checkpoint=has_checkpoint)
+        limit.fit(RECIPE)
+        assert limit.after_epoch(RECIPE, report(1, 10.0, epochs)) is Verdict.CONTINUE
+        clock.now = 200.0 + (0.0 if finished else (1.0 - LEAST_EXPORT) * EXPORT_SECONDS)
+        assert not limit.passed()
+        clock.now += 0.1
+        assert limit.passed() and limit.missed == clock.deadline and not limit.ends_at_checkpoint()
+
 
 class TestLaterTrials:
     def test_of_known_cost_are_shortened_before_they_begin(self) -> None:
@@ -287,7 +351,7 @@ class TestLaterTrials:
         clock.deadline = EXPORT_SECONDS + 60.0
         with pytest.raises(OutOfTime):
             clock.limit().fit(RECIPE)
-        clock.limit(resumed=True).fit(RECIPE)  # its checkpoint fits no other recipe
+        clock.limit(has_checkpoint=True).fit(RECIPE)  # its checkpoint fits no other recipe
         clock.limit(WorkKind.CONFIRM).fit(RECIPE)  # others are compared with it
         clock.deadline = EXPORT_SECONDS + 120.0
         clock.limit().fit(RECIPE)
