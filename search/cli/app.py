@@ -17,15 +17,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from search.cli import (
-    control_commands,
-    inspect_commands,
-    model_commands,
-    probe_command,
-    run_commands,
-    start_command,
-    status_commands,
-)
+from search.cli.commands import browse, control, data, export, model, probe, start, status, train
 from search.cli.program.process_title import hide_passwords
 from search.cli.program.usage_errors import readable_usage_errors
 from search.cli.program.version import print_version
@@ -92,33 +84,33 @@ def _options(
 
 
 COMMANDS = (
-    ("check", inspect_commands.check),
-    ("preview", inspect_commands.preview),
-    ("studies", inspect_commands.studies),
-    ("probe", probe_command.probe),
-    ("start", start_command.start),
-    ("worker", run_commands.worker),
-    ("status", status_commands.status),
-    ("pause", control_commands.pause),
-    ("resume", control_commands.resume),
-    ("stop", control_commands.stop),
-    ("try", control_commands.try_recipe),
-    ("retry", control_commands.retry),
-    ("folds", inspect_commands.folds),
-    ("confirm", run_commands.confirm),
-    ("compare", status_commands.compare),
-    ("report", status_commands.report),
-    ("labels", inspect_commands.labels),
-    ("export-best", run_commands.export_best),
-    ("import", run_commands.import_predictions),
-    ("pretrain", run_commands.pretrain),
-    ("predict", model_commands.predict),
-    ("convert", model_commands.convert),
-    ("single", model_commands.single),
-    ("replay", inspect_commands.replay),
-    ("backbones", inspect_commands.backbones),
-    ("submissions", inspect_commands.submissions),
-    ("dashboard", inspect_commands.dashboard),
+    ("check", data.check),
+    ("preview", data.preview),
+    ("studies", browse.studies),
+    ("probe", probe.probe),
+    ("start", start.start),
+    ("worker", train.worker),
+    ("status", status.status),
+    ("pause", control.pause),
+    ("resume", control.resume),
+    ("stop", control.stop),
+    ("try", control.try_recipe),
+    ("retry", control.retry),
+    ("folds", data.folds),
+    ("confirm", train.confirm),
+    ("compare", status.compare),
+    ("report", status.report),
+    ("labels", data.labels),
+    ("export-best", export.export_best),
+    ("import", export.import_predictions),
+    ("pretrain", train.pretrain),
+    ("predict", model.predict),
+    ("convert", model.convert),
+    ("single", model.single),
+    ("replay", browse.replay),
+    ("backbones", browse.backbones),
+    ("submissions", export.submissions),
+    ("dashboard", browse.dashboard),
 )
 """All commands by name, in the order of ``search --help``."""
 

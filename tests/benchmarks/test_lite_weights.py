@@ -18,7 +18,7 @@ from sklearn.datasets import load_sample_images
 
 from benchmarks import lite_weights
 from benchmarks.lite_weights import NoLiteWeights, backbone, installed, main, package, write_lite_weights
-from search.cli.probe_command import STUDY
+from search.cli.commands.probe import STUDY
 from search.engines.plan import Workers
 from search.study_setup.prepare import StartRequest, prepare
 from studies.resolve_backbones import backbones_of

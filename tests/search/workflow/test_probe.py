@@ -15,7 +15,7 @@ from safetensors.torch import save_file
 from typer.testing import CliRunner
 
 from search.cli.app import app
-from search.cli.probe_command import STUDY
+from search.cli.commands.probe import STUDY
 from search.engines.plan import Workers
 from search.report.study_list import show_studies
 from search.study_setup.create_study import StudyPlan

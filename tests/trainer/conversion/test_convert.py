@@ -17,7 +17,7 @@ import torch
 from typer.testing import CliRunner
 
 from search.cli.app import app
-from search.cli.model_commands import FormatName
+from search.cli.commands.model import FormatName
 from tests.trainer.images import fill_disk
 from tests.trainer.inference.test_model_folder import BLEND, CLASSES, RECIPE, SECOND, folder_member, read_table
 from tests.trainer.inference.test_model_folder import images_dir as images_dir

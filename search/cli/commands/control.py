@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from search.cli.commands.export import run_export
 from search.cli.options import (
     DEFAULT_HOME,
     DEFAULT_STORAGE,
@@ -18,7 +19,6 @@ from search.cli.options import (
     Weights,
     Workers,
 )
-from search.cli.run_commands import run_export
 
 
 def pause(study: Study = None, storage_url: StoredIn = DEFAULT_STORAGE) -> None:

@@ -1,0 +1,1 @@
+"""The commands of ``search``: their options and help, and the call of what they do."""
