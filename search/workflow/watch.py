@@ -100,6 +100,7 @@ def watch(
             say(console, line)
         fleet.ask_to_stop()
         fleet.wait(signals.grace + MARGIN)
+        view.show_ended(read_snapshot(stores, name, snapshot))  # a trial may have ended with its last epoch
     raise Interrupted(f"study {name} is interrupted; nothing is lost")
 
 

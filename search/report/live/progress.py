@@ -81,6 +81,7 @@ class ProgressView:
         if self._live is not None:
             self._forget_wrapped_lines()
             self._live.stop()
+            self._panel = None
 
     def show(self, snapshot: StudySnapshot, now: str, trouble: str = "") -> None:
         """Print the trials that ended since the last call, and redraw the panel or add a status line to the log.
@@ -89,13 +90,7 @@ class ProgressView:
             now: what runs at the moment, as text.
             trouble: what keeps it from running, as text.
         """
-        new = snapshot.records[self._shown :]
-        origins = self._origins() if new else {}
-        if new:
-            self._forget_wrapped_lines()
-        for record in new:
-            print_trial(self._console, record, self._default, origins.get(record.number or 0, ""))
-        self._shown = len(snapshot.records)
+        self.show_ended(snapshot)
         if self._live is None:
             self._log.update(snapshot, SEPARATOR.join(filter(None, (now, trouble))))
             return
@@ -105,6 +100,16 @@ class ProgressView:
         self._forget_wrapped_lines()
         self._panel = panel
         self._live.update(Text("\n".join(panel[0]), no_wrap=True, overflow="crop"), refresh=True)
+
+    def show_ended(self, snapshot: StudySnapshot) -> None:
+        """Print the trials that ended since the last call; possible without a panel, too."""
+        new = snapshot.records[self._shown :]
+        origins = self._origins() if new else {}
+        if new:
+            self._forget_wrapped_lines()
+        for record in new:
+            print_trial(self._console, record, self._default, origins.get(record.number or 0, ""))
+        self._shown = len(snapshot.records)
 
     def _forget_wrapped_lines(self) -> None:
         """Erase the rows by which a terminal that became narrower has made the panel taller. Rich erases the others."""
