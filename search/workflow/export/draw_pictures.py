@@ -6,6 +6,7 @@ import logging
 
 from search.export.final_model import Refits
 from search.page.gallery.contents import remove_gallery, write_gallery
+from search.page.text import command
 from search.runtime.home import Home
 from search.study_state.study import Study, read_study
 from storage.errors import StorageError
@@ -61,4 +62,7 @@ def time_for_pictures(stores: Stores, study: Study) -> tuple[float, str]:
     if read.deadline is None or now >= read.deadline:
         return seconds, limit
     left = read.deadline - now - seconds_of_report(stores, study)
-    return (left, "the deadline") if left < seconds else (seconds, limit)
+    if left >= seconds:
+        return seconds, limit
+    again = command("search", "export-best", "--study", study.name)
+    return left, f"the deadline; `{again}`, typed after it, draws them"

@@ -213,7 +213,7 @@ def test_pictures_take_a_small_share_and_respect_the_deadline(context: StudyCont
 
     assert with_deadline(3600.0) == (pytest.approx(seconds, rel=0.5), limit)
     left, reason = with_deadline(2.0)
-    assert left < 0.0 and reason == "the deadline"
+    assert left < 0.0 and reason == "the deadline; `search export-best --study colours`, typed after it, draws them"
     assert not draw_pictures(stores, study, refits, context.images, context.home)
     assert read(context) is None
     assert with_deadline(-10.0)[0] > 0.0, "after a missed deadline there is no hurry any more"
