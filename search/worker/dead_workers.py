@@ -8,10 +8,12 @@ from contextlib import suppress
 import optuna
 from optuna.trial import TrialState
 
+from search.runtime.process_names import is_dead
 from search.tuning.report_to_optuna import report_to_optuna
 from search.tuning.restore_optuna import ForeignOptunaStudy, restore_if_gone
 from storage.optuna_storage.optuna_rows import running_trials
 from storage.records.study_rows import StoredStudy
+from storage.records.workers import SEEN_WITHIN
 from storage.stores import Stores
 from storage.values import StudyState, TrialStatus, WorkKind
 from studies.errors import StudyError
@@ -24,11 +26,25 @@ log = logging.getLogger(__name__)
 
 
 def sweep_all(stores: Stores) -> None:
-    """`sweep` every study that no process has swept for `SWEEP_INTERVAL`."""
+    """Free the work of the dead processes of this host, and `sweep` what no process has swept for `SWEEP_INTERVAL`."""
+    for process in stores.workers.alive(SEEN_WITHIN):
+        if is_dead(process.name):
+            expire_worker(stores, process.name)
     due = stores.recovery.claim_sweeps(SWEEP_INTERVAL)
     for study in stores.studies.all() if due else []:
         if study.id in due:
             sweep(stores, study)
+
+
+def expire_worker(stores: Stores, name: str) -> None:
+    """Return the work of a worker that is certainly dead to the queue at once; other leases have to run out.
+
+    Args:
+        name: exactly that of the worker.
+    """
+    if stores.recovery.expire_worker(name):
+        log.info("%s is dead: its work is free", name)
+    stores.workers.remove(name)
 
 
 def orphaned_trials(stores: Stores, study: StoredStudy) -> set[int]:

@@ -29,7 +29,7 @@ from search.study_state.snapshot import StudySnapshot, read_snapshot
 from search.study_state.stages import refits_are_over, running_work, search_is_over
 from search.study_state.study import Study, read_study
 from search.tuning.warm_starts import origins_of
-from search.worker.dead_workers import SWEEP_INTERVAL, sweep_all
+from search.worker.dead_workers import SWEEP_INTERVAL, expire_worker, sweep_all
 from storage.database.urls import url_text
 from storage.records.workers import Role
 from storage.stores import Stores
@@ -107,8 +107,7 @@ def watch(
 def expire_dead_workers(stores: Stores, fleet: Fleet) -> None:
     """Return the work of the fleet's dead workers to the queue at once, instead of waiting for their leases to end."""
     for dead in fleet.dead_workers():
-        stores.recovery.expire_worker(dead)
-        stores.workers.remove(dead)
+        expire_worker(stores, dead)
 
 
 def _now(stores: Stores, snapshot: StudySnapshot, fleet: Fleet | None) -> tuple[str, str]:

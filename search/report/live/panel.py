@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Sequence
 
 from rich.cells import cell_len
@@ -13,6 +12,7 @@ from search.report.live.activity import Activity, WorkerActivity
 from search.report.live.sparkline import ASCII, BLOCKS, best_so_far, bounds_of, sparkline
 from search.report.live.status_line import best_fact, counts_and_times, duration
 from search.runtime.console import GAP, SEPARATOR, clipped, encodable, facts_in
+from search.runtime.process_names import short_name
 from search.study_state.snapshot import StudySnapshot
 from storage.values import TrialStatus
 
@@ -20,7 +20,6 @@ MOST_CELLS = 24  # of a sparkline
 MOST_WORKERS = 8  # lines
 OTHER_LINES = 8  # lines of a terminal that workers leave free
 SHORT_NAME = 14  # cells of a worker's name where the whole one does not fit: its end
-_SUFFIX = re.compile(r"-[0-9a-f]{12}$")  # of `search.runtime.process_names`: host and process suffice for people
 
 
 def panel_lines(console: Console, snapshot: StudySnapshot, activity: Activity, now: str, trouble: str) -> list[str]:
@@ -82,7 +81,7 @@ def _worker_lines(console: Console, snapshot: StudySnapshot, activity: Activity,
         cells = -(-MOST_CELLS * len(scores) // epochs) if epochs > MOST_CELLS else len(scores)
         return sparkline(scores, cells, bounds, levels) if scores else ""
 
-    rows = [(_SUFFIX.sub("", w.name), w.device, w.doing, _speed(w), drawn(w.scores)) for w in shown]
+    rows = [(short_name(w.name), w.device, w.doing, _speed(w), drawn(w.scores)) for w in shown]
     if any(curves) and len(activity.leader_scores) > 1:
         leader = snapshot.name_of(snapshot.ranking[0].number)
         rows.append(("", "", f"leader: {leader}", "", drawn(activity.leader_scores)))

@@ -71,7 +71,7 @@ def worker(name: str, trial: int, epochs_done: int) -> WorkerActivity:
     )
 
 
-def busy(count: int = 2, name: str = "gpu-box-%d-0123456789ab") -> Activity:
+def busy(count: int = 2, name: str = "gpu-box-%d-0123456789abcdef0123") -> Activity:
     return Activity(
         workers=[worker(name % (4000 + i), 3 + i, 3) for i in range(count)],
         leader_scores=LEADER,
