@@ -8,7 +8,7 @@ from contextlib import suppress
 import optuna
 from optuna.trial import TrialState
 
-from search.runtime.process_names import is_dead
+from search.runtime.process_names import is_dead, short_name
 from search.tuning.report_to_optuna import report_to_optuna
 from search.tuning.restore_optuna import ForeignOptunaStudy, restore_if_gone
 from storage.optuna_storage.optuna_rows import running_trials
@@ -43,7 +43,7 @@ def expire_worker(stores: Stores, name: str) -> None:
         name: exactly that of the worker.
     """
     if stores.recovery.expire_worker(name):
-        log.info("%s is dead: its work is free", name)
+        log.info("worker %s is dead; the next worker continues its work", short_name(name))
     stores.workers.remove(name)
 
 
