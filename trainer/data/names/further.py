@@ -37,8 +37,8 @@ _ALONE = frozenset((
     "nachschub", "nachtrag", "nachtraglich", "nachtraege", "ajouts", "aggiunte", "toevoegingen",
 ))  # fmt: skip
 """Words for additions that are no class without one for images, either."""
-_AS_ENDS = _IMAGES - {"set", "sets", "data", "dataset", "file", "files", "input", "inputs"}
-"""Those behind the name of a class: a ``crystal set`` is no crystal."""
+WORDS_FOR_IMAGES = _IMAGES - {"set", "sets", "data", "dataset", "file", "files", "input", "inputs"}
+"""Those that mean nothing else, also behind the name of a class: a ``crystal set`` is no crystal."""
 _SOURCES = frozenset((
     "google", "bing", "baidu", "internet", "online", "instagram", "insta", "flickr", "pinterest", "facebook",
     "twitter", "reddit", "telegram", "whatsapp", "kaggle", "wikipedia", "wikimedia", "inaturalist", "inat", "gbif",
@@ -52,7 +52,7 @@ _TASKS = frozenset((
     "feito", "fatto", "klaar",
 ))  # fmt: skip
 """What is to do with images, or was done, in a name that begins with that of a class."""
-_TELLING = _AS_ENDS | _SOURCES | _TASKS
+_TELLING = WORDS_FOR_IMAGES | _SOURCES | _TASKS
 _COUNTED = re.compile(
     r"(?:batch|week|day|session|round|trip|visit|upload|import|delivery|charge|lieferung|woche|tag|sitzung|runde"
     r"|semaine|jour|seance|lot|semana|dia|sesion|lote|sessao|settimana|giorno|sessione|lotto|dag|sessie|partij|ronde)"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path, PurePosixPath
 
 from trainer.common.errors import DataError, listed
@@ -11,13 +11,22 @@ from trainer.data.images import FileImages
 from trainer.data.readers.base import Reader, ReadResult
 from trainer.data.readers.class_folders import class_folder_names
 from trainer.data.readers.columns.ambiguous_labels import NoLabelColumnError
+from trainer.data.readers.columns.image_column import says_image
 from trainer.data.readers.columns.label_names import any_usual_label
 from trainer.data.readers.columns.several_labels import free_separator
 from trainer.data.readers.competition_test_set import CompetitionTestSet, TrainingConventions, read_test_set
 from trainer.data.readers.doubts.folders.folder_choice import folders_choice, inner_classes
 from trainer.data.readers.doubts.groups.possible_groups import possible_groups
 from trainer.data.readers.doubts.other_tables import bare_tables, how_to_save, may_give_labels, other_tables
-from trainer.data.readers.doubts.unread_images import held_out, in_other_folders, in_test_folders, unlisted
+from trainer.data.readers.doubts.shifted_numbers import partial_numbers
+from trainer.data.readers.doubts.unread_images import (
+    held_out,
+    images_beside,
+    in_other_folders,
+    in_test_folders,
+    unlisted,
+    unlisted_images,
+)
 from trainer.data.readers.doubts.unused_marks import unused_marks
 from trainer.data.readers.matching.image_files import IMAGE_SUFFIXES, ImageFiles
 from trainer.data.readers.tables.find_tables import find_tables, is_named_training, own_warnings, packed_warnings
@@ -93,7 +102,11 @@ def _read(folder: Path, options: DataOptions) -> ReadResult | None:
     divided_off = set() if part.columns.part is None else set(sources.chosen.paths.values())
     of_folders = sources.chosen.of_folders
     masks = () if of_folders is None else of_folders.masks
-    both = [f"{path} is listed both as a training and as a test image" for path in sorted(paths & {*test.images.paths})]
+    tested = {*test.images.paths}
+    rest = unlisted_images(files, sources.matcher, sources.chosen.image_cells(), paths, {*tested, *masks})
+    numbers = _other_numbers(sources, part, paths, rest)
+    doubted = bool(numbers) and part.has_header and not says_image(part.names[part.columns.image])
+    both = [f"{path} is listed both as a training and as a test image" for path in sorted(paths & tested)]
     image_set = ImageSet(
         root=folder,
         reader="table",
@@ -133,15 +146,16 @@ def _read(folder: Path, options: DataOptions) -> ReadResult | None:
             *in_test_folders(where, files, paths),
             *possible_groups(where, part.names, part.rows, part.used, part.labels, part.groups),
             *unused_marks(where, part.names, part.rows, part.used),
-            *held_out(files, {*paths, *test.images.paths, *divided_off}),
+            *held_out(files, {*paths, *tested, *divided_off}),
             *in_other_folders(where, files, paths, test.images.paths, divided_off),
-            *unlisted(where, files, sources.matcher, sources.chosen.image_cells(), paths, {*test.images.paths, *masks}),
+            *unlisted(where, rest),
+            *([numbers] if numbers and not doubted else []),
             *files.unread_warnings(_image_folders((*paths, *test.images.paths)), read=_read_tables(sources, part)),
         ),
     )
     return ReadResult(
         image_set=image_set,
-        problems=(*labelled.problems, *both, *files.closed_problems(), *test.problems),
+        problems=(*labelled.problems, *([numbers] if doubted else []), *both, *files.closed_problems(), *test.problems),
         skippable=train.skippable,
         advice=files.packed_hint() if test.problems or train.skippable else "",
     )
@@ -156,6 +170,14 @@ def _labelled_rows(sources: Sources, part: TrainingPart) -> LabelledRows:
         if error.advice or not hint or not any("there is no image" in problem for problem in error.problems):
             raise
         raise DataError(error.problems, hint) from error
+
+
+def _other_numbers(sources: Sources, part: TrainingPart, trained: Collection[str], rest: Sequence[str]) -> str:
+    """Why the ids may be no numbers of images, as `partial_numbers`; empty if they are, or the user has chosen them."""
+    if sources.options.id_column is not None or sources.is_joined or sources.chosen.linked is not None or not rest:
+        return ""
+    name, cells = part.names[part.columns.image], sources.chosen.image_cells()
+    return partial_numbers(part.table.name, name, cells, images_beside(sources.files, trained), rest)
 
 
 def _read_test_set(

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from pathlib import PurePosixPath
 
 from trainer.common.errors import DataError, listed
+from trainer.data.names.further import WORDS_FOR_IMAGES
+from trainer.data.names.words import words_in
 from trainer.data.readers.columns.label_names import is_usual_label, plain_name
-from trainer.data.readers.matching.id_spellings import is_image_name
+from trainer.data.readers.matching.id_spellings import is_image_name, unpadded
 from trainer.data.readers.matching.image_files import IMAGE_SUFFIXES
 from trainer.data.readers.matching.match_images import ColumnMatch
 
@@ -26,6 +29,13 @@ _OF_IMAGES = re.compile(
     r"|tile|patch|crop|page|plate|card|figure|fig|snapshot|capture|recording|record|specimen)s?"
     r"(?:[^a-z]*(?:id|no|nr|num|number|name|key|ref))?"
 )
+_UNITS = frozenset((
+    "sample", "specimen", "slide", "plate", "item", "record", "recording", "card", "asset", "media",
+))  # fmt: skip
+"""Words for what has an image, or several: a specimen, a slide."""
+_FILES = ("file", "datei", "fichier", "archivo", "arquivo", "bestand", "\u0444\u0430\u0439\u043b", "ファイル", "文件")
+_STARTS = tuple(word for word in (*WORDS_FOR_IMAGES, *_FILES) if len(word) > 2 or not word.isascii())
+_ONE_NUMBER = re.compile(r"(\D*?)0*(\d{1,18})\D*", re.ASCII)
 _NUMBERS = ("no", "no.", "nr", "nr.", "#")
 _COUNTER_NAMES = ("", "index", "idx", "row", "level_0", *_NUMBERS)
 
@@ -99,6 +109,14 @@ def image_column(
                 f"file names that the folder lacks, such as {cell!r}. Rename the files to these names, or choose the "
                 "column of image names with --id-column NAME (data.id_column)"
             )
+        apart = [c for c in free if c not in many and _numbers_images_otherwise(names[c], rows, chosen, c)]
+        if apart:
+            cell = next(row[apart[0]] for row in rows if row[apart[0]].strip())
+            raise DataError(
+                f"{file}: the numbers in {names[chosen]!r} name images, but those in {names[apart[0]]!r}, such as "
+                f"{cell!r}, would name others in the same rows. If {names[chosen]!r} holds the names of the images, "
+                f"add --id-column {shlex.quote(names[chosen])} (data.id_column); else write file names into the table"
+            )
     passed_over = [names[c] for c in many if c != chosen and _differ(rows, matches, chosen, c)]
     if passed_over:
         notes.append(
@@ -121,6 +139,32 @@ def _all_differ(rows: Sequence[Sequence[str]], column: int) -> bool:
 def refers_to_images(name: str) -> bool:
     """Whether the name of a column says that its cells may name images: ``photo_id``, ``frame``, ``file no``."""
     return plain_name(name) in _NAMES_OF_IMAGES or _OF_IMAGES.fullmatch(plain_name(name)) is not None
+
+
+def says_image(name: str) -> bool:
+    """Whether a column is called after an id, an image or a file, and not after what may have several images."""
+    plain, words = plain_name(name), words_in(name)
+    if plain in ID_NAMES:
+        return True
+    return _UNITS.isdisjoint(word.removesuffix("s") for word in words) and (
+        refers_to_images(name) or any(word.startswith(_STARTS) for word in words)
+    )
+
+
+def _numbers_images_otherwise(name: str, rows: Sequence[Sequence[str]], chosen: int, other: int) -> bool:
+    """Whether a column such as ``photo 17`` holds a number in each row, which the chosen column gives to another row.
+
+    Its name or its cells speak of images, and the numbers differ.
+    """
+    found = [(row[chosen].strip(), _ONE_NUMBER.fullmatch(row[other].strip())) for row in rows]
+    numbers = {number[2]: own for own, number in found if number is not None}
+    if len(numbers) < len(rows):
+        return False
+    words = {word for _, number in found if number is not None for word in words_in(number[1])}
+    known = {unpadded(own) for own, _ in found}
+    if not (says_image(name) or (words and words <= WORDS_FOR_IMAGES)) or 2 * len(known & numbers.keys()) < len(rows):
+        return False
+    return any(unpadded(own) != number for number, own in numbers.items())
 
 
 def _fits_as_well(rows: Sequence[Sequence[str]], found: Mapping[int, int], chosen: int, other: int) -> bool:

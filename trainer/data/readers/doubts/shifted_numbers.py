@@ -1,8 +1,9 @@
-"""Row numbers taken for image numbers: a table that counts from 0, and images that count from 1."""
+"""Other numbers taken for image numbers: rows that count from 0, or plants of which each has several images."""
 
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Collection
 from pathlib import PurePosixPath
 
@@ -10,6 +11,8 @@ from trainer.formats.labels import is_integer
 
 LEAST = 3
 """Numbers that a table needs to count."""
+_LEAST_SHARE = 3 / 4  # of the numbers between the lowest and the highest one, for these to count
+_LEAST_FURTHER = 1 / 4  # further images for each number of the table, from which it may count something else
 _LAST_NUMBER = re.compile(r"\d+(?=\D*$)")
 
 
@@ -45,3 +48,39 @@ def shifted_numbers(
         f"the ids count from {low} to {high} and the images from {min(numbers)} to {max(numbers)}: matched by number, "
         "every image would get the label of another one. Write the file names of the images into the table"
     )
+
+
+def partial_numbers(
+    where: str, name: str, cells: Collection[str], beside: Collection[str], rest: Collection[str]
+) -> str:
+    """Why a column of numbers may name no images, but what has several of them each; empty if it surely names them.
+
+    Plants 1 to 24 and images ``1.jpg`` to ``72.jpg``: the numbers fit the first images by chance.
+
+    Args:
+        where: name of the table.
+        name: of the column.
+        cells: its cells.
+        beside: the images in the folders of those that the cells name.
+        rest: those of ``beside`` that no table lists.
+    """
+    stems = [PurePosixPath(path).stem for path in beside]
+    if not all(is_integer(cell.strip()) for cell in cells) or not all(map(is_integer, stems)):
+        return ""
+    ids, images = {int(cell) for cell in cells}, set(map(int, stems))
+    further = [number for path in rest if (number := int(PurePosixPath(path).stem)) > max(ids)]
+    if len(ids) < LEAST or min(ids) > 1 or len(further) < max(LEAST, _LEAST_FURTHER * len(ids)):
+        return ""
+    if not (_count(ids) and _count(images)):
+        return ""
+    return (
+        f"{where}: {name!r} counts from {min(ids)} to {max(ids)}, and the file names of the images from {min(images)} "
+        f"to {max(images)}. If {name!r} counts what has several images each, such as plants or patients, the labels "
+        "are wrong: write a table with one row for each image, its file name and its label. If it numbers the images, "
+        f"add --id-column {shlex.quote(name)} (data.id_column)"
+    )
+
+
+def _count(numbers: Collection[int]) -> bool:
+    """Whether numbers follow each other, but for some gaps."""
+    return len(numbers) >= _LEAST_SHARE * (max(numbers) - min(numbers) + 1)

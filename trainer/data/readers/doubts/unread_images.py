@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import PurePosixPath
 
 from trainer.common.errors import counted
@@ -32,31 +32,39 @@ def in_test_folders(where: str, files: ImageFiles, trained: Collection[str]) -> 
     ]
 
 
-def unlisted(
-    where: str,
+def images_beside(files: ImageFiles, trained: Collection[str]) -> list[str]:
+    """The images in the folders of the training images, and these."""
+    folders = {path.rpartition("/")[0] for path in trained}
+    return [path for path in files.paths if path.rpartition("/")[0] in folders]
+
+
+def unlisted_images(
     files: ImageFiles,
     matcher: ImageMatcher,
     cells: Iterable[str],
     trained: Collection[str],
     tested: Collection[str],
 ) -> list[str]:
-    """A warning about images beside the training images that no row names, as where a table is cut off.
+    """The images beside the training images that no row names, as where a table is cut off.
 
     Masks, and other versions of a training image, have its stem.
 
     Args:
-        where: name of the table.
-        cells: its cells that name images.
+        cells: the cells of the table that name images.
     """
-    folders = {path.rpartition("/")[0] for path in trained}
     stems = {str(PurePosixPath(path).with_suffix("")) for path in trained}
-    beside = [path for path in files.paths if path.rpartition("/")[0] in folders]
+    beside = images_beside(files, trained)
     masks = set(masks_among(beside))
     used = {*trained, *tested, *masks}
     rest = [path for path in beside if path not in used and str(PurePosixPath(path).with_suffix("")) not in stems]
     if rest:
         named = set(matcher.match(cells).paths.values())
         rest = [path for path in rest if path not in named]
+    return rest
+
+
+def unlisted(where: str, rest: Sequence[str]) -> list[str]:
+    """A warning about the `unlisted_images` ``rest`` of the table ``where``."""
     if not rest:
         return []
     images = counted(len(rest), "image")

@@ -10,6 +10,7 @@ from urllib.parse import parse_qs, unquote
 
 from trainer.data.readers.matching.image_files import IMAGE_SUFFIXES
 
+_ATTACHED = re.compile(r"(.*[^\s])\s+\(https?://[^\s()]*\)")  # Airtable's name and address of one file
 _UPLOAD = re.compile(r"[0-9a-f]{8}-(.+)")
 _EXCEL_TEXT = re.compile(r'="?([^"]*)"?')  # a formula that keeps the zeros of 007
 _QUOTED = re.compile(r"(['\"`\u2018\u201c])(.*[^\s])['\"`\u2019\u201d]")
@@ -38,7 +39,8 @@ def has_image_suffix(cell: str) -> bool:
 
 def is_image_name(cell: str) -> bool:
     """Whether a cell is the name, path or web address of an image file."""
-    return has_image_suffix(without_query(cell) or cell)
+    name = without_address(cell) or cell
+    return has_image_suffix(without_query(name) or name)
 
 
 def words_of(cells: Iterable[str]) -> list[str]:
@@ -99,6 +101,12 @@ def without_query(cell: str) -> str | None:
     return named[0] if named and front.endswith("/local-files/") else unquote(front)
 
 
+def without_address(cell: str) -> str | None:
+    """The file name before its web address, as in Airtable's ``1.jpg (https://...)``; None without an address."""
+    found = _ATTACHED.fullmatch(cell.strip())
+    return found[1] if found and has_image_suffix(found[1]) else None
+
+
 def without_upload_prefix(cell: str) -> str | None:
     """A path without the eight hexadecimal digits before its file name; None if it has none."""
     folder, slash, name = slashes(cell).rpartition("/")
@@ -134,6 +142,7 @@ REWRITES: dict[Callable[[str], str | None], str] = {
     without_marks_of_text: "{n} ids are read without the marks of a spreadsheet, such as {cell!r} for {path}",
     half_width: "{n} ids with full-width characters are read as ASCII, such as {cell!r} for {path}",
     without_commas: "{n} ids are read as whole numbers without a comma, such as {cell!r} for {path}",
+    without_address: "{n} file names are read without the address behind them, such as {cell!r} for {path}",
     without_query: "{n} web addresses are read without their query, such as {cell!r} for {path}",
     without_upload_prefix: "{n} file names lack the prefix of Label Studio, such as {cell!r} for {path}",
 }

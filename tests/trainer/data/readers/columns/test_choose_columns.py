@@ -105,7 +105,12 @@ def test_a_row_number_from_any_start_is_a_question(tmp_path: Path, numbers: Sequ
     assert "the columns 'id', 'photo' name images" in problems_of(root)
 
 
-ADDRESSES = ["/data/upload/1/0000000a-{}.png", "https://host/x/{}.png?raw=true", "/data/local-files/?d=train/{}.png"]
+ADDRESSES = [
+    "{0}.png (https://host/x/{0}.png)",
+    "/data/upload/1/0000000a-{}.png",
+    "https://host/x/{}.png?raw=true",
+    "/data/local-files/?d=train/{}.png",
+]
 
 
 @pytest.mark.parametrize("address", ADDRESSES)
@@ -116,7 +121,9 @@ def test_addresses_go_before_task_numbers(tmp_path: Path, address: str) -> None:
     assert label_by_file(found) == RIGHT
 
 
-@pytest.mark.parametrize("name", ["IMG_{}.jpg", "https://host/x/IMG_{}.jpg?raw=true", "photos\\P{}.JPG"])
+@pytest.mark.parametrize(
+    "name", ["IMG_{}.jpg", "https://host/x/IMG_{}.jpg?raw=true", "photos\\P{}.JPG", "P{}.jpg (https://host/x)"]
+)
 def test_numbers_name_no_images_beside_file_names_that_are_missing(tmp_path: Path, name: str) -> None:
     rows = [("id", "photo", "label"), *((i, name.format(i + 17), label(i)) for i in IDS)]
     sample = [("id", "label"), (100, "cat"), (101, "dog")]
@@ -442,6 +449,23 @@ def test_a_number_beside_another_unusual_column_is_a_question(tmp_path: Path, na
     root = folder_of(tmp_path, rows)
     assert f"the columns {name!r}, 'sample' name images, but different ones in the same row" in problems_of(root)
     assert label_by_file(read_images(root, DataOptions(id_column=name))) == RIGHT
+
+
+@pytest.mark.parametrize(
+    ("name", "cell"), [("photo", "foto {}"), ("Bild", "Nr. {:03}"), ("file", "{}. Bild"), ("remark", "photo {}")]
+)
+def test_numbers_within_text_about_images_contradict_row_numbers(tmp_path: Path, name: str, cell: str) -> None:
+    rows = [("id", name, "label"), *((other, cell.format(i), label(i)) for other, i in zip(OTHERS, IDS, strict=True))]
+    root = folder_of(tmp_path, rows)
+    assert f"those in {name!r}, such as {cell.format(IDS[0])!r}, would name others" in problems_of(root)
+    assert len(read_images(root, DataOptions(id_column="id")).train_ids) == len(IDS)
+
+
+@pytest.mark.parametrize("cells", [[f"photo {i}" for i in range(12)], [f"plant {i}" for i in OTHERS]])
+def test_numbers_within_text_that_agree_or_mean_no_images_are_no_question(tmp_path: Path, cells: list[str]) -> None:
+    name = cells[0].split()[0]
+    rows = [("id", name, "label"), *((i, cells[i], label(i)) for i in IDS)]
+    assert label_by_file(read_images(folder_of(tmp_path, rows), DataOptions())) == RIGHT
 
 
 @pytest.mark.parametrize("values", [[i % 5 for i in IDS], range(12), [i // 2 for i in OTHERS]])

@@ -51,6 +51,7 @@ def folder_of(root: Path, files: list[str], ids: list[str]) -> Path:
         ("a b {}.png", "a   b  {}", "in case, width, blanks or invisible characters"),
         ("{}.png", "{}.png?x=1", "without their query"),
         ("{:03}.png", "{}?x=1", "without their query"),
+        ("{}.png", "{0}.png (https://dl.airtable.com/.attachments/2f1c/{0}.png)", "without the address"),
         ("a b{}.png", "a%20b{}.png", "without their query"),
     ],
 )
