@@ -7,12 +7,12 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from trainer.common.errors import DataError, listed
+from trainer.common.errors import DataError, counted, listed
 from trainer.data.images import FileImages
 from trainer.data.names.masks import masks_among
 from trainer.data.readers.columns.header import column_names, has_header
 from trainer.data.readers.doubts.folders.folder_advice import mask_warnings
-from trainer.data.readers.doubts.unread_images import unlisted_test_images
+from trainer.data.readers.doubts.unread_images import tests_apart, unlisted_test_images
 from trainer.data.readers.matching.image_files import ImageFiles
 from trainer.data.readers.matching.lookup_errors import ImageAmbiguousError
 from trainer.data.readers.matching.match_images import ImageMatcher
@@ -156,8 +156,16 @@ def read_test_set(
     hidden = _without_tests(*(table.path for table in (sample, test_table) if table is not None))
     found, images, problems, matched = _find_images(ids, rows, files, names, hidden)
     notes += matched
+    if sample is None and test_table is not None and found:
+        where, known = test_table.path.name, {*images.paths, *training_paths}
+        apart = tests_apart(files, known)
+        if apart and known.isdisjoint(files.paths_below("test")):
+            raise _among_training(where, images.paths, apart)
+        warnings = (*warnings, *unlisted_test_images(where, apart))
     if sample is not None:
-        warnings = (*warnings, *unlisted_test_images(sample.path.name, files, {*images.paths, *training_paths}))
+        known = {*images.paths, *training_paths}
+        unlisted = [path for path in files.paths_below("test") if path not in known]
+        warnings = (*warnings, *unlisted_test_images(sample.path.name, unlisted))
     return CompetitionTestSet(
         ids=found,
         images=images,
@@ -205,12 +213,7 @@ def _find_images(
             raise one_for_several(where, "group of images", ids[0], f"{len(begun)} images: {listed(begun, 3)}")
         in_training = ImageMatcher(files, "train").match(names.get(identifier, identifier) for identifier in ids).paths
         if len(in_training) == len(ids):
-            raise DataError(
-                f"{where} lists {len(ids)} test images, and each of them lies among the training images (the first: "
-                f"{printable(next(iter(in_training.values())))})",
-                f"To train on them as well, move {where} out of the data folder; to predict them, move these images "
-                "into test/",
-            )
+            raise _among_training(where, list(in_training.values()), tests_apart(files, in_training.values()))
         raise DataError(
             f"{where} lists {len(ids)} test images, but none of them is in the folder (the first: "
             f"{ids[0]!r}); put them into test/ or test_images/",
@@ -226,6 +229,32 @@ def _find_images(
         if by_path.setdefault(path, identifier) != identifier:
             problems.append(f"{row}: {path} is the image of the id {by_path[path]!r} already")
     return tuple(identifier for identifier, _, _ in found), images, tuple(problems), match.notes
+
+
+def _among_training(where: str, tests: Sequence[str], apart: Sequence[str]) -> DataError:
+    """The error for a table all of whose test images lie among the training images.
+
+    Args:
+        where: name of the table.
+        tests: the test images.
+        apart: other images in folders of test images.
+    """
+    problem = (
+        f"{where} lists {len(tests)} test images, and each of them lies among the training images (the first: "
+        f"{printable(tests[0])})"
+    )
+    if not apart:
+        return DataError(
+            problem,
+            f"To train on them as well, move {where} out of the data folder; to predict them, move these images into "
+            "test/",
+        )
+    folder = printable(PurePosixPath(apart[0]).parts[0])
+    return DataError(
+        f"{problem}, while {folder}/ holds {counted(len(apart), 'other image')}, such as {printable(apart[0])}",
+        f"To predict the images in {folder}/, remove the rows of test images from {where}; to predict those of "
+        f"{where}, move {folder}/ out of the data folder",
+    )
 
 
 def _without_tests(*tables: Path) -> str:

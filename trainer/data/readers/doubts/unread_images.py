@@ -134,14 +134,21 @@ def _may_be_to_predict(path: str, used: set[str]) -> bool:
     return any(speaks_of(folder, RESULT_WORDS) for folder in folders) and used.isdisjoint((stem, stem_of_owner(stem)))
 
 
-def unlisted_test_images(where: str, files: ImageFiles, known: Collection[str]) -> list[str]:
-    """A warning about images in folders of test images that a sample submission does not list.
+def tests_apart(files: ImageFiles, known: Iterable[str]) -> list[str]:
+    """The images in folders of test images, but masks, the ``known`` images, and others with their names."""
+    names = {PurePosixPath(path).name for path in known}
+    tests = files.of_split(files.paths_below("test"), "test")
+    tests = [path for path in tests if PurePosixPath(path).name not in names]
+    masks = set(masks_among(tests))
+    return [path for path in tests if path not in masks]
+
+
+def unlisted_test_images(where: str, rest: Sequence[str]) -> list[str]:
+    """A warning about the images ``rest`` in folders of test images that a table of test images does not list.
 
     Args:
-        where: name of the sample submission.
-        known: the images that it lists, and those of training.
+        where: name of the table.
     """
-    rest = [path for path in files.paths_below("test") if path not in known]
     if not rest:
         return []
     return [

@@ -108,3 +108,41 @@ def test_a_table_of_parts_holds_no_labels(tmp_path: Path) -> None:
     assert "it could be 'Male', 'Young'" in problems_of(root)
     found = read_images(root, DataOptions(label_column="Male"), verify=False)
     assert (len(found.y), len(found.test_ids)) == (12, 4)
+
+
+@pytest.mark.parametrize("paths", [True, False], ids=["paths", "names"])
+@pytest.mark.parametrize("folders", [("cat", "dog"), ("images",)])
+def test_test_rows_beside_a_folder_of_other_test_images_are_a_question(
+    tmp_path: Path, folders: tuple[str, ...], *, paths: bool
+) -> None:
+    """A path names its image in spite of the test folder, a name does not: the question is the same."""
+    rows, root = [], tmp_path / "data"
+    for i in range(24):
+        image = save(root / folders[i % len(folders)] / f"{i:04}.png", i, 8).relative_to(root)
+        rows.append(
+            (image.as_posix() if paths else image.name, ("cat", "dog")[i % 2], ["train", "train", "test"][i % 3])
+        )
+    for i in range(5):
+        save(root / "test" / f"{i + 100}.png", i + 100, 8)
+    write_table(root / "labels.csv", [("image", "label", "split"), *rows])
+    message = problems_of(root)
+    assert "labels.csv lists 8 test images" in message and "while test/ holds 5 other images" in message
+    write_table(root / "labels.csv", [("image", "label", "split"), *(row for row in rows if row[2] == "train")])
+    found = read_images(root)
+    assert (len(found.train_ids), len(found.test_ids)) == (16, 5)
+    write_table(root / "labels.csv", [("image", "label", "split"), *rows])
+    (root / "test").rename(tmp_path / "test")
+    found = read_images(root)
+    assert (len(found.train_ids), len(found.test_ids)) == (16, 8)
+
+
+def test_images_in_the_test_folder_that_the_test_rows_leave_out_are_named(tmp_path: Path) -> None:
+    rows = [(f"train/{i}.png", "ab"[i % 2], "train") for i in range(8)]
+    rows += [(f"test/{i}.png", "ab"[i % 2], "test") for i in range(8, 12)]
+    for i, (path, _, _) in enumerate(rows):
+        save(tmp_path / path, i, 8)
+    save(tmp_path / "test" / "12.png", 12, 8)
+    write_table(tmp_path / "labels.csv", [("image", "label", "split"), *rows])
+    found = read_images(tmp_path)
+    assert (len(found.train_ids), len(found.test_ids)) == (8, 4)
+    assert any("not read: 1 image in the folder of test images that labels.csv" in text for text in found.warnings)
