@@ -66,6 +66,26 @@ def test_a_second_column_of_the_same_labels_is_a_question(
     assert f"'label', '{column}'. They differ in some rows" in refused(folder_of(tmp_path, names(30), train=table))
 
 
+@pytest.mark.parametrize("column", ["gold", "Gold standard", "truth", "GT", "ground_truth", "majority_vote"])
+@pytest.mark.parametrize("kinds", [KINDS, ("0", "1"), ("yes", "no", "maybe")])
+def test_a_column_called_after_the_truth_is_a_question_however_much_it_differs(
+    tmp_path: Path, column: str, kinds: Sequence[str]
+) -> None:
+    table = rows_of(
+        f"image,label,{column}", 30, lambda i: (f"{i:03}.png", kinds[i % len(kinds)], kinds[i // 3 % len(kinds)])
+    )
+    folder = folder_of(tmp_path, names(30), train=table)
+    assert f"'label', '{column}'. They differ in some rows" in refused(folder)
+    found = read_images(folder, DataOptions(label_column=column), verify=False)
+    assert labels_of(found) == [kinds[i // 3 % len(kinds)] for i in range(30)]
+
+
+@pytest.mark.parametrize("values", [("low", "high"), ("", "")])
+def test_a_column_called_gold_that_holds_no_labels_is_no_question(tmp_path: Path, values: tuple[str, str]) -> None:
+    table = rows_of("image,label,gold", 30, lambda i: (f"{i:03}.png", KINDS[i % 3], values[i // 3 % 2]))
+    assert labels_of(read_images(folder_of(tmp_path, names(30), train=table), verify=False)) == list(KINDS) * 10
+
+
 @pytest.mark.parametrize("filled", [True, False])
 @pytest.mark.parametrize("column", ["label_clean", "corrected_label", "label_v2", "final_label", "relabel", "checked"])
 def test_a_second_column_of_the_same_labels_is_a_question_beside_a_sample_submission(

@@ -15,6 +15,11 @@ _CORRECTIONS = frozenset(("corrected", "correction", "final", "relabel", "relabe
 """Names of columns that correct labels."""
 _CORRECTING = _CORRECTIONS | {"correct", "new", "true", "actual", "expert", "revised", "fixed", "gold", "updated"}
 """Words beside ``label`` in the names of such columns."""
+_TRUTH = frozenset((
+    "gold", "gold_standard", "truth", "ground_truth", "gt", "adjudicated", "adjudication", "agreed", "majority",
+    "majority_vote", "goldstandard", "groundtruth", "wahrheit", "konsens", "verdad", "consenso",
+))  # fmt: skip
+"""Names of columns that say of the same labels that these are right."""
 _SAME_QUESTION = 0.8  # share of equal cells from which two columns of two values answer the same question
 
 
@@ -36,7 +41,14 @@ def answers_otherwise(rows: Sequence[Sequence[str]], labels: int, column: int) -
 
 
 def corrects(names: Sequence[str], rows: Sequence[Sequence[str]], labels: int, column: int) -> bool:
-    """Whether a column corrects some labels by its name and its cells, perhaps with a new class: ``true_label``."""
+    """Whether a column corrects some labels by its name and its cells, perhaps with a new class: ``true_label``.
+
+    One called after the truth (``gold``) may contradict most of the labels: half of its values have to be labels.
+    """
+    if plain_name(names[column]) in _TRUTH:
+        classes, answers = ({row[c].strip() for row in rows} - {""} for c in (labels, column))
+        known = 2 * len(answers & classes) >= len(answers) > 1
+        return known and any(row[column].strip() not in ("", row[labels].strip()) for row in rows)
     words = set(plain_name(names[column]).split("_"))
     rest = words - _CORRECTING
     of_labels = any_usual_label(["_".join(sorted(rest))]) if rest else not words.isdisjoint(_CORRECTIONS)
