@@ -102,3 +102,18 @@ def test_corrections_that_the_labels_follow_are_quiet(tmp_path: Path) -> None:
         "image,label\n9.png,cat\n10.png,dog\n11.png,fox\n"
     )
     assert len(read_images(tmp_path / "folders", verify=False).train_ids) == 12
+
+
+@pytest.mark.parametrize("place", ["data/train", "data", "Part A/train"])
+@pytest.mark.parametrize("name", FIXES)
+def test_corrections_of_class_folders_below_a_wrapper_are_refused(tmp_path: Path, name: str, place: str) -> None:
+    for number, label in enumerate(LABELS * 2):
+        save(tmp_path / place / label / f"{number}.png", number, 8)
+        if place != "data":
+            save(tmp_path / place / ".." / "val" / label / f"{number + 100}.png", number + 100, 8)
+    (tmp_path / name).write_text(FIXES[name])
+    message = problems_of(tmp_path)
+    assert f"{name} seems to correct the labels of 2 images, such as {place}/dog/10.png, and is not read" in message
+    assert "If the folders are right as they are, add --layout folders (data.layout)" in message
+    found = read_images(tmp_path, DataOptions(layout="folders"), verify=False)
+    assert sorted(labels_of(found)) == sorted(LABELS * 2)

@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 from trainer.common.errors import DataError, counted
 from trainer.data.names.words import words_in
 from trainer.data.readers.columns.label_names import plain_name
-from trainer.data.readers.doubts.folders.folder_choice import folders_choice
+from trainer.data.readers.doubts.folders.folder_choice import below_tables, folders_choice
 from trainer.data.readers.tables.choice.label_search import LabelSearch
 from trainer.data.readers.tables.training_table import TrainingTable
 from trainer.formats.delimited import Table, first_rows
@@ -45,7 +45,7 @@ def refuse_corrections(
     Raises:
         DataError: there is such a list of images.
     """
-    if chosen is None and not search.class_folders:
+    if chosen is None and not _has_classes(search):
         return
     given = None if chosen is None else chosen.table.path
     others = [table for table in naming if table.table.path != given]
@@ -87,10 +87,15 @@ def _refused(search: LabelSearch, path: Path, images: Sequence[str], labels: Pat
 def _is_small_beside(search: LabelSearch, chosen: TrainingTable | None, others: Sequence[TrainingTable]) -> bool:
     """Whether the chosen table labels few images, while class folders, or another table, label more of them."""
     if chosen is None or chosen.unclear is not None:
-        return bool(search.class_folders)
+        return _has_classes(search)
     labelled = len(chosen.labels)
     more = [other for other in others if other.unclear is None and len(other.labels) > 2 * labelled]
-    return bool(more) or (bool(search.class_folders) and 2 * labelled < len(search.files.paths))
+    return bool(more) or (2 * labelled < len(search.files.paths) and bool(search.classes_around(chosen.labels)))
+
+
+def _has_classes(search: LabelSearch) -> bool:
+    """Whether class folders may give the labels, also those in a wrapper, which are read below tables."""
+    return bool(search.class_folders) or below_tables(search.folder, search.files) is not None
 
 
 def _is_done(other: TrainingTable, chosen: TrainingTable | None) -> bool:

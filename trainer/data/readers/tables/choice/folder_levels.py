@@ -13,6 +13,9 @@ from trainer.data.readers.class_folders import are_numbered, parts_among, seem_p
 from trainer.data.readers.matching.id_spellings import composed
 from trainer.formats.labels import natural_key
 
+_MANY = 5
+"""Files in a folder that is a class rather than that of one image and its masks."""
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class FolderLevel:
@@ -86,10 +89,11 @@ def folder_levels(
         files: paths of all images of the data folder.
         class_folders: names of the folders that could be the classes for a reading without the table.
     """
+    files = list(files)
     found = [_class_level(images, class_folders)] if class_folders else []
     surely = found[0].known if found else frozenset()
     undivided: list[FolderLevel] = []
-    for here, beside in zip(_by_depth(images), _names_beside(images, files), strict=True):
+    for depth, (here, beside) in enumerate(zip(_by_depth(images), _names_beside(images, files), strict=True)):
         taken = set(here.values())
         shown = [name for name in beside if name in taken or not (holds_masks(name) or folder_part(name, beside))]
         if surely.issuperset(map(folded, taken)) or len(shown) < 2 or not _may_be_classes(beside):
@@ -97,7 +101,11 @@ def folder_levels(
         level = FolderLevel(names=shown, folders={path: folded(name) for path, name in here.items()})
         if len(taken) == 1:
             undivided.append(level)
-        elif _may_be_classes(list(taken)) and 2 * len(here) > len(images) and 2 * len(taken) <= len(here):
+        elif (
+            _may_be_classes(list(taken))
+            and 2 * len(here) > len(images)
+            and (2 * len(taken) <= len(here) or (not level.numbered and _hold_many(here, depth, files)))
+        ):
             found.append(level)  # no folder for each image
     return found or undivided[-1:]
 
@@ -164,6 +172,12 @@ def _names_beside(images: Iterable[str], files: Iterable[str]) -> list[list[str]
                 break
             found[depth].add(name)
     return [sorted(names, key=natural_key) for names in found]
+
+
+def _hold_many(images: Iterable[str], depth: int, files: Iterable[str]) -> bool:
+    """Whether the folders of ``images`` at a depth hold `_MANY` files each on average, of which a table names few."""
+    own = {tuple(path.split("/")[: depth + 1]) for path in images}
+    return sum(tuple(path.split("/")[: depth + 1]) in own for path in files) >= _MANY * len(own)
 
 
 def _may_be_classes(names: Sequence[str]) -> bool:

@@ -12,7 +12,7 @@ from trainer.data.readers.columns.label_columns import SampleHints
 from trainer.data.readers.matching.image_files import ImageFiles
 from trainer.data.readers.matching.match_images import ImageMatcher
 from trainer.data.readers.parts.own_folder import files_for
-from trainer.data.readers.tables.choice.folder_levels import FolderLevel, folder_levels
+from trainer.data.readers.tables.choice.folder_levels import FolderLevel, folder_levels, same_level
 from trainer.data.readers.tables.choice.unread_tables import UnreadTables
 from trainer.data.readers.tables.folder_labels import FolderTable
 from trainer.data.readers.tables.links.linked_table import Links
@@ -61,6 +61,11 @@ class LabelSearch:
     def levels_of(self, labels: Mapping[str, str]) -> list[FolderLevel]:
         """The folders that may be the classes of images, by the images' labels."""
         return folder_levels(labels, self.files.paths, self.class_folders)
+
+    def classes_around(self, labels: Mapping[str, str]) -> Sequence[str]:
+        """The names of the folders that the labels of images mean, however deep they lie; empty without any."""
+        level = None if self.class_folders else same_level(self.levels_of(labels), labels)
+        return self.class_folders if level is None else level.names
 
     def read(self, path: Path) -> Table:
         """Read a table.
