@@ -99,3 +99,21 @@ def test_classes_further_down_are_named(tmp_path: Path) -> None:
 
     assert "give ILSVRC/Data/CLS-LOC inside of this folder" in problems_of(tmp_path)
     assert len(read_images(place, verify=False).y) == 6
+
+
+@pytest.mark.parametrize("paths", [True, False], ids=["paths", "names"])
+def test_parts_of_class_folders_in_a_wrapper_are_a_question_whose_answers_work(tmp_path: Path, *, paths: bool) -> None:
+    rows = []
+    for number in range(24):
+        image = save(tmp_path / "data" / "train" / CLASSES[number % 3] / f"{number}.png", number, 8)
+        cell = image.relative_to(tmp_path).as_posix() if paths else image.name
+        rows.append((cell, ("train", "train", "train", "test")[number % 4]))
+        save(tmp_path / "data" / "val" / CLASSES[number % 3] / f"{number + 100}.png", number + 100, 8)
+    write_table(tmp_path / "split.csv", [("image", "split"), *rows])
+    message = problems_of(tmp_path)
+    assert "split.csv divides the images into parts" in message and "move split.csv into data" in message
+    assert "add --layout folders" in message
+    assert len(read_images(tmp_path, DataOptions(layout="folders"), verify=False).y) == 24
+    (tmp_path / "split.csv").rename(tmp_path / "data" / "split.csv")
+    found = read_images(tmp_path, verify=False)
+    assert (len(found.y), len(found.test_ids)) == (18, 6)

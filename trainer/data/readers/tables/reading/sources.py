@@ -13,6 +13,7 @@ from trainer.data.readers.columns.header import column_names
 from trainer.data.readers.columns.label_columns import SampleHints
 from trainer.data.readers.columns.label_names import is_usual_label
 from trainer.data.readers.competition_test_set import sample_has_header, sample_id_position
+from trainer.data.readers.doubts.folders.folder_choice import below_tables
 from trainer.data.readers.doubts.unused_marks import unused_marks
 from trainer.data.readers.matching.id_spellings import composed
 from trainer.data.readers.matching.image_files import ImageFiles
@@ -32,6 +33,7 @@ from trainer.data.readers.tables.reading.divisions_beside import Divided, divisi
 from trainer.data.readers.tables.reading.group_lists import refuse_group_lists
 from trainer.data.readers.tables.training_table import TrainingTable
 from trainer.formats.delimited import Table, read_table
+from trainer.inference.printable import printable
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -119,7 +121,7 @@ def _find_sources(files: ImageFiles, options: DataOptions, class_folders: Sequen
             dividing = dividing or _division_beside(search, chosen, dict.fromkeys((*naming, *deeper)))
     if chosen is None:
         if dividing and not class_folders:
-            raise DataError(f"{dividing[0].path.name} divides the images into parts, but no table labels them")
+            raise _without_labels(files, dividing[0].path)
         return None
     if joined is None and chosen.linked is None and options.table is None and options.id_column is None:
         refuse_other_names(folder, chosen, matcher, options.encoding)
@@ -142,6 +144,23 @@ def _find_sources(files: ImageFiles, options: DataOptions, class_folders: Sequen
         unread=unread,
         notes=notes,
         warnings=warnings,
+    )
+
+
+def _without_labels(files: ImageFiles, division: Path) -> DataError:
+    """The error for a table that divides images of which no table gives the labels. Folders in a wrapper may."""
+    where = printable(division.relative_to(files.root).as_posix())
+    problem = f"{where} divides the images into parts, but no table labels them"
+    classes = below_tables(files.root, files)
+    if classes is None:
+        return DataError(
+            problem, "Write a table labels.csv with the columns image and label, and one row for each image"
+        )
+    inner = printable(classes.relative_to(files.root).as_posix())
+    return DataError(
+        problem,
+        f"If the folders in {inner} are the classes, move {where} into {inner}; to read them without it, add --layout "
+        "folders (data.layout)",
     )
 
 
