@@ -134,9 +134,10 @@ def read_test_set(
         ids, rows = _table_ids(test_table, matcher, conventions.id_header)
         notes.append(f"test ids come from {test_table.path.name}, because there is no sample submission")
     else:
-        masks = masks_among([path for path in files.paths_below("test") if path not in training_paths])
-        warnings = tuple(mask_warnings(masks))
-        ids, rows = _file_ids(files, conventions.ids_have_extension, {*training_paths, *masks})
+        tests = [path for path in files.tests_to_predict() if path not in training_paths]
+        masks = set(masks_among(tests))
+        warnings = tuple(mask_warnings([path for path in tests if path in masks]))
+        ids, rows = _file_ids(files, conventions.ids_have_extension, [path for path in tests if path not in masks])
         if ids:
             notes.append("test ids are the names of the test images, because there is no sample submission")
     if form is None and ids:
@@ -288,20 +289,17 @@ def _table_ids(table: Table, matcher: ImageMatcher, id_header: str) -> tuple[tup
     return ids, tuple(table.row_name(index) for index in range(start, len(table.rows)))
 
 
-def _file_ids(
-    files: ImageFiles, keep_extension: bool, left_out: Collection[str]
-) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """The ids and paths of the files in test folders but those ``left_out``. An id is the path below the test folder.
+def _file_ids(files: ImageFiles, keep_extension: bool, tests: Sequence[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The ids and paths of the test images. An id is the path below the test folder.
 
     Raises:
         DataError: a name cannot be an id, or two are equal.
     """
     ids: list[str] = []
     rows: list[str] = []
-    for path in files.paths:
+    for path in tests:
         inner = files.below_split(path, "test")
-        if inner is None or path in left_out:
-            continue
+        assert inner is not None, "test images lie in folders of test images"
         ids.append(inner if keep_extension else str(PurePosixPath(inner).with_suffix("")))
         rows.append(path)
     bad = [(path, problem) for path in rows if (problem := name_problem(path))]

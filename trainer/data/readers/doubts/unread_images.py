@@ -92,7 +92,7 @@ def in_other_folders(
     namesakes = _namesakes(unnamed, files, trained)
     rest = [path for path in rest if PurePosixPath(path).stem not in stems]  # another version of a training image
     stems |= {PurePosixPath(path).stem for path in tested}
-    known = {*rest, *files.paths_below("test")}
+    known = {*rest, *files.tests_to_predict()}
     rest += [path for path in apart if path not in known and _may_be_to_predict(path, stems)]
     warnings = []
     if rest:

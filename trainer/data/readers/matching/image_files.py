@@ -189,6 +189,12 @@ class ImageFiles:
         """Those of ``paths`` that lie in a folder of a split."""
         return [path for path in self.paths if self._splits[path] == split]
 
+    def tests_to_predict(self) -> list[str]:
+        """The images in folders of test images, but those inside folders of results: ``output/test``."""
+        masks = self._mask_folders
+        above = {path: self._split_folders[path][1].parents for path in self.paths_below("test")}
+        return [path for path, folders in above.items() if not masks or masks.isdisjoint(map(str, folders))]
+
     def below_split(self, path: str, split: Split) -> str | None:
         """The part of one of ``paths`` below its folder of a split; None if it is not in such a folder."""
         if self._splits[path] != split:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
 from tests.trainer.images import problems_of, save
+from trainer.data.images import FileImages
 from trainer.data.read import DataOptions, read_images
+from trainer.formats.delimited import write_table
 
 
 def images(folder: Path, *names: str, seed: int = 0) -> list[str]:
@@ -108,3 +111,24 @@ def test_advice_on_deep_folders_names_the_table_beside_them(tmp_path: Path, list
     assert f"If {lists} holds the labels, add --table {lists} (data.table)" in problems_of(tmp_path)
     found = read_images(tmp_path, DataOptions(table=lists), verify=False)
     assert found.class_names == ("0", "1") and len(found.train_ids) == 12
+
+
+@pytest.mark.parametrize("folder", ["output", "results", "data/output"])
+@pytest.mark.parametrize("parts", [("test",), ("train", "val", "test")])
+@pytest.mark.parametrize("renamed", [False, True])
+def test_test_images_inside_a_folder_of_results_are_not_predicted(
+    tmp_path: Path, folder: str, parts: Sequence[str], *, renamed: bool
+) -> None:
+    """What split-folders makes of the photos: its folder is called ``output``."""
+    rows = [("image", "label")]
+    for number in range(24):
+        save(tmp_path / "photos" / f"{number}.png", number, 8)
+        rows.append((f"{number}.png", "ab"[number % 2]))
+        name = f"new_{number}.png" if renamed else f"{number}.png"
+        save(tmp_path / folder / parts[number % len(parts)] / name, number, 8)
+    write_table(tmp_path / "labels.csv", rows)
+    found = read_images(tmp_path, verify=False)
+    assert isinstance(found.train_images, FileImages)
+    assert {path.partition("/")[0] for path in found.train_images.paths} == {"photos"}
+    assert (len(found.train_ids), len(found.test_ids)) == (24, 0)
+    assert any("not read: 24 images in other folders" in text for text in found.warnings) == renamed
