@@ -62,9 +62,11 @@ class ImageMatcher:
         """Find the files of a column.
 
         A cell is looked up as it is (`ImageFiles.find`), else in Unicode's composed form, because macOS decomposes file
-        names. A file beside the folder that holds the images of all other ids is no match (`RivalFolders`). Then these
-        rules follow: the name differs in case, width, blanks or invisible characters; the file has another
-        image extension; a number has lost or gained leading zeros; a path begins with folders of another machine.
+        names. If some files lie in a folder of training images, and one other folder holds all names, these are meant:
+        the first folder holds copies. A file beside the folder that holds the images of all other ids is no match
+        (`RivalFolders`). Then these rules follow: the name differs in case, width, blanks or invisible characters; the
+        file has another image extension; a number has lost or gained leading zeros; a path begins with folders of
+        another machine.
         Several files with the same content count as one. At last the other spellings in
         `trainer.data.readers.matching.id_spellings.REWRITES` are looked up.
         """
@@ -75,10 +77,11 @@ class ImageMatcher:
                 paths[cell] = self._files.find(cell, self._split)
             except ImageLookupError as error:
                 errors[cell] = error
+        notes = self._in_whole_folder(paths)
         replaced = self._rivals.replaced([*paths, *errors], paths)
         found_exactly = {cell: path for cell, path in paths.items() if cell not in replaced}
         exact = frozenset(found_exactly)
-        notes = _case_notes(found_exactly)
+        notes += _case_notes(found_exactly)
         _replace(paths, errors, replaced, notes)
 
         def apply(rule: Callable[[str], str | None], sentence: str) -> None:
@@ -120,6 +123,32 @@ class ImageMatcher:
             self._match_other_spellings(paths, errors, notes)
         notes += self._files.beside_notes(list(paths.values()), self._split)
         return ColumnMatch(paths=paths, exact=exact, errors=errors, notes=tuple(notes))
+
+    def _in_whole_folder(self, paths: dict[str, str]) -> list[str]:
+        """Put the files of the only folder that holds all names in place of those in folders of the split.
+
+        As ``photos/`` beside ``train/``, ``val/`` and ``test/`` with resized copies of all photos: else the images of
+        validation and testing alone would be photos.
+
+        Returns:
+            A note, if files were replaced.
+        """
+        if self._split != "train" or any("/" in slashes(cell) for cell in paths):
+            return []
+        inside = [cell for cell, path in paths.items() if self._files.below_split(path, "train") is not None]
+        folders = {path.rpartition("/")[0] for path in paths.values()}
+        folders -= {paths[cell].rpartition("/")[0] for cell in inside}
+        if not inside or len(folders) != 1 or not (folder := folders.pop()):
+            return []
+        found = ImageMatcher(self._files.under(folder), "train").match(paths)
+        if len(found.paths) < len(paths):
+            return []
+        left_out = paths[inside[0]]
+        paths.update(found.paths)
+        return [
+            f"{folder}/ holds the images of all ids, so {counted(len(inside), 'image')} of the same names in other "
+            f"folders, such as {left_out}, are not read"
+        ]
 
     def explained(self, cell: str, error: ImageLookupError) -> str:
         """The message of an error of `match`, with the nearest file name if the id names no file at all."""

@@ -11,6 +11,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tests.trainer.images import labels_of, problems_of, save
+from trainer.data.images import FileImages
 from trainer.data.read import read_images
 from trainer.data.readers.matching.image_files import ImageFiles
 from trainer.data.readers.matching.match_images import ColumnMatch, ImageMatcher
@@ -209,3 +210,36 @@ def test_a_path_to_another_folder_names_only_a_path_that_is_nearly_equal(
         assert all(f"there is no image 'images/{written.format(i)}' {hint.format(i)}" in message for i in range(3))
     else:
         assert labels_of(read_images(tmp_path, verify=False)).count("owl hawk") == 3
+
+
+@pytest.mark.parametrize("around", ["", "data/"])
+@pytest.mark.parametrize("parts", [("train", "val", "test"), ("training", "test")])
+@pytest.mark.parametrize("ids", ["{}.png", "{}"])
+def test_photos_go_before_copies_of_them_in_folders_of_parts(
+    tmp_path: Path, around: str, parts: tuple[str, ...], ids: str
+) -> None:
+    """Copies of another size, as in a division of one's own: not two sizes among the training images."""
+    rows = [("image", "label")]
+    for number in range(24):
+        save(tmp_path / "photos" / f"{number:02}.png", number, 16)
+        part = parts[number % 4 % len(parts)]
+        save(tmp_path / f"{around}{part}" / f"{number:02}.png", number, 8)
+        rows.append((ids.format(f"{number:02}"), "ab"[number % 2]))
+    write_table(tmp_path / "labels.csv", rows)
+    found = read_images(tmp_path, verify=False)
+    assert isinstance(found.train_images, FileImages)
+    assert found.train_images.paths == tuple(f"photos/{number:02}.png" for number in range(24))
+    assert any("photos/ holds the images of all ids" in note for note in found.notes)
+    assert not any("that it does not list" in warning for warning in found.warnings)
+
+
+def test_a_training_folder_goes_before_an_incomplete_one(tmp_path: Path) -> None:
+    rows = [("image", "label")]
+    for number in range(24):
+        save(tmp_path / ("train" if number < 16 else "photos") / f"{number:02}.png", number, 8)
+        rows.append((f"{number:02}.png", "ab"[number % 2]))
+    save(tmp_path / "photos" / "00.png", 99, 8)
+    write_table(tmp_path / "labels.csv", rows)
+    found = read_images(tmp_path, verify=False)
+    assert isinstance(found.train_images, FileImages)
+    assert found.train_images.paths[0] == "train/00.png"
