@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Set
 
 from trainer.data.names.words import IMAGE_WORDS, words_in
 from trainer.formats.part_words import without_accents
@@ -67,7 +67,8 @@ _ASIDE = frozenset((
 _VAGUE = frozenset((
     "rest", "remaining", "remainder", "mixed", "mix", "all", "everything", "other", "others", "junk", "check", "score",
     "cv", "pool", "random", "neu", "alt", "quiz", "stuff", "later", "internet", "website", "scraped", "labeled",
-    "labelled", "done", "fertig", "erledigt", "webseite", "spater", "spaeter", "gelabelt", "beschriftet",
+    "labelled", "done", "exam", "exams", "fertig", "erledigt", "webseite", "spater", "spaeter", "gelabelt",
+    "beschriftet",
     "reste", "alle", "alles", "gemischt", "andere", "anderes", "sonstige", "sonstiges", "mull", "muell", "ablage",
     "autre", "autres", "divers", "tous", "toutes", "otro", "otros", "otras", "resto", "todos", "todas", "varios",
     "mezclado", "outro", "outros", "altro", "altri", "tutti", "misto", "vari", "overig", "overige", "inne",
@@ -105,6 +106,9 @@ _ANSWERS = frozenset((
     "yes", "no", "good", "ok", "okay", "fine", "average", "medium", "fair", "poor", "excellent", "neutral", "ugly",
 ))  # fmt: skip
 """Labels beside which such words are classes."""
+_SELECTED = frozenset(("best", "hard", "difficult"))
+_GRADES = _ANSWERS | {"bad", "better", "worse", "worst", "soft", "easy", "simple", "moderate"}
+"""Labels beside which these words are classes."""
 _COPIES = frozenset((
     "aug", "augmented", "augmentation", "augmentations", "flipped", "rotated", "thumb", "thumbs", "thumbnail",
     "thumbnails", "preview", "previews", "copies", "backup",
@@ -146,8 +150,21 @@ def flawed_among(names: Collection[str]) -> list[str]:
     There is none among ``sharp``, ``blurry`` and ``too_dark``, in ``sharp`` and ``blurry``, in yes, no and maybe, or in
     ``good``, ``average`` and ``bad``.
     """
-    found = [name for name in names if _folded(name) in _FLAWED]
-    return found if len(found) == 1 and len(names) > 2 and _ANSWERS.isdisjoint(map(_folded, names)) else []
+    return _only_one(names, _FLAWED, _ANSWERS)
+
+
+def selected_among(names: Collection[str]) -> list[str]:
+    """The one of the folders that holds selected images by its name, as ``best`` beside ``cat`` and ``dog``.
+
+    There is none among ``easy``, ``medium`` and ``hard``.
+    """
+    return _only_one(names, _SELECTED, _GRADES)
+
+
+def _only_one(names: Collection[str], words: Collection[str], unless: Set[str]) -> list[str]:
+    """The one of three folders or more whose name is one of ``words``, ``unless`` a name of these is beside."""
+    found = [name for name in names if _folded(name) in words]
+    return found if len(found) == 1 and len(names) > 2 and unless.isdisjoint(map(_folded, names)) else []
 
 
 def is_vague(name: str, others: Collection[str] = ()) -> bool:

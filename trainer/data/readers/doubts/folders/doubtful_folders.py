@@ -9,7 +9,7 @@ from pathlib import PurePosixPath
 
 from trainer.common.errors import listed
 from trainer.data.names.further import are_further_images, tells_no_class
-from trainer.data.names.put_aside import flawed_among, is_aside, is_vague
+from trainer.data.names.put_aside import flawed_among, is_aside, is_vague, selected_among
 from trainer.data.readers.doubts.folders.folder_grids import same_classes
 from trainer.data.readers.doubts.folders.folder_twins import NUMBERED, twins
 from trainer.formats.parts import part_of
@@ -132,7 +132,7 @@ def doubtful_among(names: Sequence[str]) -> list[str]:
     known = {name.casefold() for name in names}
     single = [name for name, _ in twins(names, _is_derived)]
     single += [name for name, _ in twins(names, lambda word: part_of(word) == "train", beside=True)]
-    single += flawed_among(names)
+    single += [*flawed_among(names), *selected_among(names)]
     doubtful = {*single, *(name for name in names if _OF_CAMERA.fullmatch(name) and _holds_letters(name))}
     # Numbered samples or examples are classes of their own, unlike one such folder beside classes.
     are_numbered = all(map(is_aside, names)) and any(map(str.isdigit, "".join(names)))

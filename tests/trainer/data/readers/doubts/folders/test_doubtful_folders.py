@@ -203,7 +203,8 @@ def test_other_names_are_classes(tmp_path: Path, names: tuple[str, ...]) -> None
         *("新しい写真", "追加画像", "追加", "新增", "更多照片", "Nachschub", "from Anna", "Annaさんから"),
         *("2024", "Batch 3", "week1", "Woche 2", "第2回", "quiz", "nicht sicher", "no seguro", "不确定", "hard cases"),
         *("for_paper", "fertig", "kann weg", "cat_google", "cat_new_photos", "cat neue Fotos", "cat_from_anna"),
-        *("cat_todo", "cat 写真"),
+        *("cat_todo", "cat 写真", "May", "Mai 2023", "Freitag", "juillet", "Urlaub 2", "instagram", "Telegram", "web"),
+        *("iPhone", "best", "hard", "exam", "batch_new", "new batch", "group A", "Part B", "Gruppe 2", "A", "b", "1"),
     ],
 )
 def test_further_images_of_no_class(tmp_path: Path, name: str) -> None:
@@ -224,6 +225,21 @@ def test_further_images_of_no_class(tmp_path: Path, name: str) -> None:
         ("new york", "paris", "more"),
         ("picture frame", "painting", "photograph album"),
         ("von Kossa", "PAS", "HE"),
+        ("May", "June", "July"),
+        ("Monday", "rest day", "Tuesday"),
+        ("group A", "group B", "control"),
+        ("group A", "control"),
+        ("instagram", "facebook", "nike"),
+        ("iPhone", "Nokia 3310", "Galaxy S9"),
+        ("hard", "soft", "semi-soft"),
+        ("easy", "medium", "hard"),
+        ("best", "worst", "average"),
+        ("A", "B", "space", "nothing"),
+        ("0", "1", "other digits"),
+        ("T", "B", "NK"),
+        ("mayo", "ketchup", "mustard"),
+        ("lota", "pike", "burbot"),
+        ("May beetle", "June bug", "ladybug"),
     ],
 )
 def test_such_words_in_names_of_classes(tmp_path: Path, names: tuple[str, ...]) -> None:
