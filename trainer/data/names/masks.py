@@ -37,6 +37,8 @@ _MASK_STEM = re.compile(
     rf"(.+?)(?:[_.\- ](?:{_MASK})|mask)(?:[_-]?\d+)?|(?:{_MASK})[_.\- ](.+)|mask(.+)",
     re.IGNORECASE,
 )
+_COPIED = re.compile(r"(.+?)([ _]*\((?:copy|kopie|\d+)\)|[ _]+-[ _]+(?:copy|kopie))", re.IGNORECASE)
+"""What file managers write at the end of a copy's name."""
 
 
 def holds_masks(name: str) -> bool:
@@ -64,7 +66,13 @@ def masks_are_worn(names: Iterable[str]) -> bool:
 
 
 def stem_of_owner(stem: str) -> str:
-    """The stem of the image of which a file holds the mask by its own ``stem``: ``a`` of ``a_mask``; "" of others."""
+    """The stem of the image of which a file holds the mask by its own ``stem``: ``a`` of ``a_mask``; "" of others.
+
+    The copies of both end alike: ``a (copy)`` of ``a_mask (copy)``.
+    """
+    if copied := _COPIED.fullmatch(stem):
+        owner = stem_of_owner(copied[1])
+        return owner and owner + copied[2]
     found = _MASK_STEM.fullmatch(stem)
     return "" if found is None else next(filter(None, found.groups()))
 
