@@ -49,12 +49,12 @@ def counted(number: int, thing: str) -> str:
     return f"{number} {thing if number == 1 else plural}"
 
 
-def rows_named(table: str, numbers: Sequence[str], most: int = 3) -> str:
+def rows_named(table: str, numbers: Sequence[str], most: int = 3, *, unit: str = "row") -> str:
     """Rows of a table for a message: ``train.csv rows 2 and 8``, ``train.csv rows 2, 3, 4 and 9 more``."""
     shown = list(numbers)
     if len(shown) > most:
         shown = [", ".join(shown[:most]), f"{len(shown) - most} more"]
-    return f"{table} rows {' and '.join(shown)}"
+    return f"{table} {unit}s {' and '.join(shown)}"
 
 
 def listed(names: Iterable[str], limit: int = 12) -> str:

@@ -17,6 +17,7 @@ from trainer.formats.text.encodings import UTF_8, UTF_16, bytes_of, decoded
 from trainer.formats.text.rows import rows_of, sniff
 
 SUFFIXES = (".csv", ".tsv", ".txt")
+_JSON = (".json", ".jsonl", ".ndjson")
 _SHOWN_RAGGED = 5  # rows of one wrong length that are named one by one
 _BOM = b"\xef\xbb\xbf"
 _SEPARATOR_LINE = re.compile(r'"?sep=(.)"?\r?\n', re.IGNORECASE)  # Excel's own first line
@@ -32,6 +33,9 @@ class Table:
     bom: whether the file starts with a byte order mark of UTF-8.
     encoding: name of the file's encoding.
     place: path of the file as messages name it; empty for its name alone.
+    unit: what ``numbers`` count in messages, such as the lines of a file of JSON.
+    header: whether the first row names the columns; None where the cells have to tell.
+    lists: the columns in which the file itself lists several texts in a cell, with ``|`` between them.
     """
 
     path: Path
@@ -42,6 +46,9 @@ class Table:
     bom: bool
     encoding: str = UTF_8
     place: str = ""
+    unit: str = "row"
+    header: bool | None = None
+    lists: frozenset[int] = frozenset()
 
     @property
     def name(self) -> str:
@@ -55,7 +62,7 @@ class Table:
 
     def row_name(self, index: int) -> str:
         """The name of row ``index`` in messages: ``train.csv row 7``."""
-        return f"{self.name} row {self.numbers[index]}"
+        return f"{self.name} {self.unit} {self.numbers[index]}"
 
 
 def read_table(path: Path, delimiter: str | None = None, *, encoding: str | None = UTF_8) -> Table:
@@ -71,6 +78,8 @@ def read_table(path: Path, delimiter: str | None = None, *, encoding: str | None
         DataError: the file cannot be read, is no text table in a known encoding, or has no rows, an open quotation
             mark, or rows of different lengths. Empty cells beyond the last column of the first row are dropped.
     """
+    if path.suffix.lower() in _JSON:
+        raise DataError(f"{path.name} is JSON, where a table of comma-separated values is expected: save it as CSV")
     data = bytes_of(path)
     text, used_encoding = decoded(path, data, encoding)
     text = without_count(without_comments(text))

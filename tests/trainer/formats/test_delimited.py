@@ -127,3 +127,10 @@ def test_many_rows_of_another_length_are_one_problem(tmp_path: Path) -> None:
         read_table(path)
     first, second = caught.value.problems
     assert "30 rows (such as 2, 3, 4, 5, 6) have 3 fields, the first row has 2" in first and "row 32 has 1" in second
+
+
+@pytest.mark.parametrize("name", ["review.json", "predictions.jsonl", "Folds.NDJSON"])
+def test_json_in_place_of_a_table_is_named(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_text('[{"id": 0, "label": "cat"}]')
+    with pytest.raises(DataError, match="is JSON, where a table of comma-separated values is expected: save it as CSV"):
+        read_table(tmp_path / name)

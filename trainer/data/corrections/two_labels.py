@@ -34,7 +34,7 @@ def with_two_labels(image_set: ImageSet) -> ImageSet:
     if (more := len(warnings) - _SHOWN_IMAGES) > 0:
         warnings = [*warnings[:_SHOWN_IMAGES], f"... and {more} more images with several labels"]
     if len(several) >= _MANY * len(by_id):
-        table = images.named_by[0].rpartition(" row ")[0]
+        table = _parts_of(images.named_by[0])[0]
         warnings.append(
             f"{table}: if an image may have several of the labels at once, such as every object in it, add "
             "--several-labels yes (data.several_labels)"
@@ -44,4 +44,11 @@ def with_two_labels(image_set: ImageSet) -> ImageSet:
 
 def _rows_named(names: Sequence[str]) -> str:
     """Rows of one table, each named as ``train.csv row 8``."""
-    return rows_named(names[0].rpartition(" row ")[0], [name.rpartition(" row ")[2] for name in names])
+    table, unit, _ = _parts_of(names[0])
+    return rows_named(table, [_parts_of(name)[2] for name in names], unit=unit)
+
+
+def _parts_of(name: str) -> tuple[str, str, str]:
+    """The table, the unit and the number of the name of a row: ``train.csv``, ``row`` and ``8``."""
+    table, unit, number = name.rsplit(" ", 2)
+    return table, unit, number

@@ -240,7 +240,7 @@ def _many_given_again(
 
 
 def _rows(table: Table, indices: Sequence[int]) -> str:
-    return rows_named(table.name, [str(table.numbers[index]) for index in indices])
+    return rows_named(table.name, [str(table.numbers[index]) for index in indices], unit=table.unit)
 
 
 def _shared_files(rows: Iterable[TrainingRow]) -> list[str]:
