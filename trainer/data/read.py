@@ -27,8 +27,8 @@ from trainer.data.readers.matching.named_path import path_as_spelled
 from trainer.data.readers.npz import npz_layout
 from trainer.data.readers.tables.choice.labels_of_others import labels_other_images
 from trainer.data.readers.tables.find_tables import find_tables, unread_tables
+from trainer.data.readers.tables.reading.table_files import first_rows, is_table
 from trainer.data.value_ranges import measure_ranges, with_level_warning, with_ranges
-from trainer.formats.delimited import SUFFIXES, first_rows
 from trainer.formats.label_tables import CORRECTIONS_FILE, Correction
 from trainer.inference.file_kinds import ARCHIVES
 from trainer.inference.pixel_values import Ranges
@@ -253,7 +253,7 @@ def _unwrapped(folder: Path, table: str | None) -> Path:
     """
     found, inner = folder, _only_folder(folder)
     while inner is not None and split_of(inner.name) is None:
-        entries = [path for path in inner.iterdir() if path.is_file() and path.suffix.lower() in SUFFIXES]
+        entries = [path for path in inner.iterdir() if path.is_file() and is_table(path)]
         names = [path.name for path in entries if path.name != CORRECTIONS_FILE]
         holds_more = any(path.is_dir() and is_data(path) for path in inner.iterdir())
         holds_more = holds_more or not all(map(_DOCUMENT.fullmatch, names))

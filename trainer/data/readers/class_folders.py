@@ -25,6 +25,7 @@ from trainer.data.names.put_aside import holds_copies, is_aside
 from trainer.data.readers.doubts.other_tables import is_other_table, may_give_labels
 from trainer.data.readers.matching.image_files import ImageFiles
 from trainer.data.readers.tables.find_tables import is_unlabelled
+from trainer.data.readers.tables.reading.table_files import is_table
 from trainer.formats.delimited import SUFFIXES
 from trainer.formats.labels import natural_key
 from trainer.inference.printable import printable
@@ -76,7 +77,7 @@ def _holds_lists_alone(folder: Path, depth: int) -> bool:
 def _is_list(path: Path) -> bool:
     if not path.suffix:
         return may_give_labels(path) or split_of(path.stem) is not None
-    return path.suffix.lower() in _LISTS or is_other_table(path)
+    return path.suffix.lower() in _LISTS or is_table(path) or is_other_table(path)
 
 
 def part_folders(folder: Path, root: Path, files: ImageFiles) -> list[str]:

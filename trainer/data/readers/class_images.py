@@ -15,11 +15,10 @@ from trainer.data.readers.doubts.folders.folder_advice import nested_advice
 from trainer.data.readers.doubts.folders.tables_apart import table_apart_advice
 from trainer.data.readers.doubts.other_tables import files_in, other_tables
 from trainer.data.readers.matching.image_files import LINK_HELP, ImageFiles
-from trainer.formats.delimited import SUFFIXES
+from trainer.data.readers.tables.reading.table_files import is_surely_table
 from trainer.formats.labels import text_problem
 from trainer.inference.printable import name_problem, printable
 
-_TABLES = frozenset(SUFFIXES) - {".txt"}
 """Extensions of files that are tables: a text may be anything."""
 
 
@@ -74,7 +73,7 @@ def images_of(folder: Path, folders: Sequence[Path], files: ImageFiles) -> Class
 def _labels_inside(folder: Path, class_folder: Path) -> str:
     """What to do if a class folder without images holds the labels in a table, to follow what else may be done."""
     places = (class_folder, *subfolders(class_folder))
-    if tables := [path for place in places for path in files_in(place, _TABLES)]:
+    if tables := [path for place in places for path in files_in(place) if is_surely_table(path)]:
         table = shlex.quote(tables[0].relative_to(folder).as_posix())
         return (
             f"; or, if {printable(tables[0].name)} in it holds the labels, add --table {printable(table)} (data.table)"

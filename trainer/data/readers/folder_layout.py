@@ -67,8 +67,9 @@ from trainer.data.readers.tables.find_tables import (
     packed_warnings,
     unread_tables,
 )
+from trainer.data.readers.tables.reading.table_files import read_table
 from trainer.formats.class_lists import json_lists_classes
-from trainer.formats.delimited import Table, read_table
+from trainer.formats.delimited import Table
 from trainer.formats.labels import encode, unify_labels
 from trainer.inference.printable import printable
 

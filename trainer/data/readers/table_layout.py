@@ -32,10 +32,10 @@ from trainer.data.readers.matching.image_files import IMAGE_SUFFIXES, ImageFiles
 from trainer.data.readers.tables.find_tables import find_tables, is_named_training, own_warnings, packed_warnings
 from trainer.data.readers.tables.reading.labelled_rows import LabelledRows, read_labelled_rows
 from trainer.data.readers.tables.reading.sources import Sources, find_sources
+from trainer.data.readers.tables.reading.table_files import first_rows
 from trainer.data.readers.tables.reading.training_part import TrainingPart, training_part
 from trainer.data.readers.tables.reading.training_rows import NoImageNamedError
 from trainer.formats.class_lists import json_lists_classes
-from trainer.formats.delimited import first_rows
 from trainer.formats.labels import TooFewClassesError
 from trainer.inference.printable import printable
 
@@ -248,6 +248,6 @@ def _columns_note(folder: Path, sources: Sources, part: TrainingPart) -> str:
 
 READER = Reader(
     layout="DATA/train.csv (id, label), images in DATA/train/, train_images/ or images/ and test/ or test_images/, "
-    "DATA/sample_submission.csv; also .tsv, one column per class, tables without a header",
+    "DATA/sample_submission.csv; also .tsv, JSON Lines, one column per class, tables without a header",
     read=read,
 )

@@ -317,11 +317,13 @@ def test_a_text_table_beside_class_folders_is_mentioned(tmp_path: Path) -> None:
 @pytest.mark.parametrize("place", ["photos.csv", "data/photos.csv", "data/train/photos.csv"])
 @pytest.mark.parametrize("labels", ["data/train/metadata.jsonl", "data/labels.json", "annotations.xlsx"])
 def test_a_side_table_is_no_answer_beside_labels_of_another_kind(tmp_path: Path, place: str, labels: str) -> None:
-    """Hugging Face's metadata.jsonl holds the labels, and a table of one's own the light."""
+    """Hugging Face's metadata.jsonl holds boxes with labels, and a table of one's own the light."""
     rows = [(f"{i:04}.png", ("sun", "shade")[i % 2]) for i in range(12)]
     for seed, (name, _) in enumerate(rows):
         save(tmp_path / "data" / "train" / name, seed, 8)
-    (tmp_path / labels).write_text("".join(json.dumps({"file_name": name, "label": "cat"}) + "\n" for name, _ in rows))
+    objects = {"bbox": [[1, 2, 3, 4]], "categories": [0]}
+    lines = (json.dumps({"file_name": name, "objects": objects}) + "\n" for name, _ in rows)
+    (tmp_path / labels).write_text("".join(lines))
     write_table(tmp_path / place, [("image", "light"), *rows])
     message = problems_of(tmp_path)
     assert f"in {labels.rpartition('/')[2]}" in message.replace("data/", "").replace("train/", "")

@@ -97,7 +97,7 @@ def test_a_table_of_deepfashion_with_a_count_and_further_texts(tmp_path: Path) -
 def test_a_folder_of_labels_with_any_name_is_no_empty_class_alone(tmp_path: Path) -> None:
     rows = cases(tmp_path, ".")
     (tmp_path / "Truth").mkdir()
-    (tmp_path / "Truth" / "answers.json").write_text(json.dumps(dict(rows)))
+    (tmp_path / "Truth" / "answers.json").write_text(json.dumps({path: {"label": label} for path, label in rows}))
     message = problems_of(tmp_path)
     assert "the class folder Truth holds no images" in message
     assert "if answers.json in it holds the labels, save it as CSV" in message

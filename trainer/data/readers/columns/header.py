@@ -21,8 +21,10 @@ _TITLE_ROWS = 6  # rows in which a header is looked for below a title
 def has_header(table: Table, matcher: ImageMatcher) -> bool:
     """Whether the first row is a header: it holds a usual column name, or none of its cells names an image.
 
-    A first row whose cells have the form of the cells below, such as numbers, is none.
+    A first row whose cells have the form of the cells below, such as numbers, is none. A file of JSON says it itself.
     """
+    if table.header is not None:
+        return table.header
     first = [cell.strip() for cell in table.rows[0]]
     below = [{row[column].strip() for row in table.rows[1:]} for column in range(table.width)]
     if any(

@@ -37,7 +37,7 @@ _BESIDE_TRAINING = frozenset((
 _FOLD_NAMES = (
     "fold", "folds", "kfold", "k_fold", "fold_id", "fold_no", "fold_number", "foldid", "cv_fold", "cv",
 )  # fmt: skip
-_SOURCE = re.compile(r"\.(?:csv|tsv|txt|json|zip|tar|parquet|xlsx)$|/$")
+_SOURCE = re.compile(r"\.(?:csv|tsv|txt|jsonl?|ndjson|zip|tar|parquet|xlsx)$|/$")
 """The end of the name of a file or folder from which a row comes, such as ``train.csv`` and ``img/test/``."""
 IF_OTHER = "; if the column says something else, remove it, or choose it with --label-column or --group-column"
 """The end of the message on a column of the training table that seems to divide the rows."""

@@ -19,7 +19,8 @@ from trainer.data.readers.doubts.other_tables import how_to_save, is_coco, may_g
 from trainer.data.readers.matching.image_files import LINK_HELP, ImageFiles
 from trainer.data.readers.matching.match_images import ImageMatcher
 from trainer.data.readers.tables.find_tables import OWN_HELP, find_tables
-from trainer.formats.delimited import read_table
+from trainer.data.readers.tables.reading.records.tables import is_json, json_problem
+from trainer.data.readers.tables.reading.table_files import read_table
 from trainer.inference.printable import printable
 
 _SHOWN = 2  # tables that name no image
@@ -92,8 +93,8 @@ def _without_images(paths: Sequence[Path], files: ImageFiles, encoding: str | No
         elif table.width > 1 and count > 1 and path.suffix.lower() != ".txt":
             column = names[0] if names else 0
             sentences.append(
-                f"{where} names none of them, such as {table.rows[1][column][:_LONGEST]!r} in row {table.numbers[1]}: "
-                "if it labels these images, write the names of their files there"
+                f"{where} names none of them, such as {table.rows[1][column][:_LONGEST]!r} in {table.unit} "
+                f"{table.numbers[1]}: if it labels these images, write the names of their files there"
             )
     return sentences
 
@@ -113,7 +114,9 @@ def _other_tables_hint(folder: Path, others: Sequence[Path], files: ImageFiles) 
     names = listed((path.relative_to(folder).as_posix() for path in others), 4)
     how = how_to_save(others[0])
     if not is_coco(others[0]):
-        how = (
+        problem = json_problem(others[0]) if is_json(others[0]) else ""
+        how = f"{problem}. Correct it, or " if problem else ""
+        how += (
             "write a table labels.csv with the columns image and label, and one row for each image, such as "
             f"{printable(_not_for_testing(files)[0])}"
         )

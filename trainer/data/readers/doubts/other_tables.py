@@ -9,9 +9,9 @@ from pathlib import Path
 from trainer.common.errors import DataError, listed
 from trainer.data.names.own_files import is_data
 from trainer.data.names.parts import split_of
+from trainer.data.readers.tables.reading.records.tables import is_json, is_json_table, json_problem
 from trainer.inference.printable import printable
 
-_JSON = (".json", ".jsonl", ".ndjson")
 OTHER_TABLES = (
     *(".xlsx", ".xls", ".xlsm", ".ods", ".numbers", ".json", ".jsonl", ".ndjson", ".parquet", ".feather", ".tab"),
     *(".xml", ".db", ".sqlite", ".sqlite3", ".pkl", ".pickle", ".arff", ".mat", ".h5", ".hdf5"),
@@ -59,7 +59,7 @@ def labels_inside(folders: Sequence[Path]) -> list[Path]:
 def is_other_table(path: Path) -> bool:
     """Whether a file may be a table of a kind that is not read, by its extension and name."""
     name = path.name.lower()
-    if is_model(path):
+    if is_model(path) or is_json_table(path):
         return False
     return name.endswith(OTHER_TABLES) or (name.endswith(_ARRAYS) and _SAYS_LABELS.search(name) is not None)
 
@@ -79,7 +79,7 @@ def bare_tables(folder: Path) -> list[Path]:
 def may_give_labels(path: Path) -> bool:
     """Whether the name or the beginning of one of `other_tables` says that it holds labels or parts of the images."""
     named = split_of(path.stem) != "test" and _MAY_LABEL.search(path.name.lower()) is not None
-    return named or is_coco(path) or (path.suffix.lower() in _JSON and b"ml_use" in _beginning(path))
+    return named or is_coco(path) or (is_json(path) and b"ml_use" in _beginning(path))
 
 
 def is_coco(path: Path) -> bool:
@@ -97,6 +97,8 @@ def how_to_save(path: Path) -> str:
             "write a table labels.csv with the columns image and label: for each of its images the file_name, and the "
             "name of the category of its annotation"
         )
+    if is_json(path) and (problem := json_problem(path)):
+        return f"{problem}. Correct it, or save it as CSV with the columns image and label, and one row for each image"
     if path.suffix.lower() in (*_DATABASES, *_OF_MODELS, ".mat"):
         return "export its labels as CSV"
     return "save it as CSV" if path.suffix else "if it is a table, add .csv to its name"

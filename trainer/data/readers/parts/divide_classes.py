@@ -23,7 +23,8 @@ from trainer.data.readers.parts.part_files import (
 from trainer.data.readers.parts.unread_lists import refuse_unread_lists
 from trainer.data.readers.tables.part_tables import find_part_tables
 from trainer.data.readers.tables.reading.divisions_beside import Divided, divisions_by, side_tables
-from trainer.formats.delimited import SUFFIXES, Table
+from trainer.data.readers.tables.reading.table_files import is_table
+from trainer.formats.delimited import Table
 from trainer.formats.part_words import Part
 
 _DEEPEST = 3  # folders below one that is no class, such as ImageSets/Main
@@ -163,7 +164,7 @@ def _part_tables(
         DataError: such a table seems to divide the images, but holds values whose part is unknown.
     """
     tables = [path for place in dict.fromkeys(places) for path in sorted(place.iterdir())]
-    tables = [path for path in tables if path.suffix.lower() in SUFFIXES and path.is_file() and is_data(path)]
+    tables = [path for path in tables if path.is_file() and is_data(path) and is_table(path)]
     matcher = ImageMatcher(ImageFiles(folder, paths, may_be_masks=False), "train")
     lists = []
     dividing = find_part_tables(tables, matcher, encoding)

@@ -8,8 +8,8 @@ from pathlib import Path, PurePosixPath
 
 from trainer.common.errors import DataError
 from trainer.data.readers.matching.id_spellings import composed, has_image_suffix
+from trainer.data.readers.tables.reading.table_files import is_surely_table, read_lines, read_table
 from trainer.formats.class_lists import odd_rows
-from trainer.formats.delimited import read_lines, read_table
 from trainer.formats.text.blank_labels import split_at_label
 
 _QUOTED = re.compile(r"\s*\"([^\"]+)\"")
@@ -106,7 +106,7 @@ def _columns_of_images(
     path: Path, known: Mapping[str, str], encoding: str | None
 ) -> list[tuple[str, list[str]]] | None:
     """The cells of the column of a CSV or TSV file that names most images, with the others; None for another file."""
-    if path.suffix.lower() not in (".csv", ".tsv"):
+    if not is_surely_table(path):
         return None
     try:
         rows = [[cell.strip() for cell in row] for row in read_table(path, encoding=encoding).rows]

@@ -14,12 +14,12 @@ from trainer.data.names.words import IMAGE_WORDS, words_in
 from trainer.data.readers.matching.id_spellings import composed
 from trainer.data.readers.parts.listed_images import listed_images
 from trainer.data.readers.parts.part_files import OwnFolders, part_of_stem
-from trainer.formats.delimited import read_lines
+from trainer.data.readers.tables.reading.table_files import is_surely_table, read_lines
 from trainer.formats.part_words import Part
 from trainer.formats.parts import part_of
 from trainer.inference.printable import printable
 
-_SUFFIXES = (".txt", ".lst", ".list", ".csv", ".tsv")
+_SUFFIXES = (".txt", ".lst", ".list")
 _OTHER_WORDS: Mapping[str, Part] = dict.fromkeys(("gold", "unseen", "blind", "private"), "test")
 """Further words for images that are not for training."""
 _MOST = 50
@@ -92,7 +92,7 @@ def _candidates(folder: Path, table: Path | None) -> list[Path]:
 
 def _is_named_held_out(path: Path, folder: Path) -> bool:
     place = path.relative_to(folder)
-    words = [path.stem, *(place.parts[:-1] if path.suffix.lower() in (".csv", ".tsv") else ())]
+    words = [path.stem, *(place.parts[:-1] if is_surely_table(path) else ())]
     return any(map(_speaks_of_held_out, words))
 
 
@@ -110,7 +110,11 @@ def _files(folder: Path) -> Iterator[list[Path]]:
     for here, subfolders, names in os.walk(folder):
         subfolders[:] = sorted(name for name in subfolders if is_data(Path(here) / name))
         paths = (Path(here) / name for name in sorted(names))
-        yield [path for path in paths if path.suffix.lower() in _SUFFIXES and is_data(path) and path.is_file()]
+        yield [path for path in paths if path.is_file() and is_data(path) and _may_be_list(path)]
+
+
+def _may_be_list(path: Path) -> bool:
+    return path.suffix.lower() in _SUFFIXES or is_surely_table(path)
 
 
 def _speaks_of_doubt(stem: str) -> bool:

@@ -18,11 +18,12 @@ from trainer.data.readers.matching.id_spellings import composed
 from trainer.data.readers.matching.image_files import ImageFiles
 from trainer.data.readers.parts.json_parts import json_parts
 from trainer.data.readers.parts.listed_images import check_labels, listed_images
+from trainer.data.readers.tables.reading.records.tables import JSON_SUFFIXES, is_json_table
 from trainer.formats.part_words import Part, with_joined_parts
 from trainer.formats.parts import SHORT_PARTS, part_of
 from trainer.inference.printable import printable
 
-SUFFIXES = (".txt", ".lst", ".list", ".dat", ".log", ".csv", ".tsv", ".json")
+SUFFIXES = (".txt", ".lst", ".list", ".dat", ".log", ".csv", ".tsv", ".json", ".jsonl", ".ndjson")
 _JOINED = re.compile(
     r"(trainval|train|test|val|valid)(?:ing|idation)?[_\-]?(?:lists?|names?|files?|ids?|imgs?|split)[_\-]?\d*"
 )
@@ -83,7 +84,7 @@ def read_part_files(
                 _refuse_exclusion(name, images)
                 continue
         found: Mapping[Part, tuple[Sequence[str], Sequence[str]]]
-        if path.suffix.lower() == ".json":
+        if _is_json_of_parts(path):
             found = json_parts(path, name, part, known, classes)
         else:
             found = {} if part is None else {part: listed_images(path, known, encoding)}
@@ -124,7 +125,7 @@ def of_own_folders(
     look_up = OwnFolders(apart, encoding)
     found = []
     for one in lists:
-        if one.path.suffix.lower() != ".json" and (own := look_up.named_by(one.path, one.part)):
+        if not _is_json_of_parts(one.path) and (own := look_up.named_by(one.path, one.part)):
             part, images, lost = own
             if len(images) >= len(one.images):
                 one = dataclasses.replace(one, part=part, images=images, lost=lost)
@@ -249,8 +250,14 @@ def list_files(places: Iterable[Path]) -> list[Path]:
         if (path.suffix.lower() in SUFFIXES or (not path.suffix and part_of_stem(path.stem) is not None))
         and path.is_file()
         and is_data(path)
+        and (path.suffix.lower() not in JSON_SUFFIXES[1:] or is_json_table(path))
         and path.stat().st_size <= _MOST_BYTES
     )
+
+
+def _is_json_of_parts(path: Path) -> bool:
+    """Whether `json_parts` reads a file; one that is a table is read as such."""
+    return path.suffix.lower() == ".json" and not is_json_table(path)
 
 
 def _without_unions(lists: list[PartFile]) -> list[PartFile]:

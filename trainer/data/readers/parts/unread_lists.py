@@ -11,6 +11,7 @@ from trainer.data.names.own_files import is_data
 from trainer.data.readers.doubts.other_tables import is_model, is_other_table, may_give_labels
 from trainer.data.readers.matching.id_spellings import composed
 from trainer.data.readers.parts.part_files import part_of_stem
+from trainer.data.readers.tables.reading.table_files import is_table
 from trainer.inference.printable import printable
 
 _TEXTS = (".yaml", ".yml", ".toml", ".ini", ".cfg", ".xml", ".jsonl", ".ndjson")
@@ -46,7 +47,9 @@ def refuse_unread_lists(
         of_part = part_of_stem(path.stem) is not None and not has_tests
         if not of_part and not _SPLIT.search(path.stem):
             continue
-        if is_model(path) or (is_other_table(path) and may_give_labels(path)):  # labels are refused as such
+        if (
+            is_model(path) or is_table(path) or (is_other_table(path) and may_give_labels(path))
+        ):  # labels are refused as such
             continue
         if kind in _TEXTS and not _names_image(path, known):
             continue

@@ -9,7 +9,7 @@ from pathlib import Path
 from trainer.common.errors import DataError, listed
 from trainer.data.readers.columns.label_names import is_usual_label
 from trainer.data.readers.matching.id_spellings import composed
-from trainer.formats.delimited import read_lines, read_table
+from trainer.data.readers.tables.reading.table_files import read_lines, read_table
 
 _HEADERS = ("name", "names", "classes", "categories")
 _NUMBERED = re.compile(r"(\d+)(?:[.\-_\s]+(.+))?")

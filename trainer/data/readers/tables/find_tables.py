@@ -14,7 +14,8 @@ from trainer.data.names.parts import folder_split, is_held_out, split_of
 from trainer.data.readers.doubts.other_tables import OTHER_TABLES, files_in
 from trainer.data.readers.matching.archives import packed_archives
 from trainer.data.readers.matching.named_path import path_as_spelled
-from trainer.formats.delimited import SUFFIXES, first_rows
+from trainer.data.readers.tables.reading.records.tables import is_json
+from trainer.data.readers.tables.reading.table_files import first_rows, is_surely_table, is_table
 from trainer.inference.printable import printable
 
 OWN_TABLES = ("folds.csv", "oof.csv", "test_proba.csv", "predictions.csv", REVIEW_TABLE)
@@ -27,7 +28,7 @@ _DEEPER_LISTS = (
     *("list_attr_celeba.txt", "identity_celeba.txt"),
 )
 """Text files beside annotations that list all images, as in Oxford's pets and CelebA."""
-_PARTITION = re.compile(r".*(?:partition|split|subset).*\.(?:txt|csv|tsv)", re.IGNORECASE)
+_PARTITION = re.compile(r".*(?:partition|split|subset).*\.(?:txt|csv|tsv|json|jsonl|ndjson)", re.IGNORECASE)
 _TRAINING_WORD, _TESTING_WORD = re.compile(r"train(?:val|ing)?"), re.compile(r"test(?:ing)?")
 _TRAINING_LISTS = re.compile(r"images?_\w+_train(?:val)?\.txt")  # FGVC-Aircraft
 OF_ROWS = re.compile(r"(?:.*[\W_])?(?:idxs?|inds?|index(?:es)?|indices|rows?)(?:[\W_].*)?", re.IGNORECASE)
@@ -41,6 +42,7 @@ class Tables:
 
     labels: the tables that may hold training labels.
     own: tables that are left out because Retable wrote them, by their headers.
+    samples: sample submissions in JSON, which are not read.
     tests: several tables that may each list the test images; empty where ``test`` is the only one.
     """
 
@@ -48,6 +50,7 @@ class Tables:
     sample: Path | None
     labels: tuple[Path, ...]
     own: tuple[Path, ...] = ()
+    samples: tuple[Path, ...] = ()
     tests: tuple[Path, ...] = ()
 
     def are_tests(self, paths: Collection[Path]) -> bool:
@@ -78,7 +81,7 @@ def find_tables(folder: Path, encoding: str | None = None) -> Tables:
     Raises:
         DataError: two tables could be the sample submission.
     """
-    paths = files_in(folder, SUFFIXES)
+    paths = [path for path in files_in(folder) if is_table(path)]
     own = tuple(path for path in paths if _is_own(path, encoding))
     paths = [path for path in paths if path not in own]
     if (folder / "MODEL_CARD.md").is_file():  # an export of ours, with --output
@@ -86,6 +89,8 @@ def find_tables(folder: Path, encoding: str | None = None) -> Tables:
     stems = {path.stem.lower() for path in paths}
     samples = [path for path in paths if _is_sample(path.stem.lower(), stems)]
     others = [path for path in paths if path not in samples]
+    unread = tuple(filter(is_json, samples))  # a submission is written as the sample is, in delimited text
+    samples = [path for path in samples if path not in unread]
     # The user's own submissions may be in the folder, too.
     sample = _one("sample submission", [p for p in samples if "sample" in p.stem.lower()] or samples)
     tests = [path for path in others if split_of(path.stem) == "test" and not OF_ROWS.fullmatch(path.stem)]
@@ -93,13 +98,17 @@ def find_tables(folder: Path, encoding: str | None = None) -> Tables:
     labels = tuple(path for path in others if split_of(path.stem) != "test")
     several = tuple(tests) if len(tests) > 1 else ()
     only = tests[0] if len(tests) == 1 else None
-    return Tables(test=only, sample=sample, labels=labels, own=own, tests=several)
+    return Tables(test=only, sample=sample, labels=labels, own=own, samples=unread, tests=several)
 
 
 def own_warnings(tables: Tables) -> list[str]:
-    """A warning about the tables that are taken for Retable's own, but for those with their usual names."""
+    """Warnings about tables that are taken for Retable's own by other names, and about sample submissions in JSON."""
     names = [path.name for path in tables.own if path.name not in OWN_TABLES]
-    return [f"not read: {listed(names, 4)}: {OWN_HELP}"] if names else []
+    samples = [path.name for path in tables.samples]
+    return [
+        *([f"not read: {listed(names, 4)}: {OWN_HELP}"] if names else []),
+        *([f"not read: {listed(samples, 4)}: a sample submission has to be CSV: save it as CSV"] if samples else []),
+    ]
 
 
 def _is_sample(stem: str, stems: Collection[str]) -> bool:
@@ -198,7 +207,7 @@ def deeper_tables(folder: Path, encoding: str | None) -> list[Path]:
             found += [
                 Path(here) / name
                 for name in sorted(names)
-                if name.lower().endswith((".csv", ".tsv"))
+                if is_surely_table(Path(here) / name)
                 or name.lower() in _DEEPER_LISTS
                 or _TRAINING_LISTS.fullmatch(name.lower())
             ]
@@ -211,7 +220,9 @@ def deeper_tables(folder: Path, encoding: str | None) -> list[Path]:
 def deeper_part_tables(folder: Path) -> list[Path]:
     """Tables in the inner folders called after a partition or split, as CelebA's ``Eval/list_eval_partition.txt``."""
     inner = [path for path in folder.iterdir() if path.is_dir() and not path.is_symlink() and is_data(path)]
-    return sorted(path for place in inner for path in files_in(place) if _PARTITION.fullmatch(path.name))
+    return sorted(
+        path for place in inner for path in files_in(place) if _PARTITION.fullmatch(path.name) and is_table(path)
+    )
 
 
 def named_table(folder: Path, name: str, tables: Tables) -> Path:

@@ -22,6 +22,7 @@ from trainer.data.readers.matching.id_spellings import composed, has_image_suffi
 from trainer.data.readers.matching.image_files import ImageFiles
 from trainer.data.readers.matching.match_images import ImageMatcher
 from trainer.data.readers.tables.find_tables import is_named_training
+from trainer.data.readers.tables.reading.table_files import is_surely_table
 from trainer.formats.delimited import Table
 
 MISSING = "/"  # end of the cell in place of a path, where a folder holds no images
@@ -111,8 +112,8 @@ class FolderTable:
             cell = row[self.column]
             if cell in seen and self.table.rows[seen[cell]] != row:
                 problems.append(
-                    f"{self.table.row_name(index)} describes the folder {cell!r} again, and otherwise than row "
-                    f"{self.table.numbers[seen[cell]]}: leave one row for each folder"
+                    f"{self.table.row_name(index)} describes the folder {cell!r} again, and otherwise than "
+                    f"{self.table.unit} {self.table.numbers[seen[cell]]}: leave one row for each folder"
                 )
             if cell in seen:
                 continue
@@ -309,5 +310,5 @@ def tables_beside_classes(root: Path | None, folder: Path, names: Sequence[str])
     if root is None or root == folder or not names:
         return []
     found = (path for path in root.iterdir() if path.is_file() and is_data(path))
-    tables = sorted(path for path in found if path.suffix.lower() in (".csv", ".tsv"))
+    tables = sorted(path for path in found if is_surely_table(path))
     return [path for path in tables if split_of(path.stem) != "test"]

@@ -20,7 +20,8 @@ from trainer.data.readers.tables.class_names import (
 )
 from trainer.data.readers.tables.find_tables import is_named_training
 from trainer.data.readers.tables.part_tables import PartTable
-from trainer.formats.delimited import Table, read_lines, read_table
+from trainer.data.readers.tables.reading.table_files import read_table
+from trainer.formats.delimited import Table, read_lines
 from trainer.formats.labels import natural_key
 from trainer.formats.part_words import Part
 from trainer.formats.parts import numbered_parts, part_of

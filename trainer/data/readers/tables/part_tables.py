@@ -15,8 +15,9 @@ from trainer.data.readers.columns.header import column_names, has_header
 from trainer.data.readers.columns.label_names import NOT_LABELS, is_usual_label, plain_name
 from trainer.data.readers.columns.part_columns import described
 from trainer.data.readers.matching.match_images import ImageMatcher
+from trainer.data.readers.tables.reading.table_files import first_rows, read_table
 from trainer.data.readers.tables.wide_parts import column_for_each_part
-from trainer.formats.delimited import Table, first_rows, read_table
+from trainer.formats.delimited import Table
 from trainer.formats.labels import is_missing, is_number
 from trainer.formats.part_words import Part
 from trainer.formats.parts import flagged_parts, numbered_parts, part_of

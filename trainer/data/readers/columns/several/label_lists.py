@@ -60,6 +60,14 @@ def with_lists(
             f"image, too, write all into one column, such as cat|dog; otherwise remove {name!r} from the table"
         )
     cells, images = ([row[column].strip() for row in rows] for column in (columns.label, columns.image))
+    if columns.label in table.lists:
+        lists = LabelLists(
+            separator=_BETWEEN,
+            note=f"{where}: an image may have several labels, which {names[columns.label]!r} lists; {OPTION} no "
+            "(data.several_labels) reads each combination as a class of its own",
+        )
+        warnings = [_passed_over(where, names, rows, column) for column in (*further.named, *further.alike)]
+        return table, _with(replace(columns, warnings=(*columns.warnings, *warnings)), lists)
     if asked == "yes" and separator_of(cells, wanted) is None and (found := unify_marks(where, cells, wanted)):
         table = _with_labels(table, first, columns.label, found.cells)
         return table, _with(replace(columns, warnings=(*columns.warnings, *found.warnings)), found.lists)
@@ -91,15 +99,15 @@ def _joined(
     rows = table.rows[first:]
     own = [row[columns.label].strip() for row in rows]
     known = [cell for cell in own if not is_missing(cell)]
-    labels: list[list[str]] = [
-        [] if is_missing(cell) else parts_of(cell, mark) for cell, mark in ((cell, separator_of(known)) for cell in own)
-    ]
+    mark = _BETWEEN if columns.label in table.lists else separator_of(known)
+    labels: list[list[str]] = [[] if is_missing(cell) else parts_of(cell, mark) for cell in own]
     names_of = {name for label in labels for name in label}
     for column in further:
         cells = [further_cell(row[column]) for row in rows]
         lists = lists_in_column(f"{table.name}, column {names[column]!r}", cells, "auto", sorted(names_of))
+        between = _BETWEEN if column in table.lists else lists.separator if lists is not None else None
         for label, cell in zip(labels, cells, strict=True):
-            label += parts_of(cell, lists.separator if lists is not None else None)
+            label += parts_of(cell, between)
     written = [
         _BETWEEN.join(label) or (NO_LABELS if cell == NO_LABELS else "")
         for label, cell in zip(labels, own, strict=True)

@@ -11,7 +11,7 @@ from trainer.data.readers.doubts.files_apart import texts_apart
 from trainer.data.readers.matching.image_files import ImageFiles
 from trainer.data.readers.matching.lookup_errors import ImageAmbiguousError, ImageLookupError
 from trainer.data.readers.parts.part_files import part_of_stem
-from trainer.formats.delimited import read_table
+from trainer.data.readers.tables.reading.table_files import read_table
 from trainer.inference.printable import printable
 
 _PROBED_ROWS = 5

@@ -12,8 +12,9 @@ from trainer.data.names.words import words_in
 from trainer.data.readers.columns.label_names import plain_name
 from trainer.data.readers.doubts.folders.folder_choice import below_tables, folders_choice
 from trainer.data.readers.tables.choice.label_search import LabelSearch
+from trainer.data.readers.tables.reading.table_files import first_rows, is_table
 from trainer.data.readers.tables.training_table import TrainingTable
-from trainer.formats.delimited import Table, first_rows
+from trainer.formats.delimited import Table
 from trainer.inference.printable import printable
 
 _SAYS_WRONG = re.compile(
@@ -29,7 +30,6 @@ _PAIRS = (
 )
 """Names of two columns of which the second one corrects the first, without a word for labels at their ends."""
 _OF_LABELS = re.compile(r"_(?:labels?|class(?:es)?|name|categor(?:y|ies)|value)$|^(?:labels?|class)_")
-_SUFFIXES = (".csv", ".tsv", ".txt")
 
 
 def refuse_corrections(
@@ -51,7 +51,7 @@ def refuse_corrections(
     others = [table for table in naming if table.table.path != given]
     known = {*search.class_folders, *({} if chosen is None or chosen.unclear else chosen.labels).values()}
     for path in sorted({*paths, *(table.table.path for table in naming)}):
-        if path.suffix.lower() not in _SUFFIXES or not _may_correct(path, search.options.encoding):
+        if not is_table(path) or not _may_correct(path, search.options.encoding):
             continue
         if path == given and not _is_small_beside(search, chosen, others):
             continue

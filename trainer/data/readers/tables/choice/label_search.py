@@ -16,8 +16,9 @@ from trainer.data.readers.tables.choice.folder_levels import FolderLevel, folder
 from trainer.data.readers.tables.choice.unread_tables import UnreadTables
 from trainer.data.readers.tables.folder_labels import FolderTable
 from trainer.data.readers.tables.links.linked_table import Links
+from trainer.data.readers.tables.reading.table_files import read_table
 from trainer.data.readers.tables.training_table import TrainingTable
-from trainer.formats.delimited import Table, read_table
+from trainer.formats.delimited import Table
 from trainer.inference.printable import printable
 
 

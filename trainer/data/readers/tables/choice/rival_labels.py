@@ -61,7 +61,7 @@ def refuse_rival_labels(
 def refuse_unread_labels(search: LabelSearch, chosen: TrainingTable) -> None:
     """Refuse a table of which nothing says that it holds labels, where a file of another kind may hold them.
 
-    As ``photos.csv`` with the light, above ``train/metadata.jsonl``.
+    As ``photos.csv`` with the light, above ``annotations.xlsx``.
 
     Raises:
         DataError: there is such a file, in a folder of the images or above.

@@ -20,9 +20,10 @@ from trainer.data.readers.tables.choice.label_search import LabelSearch
 from trainer.data.readers.tables.choice.labels_of_others import labels_other_images
 from trainer.data.readers.tables.find_tables import is_named_training, is_named_validation, is_unlabelled
 from trainer.data.readers.tables.folder_labels import FolderTable, folder_names, folder_table, may_name_folders
+from trainer.data.readers.tables.reading.table_files import first_rows, read_lines, read_table
 from trainer.data.readers.tables.training_table import TrainingTable
 from trainer.formats.class_lists import labels_names, listing_column
-from trainer.formats.delimited import Table, first_rows, read_lines, read_table
+from trainer.formats.delimited import Table
 
 _NUMBERED = re.compile(r"\d+[\s,;:]+(.+)")
 _CELL_ENDS, _WORD_ENDS = re.compile(r"[,;|\t]"), re.compile(r"[\s,;:|\"']+")

@@ -19,8 +19,8 @@ from trainer.data.readers.matching.id_spellings import composed
 from trainer.data.readers.matching.image_files import ImageFiles
 from trainer.data.readers.matching.match_images import ImageMatcher
 from trainer.data.readers.tables.find_tables import find_tables
+from trainer.data.readers.tables.reading.table_files import read_table
 from trainer.data.readers.tables.training_table import TrainingTable
-from trainer.formats.delimited import read_table
 from trainer.inference.printable import printable
 
 _OF_LABELS = re.compile(r"(?:^|[^a-z])(?:(?:un|non|not)[\W_]*)?(?:labell?ed|annotated|classified)(?:[^a-z]|$)")

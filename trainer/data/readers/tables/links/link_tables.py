@@ -25,7 +25,7 @@ from trainer.data.readers.tables.links.group_labels import group_problem
 from trainer.data.readers.tables.links.keyed_table import KeyedTable, shortened
 from trainer.data.readers.tables.links.linked_table import LinkedTable, Links, linked_table
 from trainer.data.readers.tables.part_tables import part_table
-from trainer.formats.delimited import first_rows, read_table
+from trainer.data.readers.tables.reading.table_files import first_rows, read_table
 
 _WIDE = 50  # columns of a table that may name images; a wider one holds pixels or one-hot labels
 _ROUNDS = 3  # a table may lead to the images by two others

@@ -14,8 +14,9 @@ from trainer.data.readers.doubts.other_tables import files_in
 from trainer.data.readers.matching.id_spellings import is_image_name
 from trainer.data.readers.matching.match_images import ImageMatcher
 from trainer.data.readers.tables.links.keyed_table import shortened
+from trainer.data.readers.tables.reading.table_files import first_rows, is_table, read_table
 from trainer.data.readers.tables.training_table import TrainingTable
-from trainer.formats.delimited import SUFFIXES, first_rows, read_lines, read_table
+from trainer.formats.delimited import read_lines
 from trainer.inference.printable import printable
 
 _MOST_BYTES = 2**24
@@ -47,7 +48,7 @@ def refuse_other_names(folder: Path, table: TrainingTable, matcher: ImageMatcher
     labelled = set(own.values())
     beside = [path for where in dict.fromkeys((folder, table.table.path.parent)) for path in files_in(where)]
     for path in beside:
-        if path == table.table.path or path.suffix.lower() not in (*SUFFIXES, ".json", *_TEXTS):
+        if path == table.table.path or not (is_table(path) or path.suffix.lower() in (".json", *_TEXTS)):
             continue
         for named in _pairs(path, encoding):
             shared = [cell for cell in own if cell in named]
@@ -95,7 +96,7 @@ def _rows(path: Path, encoding: str | None) -> Sequence[Sequence[object]]:
     """
     if path.stat().st_size > _MOST_BYTES:
         return []
-    if path.suffix.lower() == ".json":
+    if path.suffix.lower() == ".json" and not is_table(path):
         content = json.loads(path.read_bytes())
         return list(content.items()) if isinstance(content, dict) else []
     if path.suffix.lower() in (*_TEXTS, ".txt"):

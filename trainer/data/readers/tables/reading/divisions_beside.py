@@ -14,7 +14,8 @@ from trainer.data.readers.columns.label_names import plain_name
 from trainer.data.readers.columns.part_columns import IF_OTHER, choose_part_column
 from trainer.data.readers.matching.match_images import ImageMatcher
 from trainer.data.readers.tables.part_tables import PartTable
-from trainer.formats.delimited import Table, first_rows, read_table
+from trainer.data.readers.tables.reading.table_files import first_rows, read_table
+from trainer.formats.delimited import Table
 from trainer.formats.labels import is_number
 from trainer.formats.part_words import Part
 from trainer.formats.parts import is_part_column, parts_of_flag

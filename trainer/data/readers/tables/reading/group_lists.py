@@ -9,7 +9,7 @@ from trainer.common.errors import DataError, counted
 from trainer.data.readers.matching.id_spellings import composed
 from trainer.data.readers.parts.part_files import list_files, part_of_stem
 from trainer.data.readers.tables.reading.divisions_beside import Divided
-from trainer.formats.delimited import read_lines
+from trainer.data.readers.tables.reading.table_files import read_lines
 from trainer.inference.printable import printable
 
 

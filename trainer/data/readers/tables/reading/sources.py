@@ -31,8 +31,9 @@ from trainer.data.readers.tables.links.other_names import refuse_other_names
 from trainer.data.readers.tables.part_tables import PartTable, find_part_tables
 from trainer.data.readers.tables.reading.divisions_beside import Divided, divisions_by, side_tables
 from trainer.data.readers.tables.reading.group_lists import refuse_group_lists
+from trainer.data.readers.tables.reading.table_files import read_table
 from trainer.data.readers.tables.training_table import TrainingTable
-from trainer.formats.delimited import Table, read_table
+from trainer.formats.delimited import Table
 from trainer.inference.printable import printable
 
 
