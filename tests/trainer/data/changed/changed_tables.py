@@ -127,6 +127,18 @@ def with_checksums(data: DataSet, random: Random) -> DataSet:
     return _with_column(data, random.choice(["md5", "sha1"]), lambda row: f"{random.getrandbits(128):032x}")
 
 
+def as_json(data: DataSet, random: Random) -> DataSet:
+    """Save the tables as JSON, as pandas and Hugging Face do it. A sample submission stays CSV."""
+    suffix, form = random.choice([(".jsonl", "lines"), (".ndjson", "lines"), (".json", "lines"), (".json", "records")])
+    tables = {}
+    for path, table in data.tables.items():
+        pure = PurePosixPath(path)
+        if pure.suffix == ".csv" and table.form == "rows" and table.columns and pure.stem != "sample_submission":
+            path, table = str(pure.with_suffix(suffix)), replace(table, form=form, encoding="utf-8")
+        tables[path] = table
+    return replace(data, tables=tables)
+
+
 def tables_in_a_folder(data: DataSet, random: Random) -> DataSet:
     if any("/" in path for path in data.tables):
         return data

@@ -46,6 +46,7 @@ CHANGES: dict[str, Change] = {
         tables.with_annotators,
         tables.with_constant,
         tables.with_checksums,
+        tables.as_json,
         tables.tables_in_a_folder,
         tables.table_renamed,
         tables.columns_renamed,

@@ -39,7 +39,8 @@ class Table:
     newline: str = "\n"
     quoted: bool = False
     form: str = "rows"
-    """``rows``: delimited text; ``lines``: a JSON object a line; ``mapping``: JSON with a value for each image."""
+    """``rows``: delimited text; ``lines``: a JSON object a line; ``records``: a JSON list of objects; ``mapping``: JSON
+    with a value for each image."""
 
     def content(self, paths: Mapping[int, str]) -> bytes:
         """The file, of images that lie at these paths."""
@@ -64,6 +65,8 @@ class Table:
         if self.form == "mapping":
             return json.dumps({row[self.id_at]: row[1 - self.id_at] for row in rows}, ensure_ascii=False)
         objects = [dict(zip(self.columns, row, strict=True)) for row in rows]
+        if self.form == "records":
+            return json.dumps(objects, ensure_ascii=False, indent=1)
         return "".join(json.dumps(each, ensure_ascii=False) + "\n" for each in objects)
 
 
