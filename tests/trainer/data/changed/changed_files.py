@@ -59,11 +59,17 @@ def suffix_changed(data: DataSet, random: Random) -> DataSet:
 
 
 def renumbered(data: DataSet, random: Random) -> DataSet:
-    """Name the files by numbers in a random order, which no row number agrees with."""
+    """Name the files by numbers in a random order, which no row number agrees with. A mask keeps its image's name."""
     order = [PurePosixPath(path).stem for path in data.images.values()]
     random.shuffle(order)
     new = {stem: f"{2 * place + 3:05}" for place, stem in enumerate(order)}
-    return _paths(data, lambda path: str(PurePosixPath(path).with_stem(new.get(PurePosixPath(path).stem, "other"))))
+
+    def change(path: str) -> str:
+        pure = PurePosixPath(path)
+        own = max((stem for stem in new if pure.stem.startswith(stem)), key=len, default=None)
+        return str(pure.with_stem("other" if own is None else new[own] + pure.stem.removeprefix(own)))
+
+    return _paths(data, change)
 
 
 def named_with_blanks(data: DataSet, random: Random) -> DataSet:
