@@ -94,6 +94,9 @@ def test_a_change_without_meaning_changes_nothing(layout: str) -> None:
     layout="class_folders_beside_tests", classes=("masks", "gloves", "helmet"), changes=["with_masks"], seed=0
 )  # segmentations of the test images, too
 @example(layout="class_folders", classes=CLASSES[0], changes=["with_masks_beside", "named_with_blanks"], seed=0)
+@example(  # lines such as: images/7.png "not healthy"
+    layout="lists_of_parts", classes=("healthy", "not healthy", "unknown"), changes=["tables_in_a_folder"], seed=0
+)
 @given(
     layout=st.sampled_from(sorted(LAYOUTS)),
     classes=st.sampled_from(CLASSES),

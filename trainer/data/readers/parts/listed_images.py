@@ -13,6 +13,7 @@ from trainer.formats.class_lists import odd_rows
 from trainer.formats.text.blank_labels import split_at_label
 
 _QUOTED = re.compile(r"\s*\"([^\"]+)\"")
+_QUOTED_LABEL = re.compile(r"(.*[^\s,;|])[\s,;|]+\"([^\"]*)\"\s*")
 _FIELD_END = re.compile(r"[\t;|]")
 """Signs that no file name has, as a rule. Blanks and commas are in some."""
 
@@ -63,6 +64,8 @@ def _named(entry: str, known: Mapping[str, str]) -> str | None:
     text = _plain(entry)
     if quoted := _QUOTED.match(entry):
         text = _plain(quoted[1].strip())
+    if labelled := _QUOTED_LABEL.fullmatch(entry):
+        text = _plain(labelled[1].strip())
     ends = [text, text.rpartition(" ")[0].rstrip(" ,"), text.rpartition(",")[0], *_without_numbers(text)]
     first, *others = map(_plain, map(str.strip, _FIELD_END.split(text)))
     ends += [first, *(field for field in others if "/" in field or has_image_suffix(field))]
@@ -98,6 +101,8 @@ def _entries(path: Path, known: Mapping[str, str], encoding: str | None) -> list
             found += [(field, []) for field in fields]  # several images in one line
             continue
         label = fields[:1] if _named(fields[-1], known) else fields[-1:]
+        if quoted := _QUOTED_LABEL.fullmatch(line):
+            label = [quoted[2]]
         found.append((line, [] if known.get(_plain(line)) or len(fields) < 2 else label))
     return found
 

@@ -42,7 +42,15 @@ def write(path: Path, lines: object) -> None:
     ],
 )
 @pytest.mark.parametrize(
-    "line", ["{name}/{i}", "{name}/{i}.png", "./{name}/{i}.png", "{name}/{i}.png 0", "{name}\\{i}"]
+    "line",
+    [
+        "{name}/{i}",
+        "{name}/{i}.png",
+        "./{name}/{i}.png",
+        "{name}/{i}.png 0",
+        "{name}\\{i}",
+        '{name}/{i}.png "no number"',
+    ],
 )
 def test_listed_test_images_are_not_trained_on(tmp_path: Path, where: str, line: str, lists: str) -> None:
     found = read_images(food(tmp_path, where=where, line=line, lists=lists), verify=False)
@@ -283,7 +291,14 @@ def test_a_list_of_validation_images_with_a_folder_of_its_own(tmp_path: Path, ta
 
 @pytest.mark.parametrize("lists", [".", "meta"])
 @pytest.mark.parametrize(
-    "line", ["{name}/{i}.png {label}", "{name}/{i},{label}", "{name}/{i} {number}", "{label} {name}/{i}"]
+    "line",
+    [
+        "{name}/{i}.png {label}",
+        "{name}/{i},{label}",
+        "{name}/{i} {number}",
+        "{label} {name}/{i}",
+        '{name}/{i} "{label}"',
+    ],
 )
 def test_labels_in_lists_have_to_be_the_folders(tmp_path: Path, lists: str, line: str) -> None:
     food(tmp_path, lists=lists)
