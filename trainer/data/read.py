@@ -194,12 +194,22 @@ def _read(folder: Path, options: DataOptions) -> ReadResult:
 
 
 def _read_below_tables(folder: Path, inner: Path, options: DataOptions) -> ReadResult | None:
-    """Read the class folders below ``inner``, beside which only tables lie, with a warning of these; None without."""
+    """Read the only folder in ``inner``, which holds class folders, with a warning of the tables beside it; else None.
+
+    Tables inside of it mean what they mean in a data folder: ``train_test_split.txt`` of ``CUB_200_2011/``, beside
+    which ``attributes.txt`` lies.
+    """
     classes = below_tables(inner, ImageFiles.scan(inner))
-    found = None if classes is None else _read_as(folder_layout.READER, folder, classes, options)
-    if found is None:
+    if classes is None:
         return None
-    unread = unread_tables(find_tables(inner, options.encoding), ())
+    only = inner / classes.relative_to(inner).parts[0]
+    try:
+        found = _read(only, options)
+    except DataError as error:
+        raise DataError(
+            error.problems, "\n".join(filter(None, (error.advice, _begins_inside(folder, only))))
+        ) from error
+    unread = unread_tables(find_tables(inner, options.encoding), (), f"{printable(only.name)}/ holds the labels")
     if others := other_tables(inner):
         unread.append(f"not read: {listed(path.name for path in others)}")
     warnings = (*found.image_set.warnings, *unread)

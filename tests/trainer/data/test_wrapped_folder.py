@@ -117,3 +117,27 @@ def test_parts_of_class_folders_in_a_wrapper_are_a_question_whose_answers_work(t
     (tmp_path / "split.csv").rename(tmp_path / "data" / "split.csv")
     found = read_images(tmp_path, verify=False)
     assert (len(found.y), len(found.test_ids)) == (18, 6)
+
+
+@pytest.mark.parametrize("beside", ["weather.csv", "attributes.txt", "CUB_200_2011.csv"])
+def test_a_folder_beside_a_table_of_something_else_is_read_with_its_own_tables(tmp_path: Path, beside: str) -> None:
+    """CUB-200-2011, whose archive holds ``attributes.txt`` beside the folder."""
+    root, images = tmp_path / "CUB_200_2011", []
+    for seed, name in enumerate(CLASSES):
+        for i in range(4):
+            images.append((f"00{seed + 1}.{name}/{name}_{i}.png", seed + 1))
+            save(root / "images" / images[-1][0], 20 * seed + i, 8)
+    lines = {
+        "images.txt": [path for path, _ in images],
+        "image_class_labels.txt": [str(number) for _, number in images],
+        "train_test_split.txt": [str(int(row % 4 > 0)) for row in range(len(images))],
+        "classes.txt": [f"00{number}.{name}" for number, name in enumerate(CLASSES, 1)],
+    }
+    for name, values in lines.items():
+        (root / name).write_text("".join(f"{row} {value}\n" for row, value in enumerate(values, 1)))
+    (tmp_path / beside).write_text("day,sky,mood\n1,sun,good\n2,rain,bad\n3,sun,good\n")
+    found = read_images(tmp_path, verify=False)
+    assert (len(found.y), len(found.test_ids)) == (9, 3)
+    assert all(path.endswith("_0.png") for path in found.test_images.paths)
+    everything = read_images(tmp_path, DataOptions(layout="folders"), verify=False)
+    assert len(everything.y) == 12

@@ -133,12 +133,12 @@ def packed_images(folder: Path) -> list[Path]:
     return [folder / name for name in packed if not name.lower().endswith(OTHER_TABLES)]
 
 
-def unread_tables(tables: Tables, read: Collection[Path]) -> list[str]:
-    """A warning about tables beside the class folders, but for those that were ``read``."""
+def unread_tables(tables: Tables, read: Collection[Path], why: str = "the folders give the labels") -> list[str]:
+    """A warning about tables beside the class folders, but for those that were ``read``, and ``why`` it is so."""
     names = [
         path.name for path in tables.labels if path not in read and (_seems_table(path) or is_named_training(path))
     ]
-    return [f"not read: {listed(names)}, because the folders give the labels"] if names else []
+    return [f"not read: {listed(names)}, because {why}"] if names else []
 
 
 def _seems_table(path: Path) -> bool:
