@@ -53,8 +53,7 @@ EXPORT_SHARE = 0.05
 LONGEST_EXPORT = 180.0
 """Largest `EXPORT_SHARE`, in seconds."""
 LEAST_EXPORT = 0.5
-"""Share of the time for the export that is left of it for the first training. Without one there is nothing to export.
-"""
+"""Share of the time for the export that is left while nothing has finished: without a training there is no export."""
 LEAST_LENGTH = 0.5
 """Least length of a shortened trial, relative to the longest finished one; length is epochs times pixels. A trial that
 begins with a probe's classifier may be shorter.
@@ -99,8 +98,8 @@ class Costs:
     """Seconds reserved for the export."""
 
     @property
-    def abandons(self) -> float:
-        """Seconds before the deadline at which a training that has not ended is abandoned."""
+    def kept_for_export(self) -> float:
+        """Seconds before the deadline at which the training under way is abandoned for the export."""
         return self.export if self.finished else LEAST_EXPORT * self.export
 
     @property
@@ -305,7 +304,7 @@ def is_time_for_trial(costs: Costs, *, now: float, deadline: float) -> bool:
         now, deadline: Unix seconds.
     """
     if costs.trial is None:
-        return now + costs.abandons < deadline
+        return now + costs.kept_for_export < deadline
     return now + SHORTENED_MARGIN * costs.shortest_trial + costs.confirmation_wall + costs.refit_wall <= deadline
 
 

@@ -225,7 +225,7 @@ class TimeLimit:
     def _is_due(self, state: StudyTime, seconds: float = 0.0) -> bool:
         """Whether the training has at most ``seconds`` left, by a state that `_refresh` has read."""
         deadline, now = state.study.deadline, state.now + self._clock() - self._read_at
-        return deadline is not None and now > deadline - state.costs.abandons - seconds
+        return deadline is not None and now > deadline - state.costs.kept_for_export - seconds
 
     def _shorten(
         self, state: StudyTime, recipe: Recipe, cost: TrainingCost, remaining: float, *, known: bool = False
