@@ -128,12 +128,13 @@ def with_checksums(data: DataSet, random: Random) -> DataSet:
 
 
 def as_json(data: DataSet, random: Random) -> DataSet:
-    """Save the tables as JSON, as pandas and Hugging Face do it. A sample submission stays CSV."""
+    """Save tables of file names as JSON, as pandas and Hugging Face do it. A sample submission stays CSV."""
     suffix, form = random.choice([(".jsonl", "lines"), (".ndjson", "lines"), (".json", "lines"), (".json", "records")])
     tables = {}
     for path, table in data.tables.items():
         pure = PurePosixPath(path)
-        if pure.suffix == ".csv" and table.form == "rows" and table.columns and pure.stem != "sample_submission":
+        names_files = table.form == "rows" and table.columns and table.spelling != "stem"
+        if pure.suffix == ".csv" and names_files and pure.stem != "sample_submission":
             path, table = str(pure.with_suffix(suffix)), replace(table, form=form, encoding="utf-8")
         tables[path] = table
     return replace(data, tables=tables)

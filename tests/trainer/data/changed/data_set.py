@@ -62,8 +62,6 @@ class Table:
             writer = csv.writer(text, delimiter=self.delimiter, quoting=quoting, lineterminator="\n")
             writer.writerows([self.columns, *rows] if self.columns else rows)
             return text.getvalue()
-        if self.form == "mapping":
-            return json.dumps({row[self.id_at]: row[1 - self.id_at] for row in rows}, ensure_ascii=False)
         objects = [dict(zip(self.columns, row, strict=True)) for row in rows]
         if self.form == "records":
             return json.dumps(objects, ensure_ascii=False, indent=1)

@@ -116,9 +116,9 @@ def numbers_and_class_json(classes: Classes) -> DataSet:
     return DataSet(labels=data.labels, tests=data.tests, images=data.images, tables=data.tables, texts=texts)
 
 
-def json_mapping(classes: Classes) -> DataSet:
+def json_records(classes: Classes) -> DataSet:
     images = {n: f"images/{name(n)}" for n in TRAIN}
-    table = _table(classes, TRAIN, spelling="name", form="mapping")
+    table = _table(classes, TRAIN, "file", "label", spelling="name", form="records")
     return DataSet(labels=_of(classes, TRAIN), tests=frozenset(), images=images, tables={"labels.json": table})
 
 
@@ -223,7 +223,7 @@ LAYOUTS: dict[str, Callable[[Classes], DataSet]] = {
         lists_of_parts,
         numbers_and_class_list,
         numbers_and_class_json,
-        json_mapping,
+        json_records,
         json_lines,
         tables_of_parts,
         class_folders_and_tables_of_parts,

@@ -42,7 +42,8 @@ ASKED = frozenset(
         ("class_folders_and_parts_in_a_table", "with_notes"),
         ("class_folders_and_parts_in_a_table", "with_older_labels"),
         ("flags_in_a_second_table", "with_older_labels"),  # both tables hold labels then
-        ("json_mapping", "stems"),  # names of classes by their numbers have the same form
+        ("json_records", "stems"),  # only file names with their extensions make a table
+        ("json_lines", "stems"),
         ("competition", "columns_shuffled"),  # a sample submission that begins with the labels
     )
 )

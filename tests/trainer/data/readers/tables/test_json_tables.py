@@ -16,12 +16,12 @@ from tests.trainer.images import labels_of, problems_of, save
 from trainer.common.errors import DataError
 from trainer.data.image_set import DataOptions, ImageSet
 from trainer.data.read import read_images
+from trainer.data.readers.tables.reading.records.tables import MOST_TABLES
 from trainer.formats.delimited import write_table
 
 LABELS = ["cat", "dog", "fox"] * 3
 NAMES = [f"{i}.png" for i in range(9)]
 ROWS = [{"file_name": name, "label": label} for name, label in zip(NAMES, LABELS, strict=True)]
-MAPPING = dict(zip(NAMES, LABELS, strict=True))
 
 
 def lines(rows: Sequence[Any]) -> str:
@@ -54,9 +54,8 @@ def by_id(found: ImageSet) -> dict[str, str]:
         ("labels.json", json.dumps(ROWS)),
         ("metadata.json", json.dumps(ROWS, indent=2)),
         ("metadata.jsonl", json.dumps(ROWS)),
-        ("labels.json", json.dumps(MAPPING)),
-        ("answers.json", json.dumps(MAPPING, indent=1)),
-        ("labels.json", json.dumps({f"images/{name}": [label] for name, label in MAPPING.items()})),
+        ("labels.json", json.dumps([{"image": f"images/{row['file_name']}", "label": [row["label"]]} for row in ROWS])),
+        ("labels.json", json.dumps([{**row, "thumbnail": "A" * 2**17} for row in ROWS[:1]] + ROWS[1:])),
     ],
 )
 def test_forms_of_tables(tmp_path: Path, name: str, content: str) -> None:
@@ -112,11 +111,11 @@ def test_labels_are_compared_with_class_folders(tmp_path: Path, name: str) -> No
     assert f"{name} line 1 labels cat/0.png as 'fox'" in message and "--layout folders" in message
 
 
-@pytest.mark.parametrize("form", ["mapping", "records", "lines"])
+@pytest.mark.parametrize("form", ["records", "lines"])
 def test_a_split_divides_the_table(tmp_path: Path, form: str) -> None:
     part_of = {name: ["train", "train", "test"][number // 3] for number, name in enumerate(NAMES)}
     rows = [{"image": name, "split": part} for name, part in part_of.items()]
-    content = {"mapping": json.dumps(part_of), "records": json.dumps(rows), "lines": lines(rows)}[form]
+    content = {"records": json.dumps(rows), "lines": lines(rows)}[form]
     (images(tmp_path) / "split.json").write_text(content)
     found = read(tmp_path, lines(ROWS))
     assert (found.train_ids, found.test_ids) == (tuple(NAMES[:6]), tuple(NAMES[6:]))
@@ -139,7 +138,6 @@ def test_names_of_classes_are_no_labels_of_images(tmp_path: Path, content: str) 
         ([["cat"], ["dog"], ["cat", "sea lion"]], ["cat", "dog", "cat + sea lion"]),
         ([["cat"], [], ["dog", "fox"]], ["cat", "(none)", "dog + fox"]),
         (["cat", "dog", ["cat", "dog"]], ["cat", "dog", "cat + dog"]),
-        ([[0], [1], [0, 2]], ["0", "1", "0 + 2"]),
         ([["cat"], ["dog"], ["fox"]], ["cat", "dog", "fox"]),
     ],
 )
@@ -194,9 +192,9 @@ def test_missing_labels_are_named_by_line(tmp_path: Path) -> None:
         (json.dumps(ROWS)[:-1], "a comma or ] is expected before the end"),
         (json.dumps(ROWS) + "x", "'x' follows the end"),
         (json.dumps([*ROWS, 1]), "'1' stands where an object"),
-        (json.dumps(MAPPING)[:-1] + ', "0.png": "dog"}', "'0.png' occurs twice"),
-        (json.dumps(MAPPING | {"9.png": {"x": 1}}), "'9.png' holds an object"),
-        (json.dumps(MAPPING | {"9.png": [1, 2]}), "'9.png' holds a list of other things"),
+        (lines([{**row, "label": ["cat", "cat", "dog"]} for row in ROWS]), "line 1: 'label' holds a list with a text"),
+        (lines([{**row, "label": ["0", "1"]} for row in ROWS]), "line 1: 'label' holds a list of other things"),
+        (lines([{**row, "file_name": number} for number, row in enumerate(ROWS)]), "names no image in each of its"),
         ("[{}]", "is empty"),
     ],
 )
@@ -227,7 +225,7 @@ def test_objects_with_other_keys_each_do_not_fill_the_memory(tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("name", ["dataset-metadata.json", "package.json", "croissant.json", "config.json"])
-def test_other_json_changes_nothing(tmp_path: Path, name: str) -> None:
+def test_settings_and_descriptions_change_nothing(tmp_path: Path, name: str) -> None:
     content = {"name": "cats", "version": "1.0", "keywords": ["cat", "dog"], "licenses": [{"name": "MIT"}]}
     (images(tmp_path) / name).write_text(json.dumps(content))
     assert labels_of(read(tmp_path, lines(ROWS))) == LABELS
@@ -253,6 +251,44 @@ def test_a_list_of_test_images(tmp_path: Path) -> None:
         (images(tmp_path) / name).write_text(lines(rows))
     found = read_images(tmp_path, verify=False)
     assert (found.train_ids, found.test_ids) == (tuple(NAMES[:6]), tuple(NAMES[6:]))
+
+
+@pytest.mark.parametrize("images_in", ["images", "classes"])
+@pytest.mark.parametrize(
+    "content",
+    [
+        [{"epoch": n, "split": part, "loss": 0.5, "lr": "ab"[n % 2]} for n in range(9) for part in ("train", "val")],
+        [{"number": n, "params_optimizer": ["sgd", "adam"][n % 2], "state": "COMPLETE"} for n in range(9)],
+        [{"id": 0, "name": "cat", "supercategory": "animal"}, {"id": 1, "name": "dog", "supercategory": "animal"}],
+    ],
+)
+def test_logs_and_classes_with_the_numbers_of_images_are_no_tables(
+    tmp_path: Path, content: list[Any], images_in: str
+) -> None:
+    if images_in == "images":
+        images(tmp_path)
+    for number, label in enumerate(LABELS if images_in == "classes" else ()):
+        save(tmp_path / label / f"{number}.png", number, 8)
+    (tmp_path / "history.json").write_text(json.dumps(content))
+    found = read(tmp_path, lines(ROWS)) if images_in == "images" else read_images(tmp_path, verify=False)
+    assert sorted(labels_of(found)) == sorted(LABELS) and not found.test_ids
+
+
+def test_an_object_of_names_and_values_is_no_table(tmp_path: Path) -> None:
+    """The values may be anything: patients, cameras, folds."""
+    (images(tmp_path) / "patients.json").write_text(json.dumps({name: f"P{n // 3}" for n, name in enumerate(NAMES)}))
+    assert "'patients.json', which is not read" in problems_of(tmp_path)
+
+
+def test_files_of_many_images_are_no_tables(tmp_path: Path) -> None:
+    images(tmp_path)
+    for row in range(MOST_TABLES + 1):
+        (tmp_path / f"{row}.json").write_text(json.dumps([{"file_name": f"{row}.png", "label": "other"}]))
+    write_table(tmp_path / "l.csv", [("image", "label"), *zip(NAMES, LABELS, strict=True)])
+    assert labels_of(read_images(tmp_path, verify=False)) == LABELS
+    (tmp_path / "l.csv").unlink()
+    (tmp_path / "labels.jsonl").write_text(lines(ROWS))
+    assert "labels.jsonl" in problems_of(tmp_path)
 
 
 CELLS = st.sampled_from(["cat", "dog", "fox", "01", "1", "a,b", 'a"b', "Größe", " x", "", "none"])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from trainer.data.readers.columns.label_names import is_usual_label
 from trainer.data.readers.tables.reading.records.entries import Number
 
 BETWEEN = "|"
@@ -12,11 +11,10 @@ BETWEEN = "|"
 _NO_ITEMS = "[]"
 
 
-def cell_of(name: str, value: Any) -> str:
+def cell_of(value: Any) -> str:
     """The cell of a value: null is empty, booleans are words, numbers stay as written, and a list is joined by ``|``.
 
-    Args:
-        name: of the column. Lists of numbers are labels in a column with a usual name of labels only.
+    Lists of numbers may be boxes or ones and zeros for the classes, and lists in which a text repeats may be votes.
 
     Raises:
         ValueError: a cell cannot hold the value; the message is the end of a sentence.
@@ -29,19 +27,27 @@ def cell_of(name: str, value: Any) -> str:
         raise ValueError("holds an object; a table has texts, numbers, true, false and null, so leave it out")
     if not value:
         return _NO_ITEMS
-    texts = all(isinstance(item, str) and not isinstance(item, Number) for item in value)
-    numbers = all(isinstance(item, Number) and item.isdecimal() for item in value) and is_usual_label(name)
-    if not texts and not numbers:
+    if not all(isinstance(item, str) and not isinstance(item, Number) and not _is_number(item) for item in value):
         raise ValueError('holds a list of other things than texts; several labels are written as ["cat", "dog"]')
     if bad := [item for item in value if not item.strip() or (BETWEEN in item and len(value) > 1)]:
         raise ValueError(f"holds a list with {bad[0]!r}, which is no label; it may not be empty or hold {BETWEEN}")
+    if len(set(value)) < len(value):
+        raise ValueError("holds a list with a text that repeats; several labels are different ones")
     return BETWEEN.join(value)
 
 
-def is_cell(name: str, value: Any) -> bool:
+def is_cell(value: Any) -> bool:
     """Whether a cell can hold a value."""
     try:
-        cell_of(name, value)
+        cell_of(value)
+    except ValueError:
+        return False
+    return True
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
     except ValueError:
         return False
     return True

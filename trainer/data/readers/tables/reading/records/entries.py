@@ -1,4 +1,4 @@
-"""Strict JSON of an untrusted file: its records, or the entries of its object, each with its line."""
+"""Strict JSON of an untrusted file: its records, each with its line."""
 
 from __future__ import annotations
 
@@ -30,15 +30,10 @@ class BrokenJsonError(TrainerError):
 
 @dataclass(frozen=True)
 class Entry:
-    """A value of the file.
-
-    line: the line on which it begins, from 1.
-    key: its name in the object that holds it; empty in a list.
-    """
+    """A value of the file, and the line on which it begins, from 1."""
 
     line: int
     value: Any
-    key: str = ""
 
 
 def entries_of_lines(text: str) -> Iterator[Entry]:
@@ -65,36 +60,12 @@ def entries_of_list(text: str) -> Iterator[Entry]:
         BrokenJsonError: the text is no such list.
     """
     lines = _Lines(text)
-    at = _opened(text, "[", "]")
+    at = _opened(text)
     while at is not None:
         line = lines.of(at)
         value, end = _decoded(text, at, line)
         yield Entry(line, value)
-        at = _next(text, end, "]", lines)
-
-
-def entries_of_object(text: str) -> Iterator[Entry]:
-    """The values of an object that is the whole text, with their keys.
-
-    Raises:
-        BrokenJsonError: the text is no such object, or has a key twice.
-    """
-    lines, seen = _Lines(text), set[str]()
-    at = _opened(text, "{", "}")
-    while at is not None:
-        line = lines.of(at)
-        key, end = _decoded(text, at, line)
-        if not isinstance(key, str) or isinstance(key, Number):
-            raise BrokenJsonError(line, "a name in quotation marks is expected")
-        if key in seen:
-            raise BrokenJsonError(line, f"{key[:60]!r} occurs twice")
-        seen.add(key)
-        colon = _skip(text, end)
-        if text[colon : colon + 1] != ":":
-            raise BrokenJsonError(line, f"a colon is expected after {key[:60]!r}")
-        value, end = _decoded(text, _skip(text, colon + 1), line)
-        yield Entry(line, value, key)
-        at = _next(text, end, "}", lines)
+        at = _next(text, end, lines)
 
 
 def first_value(text: str, at: int = 0) -> tuple[Any, int]:
@@ -124,31 +95,31 @@ def _skip(text: str, at: int) -> int:
     return found.end()
 
 
-def _opened(text: str, opening: str, closing: str) -> int | None:
-    """Where the first value inside the brackets begins; None without one."""
+def _opened(text: str) -> int | None:
+    """Where the first value of the list begins; None without one."""
     at = _skip(text, 0)
-    if text[at : at + 1] != opening:
-        raise BrokenJsonError(1, f"{opening} is expected")
+    if text[at : at + 1] != "[":
+        raise BrokenJsonError(1, "[ is expected")
     at = _skip(text, at + 1)
-    if text[at : at + 1] != closing:
+    if text[at : at + 1] != "]":
         return at
     _check_end(text, at + 1, _Lines(text))
     return None
 
 
-def _next(text: str, end: int, closing: str, lines: _Lines) -> int | None:
+def _next(text: str, end: int, lines: _Lines) -> int | None:
     """Where the value after the one that ends at ``end`` begins; None after the last one."""
     at = _skip(text, end)
     mark = text[at : at + 1]
-    if mark == closing:
+    if mark == "]":
         _check_end(text, at + 1, lines)
         return None
     if mark != ",":
-        raise BrokenJsonError(lines.of(at), f"a comma or {closing} is expected" + " before the end" * (not mark))
+        raise BrokenJsonError(lines.of(at), "a comma or ] is expected" + " before the end" * (not mark))
     comma = lines.of(at)
     at = _skip(text, at + 1)
-    if text[at : at + 1] == closing:
-        raise BrokenJsonError(comma, f"a comma stands before {closing}; remove it")
+    if text[at : at + 1] == "]":
+        raise BrokenJsonError(comma, "a comma stands before ]; remove it")
     return at
 
 

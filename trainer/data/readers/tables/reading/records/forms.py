@@ -8,15 +8,14 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
-from trainer.data.readers.matching.id_spellings import is_image_name
 from trainer.data.readers.tables.reading.records.cells import is_cell
-from trainer.data.readers.tables.reading.records.entries import BrokenJsonError, entries_of_object, first_value
+from trainer.data.readers.tables.reading.records.entries import BrokenJsonError, first_value
 from trainer.formats.text.encodings import UTF_16
 
-Form = Literal["lines", "records", "mapping"]
-"""A flat object a line; a list of flat objects; an object with a value for the name of each image file."""
+Form = Literal["lines", "records"]
+"""A flat object a line; a list of flat objects."""
 _OF_LINES = (".jsonl", ".ndjson")
-_BEGINNING = 2**16  # bytes
+_BEGINNING, _LONG_BEGINNING = 2**16, 2**22  # bytes; the second where the first object of a list is longer
 
 
 def form_of(path: Path) -> Form | None:
@@ -52,19 +51,21 @@ def state_of(path: Path) -> tuple[int, int]:
 
 @lru_cache(maxsize=2**16)
 def _cached_form(path: Path, changed: int, size: int) -> Form | None:
-    return _form(_beginning(path), of_lines=path.suffix.lower() in _OF_LINES)
+    text, of_lines = _beginning(path), path.suffix.lower() in _OF_LINES
+    form = _form(text, of_lines=of_lines)
+    if form is None and size > _BEGINNING and text.lstrip().startswith("["):
+        form = _form(_beginning(path, _LONG_BEGINNING), of_lines=of_lines)
+    return form
 
 
-def _beginning(path: Path) -> str:
+def _beginning(path: Path, most_bytes: int = _BEGINNING) -> str:
     with path.open("rb") as file:
-        data = file.read(_BEGINNING)
+        data = file.read(most_bytes)
     encoding = "utf-16" if data.startswith(UTF_16) else "utf-8-sig"
     return codecs.getincrementaldecoder(encoding)("replace").decode(data)
 
 
 def _form(text: str, *, of_lines: bool) -> Form | None:
-    if _maps_images(text):
-        return "mapping"
     try:
         if text.lstrip().startswith("["):
             value, _ = first_value(text, text.index("[") + 1)
@@ -78,14 +79,5 @@ def _form(text: str, *, of_lines: bool) -> Form | None:
     return "lines" if followed or of_lines else None
 
 
-def _maps_images(text: str) -> bool:
-    """Whether a text begins with an object whose first key is the name of an image, with a cell as its value."""
-    try:
-        entry = next(entries_of_object(text), None)
-    except BrokenJsonError:
-        return False
-    return entry is not None and is_image_name(entry.key) and is_cell("", entry.value)
-
-
 def _is_flat(value: Any) -> bool:
-    return isinstance(value, dict) and bool(value) and all(is_cell(name, cell) for name, cell in value.items())
+    return isinstance(value, dict) and bool(value) and all(map(is_cell, value.values()))
