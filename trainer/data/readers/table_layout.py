@@ -15,6 +15,7 @@ from trainer.data.readers.columns.image_column import says_image
 from trainer.data.readers.columns.label_names import any_usual_label
 from trainer.data.readers.columns.several_labels import free_separator
 from trainer.data.readers.competition_test_set import CompetitionTestSet, TrainingConventions, read_test_set
+from trainer.data.readers.doubts.doubtful_labels import names_of_images
 from trainer.data.readers.doubts.folders.folder_choice import folders_choice, inner_classes
 from trainer.data.readers.doubts.groups.possible_groups import possible_groups
 from trainer.data.readers.doubts.other_tables import bare_tables, how_to_save, may_give_labels, other_tables
@@ -106,6 +107,9 @@ def _read(folder: Path, options: DataOptions) -> ReadResult | None:
     rest = unlisted_images(files, sources.matcher, sources.chosen.image_cells(), paths, {*tested, *masks})
     numbers = _other_numbers(sources, part, paths, rest)
     doubted = bool(numbers) and part.has_header and not says_image(part.names[part.columns.image])
+    doubts = [numbers] if doubted else []
+    if options.label_column is None:
+        doubts += names_of_images(where, labelled.class_names)
     both = [f"{path} is listed both as a training and as a test image" for path in sorted(paths & tested)]
     image_set = ImageSet(
         root=folder,
@@ -155,7 +159,13 @@ def _read(folder: Path, options: DataOptions) -> ReadResult | None:
     )
     return ReadResult(
         image_set=image_set,
-        problems=(*labelled.problems, *([numbers] if doubted else []), *both, *files.closed_problems(), *test.problems),
+        problems=(
+            *labelled.problems,
+            *doubts,
+            *both,
+            *files.closed_problems(),
+            *test.problems,
+        ),
         skippable=train.skippable,
         advice=files.packed_hint() if test.problems or train.skippable else "",
     )

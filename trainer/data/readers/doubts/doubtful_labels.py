@@ -13,6 +13,7 @@ from trainer.data.readers.columns.several.other_marks import OTHER_MARKS, lists_
 from trainer.data.readers.columns.several_labels import JSON, SEPARATORS
 from trainer.data.readers.doubts.one_meaning import labels_of_one_meaning
 from trainer.data.readers.doubts.typing_errors import typing_errors
+from trainer.data.readers.matching.id_spellings import has_image_suffix
 from trainer.formats.delimited import Table
 from trainer.formats.labels import SeveralLabels, is_number
 from trainer.formats.shares import share
@@ -53,6 +54,21 @@ _FEW_VALUES = 5  # fewer numbers with fractions may be grades
 _MANY_VALUES = 10  # more whole numbers than so many, for half of the images, may be measured
 _FEW_IMAGES, _RARER = 3, 3  # a number of so few images, so many times fewer than any other label has, may be a slip
 _SURE = 0.999  # a probability from which a label is no soft one
+
+
+def names_of_images(where: str, labels: Sequence[str]) -> list[str]:
+    """A problem if every label is the name of an image file, as in a column of originals or masks.
+
+    Args:
+        where: name of the table.
+        labels: its different labels.
+    """
+    if not labels or not all(map(has_image_suffix, labels)):
+        return []
+    return [
+        f"{where}: every label is the name of an image file, such as {labels[0]!r}; if these are labels nevertheless, "
+        "or another column holds them, add --label-column NAME (data.label_column)"
+    ]
 
 
 def doubtful_labels(

@@ -30,7 +30,7 @@ IMAGE_SUFFIXES = tuple(sorted(SUFFIXES))
 """Extensions of image files, in lower case."""
 LINK_HELP = "put a copy of the folder in its place, or remove the link"
 """What to do about a link to a folder that is not followed."""
-_TABLES = (".csv", ".tsv", ".txt", ".jsonl", ".ndjson")  # never meant by an id
+_TABLES = (".csv", ".tsv", ".txt", ".json", ".jsonl", ".ndjson")  # never meant by an id
 
 
 class ImageFiles:

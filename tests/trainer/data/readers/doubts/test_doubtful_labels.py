@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.trainer.images import labels_of, save
-from trainer.data.read import read_images
+from tests.trainer.images import labels_of, problems_of, save
+from trainer.data.read import DataOptions, read_images
 from trainer.data.readers.doubts.doubtful_labels import doubtful_labels
 
 HEADER = "id,label"
@@ -148,3 +148,12 @@ def test_lists_of_labels_are_a_warning(labels: list[str]) -> None:
 )
 def test_names_of_several_words_are_no_lists(labels: list[str]) -> None:
     assert doubtful_labels("train.csv", labels) == []
+
+
+def test_names_of_images_are_labels_only_where_the_user_says_so(tmp_path: Path) -> None:
+    """As in a column of originals."""
+    folder = table_of(tmp_path, "image,source_image", ["a.jpg", "b.jpg"])
+    message = problems_of(folder)
+    assert "every label is the name of an image file, such as 'a.jpg'" in message and "--label-column NAME" in message
+    found = read_images(folder, DataOptions(label_column="source_image"), verify=False)
+    assert found.class_names == ("a.jpg", "b.jpg")

@@ -28,7 +28,7 @@ from trainer.formats.text.encodings import UTF_8, bytes_of, decoded
 
 JSON_SUFFIXES = (".json", ".jsonl", ".ndjson")
 MOST_TABLES = 30
-"""JSON files in a folder of which each may be a table."""
+"""Files ``.json`` in a folder of which each may be a table."""
 _UNUSABLE = re.compile("[\0\ud800-\udfff]")
 _SPARSE_CELLS, _SPARSE = 10**6, 20
 """Objects with other keys each would fill the memory with missing cells."""
@@ -45,7 +45,7 @@ def is_json(path: Path) -> bool:
 def is_json_table(path: Path) -> bool:
     """Whether a file is plainly a table in JSON: it begins as one, all of it can be read, and it names images.
 
-    One of many JSON files in a folder describes a single image, as those of LabelMe do.
+    One of many ``.json`` in a folder describes a single image, as those of LabelMe do.
     """
     if not is_json(path) or _is_one_of_many(path) or form_of(path) is None:
         return False
@@ -53,6 +53,8 @@ def is_json_table(path: Path) -> bool:
 
 
 def _is_one_of_many(path: Path) -> bool:
+    if path.suffix.lower() != ".json":
+        return False
     try:
         return _json_files(path.parent, path.parent.stat().st_mtime_ns) > MOST_TABLES
     except OSError:  # the reader of the folder reports it
@@ -62,7 +64,7 @@ def _is_one_of_many(path: Path) -> bool:
 @lru_cache(maxsize=2**12)
 def _json_files(folder: Path, changed: int) -> int:
     with os.scandir(folder) as entries:
-        return sum(entry.name.lower().endswith(JSON_SUFFIXES) for entry in entries)
+        return sum(entry.name.lower().endswith(".json") for entry in entries)
 
 
 def json_table(path: Path) -> Table:
