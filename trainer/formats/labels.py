@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from trainer.common.errors import DataError, counted
 
+_ALPHABET = 6  # letters; fewer may stand for words, such as m and f
 _INTEGER = re.compile(r"[+-]?\d+")
 _POINTED = re.compile(r"[+-]?\d+\.0*")
 _MISSING = ("", "nan", "<na>", "null", "#n/a", "nat")
@@ -90,6 +91,12 @@ def is_integer(text: str) -> bool:
 def is_number(text: str) -> bool:
     """Whether a label is a finite decimal number."""
     return _NUMBER.fullmatch(text) is not None
+
+
+def letters_among(labels: Iterable[str]) -> set[str]:
+    """The labels of a single letter, if there are so many that they are an alphabet, as of signs or handwriting."""
+    letters = {label for label in labels if len(label) == 1 and label.isalpha()}
+    return letters if len(letters) >= _ALPHABET else set()
 
 
 def text_problem(text: str) -> str | None:

@@ -15,7 +15,7 @@ from trainer.data.readers.doubts.one_meaning import labels_of_one_meaning
 from trainer.data.readers.doubts.typing_errors import typing_errors
 from trainer.data.readers.matching.id_spellings import has_image_suffix
 from trainer.formats.delimited import Table
-from trainer.formats.labels import SeveralLabels, is_number
+from trainer.formats.labels import SeveralLabels, is_number, letters_among
 from trainer.formats.shares import share
 
 _WORDS = frozenset((
@@ -138,7 +138,8 @@ def _documents(where: str, counts: Counter[str]) -> list[str]:
 
 def _two_notations(where: str, counts: Counter[str]) -> list[str]:
     """A warning if labels say yes and no in several ways, as 1 and True, or a letter stands for a digit."""
-    found = [sorted(label for label in counts if label.casefold() in pair) for pair in _NOTATIONS]
+    words = counts.keys() - letters_among(counts)
+    found = [sorted(label for label in words if label.casefold() in pair) for pair in _NOTATIONS]
     mixed = [labels for labels in found if labels]
     warnings = []
     if len(mixed) > 1:

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from trainer.common.errors import counted, listed
-from trainer.formats.labels import is_integer
+from trainer.formats.labels import is_integer, letters_among
 
 _MEANINGS = tuple(
     frozenset(words.split())
@@ -44,7 +44,8 @@ def labels_of_one_meaning(where: str, counts: Counter[str]) -> list[str]:
     """
     plurals = _plurals(counts)
     further = f", and so are {counted(len(plurals) - 1, 'further pair')} of a label and its plural"
-    words = [[label for label in sorted(counts) if label.casefold() in own] for own in _MEANINGS]
+    possible = sorted(counts.keys() - letters_among(counts))
+    words = [[label for label in possible if label.casefold() in own] for own in _MEANINGS]
     return [
         *(_alike(where, pair, counts, further if len(plurals) > 1 else "") for pair in plurals[:1]),
         *(_alike(where, labels, counts) for labels in words if len(labels) > 1),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import string
 from pathlib import Path
 
 import numpy as np
@@ -157,3 +158,24 @@ def test_names_of_images_are_labels_only_where_the_user_says_so(tmp_path: Path) 
     assert "every label is the name of an image file, such as 'a.jpg'" in message and "--label-column NAME" in message
     found = read_images(folder, DataOptions(label_column="source_image"), verify=False)
     assert found.class_names == ("a.jpg", "b.jpg")
+
+
+@pytest.mark.parametrize(
+    "classes",
+    [
+        [*string.ascii_uppercase, "del", "nothing", "space"],
+        list(string.ascii_lowercase),
+        ["art_painting", "cartoon", "photo", "sketch"],
+        ["cardboard", "glass", "metal", "paper", "plastic", "trash"],
+    ],
+)
+def test_classes_of_public_sets_are_no_doubt(tmp_path: Path, classes: list[str]) -> None:
+    """Letters of signs, PACS and TrashNet."""
+    for seed, name in enumerate(classes):
+        for i in range(2):
+            save(tmp_path / name / f"{i}.png", 2 * seed + i, 8)
+    assert read_images(tmp_path, verify=False).warnings == ()
+
+
+def test_few_letters_may_be_abbreviations() -> None:
+    assert doubtful_labels("t.csv", ["F", "W", "N", "T"]) != []
