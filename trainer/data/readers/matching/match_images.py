@@ -145,10 +145,17 @@ class ImageMatcher:
             return []
         left_out = paths[inside[0]]
         paths.update(found.paths)
-        return [
+        names = {PurePosixPath(path).name for path in paths.values()}
+        tests = [path for path in self._files.paths_below("test") if PurePosixPath(path).name in names]
+        notes = [
             f"{folder}/ holds the images of all ids, so {counted(len(inside), 'image')} of the same names in other "
             f"folders, such as {left_out}, are not read"
         ]
+        if tests:
+            notes.append(
+                f"by the names, {counted(len(tests), 'test image')} may be copies of those in {folder}/: {tests[0]}"
+            )
+        return notes
 
     def explained(self, cell: str, error: ImageLookupError) -> str:
         """The message of an error of `match`, with the nearest file name if the id names no file at all."""

@@ -230,6 +230,7 @@ def test_photos_go_before_copies_of_them_in_folders_of_parts(
     assert isinstance(found.train_images, FileImages)
     assert found.train_images.paths == tuple(f"photos/{number:02}.png" for number in range(24))
     assert any("photos/ holds the images of all ids" in note for note in found.notes)
+    assert any("may be copies of those in photos/" in note for note in found.notes) == ("test" in parts)
     assert not any("that it does not list" in warning for warning in found.warnings)
 
 
