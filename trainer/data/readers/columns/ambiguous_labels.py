@@ -82,6 +82,21 @@ def other_facts(file: str, name: str, kind: str | None) -> NoLabelColumnError:
     )
 
 
+def predicted_labels(file: str, columns: Sequence[str]) -> NoLabelColumnError:
+    """The error for a table whose labels would be columns that are called after predictions."""
+    if len(columns) > 1:
+        return NoLabelColumnError(
+            f"{file}: the columns that could hold labels are called after predictions: {listed(columns, 4)}. If they "
+            "are the labels, give them the names of the classes; else write the labels into a column of this table"
+        )
+    name = columns[0]
+    return NoLabelColumnError(
+        f"{file}: the column that could hold labels is {name!r}, which holds predictions by its name, not labels. If "
+        f"these are the labels, add --label-column {shlex.quote(name)} (data.label_column); else write the labels into "
+        "a column of this table, such as label"
+    )
+
+
 def no_label_column(file: str, names: Sequence[str]) -> NoLabelColumnError:
     """The error for a table without a possible column."""
     if len(names) == 1 and (mark := next((mark for mark in _ODD_DELIMITERS if mark in names[0]), None)):

@@ -8,12 +8,15 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from trainer.common.errors import DataError, listed
+from trainer.data.names.parts import split_of
+from trainer.data.names.predictions import is_column_of_predictions
 from trainer.data.readers.columns.ambiguous_labels import (
     ambiguous,
     label_for_each_side,
     no_label_column,
     other_facts,
     pair_or_column,
+    predicted_labels,
 )
 from trainer.data.readers.columns.class_columns import (
     MarkedColumns,
@@ -40,6 +43,7 @@ from trainer.data.readers.columns.label_names import (
     LABEL_NAMES,
     METADATA,
     NOT_LABELS,
+    any_usual_label,
     coordinates,
     one_stem,
     plain_name,
@@ -47,6 +51,7 @@ from trainer.data.readers.columns.label_names import (
 )
 from trainer.data.readers.columns.measured_numbers import SIDE_FACTS, doubt, measured, question
 from trainer.data.readers.columns.several.further_labels import speaks_of_predictions
+from trainer.data.readers.columns.several.stated_labels import may_be_predicted, predicted_warning
 from trainer.data.readers.doubts.metadata_cells import kind_of_cells
 from trainer.data.readers.matching.id_spellings import composed
 from trainer.formats.labels import SeveralLabels, is_number
@@ -118,6 +123,14 @@ class LabelChoice:
             NoLabelColumnError: no column can hold labels.
             DataError: several columns fit equally well, or a cell in columns of 0 and 1 is neither.
         """
+        label, classes = self._choose()
+        self._refuse_predictions((label,) if label is not None else classes)
+        if label is not None and may_be_predicted(self.file, self.names, self.rows, self.image, label):
+            self.warnings.append(predicted_warning(self.file, self.names[label]))
+        return label, classes
+
+    def _choose(self) -> tuple[int | None, tuple[int, ...]]:
+        """As `choose`, whatever the names say of predictions."""
         if (found := self._of_sample()) is not None:
             self._refuse_corrections(found[0])
             return found
@@ -174,7 +187,7 @@ class LabelChoice:
         """The columns that the sample submission asks for, or that are one-hot; None if it does not tell."""
         predicted, free, values = self.sample.header[1:], self.free, self._values
         by_name = {self.names[column]: column for column in free}
-        if len(predicted) == 1 and predicted[0] in by_name:
+        if len(predicted) == 1 and predicted[0] in by_name and not self._holds_answers(by_name[predicted[0]]):
             return by_name[predicted[0]], ()
         asked = [by_name[name] for name in predicted if name in by_name]
         if len(asked) == len(predicted) > 1 and all(holds_shares(self.rows, column) for column in asked):
@@ -192,6 +205,27 @@ class LabelChoice:
             self.notes.append(f"the sample submission lists values of {self.names[ranked]!r}, so these are the labels")
             return ranked, ()
         return None
+
+    def _holds_answers(self, column: int) -> bool:
+        """Whether a column of a sample submission's name holds answers to it, not labels: ``prediction``.
+
+        Some competitions call the labels so, too, in a table of training labels without another column for them.
+        """
+        if not is_column_of_predictions(self.names[column]):
+            return False
+        return split_of(self.file) != "train" or any_usual_label([self.names[other] for other in self._free])
+
+    def _refuse_predictions(self, chosen: Sequence[int]) -> None:
+        """Refuse to train on what a network has predicted, by the names of the columns.
+
+        Raises:
+            NoLabelColumnError: all ``chosen`` columns are called after predictions, and no table of training labels
+                shares their names with the sample submission.
+        """
+        names = [self.names[column] for column in chosen]
+        asked = split_of(self.file) == "train" and self.sample.asks_for(names)
+        if names and not asked and all(map(is_column_of_predictions, names)):
+            raise predicted_labels(self.file, names)
 
     def _usual(self) -> list[int]:
         """The columns with a usual name of labels, in order of preference.

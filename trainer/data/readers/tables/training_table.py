@@ -15,6 +15,7 @@ from trainer.data.readers.columns.header import column_names, has_header, refuse
 from trainer.data.readers.columns.image_column import is_file_name
 from trainer.data.readers.columns.label_columns import SampleHints
 from trainer.data.readers.columns.label_names import any_usual_label
+from trainer.data.readers.columns.several.stated_labels import may_be_predicted
 from trainer.data.readers.matching.id_spellings import composed
 from trainer.data.readers.matching.match_images import ImageMatcher
 from trainer.data.readers.tables.box_columns import class_before_boxes
@@ -118,6 +119,13 @@ class TrainingTable:
     def is_asked(self) -> bool:
         """Whether the sample submission has one of its columns, beside that of the ids."""
         return self._sample.asks_for(self.names)
+
+    def may_be_predicted(self) -> bool:
+        """Whether its columns are those of the output of a network: images, labels, and how sure these are."""
+        if self.unclear is not None or (label := self.columns.label) is None:
+            return False
+        rows = self.table.rows[self.first :]
+        return may_be_predicted(self.table.name, self.names, rows, self.columns.image, label)
 
     def claims_labels(self) -> bool:
         """Whether the table's name, that of a column, or the sample submission says that it holds labels."""

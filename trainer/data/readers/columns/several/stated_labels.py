@@ -1,9 +1,13 @@
-"""Columns that say whether the label of a row holds, such as ``present`` or Open Images' ``Confidence``."""
+"""Columns that say whether the label of a row holds, or how sure it is: ``present``, ``score``, ``Confidence``."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
+from pathlib import PurePath
 
+from trainer.data.names.parts import split_of
+from trainer.data.names.predictions import states_certainty
 from trainer.data.readers.columns.label_names import is_usual_label, plain_name
 from trainer.formats.labels import is_missing
 from trainer.formats.shares import share, signed_share
@@ -26,6 +30,8 @@ _WORDS = {
     ),
     **dict.fromkeys(("absent", "negative", "neg", "nein", "non", "n\u00e3o", "nie", "not present", "missing"), 0.0),
 }
+_SAYS_TRUTH = re.compile("label|annotat|target|truth|answer|metadata")
+"""In the name of a table of labels, whatever stands beside them."""
 _REPEATED = 0.1  # share of further rows of images from which images have several rows
 _MOST = 0.9  # share of the pairs of image and label from which each image has a row for each label
 _LEAST_KNOWN = 2 / 3  # share of cells that say yes or no from which the other ones are mistakes
@@ -118,3 +124,33 @@ def leave_statements(names: Sequence[str], rows: Sequence[Sequence[str]], image:
     said = [column for column in named_statements(names, images, free) if not is_usual_label(names[column])]
     rest = [column for column in free if column not in said]
     return rest if any(images.tells_apart(column) for column in rest) else list(free)
+
+
+def may_be_predicted(file: str, names: Sequence[str], rows: Sequence[Sequence[str]], image: int, label: int) -> bool:
+    """Whether a table holds nothing but images, labels and how sure these are, as the output of a network does.
+
+    The name of a table of training labels says that somebody was more or less sure of them.
+
+    Args:
+        file: name of the table.
+        image: the column that names the images.
+        label: the column of labels.
+    """
+    others = [column for column in range(len(names)) if column not in (image, label)]
+    if not others or split_of(PurePath(file).stem) == "train" or _SAYS_TRUTH.search(file.lower()):
+        return False
+    return all(states_certainty(names[column]) and _are_shares(rows, column) for column in others)
+
+
+def predicted_warning(file: str, label: str) -> str:
+    """The warning about labels beside which nothing stands but how sure they are."""
+    return (
+        f"{file} holds nothing but images, {label!r} and how sure it is, as the output of a network does; if these "
+        "labels are predictions, move the table out of the data folder, and give one of true labels"
+    )
+
+
+def _are_shares(rows: Sequence[Sequence[str]], column: int) -> bool:
+    """Whether a column holds shares, and not yes and no alone."""
+    found = [share(row[column].strip()) for row in rows]
+    return None not in found and any(value not in (0.0, 1.0) for value in found)

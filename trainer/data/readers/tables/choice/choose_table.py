@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import re
 import shlex
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from trainer.common.errors import DataError, listed
+from trainer.data.names.predictions import is_table_of_predictions
 from trainer.data.readers.doubts.files_apart import texts_apart
 from trainer.data.readers.doubts.folders.folder_choice import folders_choice
 from trainer.data.readers.matching.match_images import ImageMatcher
@@ -30,8 +30,6 @@ from trainer.data.readers.tables.find_tables import Tables, is_named_training, n
 from trainer.data.readers.tables.folder_labels import FolderTable, folder_table, refused
 from trainer.data.readers.tables.training_table import TrainingTable
 from trainer.inference.printable import printable
-
-_PREDICTIONS = re.compile(r"(?:^|[^a-z])(?:pred(?:s|ict(?:ions?|ed)?)?|oof|inference|outputs?)(?:[^a-z]|$)")
 
 
 def choose_training_table(
@@ -134,16 +132,26 @@ def _is_held_out(search: LabelSearch, chosen: TrainingTable) -> bool:
 
 
 def _without_predictions(search: LabelSearch, naming: Sequence[TrainingTable]) -> list[TrainingTable]:
-    """The tables without those called after predictions, if another one claims to hold labels. A warning names them."""
-    predicted = [one for one in naming if _PREDICTIONS.search(one.table.path.stem.lower())]
-    others = [one for one in naming if one not in predicted]
-    if not any(one.unclear is None and one.claims_labels() and found_images(one) for one in others):
+    """The tables without those that hold predictions by their names, if another one claims to hold labels.
+
+    Those that may hold predictions by their columns go as well, if another one has the name of training labels.
+    Warnings name them.
+    """
+    named = [one for one in naming if is_table_of_predictions(one.table.path.stem)]
+    others = [one for one in naming if one not in named]
+    labelling = [one for one in others if one.unclear is None and one.claims_labels() and found_images(one)]
+    if not labelling:
         return list(naming)
-    for one in predicted:
+    for one in named:
         place = shlex.quote(search.place_of(one.table.path))
         why = f", which holds predictions by its name; if these are the labels, add --table {place} (data.table)"
         search.unread.warn(one.table.path, why)
-    return others
+    if not any(is_named_training(one.table.path) for one in labelling):
+        return others
+    doubtful = [one for one in others if one.may_be_predicted()]
+    for one in doubtful:
+        search.unread.warn(one.table.path, ", which may hold predictions: only labels, and how sure these are")
+    return [one for one in others if one not in doubtful]
 
 
 def _refuse_predictions(search: LabelSearch, chosen: TrainingTable) -> None:
@@ -153,7 +161,7 @@ def _refuse_predictions(search: LabelSearch, chosen: TrainingTable) -> None:
         DataError: the table is called after predictions, and the user has chosen no column of it.
     """
     place = search.place_of(chosen.table.path)
-    if search.options.label_column is None and _PREDICTIONS.search(chosen.table.path.stem.lower()):
+    if search.options.label_column is None and is_table_of_predictions(chosen.table.path.stem):
         raise DataError(
             f"{place} may hold predictions by its name, not labels. If these are the labels, add --table "
             f"{shlex.quote(place)} (data.table)"

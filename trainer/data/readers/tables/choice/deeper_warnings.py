@@ -6,6 +6,7 @@ import shlex
 from collections.abc import Sequence
 
 from trainer.common.errors import counted
+from trainer.data.names.predictions import is_table_of_predictions
 from trainer.data.readers.columns.label_names import any_usual_label
 from trainer.data.readers.tables.choice.label_search import LabelSearch
 from trainer.data.readers.tables.find_tables import is_named_training
@@ -38,6 +39,8 @@ def warn_of_deeper_tables(search: LabelSearch, chosen: TrainingTable, deeper: Se
 def _difference(search: LabelSearch, chosen: TrainingTable, table: Table) -> str:
     """What a table of labels says that the chosen one does not, as the end of a sentence; empty: nothing."""
     other = search.candidate(table)
+    if other.may_be_predicted() or is_table_of_predictions(table.path.stem):
+        return ""
     if other.unclear is not None or not (is_named_training(table.path) or any_usual_label(other.names)):
         return ""
     own, theirs = chosen.labels, other.labels
