@@ -10,8 +10,10 @@ from typing import Any
 
 from trainer.common.errors import DataError, counted
 from trainer.data.readers.matching.id_spellings import composed
+from trainer.data.readers.parts.json_names import held_out_deeper
 from trainer.formats.part_words import Part
 from trainer.formats.parts import part_of
+from trainer.inference.printable import printable
 
 Found = dict[Part, tuple[list[str], list[str]]]
 _DIVIDES = re.compile(r"split|partition|subset", re.IGNORECASE)
@@ -65,6 +67,26 @@ def json_parts(path: Path, name: str, part: Part | None, known: Mapping[str, str
             f"{name} names {counted(len(lost), 'image')} that the folder lacks, such as {lost[0]!r}. {_HELP}"
         )
     return {of: (list(dict.fromkeys(images)), lost) for of, (images, lost) in found.items()}
+
+
+def refuse_deeper_parts(path: Path, name: str, known: Mapping[str, str]) -> None:
+    """Refuse a file whose lists of parts lie deeper than those that are read, such as ``{"fold_0": {"train": [...]}}``.
+
+    The folds of a cross-validation, in which each image is a training image of another fold, hold no image back.
+
+    Args:
+        name: the file's name in messages.
+        known: the image of each spelling of its path.
+
+    Raises:
+        DataError: it divides the images.
+    """
+    if held_out := held_out_deeper(path, known, repeated=_DIVIDES.search(path.stem) is not None):
+        raise DataError(
+            f"{name} seems to divide the images into parts, but its lists lie inside of other lists or objects, which "
+            f"is not read: {counted(len(held_out), 'image')}, such as {printable(held_out[0])}, may not be for "
+            f"training. {_HELP}"
+        )
 
 
 def _sections(content: Any, part: Part | None) -> list[tuple[Part, list[tuple[Any, str]]]]:

@@ -16,7 +16,8 @@ from trainer.data.names.parts import is_held_out, split_of
 from trainer.data.names.words import VALIDATION_WORDS, words_in
 from trainer.data.readers.matching.id_spellings import composed
 from trainer.data.readers.matching.image_files import ImageFiles
-from trainer.data.readers.parts.json_parts import json_parts
+from trainer.data.readers.parts.json_names import named_in_json
+from trainer.data.readers.parts.json_parts import json_parts, refuse_deeper_parts
 from trainer.data.readers.parts.listed_images import check_labels, listed_images
 from trainer.data.readers.tables.reading.records.tables import JSON_SUFFIXES, is_json_table
 from trainer.formats.part_words import Part, with_joined_parts
@@ -79,10 +80,13 @@ def read_part_files(
         part = part_of_stem(path.stem)
         name = path.relative_to(folder).as_posix()
         if lists_unused(path.stem):
-            images = listed_images(path, known, encoding)[0]
+            in_json = _is_json_of_parts(path)
+            images = named_in_json(path, known) if in_json else listed_images(path, known, encoding)[0]
             if part != "train" or 2 * len(images) <= len(set(known.values()) - {""}):
                 _refuse_exclusion(name, images)
                 continue
+        if path.suffix.lower() == ".json":
+            refuse_deeper_parts(path, name, known)
         found: Mapping[Part, tuple[Sequence[str], Sequence[str]]]
         if _is_json_of_parts(path):
             found = json_parts(path, name, part, known, classes)

@@ -1,0 +1,93 @@
+"""JSON of any form that names images which are not to be used, or divides them deeper than is read."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.trainer.images import labels_of, problems_of, save
+from trainer.data.read import read_images
+
+NAMES = tuple(f"{name}{number}.png" for name in ("cat", "dog") for number in range(6))
+LABELS = [name[:3] for name in NAMES]
+SOME = NAMES[::3]
+TRAIN = [name for name in NAMES if name not in SOME]
+
+
+def animals(root: Path, content: Any, file: str, *, folders: bool) -> Path:
+    """Six images of two classes, in class folders or beside a table, and a file of JSON."""
+    for seed, (name, label) in enumerate(zip(NAMES, LABELS, strict=True)):
+        save(root / (label if folders else "images") / name, seed, 8)
+    if not folders:
+        rows = [f"{name},{label}" for name, label in zip(NAMES, LABELS, strict=True)]
+        (root / "labels.csv").write_text("\n".join(("image,label", *rows)))
+    (root / file).write_text(json.dumps(content))
+    return root
+
+
+@pytest.mark.parametrize("folders", [False, True])
+@pytest.mark.parametrize("file", ["exclude.json", "blacklist.json", "corrupted.json", "bad_images.json"])
+@pytest.mark.parametrize(
+    "content",
+    [
+        SOME,
+        [name[:-4] for name in SOME],
+        {"images": SOME},
+        {"reason": "unsharp", "version": 1, "images": [{"file": name} for name in SOME]},
+        {"blurry": SOME[:2], "twice": SOME[2:]},
+        {name: {"why": "blurry"} for name in SOME},
+    ],
+)
+def test_images_that_are_not_to_be_used_are_a_question(tmp_path: Path, content: Any, file: str, folders: bool) -> None:
+    message = problems_of(animals(tmp_path, content, file, folders=folders))
+    assert f"{file} lists 4 images" in message and "these are not to be used" in message
+    (tmp_path / file).unlink()
+    assert labels_of(read_images(tmp_path, verify=False)) == LABELS
+
+
+@pytest.mark.parametrize("folders", [False, True])
+@pytest.mark.parametrize("content", [["node_modules", "dist"], {"files": [], "version": "1"}, {"exclude": ["*.tmp"]}])
+def test_a_list_of_other_things_is_none(tmp_path: Path, content: Any, folders: bool) -> None:
+    found = read_images(animals(tmp_path, content, "exclude.json", folders=folders), verify=False)
+    assert labels_of(found) == LABELS
+
+
+@pytest.mark.parametrize("folders", [False, True])
+@pytest.mark.parametrize(
+    ("file", "content"),
+    [
+        ("split.json", [{"train": TRAIN, "test": SOME}]),
+        ("split.json", {"default": {"train": TRAIN, "val": SOME}}),
+        ("folds.json", {"fold_0": {"train": TRAIN, "test": SOME}}),
+        ("cv.json", [{"fold": fold, "train": TRAIN[fold:], "test": SOME} for fold in range(2)]),
+        ("data.json", {"data": {"parts": {"Training": {"cat": TRAIN[:4], "dog": TRAIN[4:]}, "Test": {"cat": SOME}}}}),
+        ("info.json", {name: {p: [x for x in part if name in x] for p, part in (("train", TRAIN), ("test", SOME))}
+                       for name in ("cat", "dog")}),
+    ],
+)  # fmt: skip
+def test_parts_that_lie_deeper_are_a_question(tmp_path: Path, file: str, content: Any, folders: bool) -> None:
+    message = problems_of(animals(tmp_path, content, file, folders=folders))
+    assert f"{file} seems to divide the images into parts" in message and "4 images, such as" in message
+    (tmp_path / file).unlink()
+    (tmp_path / "split.json").write_text(json.dumps({"train": TRAIN, "test": SOME}))  # as the message says
+    assert len(read_images(tmp_path, verify=False).train_ids) == len(TRAIN)
+
+
+@pytest.mark.parametrize("folders", [False, True])
+def test_a_cross_validation_holds_no_image_back(tmp_path: Path, folders: bool) -> None:
+    folds = [set(NAMES[fold::3]) for fold in range(3)]
+    content = {
+        str(number): {"train": sorted({*NAMES} - fold), "val": sorted(fold)} for number, fold in enumerate(folds)
+    }
+    found = read_images(animals(tmp_path, content, "folds.json", folders=folders), verify=False)
+    assert labels_of(found) == LABELS
+
+
+@pytest.mark.parametrize("folders", [False, True])
+def test_numbers_of_each_part_divide_nothing(tmp_path: Path, folders: bool) -> None:
+    content = {"cat": {"train": [3, 1], "test": [2]}, "history": [{"train": {"loss": 0.1}, "val": {"loss": 0.2}}]}
+    found = read_images(animals(tmp_path, content, "statistics.json", folders=folders), verify=False)
+    assert labels_of(found) == LABELS
