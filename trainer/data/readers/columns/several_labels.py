@@ -15,11 +15,13 @@ from collections.abc import Collection, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from trainer.common.errors import DataError
+from trainer.common.errors import DataError, counted
 from trainer.formats.labels import SeveralLabels, is_integer, is_missing, order_classes
 
 SEPARATORS = ("|", ";", ",", " ")
 """Between several labels in one cell."""
+_SURE_MARKS = ("|", ";")
+"""Those that no name of a class holds as a rule."""
 JOINT = "\n"
 """Between the labels of a row once they are read; no class name holds it."""
 NO_LABELS = "[]"
@@ -131,7 +133,7 @@ def lists_in_column(
         images: of the rows.
 
     Raises:
-        DataError: cells are lists in brackets or JSON, as programs write them.
+        DataError: cells are lists in brackets or JSON, as programs write them, or repeat a label, as votes do.
     """
     stripped = [cell.strip() for cell in cells]
     if asked == "no":
@@ -150,6 +152,8 @@ def lists_in_column(
     if separator is None and asked == "yes":
         row_a_label = len(images) - len(set(images)) > _SHARED * len(images)
         separator = likely_separator(stripped, wanted, row_a_label=row_a_label)
+    if asked == "auto":
+        _refuse_votes(where, stripped, (separator,) if separator is not None else _SURE_MARKS)
     if separator is None and asked == "auto":
         return None
     if separator is None:
@@ -161,6 +165,24 @@ def lists_in_column(
         note=f"{where}: an image may have several labels, separated by {shown}, such as {example!r}; {OPTION} no "
         "(data.several_labels) reads each combination as a class of its own",
     )
+
+
+def _refuse_votes(where: str, cells: Sequence[str], marks: Sequence[str]) -> None:
+    """Refuse cells that name one label several times, as the answers of several annotators do: ``cat|cat|dog``.
+
+    Raises:
+        DataError: there are such cells, with one of the ``marks`` between the labels.
+    """
+    for mark in marks:
+        given = {cell: [part for part in cell.split(mark) if part.strip()] for cell in cells if cell != NO_LABELS}
+        votes = [cell for cell in cells if len(parts_of(cell, mark)) < len(given.get(cell, ()))]
+        if votes and any(len(parts_of(cell, mark)) > 1 for cell in cells):
+            raise DataError(
+                f"{where}: {counted(len(votes), 'cell')} of labels name one of them several times, such as "
+                f"{votes[0][:_SHOWN]!r}. If these are the votes of annotators, write the label that holds for the "
+                "image alone; if the image has each of these labels, write each once, or add "
+                f"{OPTION} yes (data.several_labels)"
+            )
 
 
 def lists_in_class_columns(

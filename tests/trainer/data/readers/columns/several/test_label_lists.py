@@ -161,3 +161,28 @@ def test_further_labels_in_few_rows_of_many_classes(tmp_path: Path) -> None:
     root = folder(tmp_path, "label,label2", ["cat,", "dog,", "fox,", "cat,fox", "emu,"] * 3)
     assert "--several-labels yes (data.several_labels) reads all of them" in problems_of(root)
     assert several(read(root, several_labels="yes"))[:4] == ["cat", "dog", "fox", "cat + fox"]
+
+
+@pytest.mark.parametrize("mark", ["|", ";", ",", " "])
+def test_votes_are_a_question(tmp_path: Path, mark: str) -> None:
+    votes = ["cat,cat,dog", "dog,dog,dog", "fox,cat,fox", "dog,fox,dog", "cat", "dog", "fox"] * 3
+    rows = [row.replace(",", mark) for row in votes]
+    message = problems_of(folder(tmp_path, "label", rows, mark="\t"))
+    assert (
+        "train.csv: 12 cells of labels name one of them several times" in message and "votes of annotators" in message
+    )
+    found = read(tmp_path, several_labels="yes")  # as the message says
+    assert several(found)[:4] == ["cat + dog", "dog", "cat + fox", "dog + fox"]
+    folder(tmp_path, "label", [row.split(mark)[-1] for row in rows], mark="\t")
+    assert several(read(tmp_path))[:4] == ["dog", "dog", "fox", "dog"]
+
+
+def test_three_votes_for_each_image_are_a_question(tmp_path: Path) -> None:
+    folder(tmp_path, "label", ["cat|cat|dog", "dog|dog|dog", "fox|cat|fox"] * 4)
+    assert "12 cells of labels name one of them several times" in problems_of(tmp_path)
+
+
+@pytest.mark.parametrize("label", ["Bora, Bora", "Gorilla gorilla gorilla", "wagga wagga"])
+def test_a_name_that_repeats_a_word_is_no_vote(tmp_path: Path, label: str) -> None:
+    rows = [label, "red fox", "dog"] * 4
+    assert several(read(folder(tmp_path, "label", rows, mark="\t"))) == rows
