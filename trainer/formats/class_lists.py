@@ -76,10 +76,10 @@ def json_lists_classes(path: Path, names: Collection[str]) -> bool:
         (content,) = content.values()  # {"classes": [...]}
     entries = [content]
     if isinstance(content, dict):
-        entries = [list(content.values())]
-        # Of few values, each for several names, the names are patients or the like and the values are their labels.
-        if len(set(map(str, content.values()))) == len(content):
-            entries.append(list(content))
+        # Values that several names share are the labels of images, patients or the like.
+        if len(set(map(str, content.values()))) < len(content):
+            return False
+        entries = [list(content.values()), list(content)]
     known = set(map(_plain, names))
     return any(
         isinstance(cells, list)

@@ -15,14 +15,14 @@ from numpy.typing import NDArray
 from trainer.common.errors import DataError, counted
 
 _ALPHABET = 6  # letters; fewer may stand for words, such as m and f
-_INTEGER = re.compile(r"[+-]?\d+")
+_INTEGER = re.compile(r"[+-]?\d{1,300}")  # Python converts no more than some thousand digits
 _POINTED = re.compile(r"[+-]?\d+\.0*")
 _MISSING = ("", "nan", "<na>", "null", "#n/a", "nat")
 # What spreadsheets show in place of a value, in English or as translated: #REF!, #NAME?, #BEZUG!, Err:502, ####.
 _SPREADSHEET_ERROR = re.compile(
     r"#[^\W\d_][\w/ ]*[!?]|#n/?[adv]?|#(?:div/0|spill|calc)!?|err:\d{3}|#{3,}", re.IGNORECASE
 )
-_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
+_NUMBER = re.compile(r"[+-]?(\d{1,300}\.?\d*|\.\d+)([eE][+-]?\d+)?")
 # Control characters, unpaired surrogates, line and paragraph separators: tables, logs and web pages show the names.
 _REFUSED_CATEGORIES = ("Cc", "Cs", "Zl", "Zp")
 

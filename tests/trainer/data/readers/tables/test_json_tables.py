@@ -280,6 +280,26 @@ def test_an_object_of_names_and_values_is_no_table(tmp_path: Path) -> None:
     assert "'patients.json', which is not read" in problems_of(tmp_path)
 
 
+def test_labels_by_names_of_images_are_no_list_of_classes(tmp_path: Path) -> None:
+    """Although each label is a class."""
+    labels = dict(zip(NAMES, [*LABELS[1:], "cat"], strict=True))
+    for number, label in enumerate(LABELS):
+        save(tmp_path / "in folders" / label / f"{number}.png", number, 8)
+    (tmp_path / "in folders" / "labels.json").write_text(json.dumps(labels))
+    assert "labels.json is not read, though it may hold the labels" in problems_of(tmp_path / "in folders")
+    images(tmp_path / "table")
+    (tmp_path / "table" / "labels.json").write_text(json.dumps(labels))
+    write_table(tmp_path / "table" / "train.csv", [("image", "label"), *zip(NAMES, LABELS, strict=True)])
+    assert any(
+        "labels.json is not read" in warning for warning in read_images(tmp_path / "table", verify=False).warnings
+    )
+
+
+def test_a_number_of_many_digits_is_a_text(tmp_path: Path) -> None:
+    content = lines(ROWS).replace('"fox"', "9" * 5000)
+    assert read(images(tmp_path), content).class_names == ("9" * 5000, "cat", "dog")
+
+
 def test_files_of_many_images_are_no_tables(tmp_path: Path) -> None:
     images(tmp_path)
     for row in range(MOST_TABLES + 1):
