@@ -25,6 +25,7 @@ from trainer.data.readers.doubts.other_tables import may_give_labels, other_tabl
 from trainer.data.readers.matching.image_files import ImageFiles
 from trainer.data.readers.matching.named_path import path_as_spelled
 from trainer.data.readers.npz import npz_layout
+from trainer.data.readers.parts.json_names import names_nothing
 from trainer.data.readers.tables.choice.labels_of_others import labels_other_images
 from trainer.data.readers.tables.find_tables import find_tables, unread_tables
 from trainer.data.readers.tables.reading.table_files import first_rows, is_table
@@ -218,7 +219,9 @@ def _read_below_tables(folder: Path, inner: Path, options: DataOptions) -> ReadR
 
 def _may_hold_labels(folder: Path, options: DataOptions) -> bool:
     """Whether tables or other files in a folder, none of which names an image in it, may label other images."""
-    if any(map(may_give_labels, other_tables(folder))):
+    others = [path for path in other_tables(folder) if may_give_labels(path)]
+    images = ImageFiles.scan(folder).paths if others else ()
+    if not all(names_nothing(path, images) for path in others):
         return True
     tables = (first_rows(path, _SEARCHED_ROWS, encoding=options.encoding) for path in find_tables(folder).labels)
     return any(bool(rows) and (any_usual_label(rows[0]) or labels_other_images(rows, ())) for rows in tables)

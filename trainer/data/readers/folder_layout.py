@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import chain
 from pathlib import Path
 
@@ -56,6 +57,7 @@ from trainer.data.readers.doubts.other_tables import (
 )
 from trainer.data.readers.matching.image_files import ImageFiles
 from trainer.data.readers.parts.divide_classes import PartLists, divide_by_lists
+from trainer.data.readers.parts.json_names import names_nothing
 from trainer.data.readers.parts.lists_apart import warn_of_lists
 from trainer.data.readers.parts.part_files import images_apart, spellings
 from trainer.data.readers.sample_submission import spelled_as_in
@@ -99,6 +101,8 @@ def read(folder: Path, options: DataOptions) -> ReadResult | None:
     lists = divide_by_lists(folder, root, paths, parts, options.encoding, divide=options.layout is None)
     read = lists.read if lists is not None else ()
     others = [path for path in others if path not in read and not json_lists_classes(path, labels)]
+    silent = [path for path in others if names_nothing(path, files.paths)]
+    others = [path for path in others if path not in silent]
     inner = tables_in_classes(folder, files, options) if options.layout is None else None
     if inner is not None:
         refuse_own_tables(folder, folders)
@@ -153,6 +157,7 @@ def read(folder: Path, options: DataOptions) -> ReadResult | None:
             *(lists.notes if lists is not None else ()),
             *not_splits(_candidates(folder, root)),
             *test.notes,
+            *_nothing_named(silent),
             *files.ignored_notes(),
         ),
         warnings=(
@@ -204,6 +209,12 @@ def _root_of_classes(folder: Path, options: DataOptions, files: ImageFiles) -> P
 def _candidates(folder: Path, root: Path) -> list[str]:
     """Names of the folders that may be classes."""
     return [path.name for path in class_folders(folder, root) if not holds_lists(path)]
+
+
+def _nothing_named(paths: Sequence[Path]) -> list[str]:
+    """A note on files of JSON that label nothing."""
+    names = [printable(path.name) for path in paths]
+    return [f"not read: {listed(names, 4)}, JSON that names no image"] if names else []
 
 
 def _refuse_options_of_tables(folder: Path, options: DataOptions) -> None:

@@ -30,6 +30,7 @@ from trainer.data.readers.doubts.unread_images import (
 )
 from trainer.data.readers.doubts.unused_marks import unused_marks
 from trainer.data.readers.matching.image_files import IMAGE_SUFFIXES, ImageFiles
+from trainer.data.readers.parts.json_names import names_nothing
 from trainer.data.readers.tables.find_tables import find_tables, is_named_training, own_warnings, packed_warnings
 from trainer.data.readers.tables.reading.labelled_rows import LabelledRows, read_labelled_rows
 from trainer.data.readers.tables.reading.sources import Sources, find_sources
@@ -145,7 +146,7 @@ def _read(folder: Path, options: DataOptions) -> ReadResult | None:
             *labelled.warnings,
             *test.warnings,
             *own_warnings(sources.tables),
-            *(f"{printable(path.name)} is not read: {how_to_save(path)}" for path in _other_labels(folder, labelled)),
+            *(f"{printable(path.name)} is not read: {how_to_save(path)}" for path in _other_labels(sources, labelled)),
             *packed_warnings(folder),
             *in_test_folders(where, files, paths),
             *possible_groups(where, part.names, part.rows, part.used, part.labels, part.groups),
@@ -230,9 +231,11 @@ def _read_tables(sources: Sources, part: TrainingPart) -> set[Path]:
     return {path for path in (sources.chosen.table.path, sources.tables.sample, test) if path is not None}
 
 
-def _other_labels(folder: Path, labelled: LabelledRows) -> list[Path]:
+def _other_labels(sources: Sources, labelled: LabelledRows) -> list[Path]:
     """Files beside the table whose names say that they hold labels, of kinds that are not read."""
+    folder, images = sources.folder, sources.files.paths
     found = [path for path in (*other_tables(folder), *bare_tables(folder)) if may_give_labels(path)]
+    found = [path for path in found if not names_nothing(path, images)]
     return [path for path in found if not json_lists_classes(path, labelled.class_names)]
 
 

@@ -5,14 +5,20 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
+from trainer.data.names.parts import names_no_class, part_alone
 from trainer.data.readers.matching.id_spellings import composed, has_image_suffix
 from trainer.formats.part_words import Part
 from trainer.formats.parts import part_of
 
 _KEY = re.compile(r'"([^"\\]{1,40})"\s*:\s*[\[{]')
+_NAMES_IMAGE = re.compile(
+    r"ima?ge?|file|photo|pic(?:ture)?(?:[^a-z]|s|$)|name|(?:^|[^a-z])ids?(?:[^a-z]|$)", re.IGNORECASE
+)
+"""In the names of fields that hold the number of an image."""
+_MOST_BYTES = 2**26
 
 
 def named_in_json(path: Path, known: Mapping[str, str]) -> list[str]:
@@ -46,6 +52,67 @@ def held_out_deeper(path: Path, known: Mapping[str, str], *, repeated: bool) -> 
         for part, images in parts.items():
             held_out |= dict.fromkeys(images if part != "train" else ())
     return [image for image in held_out if repeated or image not in trained]
+
+
+def names_nothing(path: Path, images: Sequence[str]) -> bool:
+    """Whether an object of JSON names neither images nor folders, and so labels none: ``dataset-metadata.json``.
+
+    Files that are not there count as images, because the names may be those of copies, and so do numbers in the place
+    of one. A single name may be that of a picture for a web page. A list with an entry for each image may label them
+    in their order.
+
+    Args:
+        images: paths of the images in the data folder.
+    """
+    if path.suffix.lower() != ".json" or path.stat().st_size > _MOST_BYTES:
+        return False
+    content = _content(path)
+    if not isinstance(content, dict) or not content or _holds_list(content, len(images)):
+        return False
+    stems = {_plain(PurePosixPath(image).stem).casefold() for image in images}
+    places = {part for image in images for part in PurePosixPath(image).parts[:-1]}
+    folders = {_plain(name).casefold() for name in places if part_alone(name) is None and not names_no_class(name)}
+    found: set[str] = set()
+    for text, is_key in _texts(content):
+        name = PurePosixPath(_plain(text)).name.casefold()
+        if is_key and name in folders:
+            return False
+        if name in stems or (has_image_suffix(name) and "*" not in name):
+            found.add(name)
+        if len(found) > 1:
+            return False
+    return True
+
+
+def _holds_list(value: Any, length: int) -> bool:
+    """Whether a list of this length lies anywhere in ``value``."""
+    if isinstance(value, list) and len(value) == length:
+        return True
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return any(_holds_list(one, length) for one in inner)
+
+
+def _texts(value: Any, key: str | None = None) -> Iterator[tuple[str, bool]]:
+    """The texts in a file, and the numbers that may name images by the name of their field.
+
+    Each comes with whether it is a key, but for those of inner objects that number classes: ``label2id``.
+    """
+    if isinstance(value, dict):
+        numbers_names = (
+            key is not None
+            and all(isinstance(inner, int) for inner in value.values())
+            and len({*value.values()}) == len(value)
+        )
+        for name, inner in value.items():
+            yield name, not numbers_names
+            yield from _texts(inner, name)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from _texts(inner, key)
+    elif isinstance(value, str):
+        yield value, False
+    elif isinstance(value, int) and _NAMES_IMAGE.search(key or ""):
+        yield str(value), False
 
 
 def _divisions(value: Any, known: Mapping[str, str]) -> Iterator[Mapping[Part, Sequence[str]]]:

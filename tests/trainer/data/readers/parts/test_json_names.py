@@ -91,3 +91,53 @@ def test_numbers_of_each_part_divide_nothing(tmp_path: Path, folders: bool) -> N
     content = {"cat": {"train": [3, 1], "test": [2]}, "history": [{"train": {"loss": 0.1}, "val": {"loss": 0.2}}]}
     found = read_images(animals(tmp_path, content, "statistics.json", folders=folders), verify=False)
     assert labels_of(found) == LABELS
+
+
+DOCUMENTS: dict[str, Any] = {
+    "dataset-metadata.json": {"title": "Animals", "id": "user/animals", "licenses": [{"name": "CC0-1.0"}]},
+    "croissant.json": {"@type": "sc:Dataset", "distribution": [{"name": "a.zip"}, {"includes": "*.jpg"}]},
+    "metadata.json": {"metadata": {"title": "Animals", "image": "cover.png"}, "files": [{"key": "images.zip"}]},
+    "trainer_state.json": {"epoch": 3.0, "log_history": [{"loss": 0.1, "step": 1}], "train_batch_size": 8},
+    "package.json": {"name": "x", "version": "1.0.0"},
+    "train_config.json": {"id2label": {"0": "cat", "1": "dog"}, "label2id": {"cat": 0, "dog": 1}},
+    "dataset_info.json": {"splits": {"train": {"num_examples": 12}}, "features": {"label": {"names": ["cat", "dog"]}}},
+}
+
+
+@pytest.mark.parametrize("wrapped", [False, True])
+@pytest.mark.parametrize("name", DOCUMENTS)
+def test_json_that_names_no_image_labels_none(tmp_path: Path, name: str, wrapped: bool) -> None:
+    for seed, (image, label) in enumerate(zip(NAMES, LABELS, strict=True)):
+        save(tmp_path / ("animals/train" if wrapped else ".") / label / image, seed, 8)
+        save(tmp_path / ("animals/test" if wrapped else "test") / f"9{image}", 50 + seed, 8)
+    (tmp_path / name).write_text(json.dumps(DOCUMENTS[name]))
+    found = read_images(tmp_path, verify=False)
+    assert labels_of(found) == LABELS and len(found.test_ids) == 12 and found.reader == "folders"
+    assert not [warning for warning in found.warnings if "save it" in warning]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        {"annotations": [{"file": name, "is": "ab"[number % 2]} for number, name in enumerate(NAMES)]},
+        {"annotations": [{"file_upload": f"0a1b-{name}", "is": "ab"[number % 2]} for number, name in enumerate(NAMES)]},
+        {"a": [f"https://example.org/{name}" for name in NAMES[::2]], "b": [name[:-4] for name in NAMES[1::2]]},
+        {"cat": {"diagnosis": "healthy"}, "hare": {"diagnosis": "ill"}},
+        {"cat": 0},
+        {"labels": ["a", "b"] * 6},
+    ],
+)
+@pytest.mark.parametrize("name", ["metadata.json", "labels.json", "train.json"])
+def test_json_that_may_label_images_or_folders_is_a_question(tmp_path: Path, name: str, content: Any) -> None:
+    message = problems_of(animals(tmp_path, content, name, folders=True))
+    assert f"{name} is not read, though it may hold the labels" in message
+
+
+def test_numbers_of_images_are_names(tmp_path: Path) -> None:
+    for seed in range(12):
+        save(tmp_path / ("cat", "dog")[seed % 2] / f"{seed}.png", seed, 8)
+    file = tmp_path / "annotations.json"
+    file.write_text(json.dumps({"all": [{"image_id": number, "is": {"a": number % 3}} for number in range(12)]}))
+    assert "annotations.json is not read, though" in problems_of(tmp_path)
+    file.write_text(json.dumps({"all": [{"step": number, "is": {"a": number % 3}} for number in range(8)]}))
+    assert len(read_images(tmp_path, verify=False).train_ids) == 12

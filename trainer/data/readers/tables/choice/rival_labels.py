@@ -12,6 +12,7 @@ from trainer.common.errors import DataError
 from trainer.data.names.words import words_in
 from trainer.data.readers.columns.label_names import may_be_label
 from trainer.data.readers.doubts.other_tables import bare_tables, how_to_save, may_give_labels, other_tables
+from trainer.data.readers.parts.json_names import names_nothing
 from trainer.data.readers.tables.choice.label_search import LabelSearch
 from trainer.data.readers.tables.training_table import TrainingTable
 from trainer.formats.delimited import Table
@@ -23,8 +24,6 @@ _LABEL_WORDS = re.compile(
 
 _FEW = 3
 """Most files of labels in one folder: more of them describe an image each."""
-_OF_DOWNLOADS = ("dataset-metadata.json", "croissant.json")
-"""Descriptions of whole data sets."""
 
 
 def refuse_rival_labels(
@@ -77,7 +76,7 @@ def refuse_unread_labels(search: LabelSearch, chosen: TrainingTable) -> None:
     for folder in sorted(folders):
         place = search.folder / folder
         found = [path for path in (*other_tables(place), *bare_tables(place)) if may_give_labels(path)]
-        found = [path for path in found if path.stem not in stems and path.name.lower() not in _OF_DOWNLOADS]
+        found = [path for path in found if path.stem not in stems and not names_nothing(path, search.files.paths)]
         if found and len(found) <= _FEW:
             unread, where = search.place_of(found[0]), search.place_of(chosen.table.path)
             raise DataError(
