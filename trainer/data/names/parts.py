@@ -27,6 +27,8 @@ _SPLIT = re.compile(
 )
 _OF_TESTS = frozenset(("stg", "blind", "hidden", "unlabeled", "unlabelled"))
 """Further words beside ``test`` that name no class."""
+_EXCERPTS = frozenset(("mini", "tiny", "subset"))
+"""Words beside ``train`` for a part of the training images."""
 _RANDOM_END = re.compile(r"(?:train|test)[_-]((?=\w*(?:[a-z][A-Z0-9]|[0-9][a-zA-Z]|[A-Z][0-9]))[^\W_]{5,12})")
 
 
@@ -60,7 +62,9 @@ def folder_split(name: str, siblings: Collection[str] = ()) -> Split | None:
     if not UNIT_WORDS.isdisjoint(rest) and (beside_controls(siblings) or _has_plain_twin(split, siblings)):
         return None
     beside_other = any(part_alone(sibling) not in (None, split) for sibling in siblings)
-    if beside_other and all(map(_says_nothing, rest)):
+    if beside_other and (
+        all(map(_says_nothing, rest)) or (split == "train" and _is_only_excerpt(name, rest, siblings))
+    ):
         return split
     if split == "test" and all(
         word in NEUTRAL_WORDS | KIND_WORDS | UNIT_WORDS | _OF_TESTS for word in (*after, *rest) if word != "*"
@@ -83,6 +87,21 @@ def _has_plain_twin(split: Split, siblings: Collection[str]) -> bool:
     """Whether a folder is called after a split alone, so that another one holds an excerpt: ``trainingSample``."""
     found = map(_taken_apart, siblings)
     return any(other == split and all(word == "*" or word in NEUTRAL_WORDS for word in rest) for other, rest in found)
+
+
+def _is_only_excerpt(name: str, words: Sequence[str], siblings: Collection[str]) -> bool:
+    """Whether a folder holds an excerpt of training images that are not there, as iNaturalist's ``train_mini``.
+
+    Only folders of other parts lie beside it, and none that may be a class.
+
+    Args:
+        words: of its name, with a * for that of the split.
+    """
+    others = [sibling for sibling in siblings if sibling != name]
+    return all(_says_nothing(word) or word in _EXCERPTS for word in words) and all(
+        _taken_apart(other)[0] != "train" and (part_alone(other) is not None or names_no_class(other))
+        for other in others
+    )
 
 
 def _foreign_split(name: str, siblings: Collection[str]) -> Split | None:

@@ -87,3 +87,11 @@ def test_letters_that_count_parts_name_no_class() -> None:
         assert folder_split(one, (one, other)) == "train"
         assert folder_split(other, (one, other)) == "test"
     assert folder_split("a. Training Set", ("a. Training Set", "cat")) is None
+
+
+@pytest.mark.parametrize("name", ["train_mini", "mini_train", "train-tiny", "train_subset_224"])
+def test_an_excerpt_is_the_training_part_if_it_is_the_only_one(name: str) -> None:
+    for others in (["val"], ["val", "public_test"], ["test", "images"]):
+        assert folder_split(name, [name, *others]) == "train"
+    for others in (["val", "train"], ["test", "training_images"], ["test", "car"], ["car", "bus"], []):
+        assert folder_split(name, [name, *others]) is None

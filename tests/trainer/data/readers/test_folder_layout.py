@@ -332,3 +332,15 @@ def test_a_class_called_test_is_explained(tmp_path: Path) -> None:
     assert "test/ holds test images by its name; if it is a class, rename it, such as to test_class" in message
     (tmp_path / "test").rename(tmp_path / "test_class")
     assert labels_of(read_images(tmp_path, verify=False)) == ["control"] * 3 + ["test_class"] * 3
+
+
+@pytest.mark.parametrize("others", [("val",), ("val", "public_test"), ("test",), ()])
+def test_an_excerpt_of_the_training_images_is_the_training_part(tmp_path: Path, others: tuple[str, ...]) -> None:
+    """As in iNaturalist 2021, where train_mini may be downloaded instead of train."""
+    for place, part in enumerate(("train_mini", *others)):
+        for seed in range(8):
+            name = ("00000_Animalia", "05000_Plantae")[seed % 2]
+            save(tmp_path / part / name / f"{place}{seed}.png", 20 * place + seed, 8)
+    found = read_images(tmp_path, verify=False)
+    assert len(found.train_ids) == 8 and found.class_names == ("00000_Animalia", "05000_Plantae")
+    assert len(found.test_ids) == 8 * any("test" in part for part in others)
