@@ -5,6 +5,7 @@ from __future__ import annotations
 import filecmp
 import os
 import re
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING
 from search.runtime.errors import SearchError
 from trainer.common.files import replacing
 from trainer.inference.predictions import folder_problem
+from trainer.inference.printable import printable
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -26,7 +28,7 @@ _PAGE = re.compile(rb"<!DOCTYPE html>\s.{0,2000}?<meta name=.generator. content=
 
 
 class NoFolder(SearchError):
-    """The file cannot be created, because its folder does not exist or is a file."""
+    """The file cannot be created, because its folder does not exist, is a file, or takes no files."""
 
 
 class FileNotOurs(SearchError):
@@ -85,12 +87,28 @@ def creating(path: Path) -> Iterator[Path]:
     """
     if (problem := folder_problem(path.parent)) is not None:
         raise NoFolder(problem)
+    _probe(path)
     with replacing(path) as temporary:
         yield temporary
         if os.path.lexists(path) and not (path.is_file() and filecmp.cmp(path, temporary, shallow=False)):
             raise FileNotOurs(
                 f"{path} exists and holds something else, so it is left alone: move it away, or name another --output"
             )
+
+
+def _probe(path: Path) -> None:
+    """Check that a file can be made beside ``path``. Some folders, such as /proc, take none from any user.
+
+    Raises:
+        NoFolder: it cannot.
+    """
+    try:
+        temporary = path.with_name(f".{path.name}.{secrets.token_hex(16)}.tmp")
+        temporary.touch()
+        temporary.unlink()
+    except (OSError, ValueError) as error:  # a null character is a ValueError
+        cause = getattr(error, "strerror", None) or error
+        raise NoFolder(f"{printable(str(path))} cannot be written: {cause}; give another --output") from error
 
 
 def _is_ours(path: Path) -> bool:

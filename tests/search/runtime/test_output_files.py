@@ -61,3 +61,10 @@ def test_a_new_file_replaces_the_same_content_alone(tmp_path: Path) -> None:
     with pytest.raises(FileNotOurs, match="--output"), creating(path) as temporary:
         temporary.write_text("ours")
     assert path.read_text() == "edited" and list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("path", ["/proc/folds.csv", "{}/a\0b.csv", "{}/" + 300 * "x"])
+def test_a_file_that_cannot_be_made_is_named(path: str, tmp_path: Path) -> None:
+    """Also where the rights of the folder say that it can."""
+    with pytest.raises(NoFolder, match="give another --output"), creating(Path(path.format(tmp_path))):
+        pytest.fail("there is no temporary file")
