@@ -10,13 +10,13 @@ from trainer.formats.part_words import without_accents
 _TABLES = re.compile(r"(?:^|[^a-z])(?:pred(?:s|ict(?:ions?|ed)?)?|oof|inference|outputs?)(?:[^a-z]|$)")
 _WORD = re.compile(
     r"y?pred(?:s|ict(?:s|ed|ions?)?)?(?:label|class|target|category|species|y)?s?|argmax|yhat|pseudo|pseudolabels?"
-    r"|inferred|vorhersagen?|vorhergesagte?[rs]?|prognosen?|prognostiziert|prediccion(?:es)?|predicho|predite?"
+    r"|inferred|guess(?:es)?|guessed|vorhersagen?|vorhergesagte?[rs]?|prognosen?|prognostiziert|prediccion(?:es)?|predicho|predite?"
     r"|predizion[ei]|predett[oa]|previs[at]o|previsto|predicao|predicoes|voorspelling(?:en)?|voorspeld"
     r"|予測\w*|推論\w*|预测\w*|預測\w*|예측\w*|предсказан\w*|прогноз"
 )
 """A word in the name of a column of predictions, without accents."""
 _NETWORKS = frozenset(("model", "network", "net", "cnn", "nn", "classifier", "modell", "netz"))
-_ANSWERS = frozenset(("output", "outputs", "answer", "answers", "result", "results", "says"))
+_ANSWERS = frozenset(("output", "outputs", "answer", "answers", "result", "results", "label", "says"))
 """Words that mean predictions beside one of `_NETWORKS`."""
 _CERTAINTIES = frozenset((
     "score", "scores", "confidence", "conf", "probability", "prob", "proba", "certainty", "softmax", "logit",

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from trainer.data.names.parts import names_no_class, part_alone
+from trainer.data.names.parts import names_no_class, part_alone, split_of
 from trainer.data.readers.matching.id_spellings import composed, has_image_suffix
 from trainer.formats.part_words import Part
 from trainer.formats.parts import part_of
@@ -32,22 +32,24 @@ def named_in_json(path: Path, known: Mapping[str, str]) -> list[str]:
 
 
 def held_out_deeper(path: Path, known: Mapping[str, str], *, repeated: bool) -> list[str]:
-    """The images for testing and validation by lists of parts that lie in a list or another object; mostly none.
+    """The images for testing and validation by lists of parts that are not read; mostly none.
 
-    As in ``{"fold_0": {"train": [...], "test": [...]}}`` and ``[{"train": [...], "test": [...]}]``.
+    They lie in a list or another object, or have other names: ``{"fold_0": {"train": [...], "test": [...]}}``,
+    ``[{"train": [...], "test": [...]}]``, ``{"train_files": [...], "test_files": [...]}``.
 
     Args:
         known: the image of each spelling of its path.
         repeated: whether those that are training images by another of the objects count, as in a cross-validation.
     """
     text = _text(path)
-    if len({part_of(key.strip().lower()) for key in _KEY.findall(text)} - {None}) < 2:
+    if len({*map(_part, _KEY.findall(text))} - {None}) < 2:
         return []
     content = _content(path)
-    inner = content if isinstance(content, list) else content.values() if isinstance(content, dict) else ()
+    is_read = isinstance(content, dict) and any(part_of(key.strip().lower()) for key in content)
+    inner = content.values() if is_read else [content]
     trained: set[str] = set()
     held_out: dict[str, None] = {}
-    for parts in _divisions(list(inner), known):
+    for parts in _divisions([*inner], known):
         trained.update(parts.get("train", ()))
         for part, images in parts.items():
             held_out |= dict.fromkeys(images if part != "train" else ())
@@ -59,7 +61,7 @@ def names_nothing(path: Path, images: Sequence[str]) -> bool:
 
     Files that are not there count as images, because the names may be those of copies, and so do numbers in the place
     of one. A single name may be that of a picture for a web page. A list with an entry for each image may label them
-    in their order.
+    in their order, and lists of whole numbers for two parts may divide them.
 
     Args:
         images: paths of the images in the data folder.
@@ -67,7 +69,7 @@ def names_nothing(path: Path, images: Sequence[str]) -> bool:
     if path.suffix.lower() != ".json" or path.stat().st_size > _MOST_BYTES:
         return False
     content = _content(path)
-    if not isinstance(content, dict) or not content or _holds_list(content, len(images)):
+    if not isinstance(content, dict) or not content or _lists_numbers(content, len(images)):
         return False
     stems = {_plain(PurePosixPath(image).stem).casefold() for image in images}
     places = {part for image in images for part in PurePosixPath(image).parts[:-1]}
@@ -84,12 +86,23 @@ def names_nothing(path: Path, images: Sequence[str]) -> bool:
     return True
 
 
-def _holds_list(value: Any, length: int) -> bool:
-    """Whether a list of this length lies anywhere in ``value``."""
-    if isinstance(value, list) and len(value) == length:
-        return True
-    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
-    return any(_holds_list(one, length) for one in inner)
+def _lists_numbers(value: Any, count: int) -> bool:
+    """Whether ``value`` may speak of images by their places: in a list of ``count`` entries, or in lists of parts."""
+    if isinstance(value, list):
+        return len(value) == count or any(_lists_numbers(one, count) for one in value)
+    if not isinstance(value, dict):
+        return False
+    lists = {_part(key) for key, inner in value.items() if _are_places(inner)}
+    return len(lists - {None}) > 1 or any(_lists_numbers(one, count) for one in value.values())
+
+
+def _part(key: str) -> Part | None:
+    """The part that a key means or mentions: ``val``, ``train_files``."""
+    return part_of(key.strip().lower()) or split_of(key)
+
+
+def _are_places(value: Any) -> bool:
+    return isinstance(value, list) and bool(value) and all(isinstance(one, int) for one in value)
 
 
 def _texts(value: Any, key: str | None = None) -> Iterator[tuple[str, bool]]:
@@ -120,7 +133,7 @@ def _divisions(value: Any, known: Mapping[str, str]) -> Iterator[Mapping[Part, S
     if isinstance(value, dict):
         found: dict[Part, list[str]] = {}
         for key, inner in value.items():
-            part = part_of(key.strip().lower()) if isinstance(inner, (list, dict)) else None
+            part = _part(key) if isinstance(inner, (list, dict)) else None
             images = [image for name in _names(inner, numbers=False) if (image := known.get(name))] if part else []
             if part is not None and images:
                 found.setdefault(part, []).extend(images)

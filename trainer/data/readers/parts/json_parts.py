@@ -70,7 +70,7 @@ def json_parts(path: Path, name: str, part: Part | None, known: Mapping[str, str
 
 
 def refuse_deeper_parts(path: Path, name: str, known: Mapping[str, str]) -> None:
-    """Refuse a file whose lists of parts lie deeper than those that are read, such as ``{"fold_0": {"train": [...]}}``.
+    """Refuse a file whose lists of parts are not read: ``{"fold_0": {"train": [...]}}``, ``{"train_files": [...]}``.
 
     The folds of a cross-validation, in which each image is a training image of another fold, hold no image back.
 
@@ -82,10 +82,10 @@ def refuse_deeper_parts(path: Path, name: str, known: Mapping[str, str]) -> None
         DataError: it divides the images.
     """
     if held_out := held_out_deeper(path, known, repeated=_DIVIDES.search(path.stem) is not None):
+        images = f"{counted(len(held_out), 'image')}, such as {printable(held_out[0])},"
         raise DataError(
-            f"{name} seems to divide the images into parts, but its lists lie inside of other lists or objects, which "
-            f"is not read: {counted(len(held_out), 'image')}, such as {printable(held_out[0])}, may not be for "
-            f"training. {_HELP}"
+            f"{name} seems to divide the images into parts, but its lists lie inside of other lists or objects, or "
+            f"have other names, which is not read: {images} may not be for training. {_HELP}"
         )
 
 

@@ -12,6 +12,7 @@ from trainer.data.names.own_files import is_data
 from trainer.data.names.put_aside import is_aside, is_unsure
 from trainer.data.names.words import IMAGE_WORDS, words_in
 from trainer.data.readers.matching.id_spellings import composed
+from trainer.data.readers.parts.json_names import named_in_json
 from trainer.data.readers.parts.listed_images import listed_images
 from trainer.data.readers.parts.part_files import OwnFolders, part_of_stem
 from trainer.data.readers.tables.reading.table_files import is_surely_table, read_lines
@@ -52,10 +53,12 @@ def warn_of_lists(
     warnings, trained, own_folders = [], set(images), OwnFolders(apart, None)
     for path in _candidates(folder, table):
         is_named = _is_named_held_out(path, folder)
-        if not is_named and not _names_alone(path, known) and not _speaks_of_doubt(path.stem):
+        if not is_named and not _speaks_of_doubt(path.stem) and not _names_alone(path, known):
             continue
         try:
-            listed, lost = listed_images(path, known, None)
+            listed, lost = (
+                (named_in_json(path, known), []) if _is_plain_json(path) else listed_images(path, known, None)
+            )
         except DataError:
             continue
         own = own_folders.named_by(path, part_of_stem(path.stem))
@@ -114,7 +117,14 @@ def _files(folder: Path) -> Iterator[list[Path]]:
 
 
 def _may_be_list(path: Path) -> bool:
+    if _is_plain_json(path):
+        return _speaks_of_doubt(path.stem)
     return path.suffix.lower() in _SUFFIXES or is_surely_table(path)
+
+
+def _is_plain_json(path: Path) -> bool:
+    """Whether a file is JSON, and no table."""
+    return path.suffix.lower() == ".json" and not is_surely_table(path)
 
 
 def _speaks_of_doubt(stem: str) -> bool:

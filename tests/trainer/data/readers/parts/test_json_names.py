@@ -60,6 +60,7 @@ def test_a_list_of_other_things_is_none(tmp_path: Path, content: Any, folders: b
     ("file", "content"),
     [
         ("split.json", [{"train": TRAIN, "test": SOME}]),
+        ("folds.json", {"train_files": TRAIN, "test_files": SOME}),
         ("split.json", {"default": {"train": TRAIN, "val": SOME}}),
         ("folds.json", {"fold_0": {"train": TRAIN, "test": SOME}}),
         ("cv.json", [{"fold": fold, "train": TRAIN[fold:], "test": SOME} for fold in range(2)]),
@@ -91,6 +92,14 @@ def test_numbers_of_each_part_divide_nothing(tmp_path: Path, folders: bool) -> N
     content = {"cat": {"train": [3, 1], "test": [2]}, "history": [{"train": {"loss": 0.1}, "val": {"loss": 0.2}}]}
     found = read_images(animals(tmp_path, content, "statistics.json", folders=folders), verify=False)
     assert labels_of(found) == LABELS
+
+
+@pytest.mark.parametrize("folders", [False, True])
+@pytest.mark.parametrize("content", [SOME, {"images": SOME}, {"blurry": SOME[:2], "dark": SOME[2:]}])
+def test_lists_of_doubtful_images_are_a_warning(tmp_path: Path, content: Any, folders: bool) -> None:
+    found = read_images(animals(tmp_path, content, "unsure.json", folders=folders), verify=False)
+    assert labels_of(found) == LABELS
+    assert any("not used: unsure.json, which names 4 training images" in warning for warning in found.warnings)
 
 
 DOCUMENTS: dict[str, Any] = {
@@ -125,6 +134,7 @@ def test_json_that_names_no_image_labels_none(tmp_path: Path, name: str, wrapped
         {"cat": {"diagnosis": "healthy"}, "hare": {"diagnosis": "ill"}},
         {"cat": 0},
         {"labels": ["a", "b"] * 6},
+        {"train_idx": [0, 1, 2, 3], "test_idx": [4, 5]},
     ],
 )
 @pytest.mark.parametrize("name", ["metadata.json", "labels.json", "train.json"])
