@@ -19,6 +19,7 @@ _NAMES_IMAGE = re.compile(
 )
 """In the names of fields that hold the number of an image."""
 _MOST_BYTES = 2**26
+_DEEPEST = 100  # levels of lists and objects
 
 
 def named_in_json(path: Path, known: Mapping[str, str]) -> list[str]:
@@ -165,11 +166,24 @@ def _plain(text: str) -> str:
 
 
 def _content(path: Path) -> Any:
-    """What a file holds; None if it is no JSON."""
+    """What a file holds; None if it is no JSON, or nested so deeply that it cannot be searched."""
     try:
-        return json.loads(_text(path))
+        content = json.loads(_text(path))
     except (ValueError, RecursionError):  # another rule reports it where it matters
         return None
+    return content if _is_shallow(content) else None
+
+
+def _is_shallow(content: Any) -> bool:
+    level = [content]
+    for _ in range(_DEEPEST):
+        lists = [
+            value.values() if isinstance(value, dict) else value for value in level if isinstance(value, (dict, list))
+        ]
+        level = [inner for values in lists for inner in values]
+        if not level:
+            return True
+    return False
 
 
 def _text(path: Path) -> str:

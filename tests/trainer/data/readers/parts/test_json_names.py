@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.trainer.images import labels_of, problems_of, save
+from trainer.common.errors import DataError
 from trainer.data.read import read_images
 
 NAMES = tuple(f"{name}{number}.png" for name in ("cat", "dog") for number in range(6))
@@ -151,3 +153,14 @@ def test_numbers_of_images_are_names(tmp_path: Path) -> None:
     assert "annotations.json is not read, though" in problems_of(tmp_path)
     file.write_text(json.dumps({"all": [{"step": number, "is": {"a": number % 3}} for number in range(8)]}))
     assert len(read_images(tmp_path, verify=False).train_ids) == 12
+
+
+@pytest.mark.parametrize("file", ["info.json", "labels.json", "exclude.json", "split.json", "unsure.json"])
+@pytest.mark.parametrize("depth", [90, 450, 900, 5000])
+@pytest.mark.parametrize("folders", [True, False])
+def test_deeply_nested_json_is_read_or_refused(tmp_path: Path, file: str, depth: int, folders: bool) -> None:
+    animals(tmp_path, [], file, folders=folders)
+    for content in ("[" * depth + '"z"' + "]" * depth, '{"a":' * depth + '["z"]' + "}" * depth):
+        (tmp_path / file).write_text(content)
+        with suppress(DataError):
+            assert labels_of(read_images(tmp_path, verify=False)) == LABELS
