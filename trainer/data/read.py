@@ -28,6 +28,7 @@ from trainer.data.readers.npz import npz_layout
 from trainer.data.readers.parts.json_names import names_nothing
 from trainer.data.readers.tables.choice.labels_of_others import labels_other_images
 from trainer.data.readers.tables.find_tables import find_tables, unread_tables
+from trainer.data.readers.tables.reading.records.tables import forget_tables
 from trainer.data.readers.tables.reading.table_files import first_rows, is_table
 from trainer.data.value_ranges import measure_ranges, with_level_warning, with_ranges
 from trainer.formats.label_tables import CORRECTIONS_FILE, Correction
@@ -96,6 +97,8 @@ def read_images(
         raise DataError(f"{where} cannot be read: {error.strerror or error}; check its permissions") from error
     except MemoryError as error:
         raise DataError(f"the memory does not suffice to read the tables or arrays in {folder}") from error
+    finally:
+        forget_tables()
     corrected = Corrected(image_set=result.image_set)
     if corrections is not None:
         corrected = apply_again(result.image_set, corrections)

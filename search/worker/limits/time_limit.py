@@ -159,14 +159,14 @@ class TimeLimit:
             if state.study.deadline is None or not left:
                 self._checkpoint_end.begin_predictions()
                 return Verdict.CONTINUE
+            if self._checkpoint_end.under_way:
+                return self._finish(report)
             if report.prediction_seconds and (held_out := self._images.held_out_passes(recipe)):
                 self._pass = recipe.image_size, report.prediction_seconds / held_out
             known = predicted_cost(state.ended.measured, recipe.to_flat(), self._device)
             cost = self._cost_of(recipe, report.seconds)
             cost = replace(cost, overhead=known.overhead) if known else cost
             end = self._latest_end(state, recipe, cost)
-            if self._checkpoint_end.under_way:
-                return self._finish(report)
             self._checkpoint_end.begin_epoch(cost.overhead)
             if state.now + cost.total(left) <= end:
                 return Verdict.CONTINUE

@@ -164,7 +164,7 @@ def _part_tables(
         DataError: such a table seems to divide the images, but holds values whose part is unknown.
     """
     tables = [path for place in dict.fromkeys(places) for path in sorted(place.iterdir())]
-    tables = [path for path in tables if path.is_file() and is_data(path) and is_table(path)]
+    tables = [path for path in tables if is_table(path) and path.is_file() and is_data(path)]
     matcher = ImageMatcher(ImageFiles(folder, paths, may_be_masks=False), "train")
     lists = []
     dividing = find_part_tables(tables, matcher, encoding)

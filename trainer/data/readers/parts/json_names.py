@@ -28,7 +28,7 @@ def named_in_json(path: Path, known: Mapping[str, str]) -> list[str]:
     Args:
         known: the image of each spelling of its path.
     """
-    content = _content(path)
+    content = _parsed(_text(path))
     return list(dict.fromkeys(filter(None, (known.get(name) for name in _names(content, numbers=True)))))
 
 
@@ -45,7 +45,7 @@ def held_out_deeper(path: Path, known: Mapping[str, str], *, repeated: bool) -> 
     text = _text(path)
     if len({*map(_part, _KEY.findall(text))} - {None}) < 2:
         return []
-    content = _content(path)
+    content = _parsed(text)
     is_read = isinstance(content, dict) and any(part_of(key.strip().lower()) for key in content)
     inner = content.values() if is_read else [content]
     trained: set[str] = set()
@@ -69,7 +69,7 @@ def names_nothing(path: Path, images: Sequence[str]) -> bool:
     """
     if path.suffix.lower() != ".json" or path.stat().st_size > _MOST_BYTES:
         return False
-    content = _content(path)
+    content = _parsed(_text(path))
     if not isinstance(content, dict) or not content or _lists_numbers(content, len(images)):
         return False
     stems = {_plain(PurePosixPath(image).stem).casefold() for image in images}
@@ -165,10 +165,10 @@ def _plain(text: str) -> str:
     return composed(text.strip().replace("\\", "/").removeprefix("./"))
 
 
-def _content(path: Path) -> Any:
-    """What a file holds; None if it is no JSON, or nested so deeply that it cannot be searched."""
+def _parsed(text: str) -> Any:
+    """The value of a text; None if it is no JSON, or nested so deeply that it cannot be searched."""
     try:
-        content = json.loads(_text(path))
+        content = json.loads(text)
     except (ValueError, RecursionError):  # another rule reports it where it matters
         return None
     return content if _is_shallow(content) else None

@@ -113,7 +113,7 @@ def _files(folder: Path) -> Iterator[list[Path]]:
     for here, subfolders, names in os.walk(folder):
         subfolders[:] = sorted(name for name in subfolders if is_data(Path(here) / name))
         paths = (Path(here) / name for name in sorted(names))
-        yield [path for path in paths if path.is_file() and is_data(path) and _may_be_list(path)]
+        yield [path for path in paths if _may_be_list(path) and path.is_file() and is_data(path)]
 
 
 def _may_be_list(path: Path) -> bool:

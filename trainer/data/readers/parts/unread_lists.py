@@ -47,9 +47,8 @@ def refuse_unread_lists(
         of_part = part_of_stem(path.stem) is not None and not has_tests
         if not of_part and not _SPLIT.search(path.stem):
             continue
-        if (
-            is_model(path) or is_table(path) or (is_other_table(path) and may_give_labels(path))
-        ):  # labels are refused as such
+        # Labels are refused as such.
+        if is_model(path) or is_table(path) or (is_other_table(path) and may_give_labels(path)):
             continue
         if kind in _TEXTS and not _names_image(path, known):
             continue

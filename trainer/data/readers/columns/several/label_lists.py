@@ -20,10 +20,10 @@ from trainer.data.readers.columns.several_labels import (
     parts_of,
     separator_of,
 )
+from trainer.data.readers.tables.reading.records.cells import BETWEEN
 from trainer.formats.delimited import Table
 from trainer.formats.labels import is_missing
 
-_BETWEEN = "|"  # between the labels that are written into one cell
 _ADVICE = f"{OPTION} yes (data.several_labels)"
 
 
@@ -62,7 +62,7 @@ def with_lists(
     cells, images = ([row[column].strip() for row in rows] for column in (columns.label, columns.image))
     if columns.label in table.lists:
         lists = LabelLists(
-            separator=_BETWEEN,
+            separator=BETWEEN,
             note=f"{where}: an image may have several labels, which {names[columns.label]!r} lists; {OPTION} no "
             "(data.several_labels) reads each combination as a class of its own",
         )
@@ -99,22 +99,21 @@ def _joined(
     rows = table.rows[first:]
     own = [row[columns.label].strip() for row in rows]
     known = [cell for cell in own if not is_missing(cell)]
-    mark = _BETWEEN if columns.label in table.lists else separator_of(known)
+    mark = BETWEEN if columns.label in table.lists else separator_of(known)
     labels: list[list[str]] = [[] if is_missing(cell) else parts_of(cell, mark) for cell in own]
     names_of = {name for label in labels for name in label}
     for column in further:
         cells = [further_cell(row[column]) for row in rows]
         lists = lists_in_column(f"{table.name}, column {names[column]!r}", cells, "auto", sorted(names_of))
-        between = _BETWEEN if column in table.lists else lists.separator if lists is not None else None
+        between = BETWEEN if column in table.lists else lists.separator if lists is not None else None
         for label, cell in zip(labels, cells, strict=True):
             label += parts_of(cell, between)
     written = [
-        _BETWEEN.join(label) or (NO_LABELS if cell == NO_LABELS else "")
-        for label, cell in zip(labels, own, strict=True)
+        BETWEEN.join(label) or (NO_LABELS if cell == NO_LABELS else "") for label, cell in zip(labels, own, strict=True)
     ]
     several = [names[column] for column in (columns.label, *further)]
     lists = LabelLists(
-        separator=_BETWEEN, note=f"{table.name}: the labels of an image are those of the columns {listed(several)}"
+        separator=BETWEEN, note=f"{table.name}: the labels of an image are those of the columns {listed(several)}"
     )
     return _with_labels(table, first, columns.label, written), _with(columns, lists)
 

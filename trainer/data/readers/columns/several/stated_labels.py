@@ -129,7 +129,7 @@ def leave_statements(names: Sequence[str], rows: Sequence[Sequence[str]], image:
 def may_be_predicted(file: str, names: Sequence[str], rows: Sequence[Sequence[str]], image: int, label: int) -> bool:
     """Whether a table holds nothing but images, labels and how sure these are, as the output of a network does.
 
-    The name of a table of training labels says that somebody was more or less sure of them.
+    In a table of labels by its name, such columns hold how sure an annotator was.
 
     Args:
         file: name of the table.

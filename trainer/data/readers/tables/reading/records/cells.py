@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from trainer.data.readers.tables.reading.records.entries import Number
+from trainer.formats.labels import is_number
 
 BETWEEN = "|"
 """Between several labels in one cell."""
@@ -27,7 +28,7 @@ def cell_of(value: Any) -> str:
         raise ValueError("holds an object; a table has texts, numbers, true, false and null, so leave it out")
     if not value:
         return _NO_ITEMS
-    if not all(isinstance(item, str) and not isinstance(item, Number) and not _is_number(item) for item in value):
+    if not all(isinstance(item, str) and not isinstance(item, Number) and not is_number(item) for item in value):
         raise ValueError('holds a list of other things than texts; several labels are written as ["cat", "dog"]')
     if bad := [item for item in value if not item.strip() or (BETWEEN in item and len(value) > 1)]:
         raise ValueError(f"holds a list with {bad[0]!r}, which is no label; it may not be empty or hold {BETWEEN}")
@@ -40,14 +41,6 @@ def is_cell(value: Any) -> bool:
     """Whether a cell can hold a value."""
     try:
         cell_of(value)
-    except ValueError:
-        return False
-    return True
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
     except ValueError:
         return False
     return True

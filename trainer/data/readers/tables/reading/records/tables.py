@@ -95,6 +95,11 @@ def _read(path: Path) -> Table | DataError:
         return DataError(f"{path.name} cannot be read: {error.strerror or error}")
 
 
+def forget_tables() -> None:
+    """Free the memory of the tables that were read last."""
+    _cached.cache_clear()
+
+
 @lru_cache(maxsize=16)
 def _cached(path: Path, changed: int, size: int) -> Table | DataError:
     """The table, or why there is none. Several rules look at the same file."""
