@@ -15,7 +15,7 @@ from search.runtime.worker_environment import SUFFIX_VARIABLE
 from trainer.common.files import lives, process_space
 
 _SUFFIX = r"[0-9a-f]{20}"
-_NAME = re.compile(rf"(.*)-(\d+)-({_SUFFIX})", re.DOTALL)
+_NAME = re.compile(rf"(.*)-([0-9]{{1,40}})-({_SUFFIX})", re.DOTALL)
 
 
 def new_suffix() -> str:

@@ -26,7 +26,10 @@ log = logging.getLogger(__name__)
 
 
 def sweep_all(stores: Stores) -> None:
-    """Free the work of the dead processes of this host, and `sweep` what no process has swept for `SWEEP_INTERVAL`."""
+    """Free the work of dead processes of this host. Then `sweep` the studies that are due.
+
+    A study is due if no process has swept it for `SWEEP_INTERVAL`.
+    """
     for process in stores.workers.alive(SEEN_WITHIN):
         if is_dead(process.name):
             expire_worker(stores, process.name)

@@ -36,6 +36,7 @@ def test_nothing_is_known_of_a_process_with_another_name(name: str) -> None:
 
 def test_an_impossible_process_id_belongs_to_no_process() -> None:
     assert is_dead(full_name(10**30, new_suffix()))
+    assert not is_dead(f"host-{'9' * 5000}-{new_suffix()}"), "not a name of ours"
 
 
 def test_people_see_host_and_process(monkeypatch: pytest.MonkeyPatch) -> None:
